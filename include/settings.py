@@ -1,0 +1,61 @@
+"""Settings: the one place that reads the environment. `.env.example` lists and explains them all."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """Where the warehouse database is, and as whom to connect."""
+
+    host: str
+    port: int
+    database: str
+    user: str
+    password: str = field(repr=False)
+
+    def environment(self) -> dict[str, str]:
+        """The same settings as environment variables, for a child process or for `dbt/profiles.yml`."""
+        return {
+            "WAREHOUSE_HOST": self.host,
+            "WAREHOUSE_PORT": str(self.port),
+            "WAREHOUSE_DB": self.database,
+            "WAREHOUSE_USER": self.user,
+            "WAREHOUSE_PASSWORD": self.password,
+        }
+
+
+def warehouse() -> Warehouse:
+    """The warehouse that the environment names."""
+    return Warehouse(
+        host=os.environ.get("WAREHOUSE_HOST", "127.0.0.1"),
+        port=int(os.environ.get("WAREHOUSE_PORT", "5432")),
+        database=os.environ.get("WAREHOUSE_DB", "warehouse"),
+        user=os.environ.get("WAREHOUSE_USER", "postgres"),
+        password=os.environ.get("WAREHOUSE_PASSWORD", ""),
+    )
+
+
+def schedule() -> str | None:
+    """When `greenery_daily` runs: a cron expression in UTC; None where it is set but empty (by hand only)."""
+    return os.environ.get("GREENERY_SCHEDULE", "0 6 * * *").strip() or None
+
+
+def state_dir() -> Path:
+    """Where what is built at run time is kept: the parsed dbt project and, on a laptop, the whole local stack."""
+    return Path(os.environ.get("GREENERY_STATE_DIR", PROJECT_ROOT / ".local")).resolve()
+
+
+def dbt_source_dir() -> Path:
+    """The dbt project as people edit it."""
+    return Path(os.environ.get("GREENERY_DBT_DIR", PROJECT_ROOT / "dbt")).resolve()
+
+
+def airflow_url() -> str:
+    """The address at which people reach the Airflow UI: links in messages begin with it."""
+    return os.environ.get("AIRFLOW__API__BASE_URL", "http://localhost:8080").rstrip("/")

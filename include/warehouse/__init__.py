@@ -1,0 +1,36 @@
+"""The warehouse database: the one place that opens connections to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+
+from include import settings
+
+
+@contextmanager
+def connect(application: str = "greenery", where: settings.Warehouse | None = None) -> Iterator[Connection]:
+    """A connection to the warehouse; commits when the block ends well, rolls back when it raises, then closes.
+
+    `application` shows up in `pg_stat_activity`, so that whoever looks at a lock knows who holds it.
+    Raises psycopg2.OperationalError where the server can't be reached.
+    """
+    where = where or settings.warehouse()
+    connection = psycopg2.connect(
+        host=where.host,
+        port=where.port,
+        dbname=where.database,
+        user=where.user,
+        password=where.password or None,
+        application_name=application,
+        options="-c timezone=UTC",
+        connect_timeout=10,
+    )
+    try:
+        with connection:
+            yield connection
+    finally:
+        connection.close()

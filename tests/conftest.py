@@ -1,0 +1,68 @@
+"""What all tests share: a real Postgres, and a fresh warehouse for each test that asks for one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection as Connection
+
+from include.local import postgres
+from include.settings import PROJECT_ROOT, Warehouse
+
+REAL_DATA = PROJECT_ROOT.parent / "shared" / "greenery"
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[postgres.LocalPostgres]:
+    """A Postgres of this test process' own, forgotten afterwards."""
+    home = Path(tempfile.mkdtemp(prefix="greenery-test-"))
+    home.chmod(0o755)
+    running = postgres.start(home / "postgres", settings={"fsync": "off", "full_page_writes": "off"})
+    yield running
+    postgres.stop(running.data)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def warehouse(server: postgres.LocalPostgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Warehouse]:
+    """An empty warehouse database; the environment names it, so that `include.warehouse.connect()` opens it."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    postgres.ensure_database(server, name)
+    where = server.database(name)
+    for key, value in where.environment().items():
+        monkeypatch.setenv(key, value)
+    yield where
+    admin = psycopg2.connect(host=where.host, port=where.port, dbname="postgres", user=where.user)
+    admin.autocommit = True
+    with admin.cursor() as cursor:
+        cursor.execute(f'drop database "{name}" with (force)')
+    admin.close()
+
+
+@pytest.fixture
+def db(warehouse: Warehouse) -> Iterator[Connection]:
+    """An autocommit connection to the empty warehouse."""
+    connection = psycopg2.connect(
+        host=warehouse.host, port=warehouse.port, dbname=warehouse.database, user=warehouse.user, options="-c timezone=UTC"
+    )
+    connection.autocommit = True
+    yield connection
+    connection.close()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with Greenery's real CSVs."""
+    if not (REAL_DATA / "orders.csv").exists():
+        pytest.skip("Greenery's real data is not beside this checkout (../shared/greenery)")
+    return REAL_DATA
+
+
+os.environ.setdefault("DBT_SEND_ANONYMOUS_USAGE_STATS", "False")
