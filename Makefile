@@ -1,0 +1,43 @@
+# Everything starts from a machine with Python 3.11 or 3.12, git and make; `make` lists the commands.
+PYTHON3 ?= python3
+RUN = @.venv/bin/python
+ARGS ?=
+DATA ?=
+.DEFAULT_GOAL := help
+.PHONY: help install demo up down psql test check format constraints clean
+
+help: ## list the commands
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+install: ## make .venv, from requirements-dev.txt and constraints.txt
+	@$(PYTHON3) include/local/install.py
+
+demo: install ## play two days of a shop on a real Airflow and print both Slack messages (DATA=DIR: one day, from seven CSVs)
+	$(RUN) -m include.local demo $(if $(DATA),--data "$(DATA)")
+
+up: install ## start Airflow and Postgres and leave them running; prints address and login
+	$(RUN) -m include.local up
+
+down: install ## stop them
+	$(RUN) -m include.local down
+
+psql: install ## psql on the warehouse: make psql ARGS='-Atc "select 1"'
+	$(RUN) -m include.local psql $(ARGS)
+
+test: install ## all tests; they start a Postgres and an Airflow of their own
+	$(RUN) -m pytest $(ARGS)
+
+check: install ## lint, format and the tests that need no database
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m pytest -m "not db and not stack" $(ARGS)
+
+format: install ## mend what make check says of format and lint
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix .
+
+constraints: install ## renew constraints.txt
+	$(RUN) -m uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --upgrade requirements-dev.txt -o constraints.txt
+
+clean: install ## stop the local stack and forget its state
+	$(RUN) -m include.local clean

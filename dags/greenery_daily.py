@@ -1,0 +1,54 @@
+"""
+### Greenery, every day
+
+Checks the shop's raw tables, builds and tests every dbt model, records what changed in the orders, and publishes the
+marts all at once or not at all. Ends in one Slack message, whatever happened.
+
+| task | does | when it is red |
+|---|---|---|
+| `check_sources` | freshness, shape and tests of the raw tables | the load is late or wrong: mend it, then clear this task |
+| `transform` | one task a dbt model, with the model's tests | the task's log has dbt's error; what is downstream waits |
+| `snapshot` | the history of orders and products | a source's keys are broken; nothing was written |
+| `cross_model_tests` | the tests that span several models | two marts disagree |
+| `publish` | swaps the tested marts into `analytics` | people see the former data; the log lists what is unproven |
+| `report` | the Slack message | the message waits in `ops.messages` |
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from airflow.sdk import DAG, chain
+
+from include import settings
+from include.dbt_project import cosmos
+from include.publish import publish
+from include.report import report, report_backstop
+
+project = cosmos.current_release()
+
+with DAG(
+    dag_id="greenery_daily",
+    description="Greenery's marts: checked, built, tested, published, and reported in Slack",
+    doc_md=__doc__,
+    schedule=settings.schedule(),
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=4),
+    on_failure_callback=report_backstop,
+    tags=["greenery", "dbt", "daily"],
+):
+    sources = cosmos.check_sources(project)
+    transform = cosmos.models("transform", project, exclude=[f"{name}+" for name in cosmos.SNAPSHOTS])
+    snapshot = cosmos.snapshot(project)
+    history = cosmos.models(
+        "history", project, select=[f"{name}+" for name in cosmos.SNAPSHOTS], exclude=list(cosmos.SNAPSHOTS)
+    )
+    across = cosmos.cross_model_tests(project)
+    published = publish()
+    reported = report().as_teardown()
+
+    chain(sources, transform, snapshot, history, across, published, reported)
+    # Snapshot runs in any case, so the red of what came before it has to reach publish by itself.
+    [sources, *transform.iter_tasks()] >> published

@@ -1,0 +1,128 @@
+"""The dbt project as Airflow tasks: the one place that configures Cosmos.
+
+`models` draws a task a model; `check_sources`, `snapshot` and `cross_model_tests` are single tasks. Each runs dbt in
+its own process from the current release and leaves its results in `ops`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import TriggerRule, get_parsing_context
+from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos.constants import ExecutionMode, InvocationMode, LoadMode, TestBehavior, TestIndirectSelection
+from cosmos.exceptions import CosmosDbtRunError
+from cosmos.operators.local import DbtBuildLocalOperator, DbtTestLocalOperator
+
+from include.dbt_project import manifest, release
+from include.dbt_project.release import Release
+from include.results import store
+from include.results.record import record
+from include.warehouse import connect
+
+SNAPSHOTS = ("orders_snapshot", "products_snapshot")
+
+
+def current_release() -> Release:
+    """The release to draw and run: refreshed while Airflow reads the file to draw it, as it is inside a task."""
+    running = get_parsing_context().task_id is not None
+    return (release.current() if running else None) or release.refresh()
+
+
+def models(
+    group_id: str, project: Release, *, select: list[str] | None = None, exclude: list[str] | None = None
+) -> DbtTaskGroup:
+    """A task group with one task a model and a sub-group a folder; a model's task builds it and runs its tests."""
+    return DbtTaskGroup(
+        group_id=group_id,
+        project_config=ProjectConfig(
+            dbt_project_path=project.path,
+            manifest_path=project.manifest,
+            project_name="greenery",
+            install_dbt_deps=False,
+        ),
+        profile_config=_profile(project),
+        execution_config=ExecutionConfig(
+            execution_mode=ExecutionMode.LOCAL,
+            invocation_mode=InvocationMode.DBT_RUNNER,
+            # A test on two models runs with the later one, when both are there.
+            test_indirect_selection=TestIndirectSelection.BUILDABLE,
+        ),
+        render_config=RenderConfig(
+            load_method=LoadMode.DBT_MANIFEST,
+            test_behavior=TestBehavior.BUILD,
+            select=select or [],
+            exclude=exclude or [],
+            group_nodes_by_folder=True,
+            emit_datasets=False,
+        ),
+        operator_args={
+            "install_deps": False,
+            "callback": record,
+            "dbt_cmd_flags": ["--exclude-resource-type", "unit_test"],
+        },
+    )
+
+
+def check_sources(project: Release) -> CheckSources:
+    """Freshness, shape and tests of the raw tables; also notes in `ops` that the run began."""
+    return CheckSources(task_id="check_sources", select="source:*", **_single(project))
+
+
+def snapshot(project: Release) -> DbtBuildLocalOperator:
+    """Both snapshots, each after the key tests of its own source; runs whatever became of the tasks before it."""
+    return DbtBuildLocalOperator(
+        task_id="snapshot",
+        select=" ".join((*SNAPSHOTS, "tag:snapshot_key")),
+        indirect_selection="cautious",
+        trigger_rule=TriggerRule.ALL_DONE,
+        **_single(project),
+    )
+
+
+def cross_model_tests(project: Release) -> DbtTestLocalOperator:
+    """The tests that belong to no single model."""
+    names = [test.name for test in manifest.read(project.manifest).tests_of_no_single_model]
+    return DbtTestLocalOperator(
+        task_id="cross_model_tests", select=" ".join(sorted(names)) or "tag:none", **_single(project)
+    )
+
+
+class CheckSources(DbtTestLocalOperator):
+    """`dbt source freshness`, then `dbt test` on the sources, in one task; fails if either does, after both ran."""
+
+    def execute(self, context: Any, **_: Any) -> None:
+        """Run both; the first failure is raised once both have left their results."""
+        project = release.current()
+        with connect("greenery check_sources") as connection:
+            store.begin(connection, context["run_id"], project.stamp if project else "")
+        failures = []
+        for command, flags in ((["source", "freshness"], []), (["test"], ["--indirect-selection", "cautious"])):
+            self.base_cmd = command
+            try:
+                self.build_and_run_cmd(context, cmd_flags=flags)
+            except CosmosDbtRunError as failure:
+                failures.append(failure)
+        if failures:
+            raise failures[0]
+
+
+def _profile(project: Release) -> ProfileConfig:
+    return ProfileConfig(
+        profile_name=release.PROFILE, target_name=release.TARGET, profiles_yml_filepath=project.path / "profiles.yml"
+    )
+
+
+def _single(project: Release) -> dict[str, Any]:
+    """What the tasks that Cosmos does not draw share with those that it does."""
+    return {
+        "project_dir": str(project.path),
+        "profile_config": _profile(project),
+        "invocation_mode": InvocationMode.DBT_RUNNER,
+        "install_deps": False,
+        "emit_datasets": False,
+        "manifest_filepath": str(project.manifest),
+        # Where Cosmos looks for dbt's partial parse; without it every task parses the whole project.
+        "cache_dir": project.path,
+        "callback": record,
+    }

@@ -1,0 +1,175 @@
+"""Releases: copies of the dbt project, each parsed once, so that every task finds the parse that it would make.
+
+`<state>/dbt/releases/<stamp>/` holds the project's files with `target/manifest.json` and
+`target/partial_parse.msgpack`; the link `<state>/dbt/current` names the newest one that parsed. A project that changes
+gets a new release beside the old one; a project that doesn't parse changes nothing but `problem.json`, so the daily DAG
+keeps the last good release.
+
+The stamp hashes what dbt's own partial parse depends on: the project's files, the profile's values and dbt's version.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from include import settings
+
+PROFILE = "greenery"
+TARGET = "warehouse"
+# Runs that are under way read their release's files, so a few old ones stay.
+KEPT = 5
+_IGNORED = {"target", "logs", "dbt_packages", "__pycache__", ".user.yml"}
+
+
+class ProjectError(RuntimeError):
+    """The dbt project does not parse and there is no earlier release; the message is dbt's, with file and line."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """A dbt project that parsed, with its parse."""
+
+    path: Path
+
+    @property
+    def stamp(self) -> str:
+        """What names this release: a hash of everything that its parse depends on."""
+        return self.path.name
+
+    @property
+    def manifest(self) -> Path:
+        """dbt's manifest.json."""
+        return self.path / "target" / "manifest.json"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why the project as it is now is not the current release: dbt's message for the given stamp."""
+
+    stamp: str
+    message: str
+
+
+def current() -> Release | None:
+    """The newest release that parsed; None before the first."""
+    link = _home() / "current"
+    return Release(link.resolve()) if link.exists() else None
+
+
+def problem() -> Problem | None:
+    """What dbt said of the newest state of the project, if it did not parse."""
+    file = _home() / "problem.json"
+    return Problem(**json.loads(file.read_text())) if file.exists() else None
+
+
+def refresh() -> Release:
+    """Make the project as it is now the current release, if it is not so yet and parses; return the current one.
+
+    A few milliseconds where nothing changed, some seconds of `dbt parse` otherwise. Safe to call from several processes
+    at once: one parses, the others wait for it. Raises ProjectError where nothing ever parsed.
+    """
+    now = stamp()
+    latest = current()
+    if latest and latest.stamp == now:
+        return latest
+    with _lock():
+        latest, failed = current(), problem()
+        if latest and latest.stamp == now:
+            return latest
+        if not (failed and failed.stamp == now):
+            failed = _build(now, latest)
+        if failed is None:
+            return Release(_home() / "releases" / now)
+        if latest is None:
+            raise ProjectError(failed.message)
+        return latest
+
+
+def stamp() -> str:
+    """The hash that names the project as it is now."""
+    where = settings.warehouse()
+    digest = hashlib.blake2b(digest_size=8)
+    for part in (version("dbt-core"), version("dbt-postgres"), where.host, str(where.port), where.database, where.user):
+        digest.update(part.encode() + b"\0")
+    source = settings.dbt_source_dir()
+    for path in _files(source):
+        digest.update(str(path.relative_to(source)).encode() + b"\0")
+        digest.update(hashlib.blake2b(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _build(new: str, latest: Release | None) -> Problem | None:
+    """Copy and parse the project as release `new`; None when it became current, else what was wrong."""
+    home = _home()
+    final, work = home / "releases" / new, home / "releases" / f".{new}"
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.copytree(settings.dbt_source_dir(), work, ignore=shutil.ignore_patterns(*_IGNORED))
+    if latest and (old := latest.path / "target" / "partial_parse.msgpack").exists():
+        (work / "target").mkdir()
+        shutil.copy2(old, work / "target")
+    done = subprocess.run(
+        # Cosmos passes these flags to every task; a parse without them is thrown away by each (dbt compares them).
+        [
+            *(sys.executable, "-m", "dbt.cli.main", "--quiet", "--no-use-colors", "parse"),
+            *("--project-dir", work, "--profiles-dir", work, "--profile", PROFILE, "--target", TARGET),
+            "--no-static-parser",
+        ],
+        cwd=work,
+        env={**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "False"},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        shutil.rmtree(work, ignore_errors=True)
+        failed = Problem(new, (done.stdout.strip() or done.stderr.strip()).replace(str(work), "dbt"))
+        _replace(home / "problem.json", json.dumps(failed.__dict__))
+        return failed
+    shutil.rmtree(final, ignore_errors=True)
+    work.rename(final)
+    _point_current_at(final)
+    (home / "problem.json").unlink(missing_ok=True)
+    for old in sorted((home / "releases").iterdir(), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return None
+
+
+def _point_current_at(release: Path) -> None:
+    link = _home() / ".current"
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path("releases") / release.name)
+    link.rename(_home() / "current")
+
+
+def _replace(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}")
+    draft.write_text(text)
+    draft.rename(path)
+
+
+def _files(source: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(source):
+        folders[:] = sorted(set(folders) - _IGNORED)
+        yield from (Path(folder) / name for name in sorted(names) if name not in _IGNORED)
+
+
+def _home() -> Path:
+    return settings.state_dir() / "dbt"
+
+
+@contextmanager
+def _lock() -> Iterator[None]:
+    (_home() / "releases").mkdir(parents=True, exist_ok=True)
+    with (_home() / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,94 @@
+"""The commands behind `make`: demo, up, down, psql, clean."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+
+from include import settings
+from include.local import postgres
+from include.local.airflow_api import AirflowApiError
+from include.local.postgres import PostgresError
+from include.local.stack import Stack, StackError
+from include.shop.csv_loader import CsvError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m include.local", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    demo = commands.add_parser("demo", help="play two days of the demo shop, or the day that a folder of CSVs holds")
+    demo.add_argument("--data", type=Path, help="folder with the seven CSV files")
+    commands.add_parser("up", help="start the stack and leave it running")
+    commands.add_parser("down", help="stop it")
+    commands.add_parser("psql", help="psql on the warehouse; takes psql's own arguments", add_help=False)
+    commands.add_parser("clean", help="stop the stack and forget its state")
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.command != "psql":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _COMMANDS[options.command](Stack(settings.state_dir(), _say), options)
+    except (StackError, PostgresError, AirflowApiError, CsvError) as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
+
+
+def _demo(stack: Stack, options: argparse.Namespace) -> int:
+    # By hand only: a run of the cron's would come between the days.
+    os.environ.setdefault("GREENERY_SCHEDULE", "")
+    from include.local.demo import play
+
+    if play(stack, options.data.resolve() if options.data else None, _say):
+        return 0
+    print("The data was not published; the message above says why.", file=sys.stderr)
+    return 1
+
+
+def _up(stack: Stack, _: argparse.Namespace) -> int:
+    running = stack.start()
+    user, password = stack.login()
+    print(f"\nAirflow  {running.url}\nlogin    {user} / {password}\nstop it  make down")
+    return 0
+
+
+def _down(stack: Stack, _: argparse.Namespace) -> int:
+    _say("Stopped" if stack.stop() else "Nothing was running")
+    return 0
+
+
+def _psql(stack: Stack, options: argparse.Namespace) -> int:
+    where = stack.warehouse().database("warehouse")
+    command = [postgres.binary("psql"), "-h", where.host, "-p", str(where.port), "-U", where.user, where.database]
+    return subprocess.run([*command, *options.rest]).returncode
+
+
+def _clean(stack: Stack, _: argparse.Namespace) -> int:
+    stack.stop()
+    shutil.rmtree(stack.home, ignore_errors=True)
+    _say(f"Forgotten: {stack.home}")
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+_COMMANDS = {"demo": _demo, "up": _up, "down": _down, "psql": _psql, "clean": _clean}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""The few calls of Airflow's public API that the local commands make."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+
+class AirflowApiError(RuntimeError):
+    """Airflow refused a call, or a run did not end in time; the message says which."""
+
+
+@dataclass
+class AirflowApi:
+    """A logged-in client."""
+
+    url: str
+    user: str
+    password: str
+
+    def __post_init__(self) -> None:
+        self._client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        answer = self._client.post("/auth/token", json={"username": self.user, "password": self.password})
+        self._client.headers["Authorization"] = f"Bearer {self._checked(answer)['access_token']}"
+
+    def wait_for_dag(self, dag_id: str, *, limit_seconds: float = 120) -> None:
+        """Wait until Airflow has read the DAG's file."""
+        end = time.monotonic() + limit_seconds
+        while self._client.get(f"/api/v2/dags/{dag_id}").status_code != 200:
+            errors = self._checked(self._client.get("/api/v2/importErrors"))["import_errors"]
+            if errors:
+                raise AirflowApiError(f"{errors[0]['filename']} does not import:\n{errors[0]['stack_trace']}")
+            if time.monotonic() > end:
+                raise AirflowApiError(
+                    f"Airflow has not read {dag_id} after {limit_seconds:.0f} s; see .local/logs/dag-processor.log"
+                )
+            time.sleep(0.3)
+
+    def trigger(self, dag_id: str) -> str:
+        """Start a run now; returns its id."""
+        answer = self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None})
+        return self._checked(answer)["dag_run_id"]
+
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """A run as the API gives it."""
+        return self._checked(self._client.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"))
+
+    def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
+        """The state of each task of a run."""
+        answer = self._client.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances", params={"limit": 1000})
+        return {one["task_id"]: one["state"] for one in self._checked(answer)["task_instances"]}
+
+    def wait_for_run(self, dag_id: str, run_id: str, *, limit_seconds: float = 900) -> str:
+        """Wait until a run ended; returns its state."""
+        end = time.monotonic() + limit_seconds
+        while time.monotonic() < end:
+            state = self.run(dag_id, run_id)["state"]
+            if state in ("success", "failed"):
+                return state
+            time.sleep(0.5)
+        raise AirflowApiError(f"run {run_id} has not ended after {limit_seconds:.0f} s")
+
+    def _checked(self, answer: httpx.Response) -> Any:
+        if answer.is_error:
+            raise AirflowApiError(
+                f"Airflow answered {answer.status_code} to {answer.request.url.path}: {answer.text[:300]}"
+            )
+        return answer.json()

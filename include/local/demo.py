@@ -1,0 +1,94 @@
+"""`make demo`: play days of a shop on the local stack, run `greenery_daily` after each, print what Slack would show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg2
+from psycopg2 import sql
+
+from include.local import postgres
+from include.local.airflow_api import AirflowApi
+from include.local.stack import Stack
+from include.shop import csv_loader, demo
+from include.shop.load import LoadReport, loaded_from
+from include.warehouse import connect, migrate
+
+DAG_ID = "greenery_daily"
+DAYS = 2
+
+
+def play(stack: Stack, folder: Path | None, say: Callable[[str], None] = print) -> bool:
+    """Play two days of the demo shop, or the one day that `folder` holds; True if every day was published.
+
+    Raises csv_loader.CsvError for bad files, before anything runs; the warehouse is as it was then.
+    """
+    with stack.session() as server:
+        use_warehouse_of(server, "csv" if folder else demo.NAME, say)
+        where = server.database("warehouse")
+        if folder:
+            with connect("greenery loader", where) as connection:
+                _tell(csv_loader.load_folder(connection, folder), str(folder), say)
+            return _run(stack, server, say)
+        published = True
+        for _ in range(DAYS):
+            with connect("greenery demo shop", where) as connection:
+                day = demo.next_day(connection)
+                _tell(demo.play_day(connection, day), f"the demo shop's day {day}", say)
+            published = _run(stack, server, say) and published
+        return published
+
+
+def use_warehouse_of(server: postgres.LocalPostgres, shop: str, say: Callable[[str], None]) -> None:
+    """Make `warehouse` the database of the given kind of shop: the demo's history and a CSV folder's don't mix.
+
+    The other kind's is kept aside as `warehouse_demo` or `warehouse_csv` and comes back when its turn does.
+    """
+    with connect("greenery local", server.database("warehouse")) as connection:
+        origin = loaded_from(connection)
+    other = None if origin is None else demo.NAME if origin == demo.NAME else "csv"
+    if other in (None, shop):
+        return
+    admin = psycopg2.connect(host="127.0.0.1", port=server.port, dbname="postgres", user=postgres.SUPERUSER)
+    admin.autocommit = True
+    try:
+        with admin.cursor() as cursor:
+            cursor.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'warehouse'")
+            _rename(cursor, "warehouse", f"warehouse_{other}")
+            cursor.execute("select 1 from pg_database where datname = %s", (f"warehouse_{shop}",))
+            if cursor.fetchone():
+                _rename(cursor, f"warehouse_{shop}", "warehouse")
+    finally:
+        admin.close()
+    postgres.ensure_database(server, "warehouse")
+    migrate.upgrade(server.database("warehouse"))
+    say(f"The warehouse held another shop; it is kept aside as database warehouse_{other}")
+
+
+def _rename(cursor: psycopg2.extensions.cursor, before: str, after: str) -> None:
+    cursor.execute(sql.SQL("alter database {} rename to {}").format(sql.Identifier(before), sql.Identifier(after)))
+
+
+def _run(stack: Stack, server: postgres.LocalPostgres, say: Callable[[str], None]) -> bool:
+    """One run of the DAG, and its message."""
+    running = stack.airflow(server)
+    api = AirflowApi(running.url, *stack.login())
+    api.wait_for_dag(DAG_ID)
+    run_id = api.trigger(DAG_ID)
+    say(f"Running {DAG_ID} …")
+    state = api.wait_for_run(DAG_ID, run_id)
+    with connect("greenery demo", server.database("warehouse")) as connection, connection.cursor() as cursor:
+        cursor.execute("select body from ops.messages where run_id = %s order by created_at", (run_id,))
+        bodies = [body for (body,) in cursor.fetchall()]
+    frame = "─" * 72
+    say(
+        "\n".join(["", frame, *bodies, frame, ""])
+        if bodies
+        else f"The run left no message; look at it at {running.url}"
+    )
+    return state == "success" and bool(bodies)
+
+
+def _tell(report: LoadReport, what: str, say: Callable[[str], None]) -> None:
+    say(f"Loaded {what}: {report.summary()}")

@@ -1,0 +1,339 @@
+"""The whole deployment on a laptop: an embedded Postgres and a real Airflow, all state in `.local/`.
+
+.local/postgres/        the cluster: database `airflow` and database `warehouse`
+.local/airflow/         AIRFLOW_HOME
+.local/logs/            one file a component
+.local/dbt/             releases of the dbt project
+.local/stack.json       what is running: ports and process ids
+.local/secrets.json     keys and the login, made once
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import httpx
+import psutil
+
+from include.dbt_project import release
+from include.local import postgres
+from include.settings import PROJECT_ROOT
+from include.warehouse import migrate
+
+COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+USER = "admin"
+# Two cores run four tasks at a time well, and thirty-two badly.
+PARALLELISM = 4
+START_LIMIT_SECONDS = 180
+STOP_LIMIT_SECONDS = 20
+
+
+class StackError(RuntimeError):
+    """The local stack can't be started or used; the message is one sentence that says what to do."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A stack that is up: where its UI is, and the process id of each component."""
+
+    url: str
+    postgres_port: int
+    pids: dict[str, int]
+
+
+class Stack:
+    """The local stack whose state is in one folder."""
+
+    def __init__(
+        self, home: Path, say: Callable[[str], None] = print, *, extra_env: dict[str, str] | None = None
+    ) -> None:
+        self.home = home.resolve()
+        self.logs = self.home / "logs"
+        self._say = say
+        self._extra_env = extra_env or {}
+        self._state = self.home / "stack.json"
+
+    # What it is --------------------------------------------------------------------------------------------------
+
+    def running(self) -> Running | None:
+        """The stack, if all of its components are alive."""
+        state = self._read_state()
+        return state if state and len(self._alive(state)) == len(COMPONENTS) else None
+
+    def warehouse(self) -> postgres.LocalPostgres:
+        """The Postgres alone, started if it is down."""
+        data = self.home / "postgres"
+        if postgres.running_port(data):
+            return postgres.start(data)
+        with self._lock():
+            return self._start_postgres()
+
+    def login(self) -> tuple[str, str]:
+        """User and password of the Airflow UI."""
+        return USER, self._secrets()["password"]
+
+    def environment(self, server: postgres.LocalPostgres, port: int) -> dict[str, str]:
+        """The environment of every process of the stack: Airflow's settings, the warehouse, dbt."""
+        keys = self._secrets()
+        url = f"http://localhost:{port}"
+        return {
+            **os.environ,
+            **server.database("warehouse").environment(),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "PYTHONPATH": str(PROJECT_ROOT),
+            "GREENERY_STATE_DIR": str(self.home),
+            "AIRFLOW_HOME": str(self.home / "airflow"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT_ROOT / "dags"),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__PARALLELISM": str(PARALLELISM),
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",
+            "AIRFLOW__CORE__FERNET_KEY": keys["fernet"],
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "airflow" / "passwords.json"),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": server.url("airflow"),
+            "AIRFLOW__API__BASE_URL": url,
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(port),
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__API__SECRET_KEY": keys["api"],
+            "AIRFLOW__API_AUTH__JWT_SECRET": keys["jwt"],
+            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.home / "airflow" / "logs"),
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "False",
+            "AIRFLOW__COSMOS__CACHE_DIR": str(self.home / "cosmos"),
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "False",
+            "NO_PROXY": "localhost,127.0.0.1",
+            **self._extra_env,
+        }
+
+    # What it does ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def session(self) -> Iterator[postgres.LocalPostgres]:
+        """Postgres for the time of the block, and Airflow from the first call of `airflow` in it.
+
+        What was up before stays up afterwards; whatever else the block started is stopped, however it ends.
+        """
+        with self._lock():
+            joined = self.running()
+            if joined:
+                self._say(f"Joining the stack that is up at {joined.url}")
+            try:
+                yield self._start_postgres()
+            finally:
+                if not joined:
+                    self._stop()
+
+    def airflow(self, server: postgres.LocalPostgres) -> Running:
+        """Airflow beside this Postgres: the one that is up, or a new one. Call it in a `session`."""
+        return self.running() or self._start_airflow(server)
+
+    def start(self) -> Running:
+        """Start all of it and leave it running; joins one that is up."""
+        with self._lock():
+            try:
+                return self.airflow(self._start_postgres())
+            except BaseException:
+                self._stop()
+                raise
+
+    def stop(self) -> bool:
+        """Stop whatever of it runs; True where something did."""
+        with self._lock():
+            return self._stop()
+
+    def _start_airflow(self, server: postgres.LocalPostgres) -> Running:
+        if self._stop_airflow():
+            self._say("An earlier stack had not been stopped whole; what was left of it is stopped now")
+        self.logs.mkdir(parents=True, exist_ok=True)
+        port = self._ui_port()
+        env = self.environment(server, port)
+        self._migrate(env)
+        with self._step("dbt project parsed"), _environ(env):
+            release.refresh()
+        running = Running(env["AIRFLOW__API__BASE_URL"], server.port, {})
+        with self._step(f"Airflow up at {running.url}"):
+            for component in COMPONENTS:
+                running.pids[component] = self._spawn(component, env)
+                self._write_state(running)
+            self._wait_until_healthy(running)
+        return running
+
+    def _start_postgres(self) -> postgres.LocalPostgres:
+        fresh = not (self.home / "postgres" / "PG_VERSION").exists()
+        if postgres.running_port(self.home / "postgres"):
+            return postgres.start(self.home / "postgres")
+        with self._step("Postgres set up and started" if fresh else "Postgres started"):
+            # Laptop settings: a power cut may cost the last second, never consistency.
+            server = postgres.start(self.home / "postgres", settings={"synchronous_commit": "off"})
+            for name in ("airflow", "warehouse"):
+                postgres.ensure_database(server, name)
+        migrate.upgrade(server.database("warehouse"))
+        return server
+
+    def _migrate(self, env: dict[str, str]) -> None:
+        """Airflow's own database, once a version of Airflow."""
+        done = self.home / "airflow" / "migrated"
+        wanted = version("apache-airflow")
+        (self.home / "airflow").mkdir(parents=True, exist_ok=True)
+        Path(env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]).write_text(json.dumps({USER: self.login()[1]}))
+        if done.exists() and done.read_text() == wanted:
+            return
+        with self._step("Airflow's database migrated"):
+            log = self.logs / "migrate.log"
+            with log.open("w") as out:
+                code = subprocess.run(
+                    [*_AIRFLOW, "db", "migrate"], env=env, stdout=out, stderr=out, cwd=PROJECT_ROOT
+                ).returncode
+            if code:
+                raise StackError(f"`airflow db migrate` failed; {log} says why; `make clean` starts afresh")
+            done.write_text(wanted)
+
+    def _spawn(self, component: str, env: dict[str, str]) -> int:
+        with (self.logs / f"{component}.log").open("a") as log:
+            # A session of its own: Ctrl-C reaches us, and we stop the whole group in order.
+            return subprocess.Popen(
+                [*_AIRFLOW, component],
+                env=env,
+                cwd=PROJECT_ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            ).pid
+
+    def _wait_until_healthy(self, running: Running) -> None:
+        limit = time.monotonic() + START_LIMIT_SECONDS
+        while time.monotonic() < limit:
+            dead = set(COMPONENTS) - self._alive(running)
+            if dead:
+                name = sorted(dead)[0]
+                raise StackError(f"Airflow's {name} ended while starting; {self.logs / name}.log says why")
+            with suppress(httpx.HTTPError, ValueError, KeyError):
+                health = httpx.get(f"{running.url}/api/v2/monitor/health", timeout=5, trust_env=False).json()
+                parts = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+                if all(health[part]["status"] == "healthy" for part in parts):
+                    return
+            time.sleep(0.3)
+        raise StackError(f"Airflow was not healthy after {START_LIMIT_SECONDS} s; the logs in {self.logs} say why")
+
+    def _stop(self) -> bool:
+        airflow, data = self._stop_airflow(), self.home / "postgres"
+        was_up = postgres.running_port(data) is not None
+        postgres.stop(data)
+        return airflow or was_up
+
+    def _stop_airflow(self) -> bool:
+        state = self._read_state()
+        self._state.unlink(missing_ok=True)
+        return _terminate(state.pids.values()) if state else False
+
+    # Its state ---------------------------------------------------------------------------------------------------
+
+    def _ui_port(self) -> int:
+        wanted = int(os.environ.get("GREENERY_UI_PORT", "8080"))
+        port = postgres.free_port(wanted)
+        if port != wanted:
+            self._say(f"Port {wanted} is in use (GREENERY_UI_PORT names another); Airflow takes {port}")
+        return port
+
+    def _secrets(self) -> dict[str, str]:
+        file = self.home / "secrets.json"
+        if not file.exists():
+            self.home.mkdir(parents=True, exist_ok=True)
+            made = {name: secrets.token_urlsafe(32) for name in ("api", "jwt")}
+            made["fernet"] = urlsafe_b64encode(secrets.token_bytes(32)).decode()
+            made["password"] = secrets.token_urlsafe(9)
+            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+                json.dump(made, out)
+        return json.loads(file.read_text())
+
+    def _read_state(self) -> Running | None:
+        try:
+            return Running(**json.loads(self._state.read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def _write_state(self, running: Running) -> None:
+        self._state.write_text(json.dumps(asdict(running)))
+
+    def _alive(self, running: Running) -> set[str]:
+        return {component for component, pid in running.pids.items() if _is_airflow(pid)}
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        self.home.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(self.home).free < 1_000_000_000:
+            raise StackError(f"less than 1 GB is free on the disk of {self.home}; make room, then try again")
+        with (self.home / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StackError(
+                    "another make command is using the local stack; wait for it to end, then try again"
+                ) from None
+            yield
+
+    @contextmanager
+    def _step(self, done: str) -> Iterator[None]:
+        begin = time.monotonic()
+        yield
+        self._say(f"{done} ({time.monotonic() - begin:.1f} s)")
+
+
+_AIRFLOW = (sys.executable, "-m", "airflow")
+
+
+def _is_airflow(pid: int) -> bool:
+    """Whether the process lives and is one of Airflow's: its number may belong to another by now."""
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and "airflow" in " ".join(process.cmdline())
+    return False
+
+
+def _terminate(pids: Iterable[int]) -> bool:
+    """End the components and all that they started: asked first, killed after a while. True where any lived."""
+    family: dict[int, psutil.Process] = {}
+    for pid in pids:
+        if _is_airflow(pid):
+            with suppress(psutil.Error):
+                process = psutil.Process(pid)
+                family |= {one.pid: one for one in (process, *process.children(recursive=True))}
+                process.send_signal(signal.SIGTERM)
+    _, left = psutil.wait_procs(list(family.values()), timeout=STOP_LIMIT_SECONDS)
+    for process in left:
+        with suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(left, timeout=5)
+    return bool(family)
+
+
+@contextmanager
+def _environ(env: dict[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(env)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

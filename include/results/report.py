@@ -1,0 +1,120 @@
+"""What a run has to tell, gathered from `ops` and the warehouse: the data behind the Slack message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg2.extensions import connection as Connection
+
+from include.results import store
+from include.results.artifacts import NodeResult
+from include.results.store import OrderChange
+
+# Tasks whose failure only repeats what an earlier one says.
+_FOLLOWERS = frozenset({"publish", "report"})
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Something that broke: a test, a model, a snapshot, or a task that left no result of dbt's.
+
+    `rows` are the first rows that a test found, as text, without personal columns.
+    """
+
+    kind: str
+    name: str
+    message: str
+    rows: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """One run, as its message tells it. Times are UTC; `repeat_rate` is a share of what is published now."""
+
+    run_id: str
+    run_url: str
+    published: bool
+    published_at: datetime | None
+    started_at: datetime | None
+    passed: int
+    warned: int
+    failed: int
+    skipped: int
+    failures: tuple[Failure, ...]
+    warnings: tuple[Failure, ...]
+    repeat_rate: float | None
+    buyers: int
+    repeat_buyers: int
+    order_changes: tuple[OrderChange, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """Which message this is; each run sends each kind once."""
+        return "published" if self.published else "failed"
+
+
+def gather(
+    connection: Connection,
+    run_id: str,
+    run_url: str,
+    task_states: Mapping[str, str | None],
+    notes: tuple[str, ...] = (),
+) -> Report:
+    """Sum up a run. `task_states` are Airflow's states by task id: they tell of tasks that died without a result."""
+    run = store.run(connection, run_id)
+    results = store.node_results(connection, run_id)
+    tests = [result for result in results if result.resource_type == "test"]
+    failures = [_failure(result) for result in results if result.status in ("fail", "error")]
+    silent = _failed_without_result(connection, run_id, task_states)
+    repeat_buyers, buyers = _buyers(connection)
+    return Report(
+        run_id=run_id,
+        run_url=run_url,
+        published=bool(run and run.published_at),
+        published_at=store.last_published_at(connection),
+        started_at=run.started_at if run else None,
+        passed=sum(test.status == "pass" for test in tests),
+        warned=sum(test.status == "warn" for test in tests),
+        failed=sum(test.status in ("fail", "error") for test in tests),
+        skipped=sum(test.status == "skipped" for test in tests),
+        failures=(*failures, *silent),
+        warnings=tuple(_failure(result) for result in results if result.status == "warn"),
+        repeat_rate=repeat_buyers / buyers if buyers else None,
+        buyers=buyers,
+        repeat_buyers=repeat_buyers,
+        order_changes=tuple(store.order_changes(connection, run.started_at)) if run else (),
+        notes=notes,
+    )
+
+
+def _failure(result: NodeResult) -> Failure:
+    return Failure(result.resource_type, result.name, (result.message or "").strip(), tuple(result.failing_rows))
+
+
+def _failed_without_result(connection: Connection, run_id: str, task_states: Mapping[str, str | None]) -> list[Failure]:
+    explained = store.tasks_with_failures(connection, run_id)
+    return [
+        Failure("task", task_id, "the task failed without a result from dbt; its log says why")
+        for task_id, state in sorted(task_states.items())
+        if state == "failed" and task_id not in explained | _FOLLOWERS
+    ] + [
+        Failure("task", task_id, "nothing was published; the task's log says why")
+        for task_id, state in task_states.items()
+        if state == "failed" and task_id == "publish"
+    ]
+
+
+def _buyers(connection: Connection) -> tuple[int, int]:
+    """Users with two or more orders, and with one or more, in what is published; (0, 0) before the first time."""
+    with connection.cursor() as cursor:
+        cursor.execute("select to_regclass('analytics.dim_users')")
+        if cursor.fetchone()[0] is None:
+            return 0, 0
+        cursor.execute(
+            "select count(*) filter (where orders >= 2), count(*) filter (where orders >= 1) from analytics.dim_users"
+        )
+        return cursor.fetchone()

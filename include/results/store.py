@@ -1,0 +1,200 @@
+"""Reading and writing `ops`: which runs there were and what became of each node in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extras import Json, execute_values
+
+from include.results.artifacts import NodeResult
+
+# A run's word on a node is its last one: a retried or cleared task replaces what it said before.
+_LATEST = """
+select distinct on (unique_id) *
+from ops.node_results
+where run_id = %s
+order by unique_id, recorded_at desc
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A row of `ops.runs`."""
+
+    run_id: str
+    started_at: datetime
+    release: str
+    published_at: datetime | None
+
+
+@dataclass(frozen=True)
+class OrderChange:
+    """Orders that the snapshot of a run saw go from one status to another; `order_ids` in id order."""
+
+    before: str
+    after: str
+    order_ids: tuple[str, ...]
+
+
+def begin(connection: Connection, run_id: str, release: str) -> None:
+    """Note that a run started; a run that is cleared keeps its start, so that its changes are still its own."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            insert into ops.runs (run_id, release) values (%s, %s)
+            on conflict (run_id) do update set release = excluded.release
+            """,
+            (run_id, release),
+        )
+
+
+def run(connection: Connection, run_id: str) -> Run | None:
+    """The run, if it got as far as to begin."""
+    with connection.cursor() as cursor:
+        cursor.execute("select run_id, started_at, release, published_at from ops.runs where run_id = %s", (run_id,))
+        row = cursor.fetchone()
+    return Run(*row) if row else None
+
+
+def last_published_at(connection: Connection) -> datetime | None:
+    """When what people query was published; None before the first time."""
+    with connection.cursor() as cursor:
+        cursor.execute("select max(published_at) from ops.runs")
+        return cursor.fetchone()[0]
+
+
+def record(connection: Connection, run_id: str, task_id: str, attempt: int, results: list[NodeResult]) -> None:
+    """Keep what one attempt of a task found; saying it twice changes nothing."""
+    rows = [
+        (
+            run_id,
+            task_id,
+            attempt,
+            result.unique_id,
+            result.resource_type,
+            result.name,
+            result.status,
+            result.severity,
+            result.failures,
+            result.message,
+            result.seconds,
+            result.rows_affected,
+            Json(result.failing_rows),
+        )
+        for result in results
+    ]
+    with connection.cursor() as cursor:
+        execute_values(
+            cursor,
+            """
+            insert into ops.node_results (
+                run_id, task_id, attempt, unique_id, resource_type, name, status, severity,
+                failures, message, seconds, rows_affected, failing_rows
+            ) values %s
+            on conflict (run_id, task_id, attempt, unique_id) do update set
+                status = excluded.status, failures = excluded.failures, message = excluded.message,
+                seconds = excluded.seconds, rows_affected = excluded.rows_affected,
+                failing_rows = excluded.failing_rows, recorded_at = clock_timestamp()
+            """,
+            rows,
+        )
+
+
+def node_results(connection: Connection, run_id: str) -> list[NodeResult]:
+    """The last result of each node in a run, in the order in which they came."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            select unique_id, resource_type, name, status, severity, failures, message, seconds, rows_affected,
+                null, failing_rows
+            from ({_LATEST}) as latest
+            order by recorded_at, unique_id
+            """,  # noqa: S608 - a constant
+            (run_id,),
+        )
+        return [NodeResult(*row) for row in cursor.fetchall()]
+
+
+def models_built_since(connection: Connection, run_id: str, since: datetime | None) -> frozenset[str]:
+    """Unique ids of the models that a run built after a moment; all that it built where that is None."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            select distinct unique_id
+            from ops.node_results
+            where run_id = %s
+                and resource_type = 'model'
+                and status = 'success'
+                and recorded_at > coalesce(%s, '-infinity'::timestamptz)
+            """,
+            (run_id, since),
+        )
+        return frozenset(unique_id for (unique_id,) in cursor.fetchall())
+
+
+def tasks_with_failures(connection: Connection, run_id: str) -> frozenset[str]:
+    """The tasks of a run for which dbt left a failure, so that their red needs no other explanation."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select distinct task_id from ops.node_results where run_id = %s and status in ('fail', 'error')", (run_id,)
+        )
+        return frozenset(task_id for (task_id,) in cursor.fetchall())
+
+
+def order_changes(connection: Connection, since: datetime) -> list[OrderChange]:
+    """What the snapshot saw change since a moment: rows closed then, whose successor has another status.
+
+    An order seen for the first time is no change. Most frequent change first; [] before the first snapshot.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("select to_regclass('snapshots.orders_snapshot')")
+        if cursor.fetchone()[0] is None:
+            return []
+        cursor.execute(
+            """
+            select before.status, after.status, array_agg(after.order_id order by after.order_id)
+            from snapshots.orders_snapshot as before
+            join snapshots.orders_snapshot as after
+                on after.order_id = before.order_id
+                and after.dbt_valid_from = before.dbt_valid_to
+            where before.dbt_valid_to >= %s at time zone 'UTC'
+                and after.status is distinct from before.status
+            group by before.status, after.status
+            order by count(*) desc, before.status, after.status
+            """,
+            (since,),
+        )
+        return [OrderChange(before, after, tuple(ids)) for before, after, ids in cursor.fetchall()]
+
+
+def put_metrics(connection: Connection, run_id: str, metrics: dict[str, float | None]) -> None:
+    """Keep the figures that a run's message states, as they were then."""
+    with connection.cursor() as cursor:
+        execute_values(
+            cursor,
+            """
+            insert into ops.metrics (run_id, metric, value) values %s
+            on conflict (run_id, metric) do update set value = excluded.value
+            """,
+            [(run_id, name, value) for name, value in metrics.items()],
+        )
+
+
+def failing_rows(
+    connection: Connection, result: NodeResult, hidden: frozenset[str], limit: int = 5
+) -> list[dict[str, Any]]:
+    """The first rows that a failed test found, by the test's own SQL, without the columns in `hidden`."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"select * from ({result.compiled_sql}\n) as failing limit {limit:d}")  # noqa: S608 - dbt's SQL
+        names = [column.name for column in cursor.description or ()]
+        return [
+            {
+                name: None if value is None else str(value)
+                for name, value in zip(names, row, strict=True)
+                if name not in hidden
+            }
+            for row in cursor.fetchall()
+        ]

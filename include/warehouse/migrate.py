@@ -1,0 +1,41 @@
+"""Bring the warehouse's schemas and `ops` up to date: `python -m include.warehouse.migrate`, before Airflow starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg2
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine, text
+
+from include import settings
+
+
+def upgrade(where: settings.Warehouse | None = None) -> None:
+    """Run the migrations that the warehouse lacks, in one transaction; nothing happens where it is up to date."""
+    where = where or settings.warehouse()
+    engine = create_engine(
+        "postgresql+psycopg2://",
+        creator=lambda: psycopg2.connect(
+            host=where.host,
+            port=where.port,
+            dbname=where.database,
+            user=where.user,
+            password=where.password or None,
+            application_name="greenery migrate",
+        ),
+    )
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with engine.begin() as connection:
+        # Two processes that start together take turns; alembic itself has no lock.
+        connection.execute(text("select pg_advisory_xact_lock(hashtext('greenery migrate'))"))
+        connection.execute(text("create schema if not exists ops"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    engine.dispose()
+
+
+if __name__ == "__main__":
+    upgrade()
