@@ -9,6 +9,7 @@ from airflow.sdk import task
 
 from include import settings
 from include.dbt_project import release
+from include.dbt_project.manifest import read
 from include.results import report as run_report
 from include.results import store
 from include.slack import render, send
@@ -30,9 +31,8 @@ def report_backstop(context: Any) -> None:
     """The DAG's on_failure_callback: says that the run failed where `report` itself could not."""
     run_id, dag_id = context["run_id"], context["dag"].dag_id
     with connect("greenery report") as connection, connection.cursor() as cursor:
-        cursor.execute(
-            "select 1 from ops.messages where run_id = %s and sent_at is not null or problem is null", (run_id,)
-        )
+        # Without a problem it was sent, or there is no Slack to send it to.
+        cursor.execute("select 1 from ops.messages where run_id = %s and problem is null", (run_id,))
         if cursor.fetchone():
             return
     _send(dag_id, run_id, {})
@@ -40,10 +40,13 @@ def report_backstop(context: Any) -> None:
 
 def _send(dag_id: str, run_id: str, states: dict[str, str | None]) -> None:
     url = f"{settings.airflow_url()}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
-    problem = release.problem()
+    project, problem = release.current(), release.problem()
     notes = ("the dbt project as it is now does not parse; this run used the last release that did",) if problem else ()
     with connect("greenery report") as connection:
-        summary = run_report.gather(connection, run_id, url, states, notes)
+        if store.run(connection, run_id) is None:  # it broke before check_sources could begin
+            store.begin(connection, run_id, project.stamp if project else "")
+        tests = frozenset(test.unique_id for test in read(project.manifest).data_tests) if project else frozenset()
+        summary = run_report.gather(connection, run_id, url, states, tests, notes)
         store.put_metrics(connection, run_id, {"repeat_rate": summary.repeat_rate})
         connection.commit()
         send.deliver(connection, run_id, render.render(summary))

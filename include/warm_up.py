@@ -11,11 +11,21 @@ import logging
 import sys
 import tempfile
 import time
+from importlib import import_module
 from typing import Any
 
 from airflow.listeners import hookimpl
 
 from include.dbt_project import release
+
+MODULES = (
+    "airflow.providers.slack.hooks.slack_webhook",
+    "dbt.adapters.postgres.impl",
+    "include.dbt_project.cosmos",
+    "include.publish",
+    "include.report",
+    "openlineage.common.provider.dbt.local",
+)
 
 log = logging.getLogger(__name__)
 
@@ -35,20 +45,15 @@ def on_starting(component: Any) -> None:
 
 
 def _warm_up() -> None:
-    import airflow.providers.slack.hooks.slack_webhook
-    import dbt.adapters.postgres.impl
-    import openlineage.common.provider.dbt.local  # noqa: F401
+    for name in MODULES:
+        import_module(name)
     from dbt.adapters.factory import reset_adapters
     from dbt.cli.main import dbtRunner
-
-    import include.dbt_project.cosmos
-    import include.publish
-    import include.report  # noqa: F401
 
     project = release.current()
     if project is None:
         return
-    # dbt builds its schemas and registers its adapter at the first call in a process; listing a model connects to nothing.
+    # dbt builds its schemas and registers its adapter at the first call in a process; `ls` connects to nothing.
     with tempfile.TemporaryDirectory() as target:
         dbtRunner().invoke(
             [

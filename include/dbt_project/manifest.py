@@ -59,7 +59,7 @@ class Manifest:
         return [
             test
             for test in self.data_tests
-            if not test.parents <= self.sources.keys()
+            if not (test.parents and test.parents <= self.sources.keys())
             and not any(test.parents - {model} <= self._built_before(model) for model in test.parents)
         ]
 

@@ -19,7 +19,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -113,35 +113,43 @@ def _build(new: str, latest: Release | None) -> Problem | None:
     """Copy and parse the project as release `new`; None when it became current, else what was wrong."""
     home = _home()
     final, work = home / "releases" / new, home / "releases" / f".{new}"
-    shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(settings.dbt_source_dir(), work, ignore=shutil.ignore_patterns(*_IGNORED))
-    if latest and (old := latest.path / "target" / "partial_parse.msgpack").exists():
-        (work / "target").mkdir()
-        shutil.copy2(old, work / "target")
+    if not Release(final).manifest.exists():  # it does where the project went back to what it was
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.copytree(settings.dbt_source_dir(), work, ignore=shutil.ignore_patterns(*_IGNORED))
+        if latest and (old := latest.path / "target" / "partial_parse.msgpack").exists():
+            (work / "target").mkdir()
+            shutil.copy2(old, work / "target")
+        if message := _parse(work):
+            shutil.rmtree(work)
+            failed = Problem(new, message)
+            _replace(home / "problem.json", json.dumps(asdict(failed)))
+            return failed
+        shutil.rmtree(final, ignore_errors=True)
+        work.rename(final)
+    _point_current_at(final)
+    (home / "problem.json").unlink(missing_ok=True)
+    for old in sorted((home / "releases").iterdir(), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+        if old != final:
+            shutil.rmtree(old, ignore_errors=True)
+    return None
+
+
+def _parse(project: Path) -> str | None:
+    """Parse the project in its own folder; None when all is well, else what dbt says."""
     done = subprocess.run(
         # Cosmos passes these flags to every task; a parse without them is thrown away by each (dbt compares them).
         [
             *(sys.executable, "-m", "dbt.cli.main", "--quiet", "--no-use-colors", "parse"),
-            *("--project-dir", work, "--profiles-dir", work, "--profile", PROFILE, "--target", TARGET),
+            *("--project-dir", project, "--profiles-dir", project, "--profile", PROFILE, "--target", TARGET),
             "--no-static-parser",
         ],
-        cwd=work,
+        cwd=project,
         env={**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "False"},
         capture_output=True,
         text=True,
     )
-    if done.returncode:
-        shutil.rmtree(work, ignore_errors=True)
-        failed = Problem(new, (done.stdout.strip() or done.stderr.strip()).replace(str(work), "dbt"))
-        _replace(home / "problem.json", json.dumps(failed.__dict__))
-        return failed
-    shutil.rmtree(final, ignore_errors=True)
-    work.rename(final)
-    _point_current_at(final)
-    (home / "problem.json").unlink(missing_ok=True)
-    for old in sorted((home / "releases").iterdir(), key=lambda path: path.stat().st_mtime)[:-KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
-    return None
+    said = done.stdout.strip() or done.stderr.strip()
+    return said.replace(str(project), "dbt") if done.returncode else None
 
 
 def _point_current_at(release: Path) -> None:

@@ -62,9 +62,14 @@ def gather(
     run_id: str,
     run_url: str,
     task_states: Mapping[str, str | None],
+    expected_tests: frozenset[str] = frozenset(),
     notes: tuple[str, ...] = (),
 ) -> Report:
-    """Sum up a run. `task_states` are Airflow's states by task id: they tell of tasks that died without a result."""
+    """Sum up a run.
+
+    `task_states` are Airflow's states by task id: they tell of tasks that died without a result. `expected_tests` are
+    the unique ids of all data tests of the project: those without a result count as skipped.
+    """
     run = store.run(connection, run_id)
     results = store.node_results(connection, run_id)
     tests = [result for result in results if result.resource_type == "test"]
@@ -80,7 +85,8 @@ def gather(
         passed=sum(test.status == "pass" for test in tests),
         warned=sum(test.status == "warn" for test in tests),
         failed=sum(test.status in ("fail", "error") for test in tests),
-        skipped=sum(test.status == "skipped" for test in tests),
+        skipped=len(expected_tests | {test.unique_id for test in tests})
+        - sum(test.status != "skipped" for test in tests),
         failures=(*failures, *silent),
         warnings=tuple(_failure(result) for result in results if result.status == "warn"),
         repeat_rate=repeat_buyers / buyers if buyers else None,

@@ -36,7 +36,7 @@ create table ops.node_results (
     message text,
     seconds double precision not null,
     rows_affected bigint,
-    failing_rows jsonb not null default '[]',
+    failing_rows json not null default '[]',
     recorded_at timestamptz not null default clock_timestamp(),
     primary key (run_id, task_id, attempt, unique_id)
 )

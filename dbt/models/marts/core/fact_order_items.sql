@@ -1,0 +1,33 @@
+with
+
+order_items as (
+
+    select * from {{ ref('int_order_items') }}
+
+),
+
+orders as (
+
+    select * from {{ ref('stg_greenery__orders') }}
+
+),
+
+final as (
+
+    select
+        order_items.order_item_id,
+        order_items.order_id,
+        order_items.product_id,
+        orders.user_id,
+        orders.promo_id,
+        orders.status,
+        orders.ordered_at,
+        order_items.quantity,
+        order_items.unit_price,
+        order_items.amount
+    from order_items
+    left join orders on order_items.order_id = orders.order_id
+
+)
+
+select * from final

@@ -1,0 +1,10 @@
+{% test not_negative(model, column_name) %}
+
+select
+    {{ column_name }} as value_field,
+    count(*) as n_records
+from {{ model }}
+where {{ column_name }} < 0
+group by {{ column_name }}
+
+{% endtest %}

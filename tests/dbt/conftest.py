@@ -1,0 +1,206 @@
+"""dbt in this process, its project parsed once, on one warehouse whose time zone is not UTC: it must not care."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+import pytest
+from dbt.cli.main import dbtRunner
+from dbt.contracts.graph.manifest import Manifest
+from dbt_common.events.base_types import EventLevel, EventMsg
+from psycopg2.extensions import connection as Connection
+
+from include.local import postgres
+from include.settings import PROJECT_ROOT
+from include.shop import raw
+
+PROJECT = PROJECT_ROOT / "dbt"
+SCHEMAS = ("raw", "staging", "snapshots", "analytics_next")
+
+
+@dataclass
+class Dbt:
+    """A parsed dbt project. Calling it runs a command; `warnings` are those of the parse."""
+
+    project: Path
+    work: Path
+    manifest: Manifest | None = None
+    warnings: tuple[str, ...] = ()
+
+    def parse(self) -> Dbt:
+        """Parse the project, from nothing unless it was parsed before in the same `work` folder."""
+        warnings: list[str] = []
+
+        def listen(event: EventMsg) -> None:
+            if event.info.level in (EventLevel.WARN, EventLevel.ERROR):
+                warnings.append(event.info.msg)
+
+        done = dbtRunner(callbacks=[listen]).invoke(["parse", "--show-all-deprecations", *self._flags()])
+        assert done.success, done.exception
+        self.manifest, self.warnings = done.result, tuple(warnings)
+        return self
+
+    def __call__(self, *command: str) -> dict[str, str]:
+        """Run a dbt command; returns the status of each node by its name."""
+        done = dbtRunner(manifest=self.manifest).invoke([*command, "--quiet", *self._flags()])
+        assert done.exception is None, done.exception
+        return {result.node.name: str(result.status) for result in done.result.results}
+
+    def names(self, *selection: str) -> set[str]:
+        """The names of the nodes that a selection selects."""
+        done = dbtRunner(manifest=self.manifest).invoke(
+            ["ls", "--output", "name", "--quiet", *selection, *self._flags()]
+        )
+        assert done.success, done.exception
+        return set(done.result)
+
+    def _flags(self) -> list[str]:
+        return [
+            *("--project-dir", str(self.project), "--profiles-dir", str(self.project)),
+            *("--target-path", str(self.work / "target"), "--log-path", str(self.work / "logs")),
+        ]
+
+
+@pytest.fixture(scope="session")
+def shop_connection(server: postgres.LocalPostgres) -> Iterator[Connection]:
+    """An autocommit connection to the one warehouse of these tests, which the environment names meanwhile."""
+    postgres.ensure_database(server, "shop")
+    where = server.database("shop")
+    connection = psycopg2.connect(host=where.host, port=where.port, dbname=where.database, user=where.user)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("alter database shop set timezone to 'America/New_York'")
+        cursor.execute("set timezone to 'UTC'")
+    with pytest.MonkeyPatch.context() as environment:
+        for key, value in where.environment().items():
+            environment.setenv(key, value)
+        yield connection
+    connection.close()
+
+
+@pytest.fixture(scope="session")
+def dbt(shop_connection: Connection, tmp_path_factory: pytest.TempPathFactory) -> Dbt:
+    """The project, parsed."""
+    return Dbt(PROJECT, tmp_path_factory.mktemp("dbt")).parse()
+
+
+@pytest.fixture(scope="session")
+def manifest(dbt: Dbt) -> Manifest:
+    """The project's manifest."""
+    assert dbt.manifest
+    return dbt.manifest
+
+
+class Shop:
+    """The warehouse of these tests: queries, and the raw tables as a test wants them."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def query(self, statement: str, *parameters: object) -> list[tuple]:
+        """The rows of a query, none for a statement that has no result."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(statement, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def value(self, statement: str) -> object:
+        """The one value of a query."""
+        [[value]] = self.query(statement)
+        return value
+
+    def reset(self) -> None:
+        """Empty raw tables and nothing else."""
+        for schema in SCHEMAS:
+            self.query(f"drop schema if exists {schema} cascade")
+        with self.connection.cursor() as cursor:
+            raw.create(cursor)
+
+    def insert(self, table: str, *rows: dict[str, object], loaded_at: str = "2021-02-12 06:00:00+00") -> None:
+        """Add rows to a raw table."""
+        for row in rows:
+            row = row | {"_loaded_at": loaded_at}
+            names, marks = ", ".join(row), ", ".join(["%s"] * len(row))
+            self.query(f"insert into raw.{table} ({names}) values ({marks})", *row.values())
+
+    def copy(self, folder: Path) -> None:
+        """Fill the raw tables from a folder of CSVs."""
+        with self.connection.cursor() as cursor:
+            for name in raw.TABLES:
+                with (folder / f"{name}.csv").open() as file:  # newlines become "\n": some files have CRLF
+                    columns = file.readline().strip()
+                    cursor.execute(f"alter table raw.{name} alter _loaded_at set default now()")
+                    cursor.copy_expert(f"copy raw.{name} ({columns}) from stdin csv", file)
+                    cursor.execute(f"alter table raw.{name} alter _loaded_at drop default")
+        self.note_loads()
+
+    def note_loads(self) -> None:
+        """Note a load of every table, as a loader does."""
+        for name in raw.TABLES:
+            self.query(f"insert into raw.loads select '{name}', now(), count(*), 'a test' from raw.{name}")
+
+    def rows(self, relation: str) -> list[tuple]:
+        """All rows of a relation, in an order that depends on nothing but them."""
+        return sorted(self.query(f"select * from {relation}"), key=repr)
+
+    def small(self) -> None:
+        """A shop of two users and three products, sound in every respect."""
+        self.reset()
+        self.insert(
+            "addresses", {"address_id": "home", "zipcode": "01234"}, {"address_id": "office", "zipcode": "99999"}
+        )
+        at = {"created_at": "2021-01-01 00:00:00+00", "updated_at": "2021-01-01 00:00:00+00"}
+        self.insert(
+            "users", {"user_id": "ann", "address_id": "home", **at}, {"user_id": "bob", "address_id": "home", **at}
+        )
+        self.insert("promos", {"promo_id": "spring", "discount": 3, "status": "inactive"})
+        self.insert(
+            "products",
+            {"product_id": "fern", "name": "Fern", "price": 10, "inventory": 1},
+            {"product_id": "moss", "name": "Moss", "price": 4.5, "inventory": 100},
+            {"product_id": "ivy", "name": "Ivy", "price": 7, "inventory": 0},
+        )
+        self.insert(
+            "orders",
+            self.order("o1", promo_id="spring", order_cost=24.5, order_total=26.5),
+            self.order("o2", order_cost=10, order_total=15),
+            self.order("o3", user_id="bob", order_cost=4.5, order_total=9.5),
+        )
+        self.insert(
+            "order_items",
+            {"order_id": "o1", "product_id": "fern", "quantity": 2},
+            {"order_id": "o1", "product_id": "moss", "quantity": 1},
+            {"order_id": "o2", "product_id": "fern", "quantity": 1},
+            {"order_id": "o3", "product_id": "moss", "quantity": 1},
+        )
+        event = {"session_id": "s1", "user_id": "ann", "created_at": "2021-02-10 10:00:00+00"}
+        self.insert(
+            "events",
+            event | {"event_id": "e1", "event_type": "page_view", "product_id": "fern"},
+            event | {"event_id": "e2", "event_type": "add_to_cart", "product_id": "fern"},
+            event | {"event_id": "e3", "event_type": "checkout", "order_id": "o1"},
+            event | {"event_id": "e4", "event_type": "checkout", "order_id": "o2"},
+            event | {"event_id": "e5", "event_type": "package_shipped", "order_id": "o1"},
+            event
+            | {"event_id": "e6", "event_type": "page_view", "product_id": "ivy", "session_id": "s2", "user_id": "bob"},
+        )
+        self.note_loads()
+
+    @staticmethod
+    def order(order_id: str, **columns: object) -> dict[str, object]:
+        """An order that is being prepared, with 5 dollars of shipping."""
+        sound = {
+            "user_id": "ann",
+            "address_id": "office",
+            "created_at": "2021-02-10 10:00:00+00",
+            "status": "preparing",
+        }
+        return {"order_id": order_id, "shipping_cost": 5, **sound, **columns}
+
+
+@pytest.fixture(scope="session")
+def shop(shop_connection: Connection) -> Shop:
+    """The warehouse of these tests, in whatever state the last one left it: call `reset` or `small` first."""
+    return Shop(shop_connection)

@@ -1,0 +1,160 @@
+"""dbt's unit tests hold the definitions: each passes, and each fails for the SQL that somebody may wrongly write."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.dbt.conftest import PROJECT, Dbt, Shop
+from tests.dbt.test_project import MARTS
+
+pytestmark = pytest.mark.db
+
+# Per mart: what is right, what is wrong, and the unit test that must notice.
+WRONG: dict[str, list[tuple[str, str, str]]] = {
+    "dim_users": [
+        ("left join user_orders", "inner join user_orders", "user_who_never_ordered_is_kept"),
+        (">= 2 as is_repeat_buyer", ">= 1 as is_repeat_buyer", "user_who_never_ordered_is_kept"),
+    ],
+    "int_order_items": [
+        (
+            " and (prices.valid_to is null or {{ utc('order_items._loaded_at') }} < prices.valid_to)",
+            "",
+            "item_has_the_price_of_its_time",
+        ),
+        (">= prices.valid_from", "> prices.valid_from", "item_has_the_price_of_its_time"),
+        ("left join prices", "inner join prices", "item_has_the_price_of_today_until_there_is_a_snapshot"),
+    ],
+    "int_orders": [
+        (
+            "left join item_totals on",
+            "left join order_items on orders.order_id = order_items.order_id left join item_totals on",
+            "order_money_is_not_multiplied_by_its_items",
+        ),
+        ("left join item_totals", "inner join item_totals", "order_without_items_is_kept"),
+        (
+            "orders.delivered_at > orders.estimated_delivery_at as",
+            "coalesce(orders.delivered_at > orders.estimated_delivery_at, false) as",
+            "late_needs_an_estimate_and_a_delivery",
+        ),
+        ("'second') }} / 3600.0", "'hour') }}", "late_needs_an_estimate_and_a_delivery"),
+        (
+            "cast(coalesce(promos.discount, 0)",
+            "cast(coalesce(promos.discount, 0) / 100 * orders.order_cost",
+            "order_money_is_not_multiplied_by_its_items",
+        ),
+    ],
+    "fact_orders": [
+        ("and checkouts.checkout_number = 1", "", "order_belongs_to_the_session_that_checked_it_out"),
+        ("where event_type = 'checkout'", "", "order_belongs_to_the_session_that_checked_it_out"),
+        ("left join checkouts", "inner join checkouts", "order_belongs_to_the_session_that_checked_it_out"),
+    ],
+    "fact_order_items": [
+        ("left join orders", "inner join orders", "item_tells_its_order"),
+        ("left join orders", "right join orders", "item_tells_its_order"),
+    ],
+    "int_user_sessions": [
+        (
+            "coalesce(max(case when event_type <> 'package_shipped' then created_at end), min(created_at))",
+            "max(created_at)",
+            "session_ends_before_its_package_is_shipped",
+        ),
+        (
+            "group by session_id",
+            "group by session_id, cast(created_at as date)",
+            "session_ends_before_its_package_is_shipped",
+        ),
+        (
+            "checkouts > 0 as is_converted",
+            "checkouts + packages_shipped > 0 as is_converted",
+            "session_converts_by_a_checkout",
+        ),
+    ],
+    "int_user_product_sessions": [
+        (
+            "on events.order_id = order_items.order_id",
+            "on events.order_id = order_items.order_id or events.product_id = order_items.product_id",
+            "session_buys_the_products_of_its_orders",
+        ),
+        (
+            "max(case when event_type = 'checkout' then 1 else 0 end)",
+            "cast(sum(case when event_type = 'checkout' then 1 else 0 end) as integer)",
+            "two_orders_in_a_session_are_one_checkout_of_a_product",
+        ),
+        (
+            "        and product_sessions.product_id = purchases.product_id\n",
+            "",
+            "session_buys_the_products_of_its_orders",
+        ),
+        (
+            "on product_sessions.session_id = purchases.session_id\n        and",
+            "on",
+            "two_orders_in_a_session_are_one_checkout_of_a_product",
+        ),
+    ],
+    "fact_product": [
+        ("left join sales", "inner join sales", "product_never_bought_is_kept"),
+        ("sum(checkouts) as sessions_bought", "count(*) as sessions_bought", "product_converts_by_its_own_checkouts"),
+        ("{{ count_if('page_views > 0') }}", "sum(page_views)", "product_converts_by_its_own_checkouts"),
+        ("count(distinct user_id)", "count(user_id)", "product_converts_by_its_own_checkouts"),
+    ],
+    "fact_product_sessions_daily": [
+        ("    union distinct\n    select product_id, day from daily_sales\n", "", "product_day_begins_at_midnight_utc"),
+        (" and event_number = 1", "", "product_day_counts_sessions_that_bought"),
+        (
+            "    select product_id, day from daily_events\n    union distinct\n",
+            "",
+            "product_day_begins_at_midnight_utc",
+        ),
+        ("inventories.valid_from < ", "inventories.valid_from <= ", "product_day_has_the_inventory_known_that_day"),
+    ],
+    "stg_greenery__events": [("{{ utc('created_at') }}", "cast(created_at as timestamp)", "timestamps_are_utc")],
+}
+ROUNDS = max(len(mistakes) for mistakes in WRONG.values())
+
+
+@pytest.fixture(scope="module")
+def empty_warehouse(dbt: Dbt, shop: Shop) -> Shop:
+    """Every relation, without a row: dbt's unit tests read column types from them."""
+    shop.reset()
+    dbt("run", "--empty")
+    return shop
+
+
+def test_every_definition_holds(dbt: Dbt, empty_warehouse: Shop):
+    statuses = dbt("test", "--select", "test_type:unit")
+    assert set(statuses.values()) == {"pass"}
+    tested = {unit_test.model for unit_test in dbt.manifest.unit_tests.values()}
+    assert set(MARTS) <= tested
+
+
+@pytest.fixture(scope="module")
+def copied_project(tmp_path_factory: pytest.TempPathFactory, empty_warehouse: Shop) -> Dbt:
+    """A copy of the project, to make mistakes in."""
+    home = tmp_path_factory.mktemp("mistakes")
+    shutil.copytree(PROJECT, home / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
+    return Dbt(home / "dbt", home / "work")
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_likely_mistakes_are_noticed(copied_project: Dbt, number: int):
+    """One mistake in each model at a time: unit tests mock what a model reads, so mistakes don't meet."""
+    wanted = {}
+    for model, mistakes in WRONG.items():
+        [original] = PROJECT.glob(f"models/**/{model}.sql")
+        copy = copied_project.project / original.relative_to(PROJECT)
+        text = original.read_text()
+        if number < len(mistakes):
+            right, wrong, unit_test = mistakes[number]
+            assert text.count(right) >= 1, f"{model} no longer says {right!r}"
+            text, wanted[unit_test] = text.replace(right, wrong), "fail"
+        _write(copy, text)
+    statuses = copied_project.parse()("test", "--select", "test_type:unit")
+    assert {name: statuses[name] for name in wanted} == wanted
+
+
+def _write(path: Path, text: str) -> None:
+    if path.read_text() != text:
+        path.write_text(text)

@@ -1,0 +1,184 @@
+"""What the manifest says of the project as a whole: documented, tested, owned, and drawn in the right order."""
+
+from __future__ import annotations
+
+import pytest
+from dbt.artifacts.resources.types import NodeType
+from dbt.contracts.graph.manifest import Manifest
+from dbt.contracts.graph.nodes import GenericTestNode, ModelNode, SnapshotNode, SourceDefinition
+
+from include.shop import raw
+from tests.dbt.conftest import PROJECT, Dbt
+
+MARTS = {
+    "dim_users": "core",
+    "int_orders": "core",
+    "int_order_items": "core",
+    "fact_orders": "core",
+    "fact_order_items": "core",
+    "fact_product": "product",
+    "fact_product_sessions_daily": "product",
+    "int_user_sessions": "marketing",
+    "int_user_product_sessions": "marketing",
+}
+PERSONAL = {
+    "first_name",
+    "last_name",
+    "email",
+    "phone_number",
+    "address",
+    "zipcode",
+    "shipping_address",
+    "shipping_zipcode",
+}
+
+
+def models(manifest: Manifest) -> list[ModelNode]:
+    return [node for node in manifest.nodes.values() if node.resource_type == NodeType.Model]
+
+
+def snapshots(manifest: Manifest) -> list[SnapshotNode]:
+    return [node for node in manifest.nodes.values() if node.resource_type == NodeType.Snapshot]
+
+
+def raw_sources(manifest: Manifest) -> list[SourceDefinition]:
+    return [source for source in manifest.sources.values() if source.source_name == "greenery"]
+
+
+def generic_tests(manifest: Manifest, unique_id: str) -> dict[str, set[str]]:
+    """The generic tests that a node has by itself: by kind, the columns they are on."""
+    found: dict[str, set[str]] = {}
+    for node in manifest.nodes.values():
+        if isinstance(node, GenericTestNode) and node.depends_on.nodes == [unique_id]:
+            found.setdefault(node.test_metadata.name, set()).add(node.column_name or "")
+    return found
+
+
+def test_parses_without_a_warning(dbt: Dbt):
+    assert dbt.warnings == ()
+
+
+def test_asks_nothing_of_the_package_hub():
+    assert not list(PROJECT.glob("*packages.yml")) + list(PROJECT.glob("dependencies.yml"))
+
+
+def test_every_description_begins_with_the_grain(manifest: Manifest):
+    described = {
+        node.name: node.description for node in (*models(manifest), *snapshots(manifest), *manifest.sources.values())
+    }
+    assert {name for name, description in described.items() if not description.startswith("One row per ")} == set()
+
+
+def test_every_declared_column_is_described(manifest: Manifest):
+    nodes = (*models(manifest), *snapshots(manifest), *raw_sources(manifest))
+    assert all(node.columns for node in nodes)
+    assert [
+        (node.name, name) for node in nodes for name, column in node.columns.items() if not column.description
+    ] == []
+
+
+def test_every_model_and_snapshot_has_its_key_tested(manifest: Manifest):
+    for node in (*models(manifest), *snapshots(manifest)):
+        found = generic_tests(manifest, node.unique_id)
+        assert found.get("unique", set()) & found.get("not_null", set()), f"{node.name} has no key"
+
+
+def test_every_source_has_its_key_tested(manifest: Manifest):
+    for source in raw_sources(manifest):
+        found, key = generic_tests(manifest, source.unique_id), set(raw.TABLES[source.name].key)
+        assert key <= found["not_null"], source.name
+        assert key <= found["unique"] if len(key) == 1 else "unique_combination" in found, source.name
+
+
+def test_sources_declare_the_raw_tables_with_their_types(manifest: Manifest):
+    declared = {s.name: {column.name: column.data_type for column in s.columns.values()} for s in raw_sources(manifest)}
+    assert declared == {table.name: table.columns | {"_loaded_at": "timestamptz"} for table in raw.TABLES.values()}
+
+
+def test_every_raw_table_has_a_freshness(manifest: Manifest):
+    for source in raw_sources(manifest):
+        assert source.freshness.warn_after.count, source.name
+        assert source.freshness.error_after.count, source.name
+
+
+@pytest.mark.parametrize(("name", "folder"), MARTS.items())
+def test_mart_is_a_table_with_a_contract_in_the_folder_of_those_who_ask_for_it(
+    manifest: Manifest, name: str, folder: str
+):
+    [mart] = [model for model in models(manifest) if model.name == name]
+    assert mart.fqn == ["greenery", "marts", folder, name]
+    assert (mart.config.materialized, mart.config.contract.enforced, mart.schema) == ("table", True, "analytics_next")
+
+
+def test_staging_is_one_view_a_raw_table(manifest: Manifest):
+    staging = {model.name: model for model in models(manifest) if model.fqn[1] == "staging"}
+    assert set(staging) == {f"stg_greenery__{table}" for table in raw.TABLES}
+    assert {(model.config.materialized, model.schema) for model in staging.values()} == {("view", "staging")}
+
+
+def test_personal_data_is_marked(manifest: Manifest):
+    for node in (*models(manifest), *raw_sources(manifest)):
+        for name, column in node.columns.items():
+            assert bool(column.config.meta.get("personal")) == (name in PERSONAL), f"{node.name}.{name}"
+
+
+def test_no_snapshot_holds_personal_data(manifest: Manifest):
+    assert [column for snapshot in snapshots(manifest) for column in snapshot.columns if column in PERSONAL] == []
+
+
+def test_everything_has_an_owner_with_a_slack_handle(manifest: Manifest):
+    handles = {group.name: group.config.meta["slack"] for group in manifest.groups.values() if group.owner.name}
+    owned = {node.name: node.config.group for node in (*models(manifest), *snapshots(manifest))}
+    owned |= {source.name: source.config.meta["group"] for source in manifest.sources.values()}
+    assert {name: group for name, group in owned.items() if group not in handles} == {}
+
+
+def test_every_mart_is_read_by_an_exposure(manifest: Manifest):
+    read = {node for exposure in manifest.exposures.values() for node in exposure.depends_on.nodes}
+    assert {f"model.greenery.{name}" for name in MARTS} <= read
+
+
+def test_every_test_has_a_parent_and_none_spans_transform_and_history(dbt: Dbt, manifest: Manifest):
+    descendants = dbt.names("--select", "path:snapshots+")
+    history = {node.unique_id for node in (*snapshots(manifest), *models(manifest)) if node.name in descendants}
+    for node in manifest.nodes.values():
+        if node.resource_type == NodeType.Test:
+            parents = set(node.depends_on.nodes)
+            assert parents, node.name
+            assert parents <= history or not parents & history, node.name
+
+
+def test_a_test_of_several_models_is_in_across(dbt: Dbt, manifest: Manifest):
+    across = dbt.names("--selector", "across")
+    for node in manifest.nodes.values():
+        if node.resource_type == NodeType.Test:
+            several = len([parent for parent in node.depends_on.nodes if parent.startswith("model.")]) > 1
+            assert (node.name in across) == several, node.name
+
+
+def test_transform_is_every_model_that_descends_from_no_snapshot(dbt: Dbt, manifest: Manifest):
+    kinds = ("--resource-type", "model", "--resource-type", "snapshot")
+    descendants = dbt.names("--select", "path:snapshots+", *kinds)
+    everything = {node.name for node in (*models(manifest), *snapshots(manifest))}
+    assert dbt.names("--selector", "transform", *kinds) == everything - descendants
+    assert set(MARTS) <= everything - descendants
+
+
+def test_snapshot_takes_the_snapshots_with_the_key_tests_of_their_sources(dbt: Dbt):
+    selected = dbt.names("--selector", "snapshot")
+    assert {"orders_snapshot", "products_snapshot"} <= selected
+    assert {name for name in selected if name.startswith("source_")} == {
+        "source_not_null_greenery_orders_order_id",
+        "source_unique_greenery_orders_order_id",
+        "source_not_null_greenery_products_product_id",
+        "source_unique_greenery_products_product_id",
+    }
+
+
+def test_sources_are_the_tests_of_the_raw_tables(dbt: Dbt, manifest: Manifest):
+    of_sources = {
+        node.name
+        for node in manifest.nodes.values()
+        if node.resource_type == NodeType.Test and all(parent.startswith("source.") for parent in node.depends_on.nodes)
+    }
+    assert dbt.names("--selector", "sources", "--resource-type", "test") == of_sources

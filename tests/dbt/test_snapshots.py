@@ -1,0 +1,92 @@
+"""History: what a run saw is kept, whatever became of the data meanwhile."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.dbt.conftest import Dbt, Shop
+
+pytestmark = pytest.mark.db
+
+
+@pytest.fixture
+def first_day(dbt: Dbt, shop: Shop) -> Shop:
+    """A small shop whose first snapshots are taken."""
+    shop.small()
+    statuses = dbt("build", "--selector", "snapshot")
+    assert {statuses["orders_snapshot"], statuses["products_snapshot"]} == {"success"}
+    return shop
+
+
+def test_records_three_status_changes_and_no_more(dbt: Dbt, first_day: Shop):
+    first_day.query(
+        "update raw.orders set status = 'shipped', tracking_id = order_id || '-tracked', shipping_service = 'ups',"
+        " estimated_delivery_at = created_at + interval '3 days', _loaded_at = now()"
+    )
+    first_day.insert("orders", first_day.order("new", order_cost=1, order_total=6))
+    dbt("build", "--selector", "snapshot")
+    changes = first_day.query(
+        "select old.order_id, old.status, new.status, new.tracking_id from snapshots.orders_snapshot as old"
+        " join snapshots.orders_snapshot as new"
+        " on old.order_id = new.order_id and old.dbt_valid_to = new.dbt_valid_from order by 1"
+    )
+    assert changes == [(order, "preparing", "shipped", f"{order}-tracked") for order in ("o1", "o2", "o3")]
+
+
+def test_versions_are_dated_in_utc(first_day: Shop):
+    assert first_day.value(
+        "select bool_and(abs(extract(epoch from (now() at time zone 'UTC') - dbt_valid_from)) < 60)"
+        " from snapshots.orders_snapshot"
+    )
+
+
+def test_a_reloaded_order_that_did_not_change_is_no_version(dbt: Dbt, first_day: Shop):
+    first_day.query("update raw.orders set _loaded_at = now()")
+    dbt("build", "--selector", "snapshot")
+    assert first_day.value("select count(*) from snapshots.orders_snapshot") == 3
+
+
+def test_a_price_is_dated_by_the_load_clock(dbt: Dbt, first_day: Shop):
+    first_day.query(
+        "update raw.products set price = 12, _loaded_at = '2021-02-13 06:00:00+00' where product_id = 'fern'"
+    )
+    dbt("build", "--selector", "snapshot")
+    versions = first_day.query(
+        "select price, dbt_valid_from::text, dbt_valid_to::text from snapshots.products_snapshot"
+        " where product_id = 'fern' order by dbt_valid_from"
+    )
+    assert versions == [(10, "2021-02-12 06:00:00", "2021-02-13 06:00:00"), (12, "2021-02-13 06:00:00", None)]
+
+
+@pytest.mark.parametrize(("table", "other"), [("orders", "products"), ("products", "orders")])
+def test_a_doubled_key_skips_its_own_snapshot_and_no_other(dbt: Dbt, first_day: Shop, table: str, other: str):
+    before = first_day.rows(f"snapshots.{table}_snapshot")
+    first_day.query(f"insert into raw.{table} select * from raw.{table} limit 1")
+    statuses = dbt("build", "--selector", "snapshot")
+    assert statuses[f"source_unique_greenery_{table}_{table[:-1]}_id"] == "fail"
+    assert (statuses[f"{table}_snapshot"], statuses[f"{other}_snapshot"]) == ("skipped", "success")
+    assert first_day.rows(f"snapshots.{table}_snapshot") == before
+
+
+def test_a_missing_key_skips_the_snapshot(dbt: Dbt, first_day: Shop):
+    first_day.query("update raw.orders set order_id = null where order_id = 'o1'")
+    assert dbt("build", "--selector", "snapshot")["orders_snapshot"] == "skipped"
+
+
+def test_a_fault_in_another_column_stops_no_history(dbt: Dbt, first_day: Shop):
+    first_day.query("update raw.orders set user_id = null, status = 'lost' where order_id = 'o1'")
+    dbt("build", "--selector", "snapshot")
+    assert first_day.value("select count(*) from snapshots.orders_snapshot where status = 'lost'") == 1
+
+
+def test_columns_that_nobody_declared_ride_through(dbt: Dbt, first_day: Shop):
+    for change in ("add column gift_note integer", "alter column gift_note type text", "drop column gift_note"):
+        first_day.query(f"alter table raw.orders {change}")
+        assert dbt("build", "--selector", "snapshot")["orders_snapshot"] == "success"
+    assert first_day.value("select count(*) from snapshots.orders_snapshot") == 3
+
+
+def test_an_order_that_left_raw_keeps_its_history(dbt: Dbt, first_day: Shop):
+    first_day.query("delete from raw.orders where order_id = 'o1'")
+    dbt("build", "--selector", "snapshot")
+    assert first_day.value("select dbt_valid_to from snapshots.orders_snapshot where order_id = 'o1'") is None

@@ -1,0 +1,89 @@
+"""What is wrong with the raw tables is found there, by a test whose name says what it is."""
+
+from __future__ import annotations
+
+import pytest
+from dbt.cli.main import dbtRunner
+
+from tests.dbt.conftest import Dbt, Shop
+
+pytestmark = pytest.mark.db
+
+FAULTS = {
+    "a doubled order": (
+        "insert into raw.orders select * from raw.orders limit 1",
+        "source_unique_greenery_orders_order_id",
+    ),
+    "an order without a key": (
+        "insert into raw.orders (order_id, _loaded_at) values (null, now())",
+        "source_not_null_greenery_orders_order_id",
+    ),
+    "a doubled item": (
+        "insert into raw.order_items select * from raw.order_items limit 1",
+        "source_unique_combination_greenery_order_items_order_id__product_id",
+    ),
+    "emptied orders": ("truncate raw.orders", "source_not_empty_greenery_orders_"),
+    "an unknown status": (
+        "update raw.orders set status = 'lost'",
+        "source_accepted_values_greenery_orders_status__preparing__shipped__delivered",
+    ),
+    "an unknown kind of event": (
+        "update raw.events set event_type = 'swipe'",
+        "source_accepted_values_greenery_events_event_type__page_view__add_to_cart__checkout__package_shipped",
+    ),
+    "an item of no order": (
+        "update raw.order_items set order_id = 'gone' where order_id = 'o2'",
+        "source_relationships_greenery_order_items_order_id__order_id__source_greenery_orders_",
+    ),
+    "a negative quantity": (
+        "update raw.order_items set quantity = -1",
+        "source_not_negative_greenery_order_items_quantity",
+    ),
+    "a negative price": ("update raw.products set price = -1", "source_not_negative_greenery_products_price"),
+    "a negative discount": ("update raw.promos set discount = -1", "source_not_negative_greenery_promos_discount"),
+}
+
+
+def test_a_sound_shop_passes(dbt: Dbt, shop: Shop):
+    shop.small()
+    assert set(dbt("test", "--selector", "sources").values()) == {"pass"}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_finds(dbt: Dbt, shop: Shop, fault: str):
+    damage, test = FAULTS[fault]
+    shop.small()
+    shop.query(damage)
+    assert dbt("test", "--select", test) == {test: "fail"}
+
+
+def test_a_total_that_is_not_its_parts_is_an_error_and_a_cost_that_is_not_its_items_warns(dbt: Dbt, shop: Shop):
+    shop.small()
+    shop.query("update raw.orders set order_cost = order_cost + 1 where order_id = 'o2'")
+    statuses = dbt("build", "--select", "+int_orders")
+    assert statuses["int_orders_total_is_cost_plus_shipping_less_discount"] == "fail"
+    assert statuses["int_orders_cost_is_the_sum_of_the_items"] == "warn"
+
+
+def test_a_column_that_nobody_declared_may_change_under_staging(dbt: Dbt, shop: Shop):
+    shop.small()
+    shop.query("alter table raw.orders add column gift_note integer")
+    dbt("run", "--select", "stg_greenery__orders")
+    shop.query("alter table raw.orders alter column gift_note type text")
+    shop.query("alter table raw.orders drop column gift_note")
+    assert shop.value("select count(*) from staging.stg_greenery__orders") == 3
+
+
+def test_freshness_reads_when_each_table_was_loaded(dbt: Dbt, shop: Shop):
+    shop.small()
+    shop.query("update raw.loads set loaded_at = now() - interval '30 hours' where table_name in ('orders', 'promos')")
+    shop.query("update raw.loads set loaded_at = now() - interval '60 hours' where table_name = 'events'")
+    shop.query("delete from raw.loads where table_name = 'users'")
+    done = dbtRunner(manifest=dbt.manifest).invoke(["source", "freshness", "--quiet", *dbt._flags()])
+    statuses = {result.node.name: str(result.status) for result in done.result.results}
+    assert statuses == {
+        **dict.fromkeys(("addresses", "order_items", "products", "promos"), "pass"),
+        "orders": "warn",
+        "events": "error",
+        "users": "error",
+    }

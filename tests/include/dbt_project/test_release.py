@@ -1,0 +1,110 @@
+"""Releases: one parse a change, the last good one where the project is broken, and the parse that tasks would make."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from include import settings
+from include.dbt_project import release
+from include.settings import PROJECT_ROOT
+
+MODEL = "models/one.sql"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A dbt project of one model, and a state folder of its own."""
+    source = tmp_path / "dbt"
+    (source / "models").mkdir(parents=True)
+    (source / "dbt_project.yml").write_text("name: greenery\nversion: 1.0.0\nprofile: greenery\n")
+    shutil.copy(PROJECT_ROOT / "dbt" / "profiles.yml", source)
+    (source / MODEL).write_text("select 1 as one")
+    monkeypatch.setenv("GREENERY_DBT_DIR", str(source))
+    monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path / "state"))
+    return source
+
+
+def models(of: release.Release) -> set[str]:
+    return {path.stem for path in (of.path / "models").glob("*.sql")}
+
+
+def test_the_first_refresh_parses(project: Path) -> None:
+    made = release.refresh()
+    assert made.manifest.exists()
+    assert release.current() == made
+
+
+def test_an_unchanged_project_is_not_parsed_again(project: Path) -> None:
+    made = release.refresh()
+    before = made.manifest.stat().st_mtime_ns
+    assert release.refresh() == made
+    assert made.manifest.stat().st_mtime_ns == before
+
+
+def test_a_new_model_makes_a_new_release_and_leaves_the_old_one_alone(project: Path) -> None:
+    old = release.refresh()
+    (project / "models/two.sql").write_text("select 2 as two")
+    new = release.refresh()
+    assert models(new) == {"one", "two"}
+    assert models(old) == {"one"}
+
+
+def test_a_broken_project_keeps_the_last_release_and_says_where_it_is_broken(project: Path) -> None:
+    good = release.refresh()
+    (project / MODEL).write_text("select {{ ref('nowhere') }}")
+    assert release.refresh() == good
+    problem = release.problem()
+    assert problem is not None
+    assert "nowhere" in problem.message
+    assert MODEL in problem.message
+
+
+def test_a_broken_project_is_parsed_once_and_not_at_every_look(project: Path) -> None:
+    release.refresh()
+    (project / MODEL).write_text("select {{")
+    release.refresh()
+    noted = (settings.state_dir() / "dbt" / "problem.json").stat().st_mtime_ns
+    release.refresh()
+    assert (settings.state_dir() / "dbt" / "problem.json").stat().st_mtime_ns == noted
+
+
+def test_a_mended_project_is_released_and_the_problem_forgotten(project: Path) -> None:
+    release.refresh()
+    (project / MODEL).write_text("select {{")
+    release.refresh()
+    (project / MODEL).write_text("select 3 as one")
+    release.refresh()
+    assert release.problem() is None
+    assert (release.current().path / MODEL).read_text() == "select 3 as one"
+
+
+def test_a_project_that_goes_back_gets_its_former_release(project: Path) -> None:
+    first = release.refresh()
+    (project / MODEL).write_text("select 2 as one")
+    assert release.refresh() != first
+    (project / MODEL).write_text("select 1 as one")
+    assert release.refresh() == first
+    assert release.current() == first
+
+
+def test_a_project_that_never_parsed_is_an_error_with_dbts_words(project: Path) -> None:
+    (project / MODEL).write_text("select {{ ref('nowhere') }}")
+    with pytest.raises(release.ProjectError, match="nowhere"):
+        release.refresh()
+
+
+def test_another_warehouse_is_another_release(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = release.stamp()
+    monkeypatch.setenv("WAREHOUSE_PORT", "1")
+    assert release.stamp() != before
+
+
+def test_processes_that_start_together_parse_once(project: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        made = {pool.submit(release.refresh) for _ in range(4)}
+    assert len({one.result() for one in made}) == 1
+    assert len(list((settings.state_dir() / "dbt" / "releases").iterdir())) == 1

@@ -1,0 +1,186 @@
+"""Publishing: all at once, only what this run built and proved, and never a mix."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection as Connection
+
+from include import publish
+from include.dbt_project.manifest import Manifest
+from include.publish import NotPublishedError, publish_run
+from include.results import store
+from include.results.artifacts import NodeResult
+from include.settings import Warehouse
+from include.warehouse import migrate
+
+pytestmark = pytest.mark.db
+
+PASSED = NodeResult("test.t", "test", "keys_are_unique", "pass", "error", 0, "", 0.1, None)
+BUILT = NodeResult("model.m", "model", "m", "success", None, None, "", 0.1, 1)
+MANIFEST = Manifest(
+    {
+        "model.m": {"resource_type": "model", "config": {"materialized": "table"}, "depends_on": {"nodes": []}},
+        "test.t": {
+            "resource_type": "test",
+            "name": "keys_are_unique",
+            "config": {"severity": "ERROR"},
+            "depends_on": {"nodes": ["model.m"]},
+        },
+    },
+    {},
+)
+
+
+@pytest.fixture
+def built(db: Connection) -> Connection:
+    """A warehouse in which run 1 has built mart `m` and proved it."""
+    migrate.upgrade()
+    build(db, "run 1", "new")
+    return db
+
+
+def build(db: Connection, run_id: str, content: str, *results: NodeResult) -> None:
+    """What a run's dbt tasks do, in small."""
+    with db.cursor() as cursor:
+        for mart in ("m", "n"):
+            cursor.execute(f"drop table if exists analytics_next.{mart}")
+            cursor.execute(f"create table analytics_next.{mart} as select %s as content", (content,))
+    store.begin(db, run_id, "release")
+    store.record(db, run_id, "task", 1, list(results or (BUILT, PASSED)))
+
+
+def published(db: Connection) -> list[str]:
+    with db.cursor() as cursor:
+        cursor.execute("select to_regclass('analytics.m')")
+        if cursor.fetchone()[0] is None:
+            return []
+        cursor.execute("select content from analytics.m")
+        return [content for (content,) in cursor.fetchall()]
+
+
+def test_what_was_built_and_proved_is_published(built: Connection) -> None:
+    publish_run("run 1", MANIFEST)
+    assert published(built) == ["new"]
+    assert store.run(built, "run 1").published_at is not None
+
+
+def test_the_schema_says_as_of_when(built: Connection) -> None:
+    publish_run("run 1", MANIFEST)
+    with built.cursor() as cursor:
+        cursor.execute("select obj_description('analytics'::regnamespace), obj_description('analytics_next'::regnamespace)")
+        live, aside = cursor.fetchone()
+    assert live.startswith("published 20")
+    assert "Where dbt builds" in aside
+
+
+@pytest.mark.parametrize("status", ["fail", "error", "skipped"])
+def test_a_test_that_did_not_pass_blocks(db: Connection, status: str) -> None:
+    migrate.upgrade()
+    build(db, "run 1", "new", BUILT, replace(PASSED, status=status))
+    with pytest.raises(NotPublishedError, match="keys_are_unique"):
+        publish_run("run 1", MANIFEST)
+    assert published(db) == []
+
+
+def test_a_test_without_a_result_blocks(db: Connection) -> None:
+    migrate.upgrade()
+    build(db, "run 1", "new", BUILT)
+    with pytest.raises(NotPublishedError, match="keys_are_unique"):
+        publish_run("run 1", MANIFEST)
+
+
+def test_a_result_of_another_run_does_not_count(built: Connection) -> None:
+    build(built, "run 2", "newer", BUILT)
+    with pytest.raises(NotPublishedError, match="keys_are_unique"):
+        publish_run("run 2", MANIFEST)
+
+
+def test_a_failed_warning_does_not_block(built: Connection) -> None:
+    warning = {**MANIFEST.nodes["test.t"], "config": {"severity": "WARN"}, "name": "looks_odd"}
+    publish_run("run 1", Manifest({**MANIFEST.nodes, "test.w": warning}, {}))
+    assert published(built) == ["new"]
+
+
+def test_publish_alone_again_changes_nothing(built: Connection) -> None:
+    publish_run("run 1", MANIFEST)
+    publish_run("run 1", MANIFEST)
+    assert published(built) == ["new"]
+
+
+def test_an_old_run_whose_publish_is_cleared_does_not_bring_old_data_back(built: Connection) -> None:
+    publish_run("run 1", MANIFEST)
+    build(built, "run 2", "newer")
+    publish_run("run 2", MANIFEST)
+    publish_run("run 1", MANIFEST)
+    assert published(built) == ["newer"]
+
+
+def test_a_run_that_built_only_some_models_since_is_refused(built: Connection) -> None:
+    both = Manifest({**MANIFEST.nodes, "model.n": MANIFEST.nodes["model.m"]}, {})
+    with pytest.raises(NotPublishedError, match=r"model\.n"):
+        publish_run("run 1", both)
+    assert published(built) == []
+
+
+def test_the_former_marts_are_kept_aside(built: Connection) -> None:
+    publish_run("run 1", MANIFEST)
+    build(built, "run 2", "newer")
+    publish_run("run 2", MANIFEST)
+    with built.cursor() as cursor:
+        cursor.execute("select content from analytics_next.m")
+        assert cursor.fetchall() == [("new",)]
+
+
+def test_an_idle_reader_who_holds_a_table_is_named_as_the_cause(
+    built: Connection, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_run("run 1", MANIFEST)
+    build(built, "run 2", "newer")
+    monkeypatch.setattr(publish, "ATTEMPTS", 2)
+    reader = psycopg2.connect(host=warehouse.host, port=warehouse.port, dbname=warehouse.database, user=warehouse.user)
+    with reader.cursor() as cursor:
+        cursor.execute("select * from analytics.m")
+        with pytest.raises(NotPublishedError, match="idle transactions"):
+            publish_run("run 2", MANIFEST)
+    reader.close()
+    assert published(built) == ["new"]
+
+
+def test_readers_see_one_state_or_the_other_and_no_error(built: Connection, warehouse: Warehouse) -> None:
+    publish_run("run 1", MANIFEST)
+    stop, wrong, read = threading.Event(), [], [0]
+
+    def reads() -> None:
+        connection = psycopg2.connect(
+            host=warehouse.host, port=warehouse.port, dbname=warehouse.database, user=warehouse.user
+        )
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            while not stop.is_set():
+                try:
+                    cursor.execute("select m.content, n.content from analytics.m cross join analytics.n")
+                    [row] = cursor.fetchall()
+                    read[0] += 1
+                    if row[0] != row[1]:
+                        wrong.append(row)
+                except psycopg2.Error as error:
+                    wrong.append(error)
+                    break
+        connection.close()
+
+    readers = [threading.Thread(target=reads) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    for number in range(2, 22):
+        build(built, f"run {number}", str(number))
+        publish_run(f"run {number}", MANIFEST)
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert wrong == []
+    assert read[0] > 100
+    assert published(built) == ["21"]
