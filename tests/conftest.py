@@ -13,6 +13,12 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
+# Before anything imports Airflow: its settings and its own database are this test process' own.
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="greenery-airflow-")
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__COSMOS__ENABLE_TELEMETRY"] = "False"
+os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
+
 from include.local import postgres
 from include.settings import PROJECT_ROOT, Warehouse
 
@@ -67,6 +73,3 @@ def real_data() -> Path:
     if not (REAL_DATA / "orders.csv").exists():
         pytest.skip("Greenery's real data is not beside this checkout (../shared/greenery)")
     return REAL_DATA
-
-
-os.environ.setdefault("DBT_SEND_ANONYMOUS_USAGE_STATS", "False")

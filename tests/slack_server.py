@@ -36,7 +36,7 @@ def slack_server() -> Iterator[Slack]:
     slack = Slack()
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 - the library's name
+        def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if slack.answers:
                 self._answer(slack.answers.pop(0), "not now")

@@ -57,7 +57,6 @@ def models(
             emit_datasets=False,
         ),
         operator_args={
-            "install_deps": False,
             "callback": record,
             "dbt_cmd_flags": ["--exclude-resource-type", "unit_test"],
         },
@@ -66,15 +65,14 @@ def models(
 
 def check_sources(project: Release) -> CheckSources:
     """Freshness, shape and tests of the raw tables; also notes in `ops` that the run began."""
-    return CheckSources(task_id="check_sources", select="source:*", **_single(project))
+    return CheckSources(task_id="check_sources", selector="sources", **_single(project))
 
 
 def snapshot(project: Release) -> DbtBuildLocalOperator:
     """Both snapshots, each after the key tests of its own source; runs whatever became of the tasks before it."""
     return DbtBuildLocalOperator(
         task_id="snapshot",
-        select=" ".join((*SNAPSHOTS, "tag:snapshot_key")),
-        indirect_selection="cautious",
+        selector="snapshot",
         trigger_rule=TriggerRule.ALL_DONE,
         **_single(project),
     )
@@ -97,10 +95,9 @@ class CheckSources(DbtTestLocalOperator):
         with connect("greenery check_sources") as connection:
             store.begin(connection, context["run_id"], project.stamp if project else "")
         failures = []
-        for command, flags in ((["source", "freshness"], []), (["test"], ["--indirect-selection", "cautious"])):
-            self.base_cmd = command
+        for self.base_cmd in (["source", "freshness"], ["test"]):
             try:
-                self.build_and_run_cmd(context, cmd_flags=flags)
+                self.build_and_run_cmd(context, cmd_flags=[])
             except CosmosDbtRunError as failure:
                 failures.append(failure)
         if failures:

@@ -39,6 +39,10 @@ class AirflowApi:
                 )
             time.sleep(0.3)
 
+    def tasks(self, dag_id: str) -> set[str]:
+        """The ids of the tasks that Airflow draws now."""
+        return {one["task_id"] for one in self._checked(self._client.get(f"/api/v2/dags/{dag_id}/tasks"))["tasks"]}
+
     def trigger(self, dag_id: str) -> str:
         """Start a run now; returns its id."""
         answer = self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg2
@@ -17,6 +18,16 @@ from include.warehouse import connect, migrate
 
 DAG_ID = "greenery_daily"
 DAYS = 2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: Airflow's state of it and of each task, and what it said."""
+
+    run_id: str
+    state: str
+    messages: tuple[str, ...]
+    task_states: dict[str, str | None]
 
 
 def play(stack: Stack, folder: Path | None, say: Callable[[str], None] = print) -> bool:
@@ -70,24 +81,27 @@ def _rename(cursor: psycopg2.extensions.cursor, before: str, after: str) -> None
     cursor.execute(sql.SQL("alter database {} rename to {}").format(sql.Identifier(before), sql.Identifier(after)))
 
 
-def _run(stack: Stack, server: postgres.LocalPostgres, say: Callable[[str], None]) -> bool:
-    """One run of the DAG, and its message."""
+def run_daily(stack: Stack, server: postgres.LocalPostgres) -> Outcome:
+    """Run the DAG once, now, and wait for it; call it in a session of the stack."""
     running = stack.airflow(server)
     api = AirflowApi(running.url, *stack.login())
     api.wait_for_dag(DAG_ID)
     run_id = api.trigger(DAG_ID)
-    say(f"Running {DAG_ID} …")
     state = api.wait_for_run(DAG_ID, run_id)
     with connect("greenery demo", server.database("warehouse")) as connection, connection.cursor() as cursor:
         cursor.execute("select body from ops.messages where run_id = %s order by created_at", (run_id,))
-        bodies = [body for (body,) in cursor.fetchall()]
+        messages = tuple(body for (body,) in cursor.fetchall())
+    return Outcome(run_id, state, messages, api.task_states(DAG_ID, run_id))
+
+
+def _run(stack: Stack, server: postgres.LocalPostgres, say: Callable[[str], None]) -> bool:
+    """A run and its message, told; True if it was published."""
+    stack.airflow(server)
+    say(f"Running {DAG_ID} …")
+    outcome = run_daily(stack, server)
     frame = "─" * 72
-    say(
-        "\n".join(["", frame, *bodies, frame, ""])
-        if bodies
-        else f"The run left no message; look at it at {running.url}"
-    )
-    return state == "success" and bool(bodies)
+    say("\n".join(["", frame, *outcome.messages, frame, ""]) if outcome.messages else "The run left no message.")
+    return outcome.state == "success" and bool(outcome.messages)
 
 
 def _tell(report: LoadReport, what: str, say: Callable[[str], None]) -> None:

@@ -1,7 +1,8 @@
 """The raw tables, as the shop's replica delivers them: names, columns, types and keys, and the schema they live in.
 
 Source: the CSV headers of the public Greenery course. Ids are text, timestamps are UTC, a zip code is text.
-No constraint is put on them: finding what is wrong with the data is the tests' work, and a replica mirrors it faithfully.
+No constraint is put on them: finding what is wrong with the data is the tests' work, and a replica mirrors it
+faithfully.
 """
 
 from __future__ import annotations
@@ -110,8 +111,16 @@ create table if not exists raw.deletions (
 """
 
 
+# Plain indexes, since a unique one would refuse what a replica has to mirror: by key, so that a day's load into a long
+# history reads only the rows that it touches, and by `_loaded_at`, so that an incremental model does too.
+OPEN_ORDERS_INDEX = "create index if not exists orders_open on raw.orders (order_id) where status <> 'delivered'"
+
+
 def create(cursor: Cursor) -> None:
-    """Create the schema, the seven tables and the bookkeeping where they are missing; leave what is there alone."""
+    """Create the schema, the seven tables, their indexes and the bookkeeping where they are missing.
+
+    What is there already is left alone.
+    """
     cursor.execute("create schema if not exists raw")
     for table in TABLES.values():
         columns = [sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in table.columns.items()]
@@ -120,4 +129,14 @@ def create(cursor: Cursor) -> None:
                 sql.Identifier(SCHEMA), sql.Identifier(table.name), sql.SQL(", ").join(columns)
             )
         )
+        for index, on in (("key", table.key), ("loaded_at", ("_loaded_at",))):
+            cursor.execute(
+                sql.SQL("create index if not exists {} on {}.{} ({})").format(
+                    sql.Identifier(f"{table.name}_{index}"),
+                    sql.Identifier(SCHEMA),
+                    sql.Identifier(table.name),
+                    sql.SQL(", ").join(map(sql.Identifier, on)),
+                )
+            )
+    cursor.execute(OPEN_ORDERS_INDEX)
     cursor.execute(BOOKKEEPING)

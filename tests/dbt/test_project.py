@@ -148,14 +148,6 @@ def test_every_test_has_a_parent_and_none_spans_transform_and_history(dbt: Dbt, 
             assert parents <= history or not parents & history, node.name
 
 
-def test_a_test_of_several_models_is_in_across(dbt: Dbt, manifest: Manifest):
-    across = dbt.names("--selector", "across")
-    for node in manifest.nodes.values():
-        if node.resource_type == NodeType.Test:
-            several = len([parent for parent in node.depends_on.nodes if parent.startswith("model.")]) > 1
-            assert (node.name in across) == several, node.name
-
-
 def test_transform_is_every_model_that_descends_from_no_snapshot(dbt: Dbt, manifest: Manifest):
     kinds = ("--resource-type", "model", "--resource-type", "snapshot")
     descendants = dbt.names("--select", "path:snapshots+", *kinds)

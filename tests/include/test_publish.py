@@ -71,7 +71,9 @@ def test_what_was_built_and_proved_is_published(built: Connection) -> None:
 def test_the_schema_says_as_of_when(built: Connection) -> None:
     publish_run("run 1", MANIFEST)
     with built.cursor() as cursor:
-        cursor.execute("select obj_description('analytics'::regnamespace), obj_description('analytics_next'::regnamespace)")
+        cursor.execute(
+            "select obj_description('analytics'::regnamespace), obj_description('analytics_next'::regnamespace)"
+        )
         live, aside = cursor.fetchone()
     assert live.startswith("published 20")
     assert "Where dbt builds" in aside

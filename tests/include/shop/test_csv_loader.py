@@ -17,6 +17,7 @@ from psycopg2.extensions import connection as Connection
 
 from include.settings import Warehouse
 from include.shop import demo
+from include.shop.csv_file import LONGEST_RECORD
 from include.shop.csv_loader import CsvError, load_folder
 from include.shop.load import TableReport, loaded_from
 from include.shop.raw import TABLES
@@ -355,9 +356,9 @@ def test_a_missing_folder_is_named(db: Connection, tmp_path: Path) -> None:
         load_folder(db, tmp_path / "nowhere")
 
 
-def test_a_quote_left_open_in_a_long_file_is_found_without_reading_all_of_it(db: Connection, folder: Path) -> None:
-    _append(folder / "promos.csv", '"open,1,active\n' + "x,1,active\n" * 30_000)
-    with pytest.raises(CsvError, match=r"^promos.csv, line 3, column promo_id: a quote opens here"):
+def test_a_value_of_thousands_of_lines_is_taken_for_a_quote_left_open(db: Connection, folder: Path) -> None:
+    _append(folder / "promos.csv", '"open,1,active\n' + "x,1,active\n" * 2 * LONGEST_RECORD + '",1,active\n')
+    with pytest.raises(CsvError, match=r"^promos.csv, line 3, column promo_id: a quote opens here and is never closed"):
         load_folder(db, folder)
 
 

@@ -13,9 +13,12 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from include.settings import Warehouse
-from include.shop import demo
+from include.shop import demo, load
 from include.shop.calendar import FIRST_DAY, date_of
+from include.shop.catalogue import PRODUCTS
 from include.shop.csv_loader import load_folder
+from include.shop.customers import Shop
+from include.shop.day import Before, Shelf, opening_shelf, play
 from include.shop.load import loaded_from
 from include.shop.raw import TABLES
 from tests.include.shop.conftest import WEEKS, History, connect_to, contents, query, value
@@ -148,6 +151,41 @@ def test_a_day_does_not_read_the_history_of_events(db: Connection) -> None:
     before = _scans_of_events(db)
     demo.play_day(db, 4)
     assert _scans_of_events(db) == before
+
+
+def test_an_order_that_somebody_doubled_goes_on_doubled(db: Connection) -> None:
+    demo.play_day(db, 1)
+    doubled = value(
+        db, "insert into raw.orders select * from raw.orders where status = 'preparing' limit 1 returning 1"
+    )
+    report = demo.play_day(db, 2)
+    twice = query(db, "select order_id from raw.orders group by order_id having count(*) > 1")
+    assert len(twice) == doubled
+    assert value(db, "select count(*) from raw.orders where order_id = %s", *twice[0]) == 2
+    assert value(db, "select count(*) - count(distinct event_id) from raw.events") == 0
+    assert report.tables["orders"].deleted == 0
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "update raw.orders set user_id = null",
+        "update raw.orders set created_at = null",
+        "update raw.orders set order_total = null",
+        "update raw.products set price = null",
+        "update raw.products set inventory = null",
+        "update raw.products set inventory = -5",
+        "delete from raw.products where price > 50",
+        "delete from raw.orders",
+        "delete from raw.users",
+    ],
+)
+def test_a_damaged_shop_goes_on(db: Connection, damage: str) -> None:
+    demo.play_day(db, 1)
+    db.cursor().execute(damage)
+    assert demo.play_day(db, 2).tables["orders"].inserted > 100
+    assert value(db, "select min(quantity) from raw.order_items") > 0
+    assert value(db, "select count(*) from raw.orders where 'None' in (user_id, address_id, promo_id)") == 0
 
 
 @pytest.mark.parametrize("orders_per_day", [1, 7, 1_000])
@@ -449,11 +487,13 @@ def test_stock_is_never_below_nothing(history: History) -> None:
     assert min(units for stock in history.inventory.values() for units in stock.values()) >= 0
 
 
-def test_a_shop_that_sells_more_than_it_has_sells_out_and_no_further(db: Connection) -> None:
-    demo.play_day(db, 1)
-    db.cursor().execute("update raw.products set inventory = 0 where price < 60")
-    demo.play_day(db, 2)
-    assert value(db, "select min(inventory) from raw.products") >= 0
+def test_what_is_sold_out_is_sold_no_more(db: Connection) -> None:
+    nearly_empty = Shelf(opening_shelf(Shop(1, 180)).prices, (3,) * len(PRODUCTS))
+    with load.transaction(db) as cursor:
+        load.prepare(cursor)
+        load.upsert(cursor, play(Shop(1, 180), 1, Before(nearly_empty, ())), demo.NAME)
+    assert query(db, "select distinct inventory from raw.products") == [(0,)]
+    assert value(db, "select sum(quantity) from raw.order_items") == 3 * len(PRODUCTS)
 
 
 def test_promos_come(history: History) -> None:
@@ -481,18 +521,23 @@ def test_one_order_in_ten_has_a_promo(history: History) -> None:
     assert 0.06 < value(history.db, "select avg((promo_id is not null)::integer) from raw.orders") < 0.15
 
 
-def test_no_discount_is_more_than_the_order(history: History) -> None:
-    assert value(history.db, "select min(order_total) from raw.orders") >= 0
+def test_no_discount_is_more_than_the_order(db: Connection) -> None:
+    demo.play_day(db, 1)
+    db.cursor().execute("update raw.products set price = 0.05")
+    demo.play_day(db, 2)
+    assert value(db, "select min(order_total) from raw.orders") >= 0
 
 
 # Loads.
 
 
-def test_a_few_events_arrive_a_day_late(history: History) -> None:
+@pytest.mark.parametrize("event_type", ["page_view", "package_shipped"])
+def test_a_few_events_arrive_a_day_late(history: History, event_type: str) -> None:
     late = [
         value(
             history.db,
-            "select count(*) from raw.events where _loaded_at = %s and created_at < %s",
+            "select count(*) from raw.events where event_type = %s and _loaded_at = %s and created_at < %s",
+            event_type,
             history.loaded_at(day),
             date_of(day),
         )

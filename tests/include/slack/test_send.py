@@ -77,7 +77,7 @@ def test_a_passing_trouble_is_retried(outbox: Connection, slack: Slack, answers:
 
 def test_a_refused_message_is_kept_with_the_reason_and_sent_later(outbox: Connection, slack: Slack) -> None:
     slack.answers = [404]
-    with pytest.raises(Exception, match="not now|404"):
+    with pytest.raises(Exception, match=r"not now|404"):
         send()
     [(_, _, sent, problem)] = kept(outbox)
     assert not sent
@@ -90,4 +90,3 @@ def test_the_played_slack_refuses_what_slack_refuses(outbox: Connection, slack: 
     with pytest.raises(Exception, match="invalid_blocks"):
         send(Message("published", "x", "x", [SECTION] * 51))
     assert slack.accepted == []
-

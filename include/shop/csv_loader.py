@@ -1,0 +1,42 @@
+"""The CSV loader: makes the raw tables a faithful replica of a folder of seven CSV files, one a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from psycopg2.extensions import connection as Connection
+
+from include.shop import load
+from include.shop.csv_file import CsvError, read
+from include.shop.load import LoadReport
+from include.shop.raw import TABLES
+
+__all__ = ["CsvError", "load_folder", "origin_of"]
+
+
+def load_folder(connection: Connection, folder: Path) -> LoadReport:
+    """Load `users.csv`, `orders.csv` and the other five; the raw tables hold afterwards exactly what the files hold.
+
+    Duplicates and orphans are loaded as they are. A row that was there already keeps its `_loaded_at`. Each table's
+    load is noted in `raw.loads`, and in `raw.deletions` each key that has fewer rows than before.
+    Every file is read and checked before the warehouse is touched, and everything is written in one transaction (see
+    `load.transaction`). Raises CsvError, which names file, line and column, with the warehouse as it was.
+    """
+    if not folder.is_dir():
+        raise CsvError(str(folder), "there is no such folder; name one that holds the seven CSV files")
+    rows, notes = {}, []
+    for table in TABLES.values():
+        file = f"{table.name}.csv"
+        rows[table.name], extra = read(folder / file, table)
+        notes += [
+            f"{file}: column {name or '(without a name)'} is not one of the table's and was ignored" for name in extra
+        ]
+    with load.transaction(connection) as cursor:
+        load.prepare(cursor)
+        return load.replace(cursor, rows, origin_of(folder), tuple(notes))
+
+
+def origin_of(folder: Path) -> str:
+    """How `raw.loads` calls a folder: by its name, told apart from the demo shop where it is called the same."""
+    name = folder.resolve().name
+    return f"{name}/" if name == load.DEMO else name

@@ -1,0 +1,313 @@
+"""Loading raw tables: rows are staged with COPY, compared with what is there, and only what differs is written.
+
+Two shops load this way. The CSV loader *replaces*: the staged rows are all there are, so what is not among them goes.
+The demo shop *upserts*: it stages one day's new and changed rows, each known by its key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from tempfile import SpooledTemporaryFile
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from include.shop import raw
+from include.shop.raw import SCHEMA, TABLES, Table
+
+DEMO = "demo"
+NULL = r"\N"
+
+# Any number will do, as long as every load asks for the same one.
+_ONE_LOAD_AT_A_TIME = 7_047_733_679
+# A load of this many rows or more refreshes the planner's statistics itself: a run that starts at once should not plan
+# with the figures of before. Smaller ones leave it to autovacuum.
+_ANALYZE_FROM = 50_000
+_MEGABYTE = 1 << 20
+
+
+@dataclass(frozen=True)
+class TableReport:
+    """What a load did to one table, in rows."""
+
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+
+    @property
+    def stamped(self) -> int:
+        """Rows that carry the load's `_loaded_at` now: the new and the changed ones."""
+        return self.inserted + self.updated
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a load did: by table, when (None where it never came to loading), and what else there is to say."""
+
+    loaded_at: datetime | None
+    tables: dict[str, TableReport]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> int:
+        """Rows that are new, changed or gone, over all tables."""
+        return sum(table.stamped + table.deleted for table in self.tables.values())
+
+    def summary(self) -> str:
+        """The load in a line: rows new, changed and gone by table, then the notes."""
+        parts = []
+        for name, table in self.tables.items():
+            counts = ((table.inserted, "new"), (table.updated, "changed"), (table.deleted, "gone"))
+            if told := ", ".join(f"{count:,} {what}" for count, what in counts if count):
+                parts.append(f"{name} {told}")
+        return "; ".join([*(parts or ["nothing changed"]), *self.notes])
+
+
+class Rows:
+    """Rows on their way into a table, once, as lines of COPY's text format; many of them wait on disk."""
+
+    def __init__(self) -> None:
+        self._file = SpooledTemporaryFile(max_size=8 * _MEGABYTE)  # noqa: SIM115 - closed by `copy`, or with the object
+        self._pending: list[str] = []
+
+    def extend(self, lines: Iterable[str]) -> None:
+        """Add lines, each ended by a line feed."""
+        self._pending += lines
+        if len(self._pending) > 5_000:
+            self._flush()
+
+    def copy(self, cursor: Cursor, into: sql.Composable, columns: Iterable[str]) -> None:
+        """COPY them all into a table; the rows are used up by it."""
+        self._flush()
+        self._file.seek(0)
+        names = sql.SQL(", ").join(map(sql.Identifier, columns))
+        with self._file:
+            cursor.copy_expert(sql.SQL("copy {} ({}) from stdin").format(into, names), self._file, size=_MEGABYTE)
+
+    def _flush(self) -> None:
+        self._file.write("".join(self._pending).encode())
+        self._pending.clear()
+
+
+def line(values: Iterable[str | None]) -> str:
+    """One row as a line of COPY's text format; None is null, anything else is kept to the letter."""
+    return "\t".join([NULL if value is None else _escaped(value) for value in values]) + "\n"
+
+
+def _escaped(value: str) -> str:
+    if "\\" in value:
+        value = value.replace("\\", "\\\\")
+    return value.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[Cursor]:
+    """All or nothing: a transaction of its own on an autocommit connection, else a savepoint in the caller's.
+
+    In the second case the load is committed when the caller commits; an error undoes the load alone.
+    """
+    idle = connection.info.transaction_status == TRANSACTION_STATUS_IDLE
+    begin, keep, undo = (
+        ("begin", "commit", "rollback")
+        if connection.autocommit and idle
+        else ("savepoint load", "release savepoint load", "rollback to savepoint load")
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(begin)
+        try:
+            yield cursor
+        except BaseException:
+            with suppress(psycopg2.Error):  # where the connection is gone, the server has undone it already
+                cursor.execute(undo)
+            raise
+        cursor.execute(keep)
+
+
+def prepare(cursor: Cursor) -> None:
+    """Make the raw tables where there are none, and keep every other writer out of them until the transaction ends.
+
+    Readers are not held up. A second load waits here, and then sees what the first one did.
+    """
+    cursor.execute("select pg_advisory_xact_lock(%s)", (_ONE_LOAD_AT_A_TIME,))
+    # A timestamp without a zone means UTC, whatever the connection's own zone is.
+    cursor.execute("set local timezone to 'UTC'")
+    raw.create(cursor)
+    tables = sql.SQL(", ").join(_raw(table) for table in TABLES.values())
+    cursor.execute(sql.SQL("lock table {} in share row exclusive mode").format(tables))
+
+
+def loaded_from(connection: Connection) -> str | None:
+    """What the last load came from: "demo", or the name of a folder of CSV files; None where nothing was loaded yet."""
+    with connection.cursor() as cursor:
+        return last_origin(cursor)
+
+
+def last_origin(cursor: Cursor) -> str | None:
+    """The same, inside a transaction that is under way."""
+    cursor.execute("select to_regclass('raw.loads') is not null")
+    if not cursor.fetchone()[0]:
+        return None
+    cursor.execute("select loaded_from from raw.loads order by loaded_at desc limit 1")
+    found = cursor.fetchone()
+    return found[0] if found else None
+
+
+def replace(cursor: Cursor, rows: dict[str, Rows], origin: str, notes: tuple[str, ...] = ()) -> LoadReport:
+    """Make the raw tables hold exactly these rows, duplicates included; an equal row keeps its `_loaded_at`."""
+    return _load(cursor, rows, origin, _DIFFERENCE_OF_ALL, notes)
+
+
+def upsert(cursor: Cursor, rows: dict[str, Rows], origin: str) -> LoadReport:
+    """Write these rows over those with the same key, or beside them where the key is new; no row goes."""
+    return _load(cursor, rows, origin, _DIFFERENCE_BY_KEY, ())
+
+
+# How the staged rows differ from the table: a row with `coming` alone is new, with `going` alone gone, with both it was
+# changed. Both name rows by where they lie (ctid), which is safe as long as `prepare` keeps other writers out.
+#
+# Everything is compared, as multisets: the first copy of a row meets the first copy of its equal, the second the
+# second, and so on. Copies are counted from the oldest stamp on, so that of a doubled row the one that was there first
+# stays. Rows are compared as records, because there a null equals a null, and because records can be hashed. What is
+# left over on both sides under one key is a changed row.
+_DIFFERENCE_OF_ALL = sql.SQL(
+    """
+    with held as (
+        select ctid as place, {key} as key, row({columns}) as content,
+            row_number() over (partition by {columns} order by _loaded_at, ctid) as copy
+        from {raw}
+    ),
+    staged as (
+        select ctid as place, {key} as key, row({columns}) as content,
+            row_number() over (partition by {columns} order by ctid) as copy
+        from {stage}
+    ),
+    unequal as (
+        select coalesce(held.key, staged.key) as key, held.place as going, staged.place as coming
+        from held full join staged on held.content = staged.content and held.copy = staged.copy
+        where held.place is null or staged.place is null
+    ),
+    going as (
+        select key, going, row_number() over (partition by key order by going) as nth
+        from unequal where going is not null
+    ),
+    coming as (
+        select key, coming, row_number() over (partition by key order by coming) as nth
+        from unequal where coming is not null
+    )
+    select key, going, coming from going full join coming using (key, nth)
+    """
+)
+# By key, each staged row looks its own key up. `offset 0` keeps the planner from joining in another way: on a table
+# that was never analyzed it would sooner read the whole history.
+_DIFFERENCE_BY_KEY = sql.SQL(
+    """
+    select null::text as key, held.ctid as going, staged.ctid as coming
+    from {stage} as staged
+    left join lateral (select ctid, {columns} from {raw} as looked_up where {same_key} offset 0) as held on true
+    where held.ctid is null or row({held}) is distinct from row({staged})
+    """
+)
+
+
+def _load(
+    cursor: Cursor, rows: dict[str, Rows], origin: str, difference: sql.SQL, notes: tuple[str, ...]
+) -> LoadReport:
+    """Stage, compare and apply table by table, with one timestamp for all, and note each in `raw.loads`.
+
+    `raw.loads.rows` counts the rows that carry this load's `_loaded_at`: new and changed ones, 0 where nothing changed.
+    """
+    cursor.execute("select clock_timestamp()")
+    loaded_at = cursor.fetchone()[0]
+    cursor.execute("set local work_mem to '128MB'")  # a replica is compared by sorting both sides
+    reports = {}
+    for name, staged in rows.items():
+        table = TABLES[name]
+        parts = _parts(table, loaded_at)
+        _stage(cursor, table, staged, parts)
+        reports[name] = report = _apply(cursor, difference, parts)
+        cursor.execute(sql.SQL("drop table {stage}, {difference}").format(**parts))
+        if report.stamped >= _ANALYZE_FROM:
+            cursor.execute(sql.SQL("analyze {raw}").format(**parts))
+        cursor.execute(
+            "insert into raw.loads (table_name, loaded_at, rows, loaded_from) values (%s, %s, %s, %s)",
+            (name, loaded_at, report.stamped, origin),
+        )
+    return LoadReport(loaded_at, reports, notes)
+
+
+def _parts(table: Table, loaded_at: datetime) -> dict[str, sql.Composable]:
+    """What the statements below are put together from."""
+    key = [sql.Identifier(column) for column in table.key]
+    return {
+        "raw": _raw(table),
+        "stage": sql.Identifier("pg_temp", "staged_rows"),
+        "difference": sql.Identifier("pg_temp", "row_difference"),
+        "columns": _columns(table),
+        "staged": _columns(table, "staged"),
+        "held": _columns(table, "held"),
+        "key": sql.SQL(" || '/' || ").join(sql.SQL("coalesce({}, '')").format(column) for column in key),
+        "same_key": sql.SQL(" and ").join(sql.SQL("looked_up.{0} = staged.{0}").format(column) for column in key),
+        "name": sql.Literal(table.name),
+        "at": sql.Literal(loaded_at),
+    }
+
+
+def _stage(cursor: Cursor, table: Table, rows: Rows, parts: dict[str, sql.Composable]) -> None:
+    """COPY the rows into a temporary table."""
+    cursor.execute(
+        sql.SQL("create temporary table staged_rows on commit drop as select {columns} from {raw} with no data").format(
+            **parts
+        )
+    )
+    rows.copy(cursor, parts["stage"], table.columns)
+
+
+def _apply(cursor: Cursor, difference: sql.SQL, parts: dict[str, sql.Composable]) -> TableReport:
+    """Write the difference, and note the key of each row that went without another in its place in `raw.deletions`.
+
+    Where a row was changed, the new stamp tells incremental models. A row that is gone leaves no stamp, so a note has
+    to tell them, and it is written even where another row of that key stays: a duplicate was mended, say.
+    """
+    cursor.execute(
+        sql.SQL("create temporary table row_difference on commit drop as {}").format(difference.format(**parts))
+    )
+    cursor.execute(
+        sql.SQL(
+            "select count(*) filter (where going is null),"
+            " count(*) filter (where going is not null and coming is not null),"
+            " count(*) filter (where coming is null), (select count(*) from {stage}) from {difference}"
+        ).format(**parts)
+    )
+    inserted, updated, deleted, staged = cursor.fetchone()
+    if updated or deleted:
+        cursor.execute(sql.SQL("delete from {raw} using {difference} as d where {raw}.ctid = d.going").format(**parts))
+    if deleted:
+        cursor.execute(
+            sql.SQL(
+                "insert into raw.deletions (table_name, key, deleted_at)"
+                " select distinct {name}, key, {at} from {difference} where coming is null"
+            ).format(**parts)
+        )
+    if inserted or updated:
+        cursor.execute(
+            sql.SQL(
+                "insert into {raw} ({columns}, _loaded_at) select {columns}, {at}"
+                " from {stage} as staged join {difference} as d on staged.ctid = d.coming order by d.coming"
+            ).format(**parts)
+        )
+    return TableReport(inserted, updated, deleted, staged - inserted - updated)
+
+
+def _raw(table: Table) -> sql.Composable:
+    return sql.Identifier(SCHEMA, table.name)
+
+
+def _columns(table: Table, of: str | None = None) -> sql.Composable:
+    return sql.SQL(", ").join(sql.Identifier(of, name) if of else sql.Identifier(name) for name in table.columns)

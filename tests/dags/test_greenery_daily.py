@@ -1,0 +1,129 @@
+"""The shape of the day: every model a task, in the order that the promises need."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG, TriggerRule
+
+from include.dbt_project import release
+from include.dbt_project.release import Release
+from include.settings import PROJECT_ROOT
+
+DAGS = PROJECT_ROOT / "dags"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
+    """The project's release, parsed for these tests."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("GREENERY_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+        yield release.refresh()
+
+
+@pytest.fixture(scope="module")
+def bag(project: Release) -> DagBag:
+    """What Airflow finds in `dags/`."""
+    return DagBag(dag_folder=str(DAGS))
+
+
+@pytest.fixture
+def dag(bag: DagBag) -> DAG:
+    """The daily DAG."""
+    assert bag.import_errors == {}
+    return bag.dags["greenery_daily"]
+
+
+def built(dag: DAG) -> dict[str, str]:
+    """Task id by the name of the model that it builds."""
+    return {
+        task_id.rsplit(".", 1)[1].removesuffix("_model_build"): task_id
+        for task_id in dag.task_ids
+        if task_id.endswith("_model_build")
+    }
+
+
+def nodes(project: Release, resource_type: str) -> dict[str, dict]:
+    content = json.loads(project.manifest.read_text())["nodes"].values()
+    return {node["name"]: node for node in content if node["resource_type"] == resource_type}
+
+
+def test_every_model_is_one_task(dag: DAG, project: Release) -> None:
+    assert built(dag).keys() == nodes(project, "model").keys()
+
+
+def test_models_are_drawn_in_the_folders_that_they_lie_in(dag: DAG, project: Release) -> None:
+    for name, node in nodes(project, "model").items():
+        folders = Path(node["path"]).parent.parts
+        assert ".".join(folders) in built(dag)[name]
+
+
+def test_a_model_waits_for_the_models_that_it_reads(dag: DAG, project: Release) -> None:
+    tasks = built(dag)
+    for name, node in nodes(project, "model").items():
+        parents = {parent.split(".")[-1] for parent in node["depends_on"]["nodes"] if parent.startswith("model.")}
+        assert {tasks[parent] for parent in parents} <= dag.get_task(tasks[name]).upstream_task_ids
+
+
+def test_no_model_starts_before_the_sources_are_checked(dag: DAG) -> None:
+    for task_id in built(dag).values():
+        assert "check_sources" in dag.get_task(task_id).get_flat_relative_ids(upstream=True)
+
+
+def test_the_snapshot_runs_whatever_became_of_the_models(dag: DAG) -> None:
+    snapshot = dag.get_task("snapshot")
+    assert snapshot.trigger_rule == TriggerRule.ALL_DONE
+    assert set(built(dag).values()) <= snapshot.get_flat_relative_ids(upstream=True)
+
+
+def test_the_red_of_any_task_reaches_publish_directly(dag: DAG) -> None:
+    """Past `snapshot`, which runs in any case and would hide it."""
+    before = dag.get_task("snapshot").get_flat_relative_ids(upstream=True)
+    assert before <= dag.get_task("publish").upstream_task_ids
+    assert "snapshot" in dag.get_task("publish").get_flat_relative_ids(upstream=True)
+
+
+def test_publish_alone_decides_the_state_of_the_run(dag: DAG) -> None:
+    leaves = {task.task_id for task in dag.tasks if not task.is_teardown and task.downstream_task_ids <= {"report"}}
+    assert leaves == {"publish"}
+
+
+def test_report_comes_last_runs_always_and_colours_nothing(dag: DAG) -> None:
+    report = dag.get_task("report")
+    assert report.is_teardown
+    assert not report.on_failure_fail_dagrun
+    assert report.upstream_task_ids == {"publish"}
+    assert report.retries >= 1
+
+
+def test_the_dag_has_a_backstop_for_what_no_task_survives(dag: DAG) -> None:
+    assert dag.on_failure_callback
+
+
+def test_a_day_is_run_once_and_never_two_at_a_time(dag: DAG) -> None:
+    assert (dag.catchup, dag.max_active_runs) == (False, 1)
+
+
+def test_every_dag_says_what_it_is_for_and_is_tagged(bag: DagBag) -> None:
+    for one in bag.dags.values():
+        assert one.doc_md
+        assert one.description
+        assert one.tags
+
+
+def test_a_dag_file_reads_like_a_table_of_contents() -> None:
+    for file in DAGS.glob("*.py"):
+        assert len(file.read_text().splitlines()) <= 60, file
+        assert not file.name.startswith("dbt_")
+
+
+def test_publish_emits_the_asset_that_others_are_scheduled_on(dag: DAG) -> None:
+    assert [asset.name for asset in dag.get_task("publish").outlets] == ["greenery_analytics"]
+
+
+def test_without_a_word_on_it_the_day_begins_at_six_utc(dag: DAG) -> None:
+    assert dag.schedule == "0 6 * * *"

@@ -1,0 +1,97 @@
+"""A real deployment for the tests of the day: scheduler, API server, DAG processor, Postgres, and a played Slack."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from include.local import demo, postgres
+from include.local.airflow_api import AirflowApi
+from include.local.demo import Outcome
+from include.local.stack import Stack
+from include.settings import PROJECT_ROOT
+from include.shop import csv_loader
+from include.shop import demo as demo_shop
+from include.warehouse import connect, migrate
+from tests.slack_server import Slack, slack_server
+
+
+@dataclass
+class Deployment:
+    """The stack that is up, and what the tests do with it."""
+
+    stack: Stack
+    server: postgres.LocalPostgres
+    slack: Slack
+    dbt_project: Path
+
+    @property
+    def api(self) -> AirflowApi:
+        """A logged-in client of its Airflow."""
+        return AirflowApi(self.stack.airflow(self.server).url, *self.stack.login())
+
+    def fresh_warehouse(self) -> None:
+        """An empty warehouse, and a Slack that has heard nothing."""
+        admin = psycopg2.connect(host="127.0.0.1", port=self.server.port, dbname="postgres", user=postgres.SUPERUSER)
+        admin.autocommit = True
+        with admin.cursor() as cursor:
+            cursor.execute("drop database warehouse with (force)")
+        admin.close()
+        postgres.ensure_database(self.server, "warehouse")
+        migrate.upgrade(self.server.database("warehouse"))
+        self.slack.accepted.clear()
+
+    def query(self, statement: str) -> list[tuple]:
+        """The rows of a query on the warehouse; [] for a statement that has none."""
+        with connect("test", self.server.database("warehouse")) as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def play_day(self) -> None:
+        """The demo shop's next day."""
+        with connect("test", self.server.database("warehouse")) as connection:
+            demo_shop.play_day(connection, demo_shop.next_day(connection))
+
+    def load(self, folder: Path) -> None:
+        """A day of a shop that delivers CSVs."""
+        with connect("test", self.server.database("warehouse")) as connection:
+            csv_loader.load_folder(connection, folder)
+
+    def run(self) -> Outcome:
+        """One run of the daily DAG."""
+        return demo.run_daily(self.stack, self.server)
+
+
+@pytest.fixture(scope="session")
+def _deployment() -> Iterator[Deployment]:
+    home = Path(tempfile.mkdtemp(prefix="greenery-stack-"))
+    home.chmod(0o755)
+    project = home / "dbt_project"
+    shutil.copytree(PROJECT_ROOT / "dbt", project, ignore=shutil.ignore_patterns("target", "logs"))
+    with slack_server() as slack:
+        stack = Stack(
+            home / "state",
+            extra_env={
+                "AIRFLOW_CONN_SLACK_DEFAULT": slack.connection(),
+                "GREENERY_SCHEDULE": "",
+                "GREENERY_DBT_DIR": str(project),
+                "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
+            },
+        )
+        with stack.session() as server:
+            stack.airflow(server)
+            yield Deployment(stack, server, slack, project)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def deployment(_deployment: Deployment) -> Deployment:
+    """The deployment, with an empty warehouse."""
+    _deployment.fresh_warehouse()
+    return _deployment

@@ -1,0 +1,127 @@
+"""Whole days on a real scheduler: what is published, what people read, and what a fault leaves alone."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.daily.conftest import Deployment
+
+pytestmark = [pytest.mark.db, pytest.mark.stack]
+
+MARTS = (
+    "dim_users",
+    "int_orders",
+    "int_order_items",
+    "fact_orders",
+    "fact_order_items",
+    "int_user_sessions",
+    "int_user_product_sessions",
+    "fact_product",
+    "fact_product_sessions_daily",
+)
+
+
+def published(deployment: Deployment) -> dict[str, list[tuple]]:
+    return {mart: deployment.query(f"select * from analytics.{mart} order by 1") for mart in MARTS}
+
+
+def test_two_days_are_published_and_the_second_message_tells_what_changed(deployment: Deployment) -> None:
+    deployment.play_day()
+    first = deployment.run()
+    deployment.play_day()
+    second = deployment.run()
+
+    assert [first.state, second.state] == ["success", "success"]
+    assert set(second.task_states.values()) == {"success"}
+    assert "No order changed status" in first.messages[0]
+    assert "went from preparing to shipped" in second.messages[0]
+    assert [message["text"][0] for message in deployment.slack.accepted] == ["✅", "✅"]
+    assert deployment.slack.refused == []
+    assert all(published(deployment).values())
+
+
+def test_a_failing_model_stops_what_is_downstream_keeps_history_and_is_told(deployment: Deployment) -> None:
+    deployment.play_day()
+    deployment.query(
+        "update raw.orders set order_total = order_total + 1 where order_id = (select min(order_id) from raw.orders)"
+    )
+    outcome = deployment.run()
+
+    states = {task_id.rsplit(".", 1)[-1]: state for task_id, state in outcome.task_states.items()}
+    assert outcome.state == "failed"
+    assert states["int_orders_model_build"] == "failed"
+    assert states["fact_orders_model_build"] == "upstream_failed"
+    assert states["dim_users_model_build"] == "success"
+    assert states["snapshot"] == "success"
+    assert states["publish"] == "upstream_failed"
+    assert states["report"] == "success"
+    assert deployment.query("select count(*) = (select count(*) from raw.orders) from snapshots.orders_snapshot") == [
+        (True,)
+    ]
+    [message] = outcome.messages
+    assert "Nothing has been published yet." in message
+    assert "int_orders_total_is_cost_plus_shipping_less_discount" in message
+    assert [one["text"] for one in deployment.slack.accepted] == [message.splitlines()[0]]
+
+
+def test_real_data_gives_the_known_figures_and_a_doubled_order_changes_nothing_that_people_see(
+    deployment: Deployment, real_data: Path, tmp_path: Path
+) -> None:
+    deployment.load(real_data)
+    good = deployment.run()
+    assert good.state == "success"
+    assert "Repeat rate: 79.8 % (99 of 124 buyers" in good.messages[0]
+    before = published(deployment)
+    snapshot = deployment.query("select * from snapshots.orders_snapshot order by 1")
+
+    doubled = shutil.copytree(real_data, tmp_path / "doubled")
+    order_id = double_last_order(doubled / "orders.csv")
+    deployment.load(doubled)
+    bad = deployment.run()
+
+    assert bad.state == "failed"
+    [message] = bad.messages
+    assert "unique_greenery_orders_order_id" in message
+    assert order_id in message
+    assert "Stakeholders still see the data as of" in message
+    assert bad.task_states["snapshot"] == "failed"
+    assert published(deployment) == before
+    assert deployment.query("select * from snapshots.orders_snapshot order by 1") == snapshot
+
+    deployment.load(real_data)
+    mended = deployment.run()
+    assert mended.state == "success"
+    assert published(deployment) == before
+
+
+def test_a_new_model_shows_up_without_a_restart(deployment: Deployment) -> None:
+    model = deployment.dbt_project / "models/marts/core/orders_by_day.sql"
+    model.write_text(
+        "{{ config(contract={'enforced': false}) }}\n"
+        "select ordered_at, count(*) as orders from {{ ref('fact_orders') }} group by 1"
+    )
+    end = time.monotonic() + 60
+    wanted = "transform.models.marts.core.orders_by_day_model_build"
+    try:
+        while wanted not in deployment.api.tasks("greenery_daily"):
+            assert time.monotonic() < end, "the model was not drawn within a minute"
+            time.sleep(1)
+    finally:
+        model.unlink()
+
+
+def double_last_order(file: Path) -> str:
+    """Append the last order of a CSV once more; returns its id."""
+    with file.open(newline="") as orders:
+        last = list(csv.DictReader(orders))[-1]
+    text = file.read_text()
+    line = text.rstrip("\n").rsplit("\n", 1)[1]
+    file.write_text(text if text.endswith("\n") else f"{text}\n")
+    with file.open("a") as orders:
+        orders.write(line)
+    return last["order_id"]
