@@ -18,6 +18,8 @@ from include.warehouse import connect, migrate
 
 DAG_ID = "greenery_daily"
 DAYS = 2
+CSV = "csv"
+_PARKED = {shop: f"warehouse_{shop}" for shop in (demo.NAME, CSV)}
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def play(stack: Stack, folder: Path | None, say: Callable[[str], None] = print) 
     Raises csv_loader.CsvError for bad files, before anything runs; the warehouse is as it was then.
     """
     with stack.session() as server:
-        use_warehouse_of(server, "csv" if folder else demo.NAME, say)
+        use_warehouse_of(server, CSV if folder else demo.NAME, say)
         where = server.database("warehouse")
         if folder:
             with connect("greenery loader", where) as connection:
@@ -58,23 +60,26 @@ def use_warehouse_of(server: postgres.LocalPostgres, shop: str, say: Callable[[s
     """
     with connect("greenery local", server.database("warehouse")) as connection:
         origin = loaded_from(connection)
-    other = None if origin is None else demo.NAME if origin == demo.NAME else "csv"
-    if other in (None, shop):
-        return
     admin = psycopg2.connect(host="127.0.0.1", port=server.port, dbname="postgres", user=postgres.SUPERUSER)
     admin.autocommit = True
     try:
         with admin.cursor() as cursor:
+            cursor.execute("select datname from pg_database where datname = any(%s)", (list(_PARKED.values()),))
+            parked = {name for (name,) in cursor.fetchall()}
+            if origin is None and _PARKED[shop] not in parked:
+                return
+            other = CSV if shop == demo.NAME else demo.NAME
+            if origin is not None and (demo.NAME if origin == demo.NAME else CSV) == shop:
+                return
             cursor.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'warehouse'")
-            _rename(cursor, "warehouse", f"warehouse_{other}")
-            cursor.execute("select 1 from pg_database where datname = %s", (f"warehouse_{shop}",))
-            if cursor.fetchone():
-                _rename(cursor, f"warehouse_{shop}", "warehouse")
+            _rename(cursor, "warehouse", _PARKED[other])
+            if _PARKED[shop] in parked:
+                _rename(cursor, _PARKED[shop], "warehouse")
     finally:
         admin.close()
     postgres.ensure_database(server, "warehouse")
     migrate.upgrade(server.database("warehouse"))
-    say(f"The warehouse held another shop; it is kept aside as database warehouse_{other}")
+    say(f"The warehouse held another shop; it is kept aside as database {_PARKED[other]}")
 
 
 def _rename(cursor: psycopg2.extensions.cursor, before: str, after: str) -> None:

@@ -32,7 +32,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class Report:
-    """One run, as its message tells it. Times are UTC; `repeat_rate` is a share of what is published now."""
+    """One run, as its message tells it.
+
+    Times are UTC; `repeat_rate` is a share of what is published now; `order_changes` is None where no snapshot was
+    taken.
+    """
 
     run_id: str
     run_url: str
@@ -48,7 +52,7 @@ class Report:
     repeat_rate: float | None
     buyers: int
     repeat_buyers: int
-    order_changes: tuple[OrderChange, ...]
+    order_changes: tuple[OrderChange, ...] | None
     notes: tuple[str, ...] = ()
 
     @property
@@ -75,6 +79,7 @@ def gather(
     tests = [result for result in results if result.resource_type == "test"]
     failures = [_failure(result) for result in results if result.status in ("fail", "error")]
     silent = _failed_without_result(connection, run_id, task_states)
+    recorded = any(result.name == "orders_snapshot" and result.status == "success" for result in results)
     repeat_buyers, buyers = _buyers(connection)
     return Report(
         run_id=run_id,
@@ -92,7 +97,7 @@ def gather(
         repeat_rate=repeat_buyers / buyers if buyers else None,
         buyers=buyers,
         repeat_buyers=repeat_buyers,
-        order_changes=tuple(store.order_changes(connection, run.started_at)) if run else (),
+        order_changes=tuple(store.order_changes(connection, run.started_at)) if run and recorded else None,
         notes=notes,
     )
 

@@ -32,6 +32,10 @@ _ANALYZE_FROM = 50_000
 _MEGABYTE = 1 << 20
 
 
+class LoadError(RuntimeError):
+    """A load could not be finished, and nothing of it is left; the message says why and what to do."""
+
+
 @dataclass(frozen=True)
 class TableReport:
     """What a load did to one table, in rows."""
@@ -131,16 +135,15 @@ def transaction(connection: Connection) -> Iterator[Cursor]:
 
 
 def prepare(cursor: Cursor) -> None:
-    """Make the raw tables where there are none, and keep every other writer out of them until the transaction ends.
+    """Make the raw tables where there are none, and keep other loads waiting until the transaction ends.
 
-    Readers are not held up. A second load waits here, and then sees what the first one did.
+    A second load then sees what the first one did. The tables themselves are not locked, neither for readers nor, since
+    it would cancel an autovacuum each day, for writers: `_apply` notices these.
     """
     cursor.execute("select pg_advisory_xact_lock(%s)", (_ONE_LOAD_AT_A_TIME,))
     # A timestamp without a zone means UTC, whatever the connection's own zone is.
     cursor.execute("set local timezone to 'UTC'")
     raw.create(cursor)
-    tables = sql.SQL(", ").join(_raw(table) for table in TABLES.values())
-    cursor.execute(sql.SQL("lock table {} in share row exclusive mode").format(tables))
 
 
 def loaded_from(connection: Connection) -> str | None:
@@ -170,7 +173,7 @@ def upsert(cursor: Cursor, rows: dict[str, Rows], origin: str) -> LoadReport:
 
 
 # How the staged rows differ from the table: a row with `coming` alone is new, with `going` alone gone, with both it was
-# changed. Both name rows by where they lie (ctid), which is safe as long as `prepare` keeps other writers out.
+# changed. Both name rows by where they lie (ctid), which is safe because `_apply` counts the rows that it finds there.
 #
 # Everything is compared, as multisets: the first copy of a row meets the first copy of its equal, the second the
 # second, and so on. Copies are counted from the oldest stamp on, so that of a doubled row the one that was there first
@@ -231,7 +234,7 @@ def _load(
         table = TABLES[name]
         parts = _parts(table, loaded_at)
         _stage(cursor, table, staged, parts)
-        reports[name] = report = _apply(cursor, difference, parts)
+        reports[name] = report = _apply(cursor, table, difference, parts)
         cursor.execute(sql.SQL("drop table {stage}, {difference}").format(**parts))
         if report.stamped >= _ANALYZE_FROM:
             cursor.execute(sql.SQL("analyze {raw}").format(**parts))
@@ -269,11 +272,12 @@ def _stage(cursor: Cursor, table: Table, rows: Rows, parts: dict[str, sql.Compos
     rows.copy(cursor, parts["stage"], table.columns)
 
 
-def _apply(cursor: Cursor, difference: sql.SQL, parts: dict[str, sql.Composable]) -> TableReport:
+def _apply(cursor: Cursor, table: Table, difference: sql.SQL, parts: dict[str, sql.Composable]) -> TableReport:
     """Write the difference, and note the key of each row that went without another in its place in `raw.deletions`.
 
     Where a row was changed, the new stamp tells incremental models. A row that is gone leaves no stamp, so a note has
     to tell them, and it is written even where another row of that key stays: a duplicate was mended, say.
+    Raises LoadError where a row has moved since it was compared.
     """
     cursor.execute(
         sql.SQL("create temporary table row_difference on commit drop as {}").format(difference.format(**parts))
@@ -288,6 +292,8 @@ def _apply(cursor: Cursor, difference: sql.SQL, parts: dict[str, sql.Composable]
     inserted, updated, deleted, staged = cursor.fetchone()
     if updated or deleted:
         cursor.execute(sql.SQL("delete from {raw} using {difference} as d where {raw}.ctid = d.going").format(**parts))
+        if cursor.rowcount != updated + deleted:
+            raise LoadError(f"raw.{table.name} was written to by somebody else during the load; load again")
     if deleted:
         cursor.execute(
             sql.SQL(

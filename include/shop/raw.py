@@ -113,7 +113,7 @@ create table if not exists raw.deletions (
 
 # Plain indexes, since a unique one would refuse what a replica has to mirror: by key, so that a day's load into a long
 # history reads only the rows that it touches, and by `_loaded_at`, so that an incremental model does too.
-OPEN_ORDERS_INDEX = "create index if not exists orders_open on raw.orders (order_id) where status <> 'delivered'"
+OPEN_ORDERS_INDEX = "create index orders_open on raw.orders (order_id) where status <> 'delivered'"
 
 
 def create(cursor: Cursor) -> None:
@@ -129,14 +129,28 @@ def create(cursor: Cursor) -> None:
                 sql.Identifier(SCHEMA), sql.Identifier(table.name), sql.SQL(", ").join(columns)
             )
         )
-        for index, on in (("key", table.key), ("loaded_at", ("_loaded_at",))):
-            cursor.execute(
-                sql.SQL("create index if not exists {} on {}.{} ({})").format(
-                    sql.Identifier(f"{table.name}_{index}"),
-                    sql.Identifier(SCHEMA),
-                    sql.Identifier(table.name),
-                    sql.SQL(", ").join(map(sql.Identifier, on)),
-                )
-            )
-    cursor.execute(OPEN_ORDERS_INDEX)
     cursor.execute(BOOKKEEPING)
+    _create_indexes(cursor)
+
+
+def _create_indexes(cursor: Cursor) -> None:
+    """Create the indexes that are missing.
+
+    Asked for first, since `create index if not exists` locks the table even where there is nothing to do: it would wait
+    for an autovacuum, and then cancel it.
+    """
+    cursor.execute("select indexname from pg_indexes where schemaname = %s", (SCHEMA,))
+    there = {name for (name,) in cursor}
+    for table in TABLES.values():
+        for name, on in ((f"{table.name}_key", table.key), (f"{table.name}_loaded_at", ("_loaded_at",))):
+            if name not in there:
+                cursor.execute(
+                    sql.SQL("create index {} on {}.{} ({})").format(
+                        sql.Identifier(name),
+                        sql.Identifier(SCHEMA),
+                        sql.Identifier(table.name),
+                        sql.SQL(", ").join(map(sql.Identifier, on)),
+                    )
+                )
+    if "orders_open" not in there:
+        cursor.execute(OPEN_ORDERS_INDEX)

@@ -99,13 +99,16 @@ def _failure(failure: Failure) -> list[str]:
 def _figures(report: Report) -> list[str]:
     if report.repeat_rate is None:
         return []
+    label = "Repeat rate" if report.published else "Repeat rate, as published"
     return [
-        f"Repeat rate: {report.repeat_rate:.1%}".replace("%", " %")
+        f"{label}: {report.repeat_rate:.1%}".replace("%", " %")
         + f" ({report.repeat_buyers:,} of {report.buyers:,} buyers ordered more than once)"
     ]
 
 
 def _changes(report: Report) -> list[str]:
+    if report.order_changes is None:
+        return ["What changed in the orders was not recorded in this run; the next one that can will tell."]
     if not report.order_changes:
         return ["No order changed status since the last run."]
     return [line for change in report.order_changes for line in _change(change)]

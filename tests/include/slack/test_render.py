@@ -87,6 +87,10 @@ def test_no_change_is_said_and_not_left_out() -> None:
     assert "No order changed status since the last run." in render(replace(PUBLISHED, order_changes=())).body
 
 
+def test_a_run_without_a_snapshot_does_not_claim_that_nothing_changed() -> None:
+    assert "was not recorded in this run" in render(replace(FAILED, order_changes=None)).body
+
+
 def test_the_link_leads_to_the_run() -> None:
     assert f"<{PUBLISHED.run_url}|Open the run in Airflow>" in everything(render(PUBLISHED))
 

@@ -1,0 +1,143 @@
+"""The local stack at its edges: two at once, Ctrl-C, leftovers, a taken port."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from include.local import postgres
+from include.local.demo import use_warehouse_of
+from include.local.stack import Running, Stack, StackError
+from include.settings import PROJECT_ROOT
+from include.shop import demo as demo_shop
+from include.warehouse import connect
+
+pytestmark = [pytest.mark.db, pytest.mark.stack]
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A state folder, forgotten with all that runs in it."""
+    path = Path(tempfile.mkdtemp(prefix="greenery-home-"))
+    path.chmod(0o755)
+    yield path
+    Stack(path, lambda _: None).stop()
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def of_this(home: Path) -> list[psutil.Process]:
+    """The processes that belong to a state folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            named = str(home) in " ".join(process.cmdline())
+            if named or process.environ().get("GREENERY_STATE_DIR") == str(home):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def wait_for(condition: object, what: str, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, what
+        time.sleep(0.1)
+
+
+def test_a_second_command_at_the_same_time_is_refused(home: Path) -> None:
+    with Stack(home, lambda _: None).session(), pytest.raises(StackError, match="another make command"):
+        Stack(home, lambda _: None).start()
+
+
+def test_ctrl_c_while_starting_leaves_no_process(home: Path) -> None:
+    command = subprocess.Popen(
+        [sys.executable, "-m", "include.local", "demo"],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, "GREENERY_STATE_DIR": str(home), "GREENERY_UI_PORT": str(postgres.free_port())},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    state = Stack(home)
+    wait_for(lambda: len((state._read_state() or Running("", 0, {})).pids) == 4, "the components were not started")
+    command.send_signal(signal.SIGINT)
+    output, _ = command.communicate(timeout=60)
+    assert command.returncode == 130, output
+    assert of_this(home) == []
+
+
+def test_what_an_earlier_stack_left_running_is_stopped(home: Path) -> None:
+    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "airflow"])
+    stack = Stack(home, lambda _: None)
+    stack._write_state(Running("http://localhost:1", 1, {"scheduler": left.pid}))
+    assert stack.running() is None
+    assert stack.stop()
+    assert left.poll() is not None
+
+
+def test_a_process_that_only_has_an_old_number_is_left_alone(home: Path) -> None:
+    stack = Stack(home, lambda _: None)
+    innocent = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        stack._write_state(Running("http://localhost:1", 1, {"scheduler": innocent.pid}))
+        stack.stop()
+        assert innocent.poll() is None
+    finally:
+        innocent.kill()
+        innocent.wait()
+
+
+def test_a_taken_port_is_said_and_another_one_used(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        monkeypatch.setenv("GREENERY_UI_PORT", str(taken))
+        assert Stack(home, said.append)._ui_port() != taken
+    assert said[0].startswith(f"Port {taken} is in use")
+
+
+def test_the_login_is_made_once_and_kept_private(home: Path) -> None:
+    assert Stack(home).login() == Stack(home).login()
+    assert (home / "secrets.json").stat().st_mode & 0o077 == 0
+
+
+def test_each_kind_of_shop_has_a_warehouse_of_its_own_that_comes_back(home: Path) -> None:
+    with Stack(home, lambda _: None).session() as server:
+        where = server.database("warehouse")
+        days = []
+        for shop in ("demo", "csv", "demo", "csv", "demo"):
+            use_warehouse_of(server, shop, lambda _: None)
+            with connect("test", where) as connection:
+                days.append(demo_shop.next_day(connection))
+                if len(days) == 1:
+                    demo_shop.play_day(connection, 1, orders_per_day=5)
+    assert days == [1, 1, 2, 1, 2]
+
+
+def test_a_machine_without_the_right_python_is_told_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "include/local").mkdir(parents=True)
+    for name in ("include/local/install.py", "requirements.txt", "requirements-dev.txt", "constraints.txt"):
+        shutil.copy(PROJECT_ROOT / name, tmp_path / name)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "include/local/install.py"],
+        env={**os.environ, "PYTHON": "/bin/false"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Python 3.11 or 3.12")
+    assert not (tmp_path / ".venv").exists()
