@@ -37,6 +37,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=4),
+    default_args={"owner": "platform", "retries": 1, "retry_delay": timedelta(seconds=5)},
     on_failure_callback=report_backstop,
     tags=["greenery", "dbt", "daily"],
 ):

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import psycopg2
 from airflow.sdk import Asset, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
@@ -27,8 +28,8 @@ ATTEMPTS = 30
 log = logging.getLogger(__name__)
 
 
-class NotPublishedError(RuntimeError):
-    """Nothing was published and nothing has changed; the message says what stood in the way."""
+class NotPublishedError(AirflowFailException):
+    """Nothing was published and nothing has changed; the message says what stood in the way. A retry would not help."""
 
 
 @task(task_id="publish", outlets=[PUBLISHED])

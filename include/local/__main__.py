@@ -56,7 +56,11 @@ def _demo(stack: Stack, options: argparse.Namespace) -> int:
 
 
 def _up(stack: Stack, _: argparse.Namespace) -> int:
-    running = stack.start()
+    from include.local.demo import first_day
+
+    with stack.session(keep=True) as server:
+        first_day(server, _say)
+        running = stack.airflow(server)
     user, password = stack.login()
     print(f"\nAirflow  {running.url}\nlogin    {user} / {password}\nstop it  make down")
     return 0

@@ -53,6 +53,13 @@ def play(stack: Stack, folder: Path | None, say: Callable[[str], None] = print) 
         return published
 
 
+def first_day(server: postgres.LocalPostgres, say: Callable[[str], None]) -> None:
+    """Play the demo shop's first day into a warehouse that was never loaded, so that there is something to run on."""
+    with connect("greenery demo shop", server.database("warehouse")) as connection:
+        if loaded_from(connection) is None:
+            _tell(demo.play_day(connection, 1), "the demo shop's day 1", say)
+
+
 def use_warehouse_of(server: postgres.LocalPostgres, shop: str, say: Callable[[str], None]) -> None:
     """Make `warehouse` the database of the given kind of shop: the demo's history and a CSV folder's don't mix.
 

@@ -132,33 +132,27 @@ class Stack:
     # What it does ------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def session(self) -> Iterator[postgres.LocalPostgres]:
+    def session(self, *, keep: bool = False) -> Iterator[postgres.LocalPostgres]:
         """Postgres for the time of the block, and Airflow from the first call of `airflow` in it.
 
-        What was up before stays up afterwards; whatever else the block started is stopped, however it ends.
+        What was up before stays up afterwards. Whatever else the block started is stopped, however it ends; with `keep`
+        only when it ends badly.
         """
         with self._lock():
             joined = self.running()
             if joined:
                 self._say(f"Joining the stack that is up at {joined.url}")
+            done = False
             try:
                 yield self._start_postgres()
+                done = True
             finally:
-                if not joined:
+                if not joined and not (keep and done):
                     self._stop()
 
     def airflow(self, server: postgres.LocalPostgres) -> Running:
         """Airflow beside this Postgres: the one that is up, or a new one. Call it in a `session`."""
         return self.running() or self._start_airflow(server)
-
-    def start(self) -> Running:
-        """Start all of it and leave it running; joins one that is up."""
-        with self._lock():
-            try:
-                return self.airflow(self._start_postgres())
-            except BaseException:
-                self._stop()
-                raise
 
     def stop(self) -> bool:
         """Stop whatever of it runs; True where something did."""

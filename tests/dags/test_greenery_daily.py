@@ -108,6 +108,10 @@ def test_a_day_is_run_once_and_never_two_at_a_time(dag: DAG) -> None:
     assert (dag.catchup, dag.max_active_runs) == (False, 1)
 
 
+def test_what_passes_by_itself_does_not_cost_the_day(dag: DAG) -> None:
+    assert all(task.retries >= 1 for task in dag.tasks)
+
+
 def test_every_dag_says_what_it_is_for_and_is_tagged(bag: DagBag) -> None:
     for one in bag.dags.values():
         assert one.doc_md

@@ -58,7 +58,7 @@ def wait_for(condition: object, what: str, seconds: float = 60) -> None:
 
 def test_a_second_command_at_the_same_time_is_refused(home: Path) -> None:
     with Stack(home, lambda _: None).session(), pytest.raises(StackError, match="another make command"):
-        Stack(home, lambda _: None).start()
+        Stack(home, lambda _: None).stop()
 
 
 def test_ctrl_c_while_starting_leaves_no_process(home: Path) -> None:
