@@ -52,5 +52,8 @@ with DAG(
     reported = report().as_teardown()
 
     chain(sources, transform, snapshot, history, across, published, reported)
-    # Snapshot runs in any case, so the red of what came before it has to reach publish by itself.
-    [sources, *transform.iter_tasks()] >> published
+    # Snapshot runs in any case, so the red of what came before it has to reach what comes after by itself.
+    for later in (*history.iter_tasks(), across, published):
+        [sources, *transform.iter_tasks()] >> later
+    # Publish is red at the first red of any; report waits for all of them.
+    [snapshot, *history.iter_tasks(), across] >> reported

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 import psycopg2
 from airflow.sdk import Asset, get_current_context, task
@@ -12,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
-from include.dbt_project import release
+from include.dbt_project.cosmos import release_of
 from include.dbt_project.manifest import DataTest, Manifest, read
 from include.results import store
 from include.warehouse import connect
@@ -35,36 +36,33 @@ class NotPublishedError(AirflowFailException):
 @task(task_id="publish", outlets=[PUBLISHED])
 def publish() -> None:
     """The task that decides the state of the run."""
-    project = release.current()
-    if project is None:
-        raise NotPublishedError(
-            "There is no release of the dbt project here, so nothing was built; nothing was published."
-        )
-    publish_run(get_current_context()["run_id"], read(project.manifest))
+    run_id = get_current_context()["run_id"]
+    publish_run(run_id, read(release_of(run_id).manifest))
 
 
 def publish_run(run_id: str, manifest: Manifest) -> None:
-    """Put what this run built in place of what people query, if every error-severity test passed in this run.
+    """Put what this run built in place of what people query, if every error-severity test passed on it.
 
-    Raises NotPublishedError where a test failed or left no result, or readers held their locks for too long.
+    Raises NotPublishedError where a test failed or left no result, where not all of it was built by this run and in
+    order, or where readers held their locks for too long.
     """
     with connect("greenery publish") as connection:
         run = store.run(connection, run_id)
-        built = store.models_built_since(connection, run_id, store.last_published_at(connection))
-        missing = unproven(connection, run_id, manifest)
-    if run and run.published_at and not built:
-        log.info("This run was published at %s UTC; nothing was built since.", f"{run.published_at:%Y-%m-%d %H:%M}")
+        builds = store.newest_builds(connection, store.last_published_at(connection))
+        passed = store.passed_tests(connection, run_id)
+    if run and run.published_at and run_id not in {builder for builder, _ in builds.values()}:
+        log.info("This run was published at %s UTC; it built nothing since.", f"{run.published_at:%Y-%m-%d %H:%M}")
         return
-    if stale := sorted(manifest.models - built):
+    if mixed := mixed_models(run_id, manifest, builds):
         raise NotPublishedError(
-            f"{len(stale)} of {len(manifest.models)} models were not built by this run since the last publish, so "
-            f"publishing would mix days; nothing was published:\n{_lines(stale)}\n"
-            "Clear the whole transform group, or trigger a new run."
+            f"{len(mixed)} of {len(manifest.models)} models are not as this run built them, in order, since the last "
+            f"publish; publishing would mix days, so nothing was published:\n{_lines(mixed)}\n"
+            "Trigger a new run, or clear check_sources with everything downstream of it."
         )
-    if missing:
+    if missing := unproven_tests(manifest, builds, passed):
         raise NotPublishedError(
-            f"{len(missing)} tests of severity error have no passing result in this run, so nothing was published:\n"
-            f"{_lines(test.name for test in missing)}\n"
+            f"{len(missing)} tests of severity error have no passing result on what this run built, so nothing was "
+            f"published:\n{_lines(test.name for test in missing)}\n"
             "Clear the tasks that run them (their logs say what went wrong); publish follows."
         )
     for attempt in range(1, ATTEMPTS + 1):
@@ -81,15 +79,34 @@ def publish_run(run_id: str, manifest: Manifest) -> None:
     )
 
 
-def unproven(connection: Connection, run_id: str, manifest: Manifest) -> list[DataTest]:
-    """The error-severity tests of the manifest that lack a passing result in this run, by name.
+def mixed_models(run_id: str, manifest: Manifest, builds: Mapping[str, tuple[str, datetime]]) -> list[str]:
+    """Models that were not written last by this run, or before a model that they read: unique ids, sorted.
+
+    `builds` says by model which run wrote it last since the schemas were exchanged, and when.
+    """
+
+    def in_order(model: str) -> bool:
+        if model not in builds or builds[model][0] != run_id:
+            return False
+        parents = manifest.ancestors(model) & builds.keys()
+        return all(builds[parent][1] <= builds[model][1] for parent in parents)
+
+    return sorted(model for model in manifest.models if not in_order(model))
+
+
+def unproven_tests(
+    manifest: Manifest, builds: Mapping[str, tuple[str, datetime]], passed: Mapping[str, datetime]
+) -> list[DataTest]:
+    """The error-severity tests that have not passed in this run since the models that they read were built, by name.
 
     Task states don't say this: a test that no task runs fails no task.
     """
-    passed = {
-        result.unique_id for result in store.node_results(connection, run_id) if result.status in ("pass", "warn")
-    }
-    missing = [test for test in manifest.data_tests if test.severity == "error" and test.unique_id not in passed]
+
+    def proven(test: DataTest) -> bool:
+        at = passed.get(test.unique_id)
+        return at is not None and all(builds[model][1] <= at for model in test.parents & builds.keys())
+
+    missing = [test for test in manifest.data_tests if test.severity == "error" and not proven(test)]
     return sorted(missing, key=lambda test: test.name)
 
 

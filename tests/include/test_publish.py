@@ -121,6 +121,27 @@ def test_an_old_run_whose_publish_is_cleared_does_not_bring_old_data_back(built:
     assert published(built) == ["newer"]
 
 
+def test_what_another_run_wrote_meanwhile_is_not_published_by_this_one(built: Connection) -> None:
+    build(built, "run 2", "bad", BUILT, replace(PASSED, status="fail"))
+    with pytest.raises(NotPublishedError, match=r"model\.m"):
+        publish_run("run 1", MANIFEST)
+    assert published(built) == []
+
+
+def test_a_model_built_again_after_its_test_is_not_proven(built: Connection) -> None:
+    store.record(built, "run 1", "task", 2, [BUILT])
+    with pytest.raises(NotPublishedError, match="keys_are_unique"):
+        publish_run("run 1", MANIFEST)
+
+
+def test_a_model_older_than_what_it_reads_is_refused(built: Connection) -> None:
+    child = {**MANIFEST.nodes["model.m"], "depends_on": {"nodes": ["model.m"]}}
+    store.record(built, "run 1", "child", 1, [replace(BUILT, unique_id="model.child")])
+    store.record(built, "run 1", "task", 2, [BUILT, PASSED])
+    with pytest.raises(NotPublishedError, match=r"model\.child"):
+        publish_run("run 1", Manifest({**MANIFEST.nodes, "model.child": child}, {}))
+
+
 def test_a_run_that_built_only_some_models_since_is_refused(built: Connection) -> None:
     both = Manifest({**MANIFEST.nodes, "model.n": MANIFEST.nodes["model.m"]}, {})
     with pytest.raises(NotPublishedError, match=r"model\.n"):
