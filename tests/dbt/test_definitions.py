@@ -156,7 +156,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
             "first_order_is_the_earliest",
         ),
         (
-            "case when sessions.ended_at < first_orders.ordered_at then sessions.ended_at else first_orders.ordered_at end",
+            "case when sessions.ended_at < first_orders.ordered_at then sessions.ended_at "
+            "else first_orders.ordered_at end",
             "sessions.ended_at",
             "browsing_ends_with_the_first_order",
         ),
