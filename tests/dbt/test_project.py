@@ -29,6 +29,21 @@ MARTS = {
 }
 # Those that read a snapshot, and so are built after it.
 HISTORY = {"order_status_changes": "core", "product_stock_outs": "product"}
+# Those of `daily_metrics`, each with a definition for MetricFlow by the same name.
+METRICS = [
+    "users",
+    "new_users",
+    "orders",
+    "revenue",
+    "paid",
+    "units",
+    "sessions",
+    "conversion",
+    "repeat_rate",
+    "late_rate",
+    "mean_delivery_hours",
+    "oversold_products",
+]
 PERSONAL = {
     "first_name",
     "last_name",
@@ -137,6 +152,9 @@ def test_no_snapshot_holds_personal_data(manifest: Manifest):
 def test_everything_has_an_owner_with_a_slack_handle(manifest: Manifest):
     handles = {group.name: group.config.meta["slack"] for group in manifest.groups.values() if group.owner.name}
     owned = {node.name: node.config.group for node in (*models(manifest), *snapshots(manifest))}
+    owned |= {
+        thing.name: thing.config.group for thing in (*manifest.semantic_models.values(), *manifest.metrics.values())
+    }
     owned |= {source.name: source.config.meta["group"] for source in manifest.sources.values()}
     assert {name: group for name, group in owned.items() if group not in handles} == {}
 
@@ -144,6 +162,24 @@ def test_everything_has_an_owner_with_a_slack_handle(manifest: Manifest):
 def test_every_mart_is_read_by_an_exposure(manifest: Manifest):
     read = {node for exposure in manifest.exposures.values() for node in exposure.depends_on.nodes}
     assert {f"model.greenery.{name}" for name in (*MARTS, *HISTORY)} <= read
+
+
+def test_every_daily_metric_is_defined(manifest: Manifest):
+    [accepted] = [
+        node.test_metadata.kwargs["values"]
+        for node in manifest.nodes.values()
+        if isinstance(node, GenericTestNode)
+        and node.test_metadata.name == "accepted_values"
+        and node.attached_node == "model.greenery.daily_metrics"
+    ]
+    assert accepted == METRICS
+    assert set(METRICS) <= {metric.name for metric in manifest.metrics.values()}
+
+
+def test_every_metric_and_all_it_is_made_of_is_described(manifest: Manifest):
+    models = manifest.semantic_models.values()
+    described = [*manifest.metrics.values(), *models, *(measure for model in models for measure in model.measures)]
+    assert [thing.name for thing in described if not thing.description] == []
 
 
 def test_every_test_has_a_parent_and_none_spans_transform_and_history(dbt: Dbt, manifest: Manifest):

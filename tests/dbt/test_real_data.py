@@ -16,16 +16,6 @@ from tests.dbt.test_project import HISTORY, MARTS, models, snapshots
 pytestmark = pytest.mark.db
 
 
-@pytest.fixture(scope="module")
-def greenery(dbt: Dbt, shop: Shop, real_data: Path) -> Shop:
-    """The real shop, built."""
-    shop.reset()
-    shop.copy(real_data)
-    statuses = dbt("build", "--exclude-resource-type", "unit_test")
-    assert {name: status for name, status in statuses.items() if status not in ("success", "pass", "no-op")} == {}
-    return shop
-
-
 @pytest.mark.parametrize(
     ("question", "answer"),
     [
