@@ -204,3 +204,13 @@ class Shop:
 def shop(shop_connection: Connection) -> Shop:
     """The warehouse of these tests, in whatever state the last one left it: call `reset` or `small` first."""
     return Shop(shop_connection)
+
+
+@pytest.fixture(scope="module")
+def greenery(dbt: Dbt, shop: Shop, real_data: Path) -> Shop:
+    """Greenery's real shop, built."""
+    shop.reset()
+    shop.copy(real_data)
+    statuses = dbt("build", "--exclude-resource-type", "unit_test")
+    assert {name: status for name, status in statuses.items() if status not in ("success", "pass", "no-op")} == {}
+    return shop

@@ -38,6 +38,10 @@ def test_no_mart_needs_a_snapshot_to_be_there(built: Shop):
         ("delete from analytics_next.fact_product_sessions_daily where orders > 0", "orders_add_up"),
         ("delete from analytics_next.int_user_sessions where not is_converted", "sessions_add_up"),
         ("update analytics_next.int_user_sessions set packages_shipped = 0", "events_add_up"),
+        ("update analytics_next.daily_metrics set value = value + 1 where metric = 'revenue'", "metrics_add_up"),
+        ("delete from analytics_next.int_user_first_orders where user_id = 'ann'", "buyers_add_up"),
+        ("update analytics_next.repeat_purchase_indicators set buyers_without_time = 0", "buyers_add_up"),
+        ("update analytics_next.product_funnel_daily set sessions_bought = 0", "funnel_adds_up"),
     ],
 )
 def test_a_mart_that_tells_another_figure_fails_its_reconciliation(dbt: Dbt, built: Shop, damage: str, test: str):

@@ -20,7 +20,30 @@ MARTS = {
     "fact_product_sessions_daily": "product",
     "int_user_sessions": "marketing",
     "int_user_product_sessions": "marketing",
+    "dim_days": "core",
+    "daily_metrics": "core",
+    "int_user_first_orders": "marketing",
+    "repeat_purchase_indicators": "marketing",
+    "int_product_oversold_changes": "product",
+    "product_funnel_daily": "product",
 }
+# Those that read a snapshot, and so are built after it.
+HISTORY = {"order_status_changes": "core", "product_stock_outs": "product"}
+# Those of `daily_metrics`, each with a definition for MetricFlow by the same name.
+METRICS = [
+    "users",
+    "new_users",
+    "orders",
+    "revenue",
+    "paid",
+    "units",
+    "sessions",
+    "conversion",
+    "repeat_rate",
+    "late_rate",
+    "mean_delivery_hours",
+    "oversold_products",
+]
 PERSONAL = {
     "first_name",
     "last_name",
@@ -101,7 +124,7 @@ def test_every_raw_table_has_a_freshness(manifest: Manifest):
         assert source.freshness.error_after.count, source.name
 
 
-@pytest.mark.parametrize(("name", "folder"), MARTS.items())
+@pytest.mark.parametrize(("name", "folder"), {**MARTS, **HISTORY}.items())
 def test_mart_is_a_table_with_a_contract_in_the_folder_of_those_who_ask_for_it(
     manifest: Manifest, name: str, folder: str
 ):
@@ -129,13 +152,34 @@ def test_no_snapshot_holds_personal_data(manifest: Manifest):
 def test_everything_has_an_owner_with_a_slack_handle(manifest: Manifest):
     handles = {group.name: group.config.meta["slack"] for group in manifest.groups.values() if group.owner.name}
     owned = {node.name: node.config.group for node in (*models(manifest), *snapshots(manifest))}
+    owned |= {
+        thing.name: thing.config.group for thing in (*manifest.semantic_models.values(), *manifest.metrics.values())
+    }
     owned |= {source.name: source.config.meta["group"] for source in manifest.sources.values()}
     assert {name: group for name, group in owned.items() if group not in handles} == {}
 
 
 def test_every_mart_is_read_by_an_exposure(manifest: Manifest):
     read = {node for exposure in manifest.exposures.values() for node in exposure.depends_on.nodes}
-    assert {f"model.greenery.{name}" for name in MARTS} <= read
+    assert {f"model.greenery.{name}" for name in (*MARTS, *HISTORY)} <= read
+
+
+def test_every_daily_metric_is_defined(manifest: Manifest):
+    [accepted] = [
+        node.test_metadata.kwargs["values"]
+        for node in manifest.nodes.values()
+        if isinstance(node, GenericTestNode)
+        and node.test_metadata.name == "accepted_values"
+        and node.attached_node == "model.greenery.daily_metrics"
+    ]
+    assert accepted == METRICS
+    assert set(METRICS) <= {metric.name for metric in manifest.metrics.values()}
+
+
+def test_every_metric_and_all_it_is_made_of_is_described(manifest: Manifest):
+    models = manifest.semantic_models.values()
+    described = [*manifest.metrics.values(), *models, *(measure for model in models for measure in model.measures)]
+    assert [thing.name for thing in described if not thing.description] == []
 
 
 def test_every_test_has_a_parent_and_none_spans_transform_and_history(dbt: Dbt, manifest: Manifest):
@@ -154,6 +198,7 @@ def test_transform_is_every_model_that_descends_from_no_snapshot(dbt: Dbt, manif
     everything = {node.name for node in (*models(manifest), *snapshots(manifest))}
     assert dbt.names("--selector", "transform", *kinds) == everything - descendants
     assert set(MARTS) <= everything - descendants
+    assert set(HISTORY) <= descendants
 
 
 def test_snapshot_takes_the_snapshots_with_the_key_tests_of_their_sources(dbt: Dbt):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,19 +10,10 @@ import pytest
 from dbt.contracts.graph.manifest import Manifest
 
 from tests.dbt.conftest import Dbt, Shop
-from tests.dbt.test_project import MARTS, models, snapshots
+from tests.dbt.real_figures import RealFigures
+from tests.dbt.test_project import HISTORY, MARTS, models, snapshots
 
 pytestmark = pytest.mark.db
-
-
-@pytest.fixture(scope="module")
-def greenery(dbt: Dbt, shop: Shop, real_data: Path) -> Shop:
-    """The real shop, built."""
-    shop.reset()
-    shop.copy(real_data)
-    statuses = dbt("build", "--exclude-resource-type", "unit_test")
-    assert {name: status for name, status in statuses.items() if status not in ("success", "pass", "no-op")} == {}
-    return shop
 
 
 @pytest.mark.parametrize(
@@ -48,7 +40,13 @@ def test_real_figures(greenery: Shop, question: str, answer: object):
     assert greenery.value(question) == answer
 
 
-@pytest.mark.parametrize("mart", MARTS)
+@pytest.fixture(scope="module")
+def figures(real_data: Path) -> RealFigures:
+    """The same shop, counted in Python."""
+    return RealFigures(real_data)
+
+
+@pytest.mark.parametrize("mart", [*MARTS, *HISTORY])
 def test_one_row_a_key(greenery: Shop, mart: str):
     key = greenery.value(
         "select column_name from information_schema.columns"
@@ -71,3 +69,102 @@ def test_a_rebuild_after_the_snapshot_has_the_same_rows(dbt: Dbt, greenery: Shop
     before = {name: greenery.rows(f"analytics_next.{name}") for name in MARTS}
     dbt("run", "--selector", "transform")
     assert {name: greenery.rows(f"analytics_next.{name}") for name in MARTS} == before
+
+
+def test_the_indicators_tell_124_buyers_and_how_many_had_no_time_to_come_back(greenery: Shop):
+    assert greenery.query(
+        "select come_back_days, buyers_total, buyers_without_time, buyers, repeat_buyers"
+        " from analytics_next.repeat_purchase_indicators where indicator = 'all buyers' order by 1"
+    ) == [(1, 124, 27, 97, 70), (7, 124, 124, 0, 0), (30, 124, 124, 0, 0)]
+
+
+@pytest.mark.parametrize("days", [1, 7])
+def test_the_indicators_are_what_the_files_say(greenery: Shop, figures: RealFigures, days: int):
+    rows = greenery.query(
+        "select indicator, value, buyers_total, buyers, repeat_buyers, buyers_without_time"
+        " from analytics_next.repeat_purchase_indicators where come_back_days = %s and indicator <> 'first delivery'",
+        days,
+    )
+    assert {(indicator, value): tuple(counts) for indicator, value, *counts in rows} == {
+        key: (told.total, told.counted, told.repeat, told.total - told.counted)
+        for key, told in figures.indicators(days).items()
+    }
+
+
+def test_rates_have_their_interval_and_their_lift(greenery: Shop, figures: RealFigures):
+    rows = greenery.query(
+        "select indicator, value, repeat_rate::float, repeat_rate_low::float, repeat_rate_high::float, lift::float"
+        " from analytics_next.repeat_purchase_indicators"
+        " where come_back_days = 1 and buyers > 0 and indicator <> 'first delivery'"
+    )
+    told = figures.indicators(1)
+    everybody = told["all buyers", "all buyers"]
+    assert len(rows) > 40
+    for indicator, value, *numbers in rows:
+        of_value = told[indicator, value]
+        rate = of_value.repeat / of_value.counted
+        expected = [rate, *of_value.interval, rate / (everybody.repeat / everybody.counted)]
+        assert numbers == pytest.approx(expected, abs=0.0001), value
+
+
+def test_no_first_order_was_delivered_a_day_before_the_end(greenery: Shop):
+    """So nothing can be said of late deliveries yet, and the table says that of all 124."""
+    assert greenery.query(
+        "select sum(buyers_total), sum(buyers) from analytics_next.repeat_purchase_indicators"
+        " where indicator = 'first delivery' and value <> 'all buyers' and come_back_days = 1"
+    ) == [(124, 0)]
+
+
+def test_there_is_one_row_a_metric_and_day(greenery: Shop):
+    assert greenery.query(
+        "select count(*), count(distinct metric), count(distinct day), min(day), max(day)"
+        " from analytics_next.daily_metrics"
+    ) == [(12 * 411, 12, 411, date(2020, 1, 5), date(2021, 2, 18))]
+
+
+@pytest.mark.parametrize("day", [date(2020, 1, 5), date(2021, 2, 8), *(date(2021, 2, n) for n in range(9, 19))])
+def test_the_metrics_of_a_day_are_what_the_files_say(greenery: Shop, figures: RealFigures, day: date):
+    told = dict(greenery.query("select metric, value from analytics_next.daily_metrics where day = %s", day))
+    expected = figures.daily(day)
+    assert told.keys() == expected.keys()
+    for metric, value in expected.items():
+        if value is None:
+            assert told[metric] is None, metric
+        else:
+            assert float(told[metric]) == pytest.approx(float(value), abs=0.0001), metric
+
+
+def test_a_metric_is_its_numerator_by_its_denominator(greenery: Shop):
+    greenery.query("set search_path to analytics_next")
+    assert greenery.query(
+        "select numerator, denominator, value from daily_metrics where metric = 'repeat_rate' and day = '2021-02-11'"
+    ) == [(99, 124, Decimal("0.7984"))]
+
+
+def test_the_funnel_is_what_the_files_say(greenery: Shop, figures: RealFigures):
+    rows = greenery.query(
+        "select product_id, day, sessions_viewed, sessions_added, sessions_bought"
+        " from analytics_next.product_funnel_daily"
+    )
+    assert {(product, day): tuple(steps) for product, day, *steps in rows} == figures.funnel()
+
+
+def test_a_first_run_saw_no_order_change_and_no_product_out_of_stock(greenery: Shop):
+    assert [greenery.value(f"select count(*) from analytics_next.{name}") for name in HISTORY] == [0, 0]
+
+
+def test_from_week_one_to_week_two_three_orders_were_shipped(dbt: Dbt, greenery: Shop):
+    """The last test of this shop, since it lets a week pass."""
+    greenery.query(
+        "update raw.orders set status = 'shipped', shipping_service = 'ups', tracking_id = 'tracked',"
+        " estimated_delivery_at = '2021-02-19 00:00:00+00'"
+        " where substr(order_id, 1, 8) in ('914b8929', '05202733', '939767ac')"
+    )
+    dbt("build", "--select", "orders_snapshot", "order_status_changes", "--exclude-resource-type", "unit_test")
+    assert greenery.query(
+        "select substr(order_id, 1, 8), what_changed, from_status, to_status, tracking_id, shipping_service,"
+        " estimated_delivery_at::text from analytics_next.order_status_changes order by 1"
+    ) == [
+        (order, "status", "preparing", "shipped", "tracked", "ups", "2021-02-19 00:00:00")
+        for order in ("05202733", "914b8929", "939767ac")
+    ]

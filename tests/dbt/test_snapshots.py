@@ -90,3 +90,45 @@ def test_an_order_that_left_raw_keeps_its_history(dbt: Dbt, first_day: Shop):
     first_day.query("delete from raw.orders where order_id = 'o1'")
     dbt("build", "--selector", "snapshot")
     assert first_day.value("select dbt_valid_to from snapshots.orders_snapshot where order_id = 'o1'") is None
+
+
+def test_what_a_snapshot_saw_change_is_told_with_its_tracking(dbt: Dbt, first_day: Shop):
+    first_day.query("update raw.orders set status = 'shipped', tracking_id = 't1', shipping_service = 'ups'")
+    first_day.insert("orders", first_day.order("new", order_cost=1, order_total=6))
+    dbt("build", "--selector", "snapshot")
+    first_day.query("update raw.orders set tracking_id = 't2' where order_id = 'o1'")
+    first_day.query("update raw.orders set status = 'delivered' where order_id = 'o2'")
+    dbt("build", "--selector", "snapshot")
+    statuses = dbt("build", "--select", "order_status_changes", "--exclude-resource-type", "unit_test")
+    assert set(statuses.values()) == {"success", "pass"}
+    assert first_day.query(
+        "select order_id, what_changed, from_status, to_status, tracking_id, shipping_service"
+        " from analytics_next.order_status_changes order by changed_at, order_id"
+    ) == [
+        ("o1", "status", "preparing", "shipped", "t1", "ups"),
+        ("o2", "status", "preparing", "shipped", "t1", "ups"),
+        ("o3", "status", "preparing", "shipped", "t1", "ups"),
+        ("o1", "delivery", "shipped", "shipped", "t2", "ups"),
+        ("o2", "status", "shipped", "delivered", "t1", "ups"),
+    ]
+
+
+def test_a_stock_out_is_told_from_the_load_that_showed_it_to_the_one_that_ended_it(dbt: Dbt, first_day: Shop):
+    """Ivy has been out from the start; fern sells out, changes its price and comes back, moss sells out last."""
+    for at, change in (
+        ("2021-02-13 06:00:00+00", "inventory = 0 where product_id = 'fern'"),
+        ("2021-02-14 06:00:00+00", "price = 12 where product_id = 'fern'"),
+        ("2021-02-14 18:00:00+00", "inventory = 5 where product_id = 'fern'"),
+        ("2021-02-15 06:00:00+00", "inventory = 0 where product_id = 'moss'"),
+    ):
+        first_day.query(f"update raw.products set _loaded_at = '{at}', {change}")
+        dbt("build", "--selector", "snapshot")
+    statuses = dbt("build", "--select", "product_stock_outs", "--exclude-resource-type", "unit_test")
+    assert set(statuses.values()) == {"success", "pass"}
+    assert first_day.query(
+        "select product_name, out_from::text, out_until::text, hours from analytics_next.product_stock_outs order by 1"
+    ) == [
+        ("Fern", "2021-02-13 06:00:00", "2021-02-14 18:00:00", 36),
+        ("Ivy", "2021-02-12 06:00:00", None, 72),
+        ("Moss", "2021-02-15 06:00:00", None, 0),
+    ]

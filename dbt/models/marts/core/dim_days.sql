@@ -1,0 +1,75 @@
+with
+
+users as (
+
+    select * from {{ ref('dim_users') }}
+
+),
+
+orders as (
+
+    select * from {{ ref('fact_orders') }}
+
+),
+
+sessions as (
+
+    select * from {{ ref('int_user_sessions') }}
+
+),
+
+product_days as (
+
+    select * from {{ ref('fact_product_sessions_daily') }}
+
+),
+
+bounds as (
+
+    select cast(min(created_at) as date) as first_day, cast(max(created_at) as date) as last_day from users
+    union all
+    select cast(min(ordered_at) as date) as first_day, cast(max(ordered_at) as date) as last_day from orders
+    union all
+    select cast(min(delivered_at) as date) as first_day, cast(max(delivered_at) as date) as last_day from orders
+    union all
+    select cast(min(started_at) as date) as first_day, cast(max(started_at) as date) as last_day from sessions
+    union all
+    select min(day) as first_day, max(day) as last_day from product_days
+
+),
+
+span as (
+
+    select
+        min(first_day) as first_day,
+        max(last_day) as last_day
+    from bounds
+
+),
+
+-- A hundred years: a row with an absurd date makes no calendar without end.
+numbers as (
+
+    {{ dbt.generate_series(36525) | indent(4) }}
+
+),
+
+days as (
+
+    select
+        cast({{ dbt.dateadd('day', 'cast(numbers.generated_number - 1 as integer)', 'span.first_day') }} as date) as day,
+        span.last_day
+    from span
+    cross join numbers
+
+),
+
+final as (
+
+    select day
+    from days
+    where day <= last_day
+
+)
+
+select * from final

@@ -1,0 +1,50 @@
+"""The metrics as definitions: MetricFlow makes of them what `daily_metrics` tells, on every day of the real shop."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+from dbt.adapters.factory import get_adapter_by_type
+from dbt_metricflow.cli.dbt_connectors.adapter_backed_client import AdapterBackedSqlClient
+from metricflow.engine.metricflow_engine import MetricFlowEngine, MetricFlowQueryRequest
+from metricflow_semantics.model.dbt_manifest_parser import parse_manifest_from_dbt_generated_manifest
+from metricflow_semantics.model.semantic_manifest_lookup import SemanticManifestLookup
+
+from tests.dbt.conftest import Dbt, Shop
+from tests.dbt.test_project import METRICS
+
+pytestmark = pytest.mark.db
+
+
+@pytest.fixture(scope="module")
+def metricflow(dbt: Dbt, greenery: Shop) -> MetricFlowEngine:
+    """MetricFlow on the project's semantic manifest; it writes the SQL, the tests run it."""
+    definitions = (dbt.work / "target" / "semantic_manifest.json").read_text()
+    return MetricFlowEngine(
+        SemanticManifestLookup(parse_manifest_from_dbt_generated_manifest(definitions)),
+        AdapterBackedSqlClient(get_adapter_by_type("postgres")),
+    )
+
+
+def by_day(metricflow: MetricFlowEngine, shop: Shop, metric: str) -> dict[date, float | None]:
+    """The metric's value by day, as MetricFlow's SQL gives it."""
+    request = MetricFlowQueryRequest.create(metric_names=[metric], group_by_names=["metric_time__day"])
+    rows = shop.query(metricflow.explain(request).sql_statement.sql)
+    return {
+        day if type(day) is date else day.date(): None if value is None else float(value)
+        for day, value in rows
+        if day is not None  # what has not happened yet: orders on their way, buyers who have not come back
+    }
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_metricflow_and_the_table_agree_on_every_day(metricflow: MetricFlowEngine, greenery: Shop, metric: str):
+    told = dict(greenery.query("select day, value from analytics_next.daily_metrics where metric = %s", metric))
+    computed = by_day(metricflow, greenery, metric)
+    assert len(told) == 411
+    assert computed.keys() <= told.keys()
+    # A day that a cumulative metric or a ratio leaves out is one with nothing yet to count or to divide by.
+    expected = {day: float(value) for day, value in told.items() if value}
+    assert {day: value for day, value in computed.items() if value} == pytest.approx(expected, abs=0.0001)
+    assert {day for day, value in told.items() if value is None} <= {day for day in told if computed.get(day) is None}
