@@ -11,6 +11,7 @@ from airflow.sdk import Asset, get_current_context, task
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
+from include import buffers
 from include.dbt_project import release
 from include.dbt_project.manifest import DataTest, Manifest, read
 from include.results import store
@@ -19,7 +20,7 @@ from include.warehouse import connect
 # Other DAGs can be scheduled on it: it changes when, and only when, tested data was published.
 PUBLISHED = Asset(name="greenery_analytics", uri="greenery://warehouse/analytics")
 
-LIVE, BUILT = "analytics", "analytics_next"
+LIVE, BUILT = "analytics", buffers.BUILT
 # Below deadlock_timeout (1 s): a longer wait for several locks can end in a deadlock that kills a reader instead of us.
 LOCK_MILLISECONDS = 800
 ATTEMPTS = 30
@@ -118,6 +119,7 @@ def _swap(connection: Connection, run_id: str) -> None:
             "update ops.runs set published_at = clock_timestamp() where run_id = %s returning published_at", (run_id,)
         )
         (published_at,) = cursor.fetchone()
+        buffers.published(cursor, LIVE)
         for schema, purpose in (
             (LIVE, f"published {published_at:%Y-%m-%d %H:%M} UTC by run {run_id}"),
             (BUILT, "Where dbt builds what the next publish puts into analytics."),

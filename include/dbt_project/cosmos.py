@@ -14,6 +14,7 @@ from cosmos.constants import ExecutionMode, InvocationMode, LoadMode, TestBehavi
 from cosmos.exceptions import CosmosDbtRunError
 from cosmos.operators.local import DbtBuildLocalOperator, DbtTestLocalOperator
 
+from include import buffers
 from include.dbt_project import manifest, release
 from include.dbt_project.release import Release
 from include.results import store
@@ -64,7 +65,7 @@ def models(
 
 
 def check_sources(project: Release) -> CheckSources:
-    """Freshness, shape and tests of the raw tables; also notes in `ops` that the run began."""
+    """Freshness, shape and tests of the raw tables; also notes in `ops` that the run began, and how far raw is."""
     return CheckSources(task_id="check_sources", selector="sources", **_single(project))
 
 
@@ -94,6 +95,7 @@ class CheckSources(DbtTestLocalOperator):
         project = release.current()
         with connect("greenery check_sources") as connection:
             store.begin(connection, context["run_id"], project.stamp if project else "")
+            buffers.begin(connection, context["run_id"], full_refresh=bool(context["params"].get("full_refresh")))
         failures = []
         for self.base_cmd in (["source", "freshness"], ["test"]):
             try:
