@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
+from include import buffers
 from include.dbt_project.cosmos import release_of
 from include.dbt_project.manifest import DataTest, Manifest, read
 from include.results import store
@@ -21,7 +22,7 @@ from include.warehouse import connect
 # Other DAGs can be scheduled on it: it changes when, and only when, tested data was published.
 PUBLISHED = Asset(name="greenery_analytics", uri="greenery://warehouse/analytics")
 
-LIVE, BUILT = "analytics", "analytics_next"
+LIVE, BUILT = "analytics", buffers.BUILT
 # Below deadlock_timeout (1 s): a longer wait for several locks can end in a deadlock that kills a reader instead of us.
 LOCK_MILLISECONDS = 800
 ATTEMPTS = 30
@@ -50,9 +51,15 @@ def publish_run(run_id: str, manifest: Manifest) -> None:
         run = store.run(connection, run_id)
         builds = store.newest_builds(connection, store.last_published_at(connection))
         passed = store.passed_tests(connection, run_id)
+        owner = buffers.begun_by(connection)
     if run and run.published_at and run_id not in {builder for builder, _ in builds.values()}:
         log.info("This run was published at %s UTC; it built nothing since.", f"{run.published_at:%Y-%m-%d %H:%M}")
         return
+    if owner != run_id:
+        raise NotPublishedError(
+            f"Run {owner} has begun to build since this run did, so what is there is no longer this run's; nothing was "
+            "published. Let that run publish, or trigger a new one."
+        )
     if mixed := mixed_models(run_id, manifest, builds):
         raise NotPublishedError(
             f"{len(mixed)} of {len(manifest.models)} models are not as this run built them, in order, since the last "
@@ -136,6 +143,7 @@ def _swap(connection: Connection, run_id: str) -> None:
             "update ops.runs set published_at = clock_timestamp() where run_id = %s returning published_at", (run_id,)
         )
         (published_at,) = cursor.fetchone()
+        buffers.published(cursor, LIVE)
         for schema, purpose in (
             (LIVE, f"published {published_at:%Y-%m-%d %H:%M} UTC by run {run_id}"),
             (BUILT, "Where dbt builds what the next publish puts into analytics."),

@@ -14,6 +14,7 @@ from cosmos.constants import ExecutionMode, InvocationMode, LoadMode, TestBehavi
 from cosmos.exceptions import CosmosDbtRunError
 from cosmos.operators.local import DbtBuildLocalOperator, DbtTestLocalOperator
 
+from include import buffers
 from include.dbt_project import manifest, release
 from include.dbt_project.release import Release
 from include.results import store
@@ -65,7 +66,7 @@ def models(
 
 
 def check_sources(project: Release) -> CheckSources:
-    """Freshness, shape and tests of the raw tables."""
+    """Freshness, shape and tests of the raw tables; also notes how far they are, before anything is built."""
     return CheckSources(task_id="check_sources", selector="sources", **_single(project))
 
 
@@ -92,6 +93,9 @@ class CheckSources(DbtTestLocalOperator):
 
     def execute(self, context: Any, **_: Any) -> None:
         """Run both; the first failure is raised once both have left their results."""
+        with connect("greenery check_sources") as connection:
+            full_refresh = bool(context["params"].get("full_refresh"))
+            buffers.begin(connection, context["run_id"], full_refresh=full_refresh)
         failures = []
         for self.base_cmd in (["source", "freshness"], ["test"]):
             try:

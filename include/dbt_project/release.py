@@ -6,6 +6,9 @@ gets a new release beside the old one; a project that doesn't parse changes noth
 keeps the last good release.
 
 The stamp hashes what dbt's own partial parse depends on: the project's files, the profile's values and dbt's version.
+
+One file of a copy differs from the project's: `macros/macros_hash.sql` holds a hash over all macros, since dbt itself
+doesn't say in a model's checksum when a macro that the model calls has changed.
 """
 
 from __future__ import annotations
@@ -124,6 +127,18 @@ def stamp(source: Path) -> str:
     return digest.hexdigest()
 
 
+def write_macros_hash(project: Path) -> None:
+    """Let a copy of the project know its macros by a hash: an incremental model is built in full when they change."""
+    file = project / "macros" / "macros_hash.sql"
+    file.unlink(missing_ok=True)
+    file.parent.mkdir(exist_ok=True)
+    digest = hashlib.blake2b(digest_size=8)
+    for path in _files(file.parent):
+        digest.update(str(path.relative_to(file.parent)).encode() + b"\0")
+        digest.update(hashlib.blake2b(path.read_bytes()).digest())
+    file.write_text(f"{{% macro macros_hash() %}}{{{{ return('{digest.hexdigest()}') }}}}{{% endmacro %}}\n")
+
+
 def _build(new: str, latest: Release | None) -> Problem | None:
     """Copy and parse the project as release `new`; None when it became current, else what was wrong."""
     home = _home()
@@ -134,6 +149,7 @@ def _build(new: str, latest: Release | None) -> Problem | None:
         if stamp(work) != new:
             shutil.rmtree(work)
             return None  # somebody is writing to it; the next look finds it at rest
+        write_macros_hash(work)
         if latest and (old := latest.path / "target" / "partial_parse.msgpack").exists():
             (work / "target").mkdir()
             shutil.copy2(old, work / "target")

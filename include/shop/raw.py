@@ -155,6 +155,8 @@ def _create_indexes(cursor: Cursor) -> None:
                         sql.SQL(", ").join(map(sql.Identifier, on)),
                     )
                 )
+    if "deletions_deleted_at" not in there:
+        cursor.execute("create index deletions_deleted_at on raw.deletions (deleted_at)")
     if "orders_open" not in there:
         cursor.execute(OPEN_ORDERS_INDEX)
 
