@@ -56,7 +56,7 @@ def test_a_failing_model_stops_what_is_downstream_keeps_history_and_is_told(depl
     assert outcome.state == "failed"
     assert states["int_orders_model_build"] == "failed"
     assert states["fact_orders_model_build"] == "upstream_failed"
-    assert states["dim_users_model_build"] == "success"
+    assert states["int_user_sessions_model_build"] == "success"
     assert states["snapshot"] == "success"
     assert states["cross_model_tests"] == "upstream_failed"
     assert states["publish"] == "upstream_failed"
