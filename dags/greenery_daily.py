@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from airflow.sdk import DAG, chain
+from airflow.sdk import DAG, Param, chain
 
 from include import settings
 from include.dbt_project import cosmos
@@ -38,6 +38,7 @@ with DAG(
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=4),
     default_args={"owner": "platform", "retries": 1, "retry_delay": timedelta(seconds=5)},
+    params={"full_refresh": Param(False, type="boolean", description="Build every model from all of history, once.")},
     on_failure_callback=report_backstop,
     tags=["greenery", "dbt", "daily"],
 ):

@@ -143,3 +143,7 @@ def test_publish_emits_the_asset_that_others_are_scheduled_on(dag: DAG) -> None:
 
 def test_without_a_word_on_it_the_day_begins_at_six_utc(dag: DAG) -> None:
     assert dag.schedule == "0 6 * * *"
+
+
+def test_a_full_refresh_can_be_asked_for_in_the_trigger_form(dag: DAG) -> None:
+    assert dag.params["full_refresh"] is False
