@@ -21,10 +21,12 @@
 
 {#
     The relation of an incremental model as the former run left it in this buffer, for a model that is built before it and so
-    can't ref() it. None where that model is built in full: then nothing of its former state is needed.
+    can't ref() it. None where that model is built in full, since nothing of its former state is needed then, and where this
+    model was built in this run before, since the other's state may not be the former one any more.
 #}
 {% macro former(name) %}
-    {%- if is_rebuilt(model.unique_id) or is_rebuilt('model.' ~ project_name ~ '.' ~ name) -%}
+    {%- set built_before = execute and (noted_of(model.unique_id) or {}).built_in_this_run -%}
+    {%- if built_before or is_rebuilt('model.' ~ project_name ~ '.' ~ name) -%}
         {{ return(none) }}
     {%- endif -%}
     {{ return(adapter.get_relation(this.database, target.schema, name)) }}
