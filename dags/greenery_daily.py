@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from airflow.sdk import DAG, chain
+from airflow.sdk import DAG, Param, chain
 
 from include import settings
 from include.dbt_project import cosmos
@@ -37,6 +37,8 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=4),
+    default_args={"owner": "platform", "retries": 1, "retry_delay": timedelta(seconds=5)},
+    params={"full_refresh": Param(False, type="boolean", description="Build every model from all of history, once.")},
     on_failure_callback=report_backstop,
     tags=["greenery", "dbt", "daily"],
 ):
@@ -51,5 +53,8 @@ with DAG(
     reported = report().as_teardown()
 
     chain(sources, transform, snapshot, history, across, published, reported)
-    # Snapshot runs in any case, so the red of what came before it has to reach publish by itself.
-    [sources, *transform.iter_tasks()] >> published
+    # Snapshot runs in any case, so the red of what came before it has to reach what comes after by itself.
+    for later in (*history.iter_tasks(), across, published):
+        [sources, *transform.iter_tasks()] >> later
+    # Publish is red at the first red of any; report waits for all of them.
+    [snapshot, *history.iter_tasks(), across] >> reported

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from airflow.sdk import task
+import psycopg2
+from airflow.sdk import get_current_context, task
 
 from include import settings
 from include.dbt_project import release
+from include.dbt_project.cosmos import release_of
 from include.dbt_project.manifest import read
 from include.results import report as run_report
 from include.results import store
@@ -19,34 +21,46 @@ from include.warehouse import connect
 @task(task_id="report", retries=3, retry_delay=10)
 def report() -> None:
     """Sum the run up, keep the message and send it. A teardown of the DAG: it runs always and colours nothing."""
-    from airflow.sdk import get_current_context
-
     context = get_current_context()
-    run_id, dag_id = context["run_id"], context["dag"].dag_id
-    states = context["ti"].get_task_states(dag_id=dag_id, run_ids=[run_id]).get(run_id, {})
-    _send(dag_id, run_id, states)
+    run_id, dag_id, instance = context["run_id"], context["dag"].dag_id, context["ti"]
+    states = instance.get_task_states(dag_id=dag_id, run_ids=[run_id]).get(run_id, {})
+    try:
+        _tell(dag_id, run_id, states, run_failed=states.get("publish") != "success")
+    except psycopg2.OperationalError as error:
+        if instance.try_number > instance.max_tries:
+            send.post(render.unreachable(run_id, _run_url(dag_id, run_id), str(error)))
+        raise
 
 
 def report_backstop(context: Any) -> None:
     """The DAG's on_failure_callback: says that the run failed where `report` itself could not."""
     run_id, dag_id = context["run_id"], context["dag"].dag_id
-    with connect("greenery report") as connection, connection.cursor() as cursor:
-        # Without a problem it was sent, or there is no Slack to send it to.
-        cursor.execute("select 1 from ops.messages where run_id = %s and problem is null", (run_id,))
-        if cursor.fetchone():
-            return
-    _send(dag_id, run_id, {})
-
-
-def _send(dag_id: str, run_id: str, states: dict[str, str | None]) -> None:
-    url = f"{settings.airflow_url()}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
-    project, problem = release.current(), release.problem()
-    notes = ("the dbt project as it is now does not parse; this run used the last release that did",) if problem else ()
     with connect("greenery report") as connection:
-        if store.run(connection, run_id) is None:  # it broke before check_sources could begin
-            store.begin(connection, run_id, project.stamp if project else "")
-        tests = frozenset(test.unique_id for test in read(project.manifest).data_tests) if project else frozenset()
-        summary = run_report.gather(connection, run_id, url, states, tests, notes)
+        told = send.told(connection, run_id, "failed")
+    if not told:
+        _tell(dag_id, run_id, {}, run_failed=True)
+
+
+def _tell(dag_id: str, run_id: str, states: dict[str, str | None], *, run_failed: bool) -> None:
+    project, problem = release_of(run_id), release.problem()
+    notes = ("the dbt project as it is now does not parse; this run used the last release that did",) if problem else ()
+    tests = frozenset(test.unique_id for test in read(project.manifest).data_tests)
+    with connect("greenery report") as connection:
+        summary = run_report.gather(
+            connection,
+            run_id,
+            _run_url(dag_id, run_id),
+            states,
+            run_failed=run_failed,
+            expected_tests=tests,
+            notes=notes,
+        )
         store.put_metrics(connection, run_id, {"repeat_rate": summary.repeat_rate})
         connection.commit()
         send.deliver(connection, run_id, render.render(summary))
+        if summary.order_changes is not None:
+            store.told_changes(connection, run_id)
+
+
+def _run_url(dag_id: str, run_id: str) -> str:
+    return f"{settings.airflow_url()}/dags/{dag_id}/runs/{quote(run_id, safe='')}"

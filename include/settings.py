@@ -56,6 +56,14 @@ def dbt_source_dir() -> Path:
     return Path(os.environ.get("GREENERY_DBT_DIR", PROJECT_ROOT / "dbt")).resolve()
 
 
+def ui_port() -> int:
+    """The port that the local stack's Airflow UI would like to have. Raises ValueError for what is no port."""
+    text = os.environ.get("GREENERY_UI_PORT", "8080")
+    if not (text.isdecimal() and 0 < int(text) < 65536):
+        raise ValueError(f"GREENERY_UI_PORT is {text!r}; it takes a number from 1 to 65535")
+    return int(text)
+
+
 def airflow_url() -> str:
     """The address at which people reach the Airflow UI: links in messages begin with it."""
     return os.environ.get("AIRFLOW__API__BASE_URL", "http://localhost:8080").rstrip("/")

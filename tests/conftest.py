@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -13,14 +14,18 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
-# Before anything imports Airflow: its settings and its own database are this test process' own.
-os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="greenery-airflow-")
-os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
-os.environ["AIRFLOW__COSMOS__ENABLE_TELEMETRY"] = "False"
-os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
-
 from include.local import postgres
 from include.settings import PROJECT_ROOT, Warehouse
+
+
+def pytest_configure() -> None:
+    """Before anything imports Airflow: its settings and its own database are this test process' own."""
+    os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="greenery-airflow-")
+    atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
+    os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+    os.environ["AIRFLOW__COSMOS__ENABLE_TELEMETRY"] = "False"
+    os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
+
 
 REAL_DATA = PROJECT_ROOT.parent / "shared" / "greenery"
 

@@ -14,6 +14,7 @@ from cosmos.constants import ExecutionMode, InvocationMode, LoadMode, TestBehavi
 from cosmos.exceptions import CosmosDbtRunError
 from cosmos.operators.local import DbtBuildLocalOperator, DbtTestLocalOperator
 
+from include import buffers
 from include.dbt_project import manifest, release
 from include.dbt_project.release import Release
 from include.results import store
@@ -57,6 +58,7 @@ def models(
             emit_datasets=False,
         ),
         operator_args={
+            "interceptors": [pin],
             "callback": record,
             "dbt_cmd_flags": ["--exclude-resource-type", "unit_test"],
         },
@@ -64,7 +66,7 @@ def models(
 
 
 def check_sources(project: Release) -> CheckSources:
-    """Freshness, shape and tests of the raw tables; also notes in `ops` that the run began."""
+    """Freshness, shape and tests of the raw tables; also notes how far they are, before anything is built."""
     return CheckSources(task_id="check_sources", selector="sources", **_single(project))
 
 
@@ -91,9 +93,9 @@ class CheckSources(DbtTestLocalOperator):
 
     def execute(self, context: Any, **_: Any) -> None:
         """Run both; the first failure is raised once both have left their results."""
-        project = release.current()
         with connect("greenery check_sources") as connection:
-            store.begin(connection, context["run_id"], project.stamp if project else "")
+            full_refresh = bool(context["params"].get("full_refresh"))
+            buffers.begin(connection, context["run_id"], full_refresh=full_refresh)
         failures = []
         for self.base_cmd in (["source", "freshness"], ["test"]):
             try:
@@ -102,6 +104,23 @@ class CheckSources(DbtTestLocalOperator):
                 failures.append(failure)
         if failures:
             raise failures[0]
+
+
+def pin(context: Any, operator: Any) -> None:
+    """Point a task, just before it calls dbt, to the release that its run began with.
+
+    What changes meanwhile is for the next run: a run builds from one state of the project. Called by Cosmos.
+    """
+    project = release_of(context["run_id"])
+    operator.project_dir = project.path
+    operator.manifest_filepath = project.manifest
+    operator.profile_config = _profile(project)
+
+
+def release_of(run_id: str) -> Release:
+    """The release that a run is made with; the run begins with the current one if it has not begun yet."""
+    with connect("greenery run") as connection:
+        return release.named(store.begin(connection, run_id, current_release().stamp))
 
 
 def _profile(project: Release) -> ProfileConfig:
@@ -121,5 +140,6 @@ def _single(project: Release) -> dict[str, Any]:
         "manifest_filepath": str(project.manifest),
         # Where Cosmos looks for dbt's partial parse; without it every task parses the whole project.
         "cache_dir": project.path,
+        "interceptors": [pin],
         "callback": record,
     }

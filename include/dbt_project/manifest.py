@@ -54,13 +54,13 @@ class Manifest:
         """Tests that neither `check_sources` nor the build of one model runs: those across models.
 
         `dbt build --select MODEL --indirect-selection buildable` runs a test on MODEL if its other parents are
-        sources or direct parents of MODEL, so that they are built by then. What is left needs a task of its own.
+        sources or ancestors of MODEL, so that they are built by then. What is left needs a task of its own.
         """
         return [
             test
             for test in self.data_tests
             if not (test.parents and test.parents <= self.sources.keys())
-            and not any(test.parents - {model} <= self._built_before(model) for model in test.parents)
+            and not any(test.parents - {model} <= self.ancestors(model) for model in test.parents)
         ]
 
     @property
@@ -73,10 +73,14 @@ class Manifest:
             if {**column.get("meta", {}), **column.get("config", {}).get("meta", {})}.get("personal")
         )
 
-    def _built_before(self, model: str) -> set[str]:
-        if model not in self.nodes:
-            return set()
-        return {*self.nodes[model]["depends_on"]["nodes"], *self.sources}
+    def ancestors(self, unique_id: str) -> set[str]:
+        """What is there before a model is built: all that it descends from, and every source."""
+        found, left = set(self.sources), [unique_id]
+        while left:
+            parents = set(self.nodes.get(left.pop(), {"depends_on": {"nodes": []}})["depends_on"]["nodes"]) - found
+            found |= parents
+            left += parents
+        return found
 
 
 def read(path: Path) -> Manifest:

@@ -6,6 +6,9 @@ gets a new release beside the old one; a project that doesn't parse changes noth
 keeps the last good release.
 
 The stamp hashes what dbt's own partial parse depends on: the project's files, the profile's values and dbt's version.
+
+One file of a copy differs from the project's: `macros/macros_hash.sql` holds a hash over all macros, since dbt itself
+doesn't say in a model's checksum when a macro that the model calls has changed.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -27,8 +31,9 @@ from include import settings
 
 PROFILE = "greenery"
 TARGET = "warehouse"
-# Runs that are under way read their release's files, so a few old ones stay.
+# Runs that are under way read their release's files, so old ones stay for a while.
 KEPT = 5
+KEPT_SECONDS = 2 * 24 * 3600
 _IGNORED = {"target", "logs", "dbt_packages", "__pycache__", ".user.yml"}
 
 
@@ -67,10 +72,22 @@ def current() -> Release | None:
     return Release(link.resolve()) if link.exists() else None
 
 
+def named(stamp: str) -> Release:
+    """The release of a stamp. Raises ProjectError where it is not kept any more."""
+    release = Release(_home() / "releases" / stamp)
+    if not release.manifest.exists():
+        raise ProjectError(
+            f"release {stamp} of the dbt project is gone; trigger a new run instead of clearing this one"
+        )
+    return release
+
+
 def problem() -> Problem | None:
     """What dbt said of the newest state of the project, if it did not parse."""
-    file = _home() / "problem.json"
-    return Problem(**json.loads(file.read_text())) if file.exists() else None
+    try:
+        return Problem(**json.loads((_home() / "problem.json").read_text()))
+    except FileNotFoundError:
+        return None
 
 
 def refresh() -> Release:
@@ -79,34 +96,47 @@ def refresh() -> Release:
     A few milliseconds where nothing changed, some seconds of `dbt parse` otherwise. Safe to call from several processes
     at once: one parses, the others wait for it. Raises ProjectError where nothing ever parsed.
     """
-    now = stamp()
     latest = current()
-    if latest and latest.stamp == now:
+    try:
+        now = stamp(settings.dbt_source_dir())
+    except OSError:
+        if latest:  # a file went while it was read; the next look finds the project at rest
+            return latest
+        raise
+    if latest and latest.stamp == now and problem() is None:
         return latest
     with _lock():
         latest, failed = current(), problem()
-        if latest and latest.stamp == now:
-            return latest
         if not (failed and failed.stamp == now):
             failed = _build(now, latest)
-        if failed is None:
-            return Release(_home() / "releases" / now)
-        if latest is None:
-            raise ProjectError(failed.message)
-        return latest
+        made = current()
+        if made is None:
+            raise ProjectError(failed.message if failed else "the dbt project changed while it was read; try again")
+        return made
 
 
-def stamp() -> str:
-    """The hash that names the project as it is now."""
+def stamp(source: Path) -> str:
+    """The hash that names a project folder as it is now, in this environment."""
     where = settings.warehouse()
     digest = hashlib.blake2b(digest_size=8)
     for part in (version("dbt-core"), version("dbt-postgres"), where.host, str(where.port), where.database, where.user):
         digest.update(part.encode() + b"\0")
-    source = settings.dbt_source_dir()
     for path in _files(source):
         digest.update(str(path.relative_to(source)).encode() + b"\0")
         digest.update(hashlib.blake2b(path.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def write_macros_hash(project: Path) -> None:
+    """Let a copy of the project know its macros by a hash: an incremental model is built in full when they change."""
+    file = project / "macros" / "macros_hash.sql"
+    file.unlink(missing_ok=True)
+    file.parent.mkdir(exist_ok=True)
+    digest = hashlib.blake2b(digest_size=8)
+    for path in _files(file.parent):
+        digest.update(str(path.relative_to(file.parent)).encode() + b"\0")
+        digest.update(hashlib.blake2b(path.read_bytes()).digest())
+    file.write_text(f"{{% macro macros_hash() %}}{{{{ return('{digest.hexdigest()}') }}}}{{% endmacro %}}\n")
 
 
 def _build(new: str, latest: Release | None) -> Problem | None:
@@ -115,7 +145,11 @@ def _build(new: str, latest: Release | None) -> Problem | None:
     final, work = home / "releases" / new, home / "releases" / f".{new}"
     if not Release(final).manifest.exists():  # it does where the project went back to what it was
         shutil.rmtree(work, ignore_errors=True)
-        shutil.copytree(settings.dbt_source_dir(), work, ignore=shutil.ignore_patterns(*_IGNORED))
+        _copy(settings.dbt_source_dir(), work)
+        if stamp(work) != new:
+            shutil.rmtree(work)
+            return None  # somebody is writing to it; the next look finds it at rest
+        write_macros_hash(work)
         if latest and (old := latest.path / "target" / "partial_parse.msgpack").exists():
             (work / "target").mkdir()
             shutil.copy2(old, work / "target")
@@ -129,9 +163,16 @@ def _build(new: str, latest: Release | None) -> Problem | None:
     _point_current_at(final)
     (home / "problem.json").unlink(missing_ok=True)
     for old in sorted((home / "releases").iterdir(), key=lambda path: path.stat().st_mtime)[:-KEPT]:
-        if old != final:
+        if old != final and old.stat().st_mtime < time.time() - KEPT_SECONDS:
             shutil.rmtree(old, ignore_errors=True)
     return None
+
+
+def _copy(source: Path, target: Path) -> None:
+    for path in _files(source):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, copy)
 
 
 def _parse(project: Path) -> str | None:
@@ -168,7 +209,9 @@ def _replace(path: Path, text: str) -> None:
 def _files(source: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(source):
         folders[:] = sorted(set(folders) - _IGNORED)
-        yield from (Path(folder) / name for name in sorted(names) if name not in _IGNORED)
+        paths = (Path(folder) / name for name in sorted(names) if name not in _IGNORED)
+        # An editor's lock file is a link to nowhere.
+        yield from (path for path in paths if path.is_file())
 
 
 def _home() -> Path:

@@ -11,12 +11,18 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+import httpx
+import psycopg2
+
 from include import settings
+from include.dbt_project.release import ProjectError
 from include.local import postgres
 from include.local.airflow_api import AirflowApiError
 from include.local.postgres import PostgresError
 from include.local.stack import Stack, StackError
 from include.shop.csv_loader import CsvError
+from include.shop.demo import ShopError
+from include.shop.load import LoadError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,8 +42,13 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _COMMANDS[options.command](Stack(settings.state_dir(), _say), options)
-    except (StackError, PostgresError, AirflowApiError, CsvError) as error:
+    except _TOLD as error:
         print(f"\n{error}", file=sys.stderr)
+        return 1
+    except (OSError, psycopg2.Error, httpx.HTTPError) as error:
+        print(
+            f"\n{type(error).__name__}: {error}\nThe logs in {settings.state_dir() / 'logs'} say more.", file=sys.stderr
+        )
         return 1
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
@@ -56,7 +67,11 @@ def _demo(stack: Stack, options: argparse.Namespace) -> int:
 
 
 def _up(stack: Stack, _: argparse.Namespace) -> int:
-    running = stack.start()
+    from include.local.demo import first_day
+
+    with stack.session(keep=True) as server:
+        first_day(server, _say)
+        running = stack.airflow(server)
     user, password = stack.login()
     print(f"\nAirflow  {running.url}\nlogin    {user} / {password}\nstop it  make down")
     return 0
@@ -88,6 +103,8 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+# Errors whose message is a sentence that says what to do.
+_TOLD = (StackError, PostgresError, AirflowApiError, CsvError, LoadError, ShopError, ProjectError, ValueError)
 _COMMANDS = {"demo": _demo, "up": _up, "down": _down, "psql": _psql, "clean": _clean}
 
 if __name__ == "__main__":

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
+
+ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
 class AirflowApiError(RuntimeError):
@@ -57,13 +61,21 @@ class AirflowApi:
         answer = self._client.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances", params={"limit": 1000})
         return {one["task_id"]: one["state"] for one in self._checked(answer)["task_instances"]}
 
-    def wait_for_run(self, dag_id: str, run_id: str, *, limit_seconds: float = 900) -> str:
-        """Wait until a run ended; returns its state."""
-        end = time.monotonic() + limit_seconds
+    def wait_for_run(
+        self, dag_id: str, run_id: str, tell: Callable[[int, int], None] | None = None, *, limit_seconds: float = 900
+    ) -> str:
+        """Wait until a run ended; returns its state. `tell` hears of progress: tasks that ended, of how many."""
+        end, told = time.monotonic() + limit_seconds, -1
         while time.monotonic() < end:
-            state = self.run(dag_id, run_id)["state"]
-            if state in ("success", "failed"):
-                return state
+            with suppress(httpx.TimeoutException):  # a busy machine; the next look may do better
+                state = self.run(dag_id, run_id)["state"]
+                if state in ("success", "failed"):
+                    return state
+                states = list(self.task_states(dag_id, run_id).values())
+                done = sum(state in ENDED for state in states)
+                if tell and done > told:
+                    tell(done, len(states))
+                    told = done
             time.sleep(0.5)
         raise AirflowApiError(f"run {run_id} has not ended after {limit_seconds:.0f} s")
 

@@ -12,7 +12,7 @@ from psycopg2 import sql
 from include.local import postgres
 from include.local.airflow_api import AirflowApi
 from include.local.stack import Stack
-from include.shop import csv_loader, demo
+from include.shop import csv_loader, demo, raw
 from include.shop.load import LoadReport, loaded_from
 from include.warehouse import connect, migrate
 
@@ -38,11 +38,16 @@ def play(stack: Stack, folder: Path | None, say: Callable[[str], None] = print) 
     Raises csv_loader.CsvError for bad files, before anything runs; the warehouse is as it was then.
     """
     with stack.session() as server:
-        use_warehouse_of(server, CSV if folder else demo.NAME, say)
+        changed = use_warehouse_of(server, CSV if folder else demo.NAME, say)
         where = server.database("warehouse")
         if folder:
-            with connect("greenery loader", where) as connection:
-                _tell(csv_loader.load_folder(connection, folder), str(folder), say)
+            try:
+                with connect("greenery loader", where) as connection:
+                    _tell(csv_loader.load_folder(connection, folder), str(folder), say)
+            except csv_loader.CsvError:
+                if changed:
+                    use_warehouse_of(server, demo.NAME, say)
+                raise
             return _run(stack, server, say)
         published = True
         for _ in range(DAYS):
@@ -53,10 +58,18 @@ def play(stack: Stack, folder: Path | None, say: Callable[[str], None] = print) 
         return published
 
 
-def use_warehouse_of(server: postgres.LocalPostgres, shop: str, say: Callable[[str], None]) -> None:
-    """Make `warehouse` the database of the given kind of shop: the demo's history and a CSV folder's don't mix.
+def first_day(server: postgres.LocalPostgres, say: Callable[[str], None]) -> None:
+    """Play the demo shop's first day into a warehouse that was never loaded, so that there is something to run on."""
+    with connect("greenery demo shop", server.database("warehouse")) as connection:
+        if loaded_from(connection) is None and not raw.holds_rows(connection):
+            _tell(demo.play_day(connection, 1), "the demo shop's day 1", say)
 
-    The other kind's is kept aside as `warehouse_demo` or `warehouse_csv` and comes back when its turn does.
+
+def use_warehouse_of(server: postgres.LocalPostgres, shop: str, say: Callable[[str], None]) -> bool:
+    """Make `warehouse` the database of the given kind of shop; True if it was another's.
+
+    The demo's history and a CSV folder's don't mix: the one that is not in use is kept aside as `warehouse_demo` or
+    `warehouse_csv` and comes back when its turn does. Safe to call again after it was interrupted.
     """
     with connect("greenery local", server.database("warehouse")) as connection:
         origin = loaded_from(connection)
@@ -64,35 +77,37 @@ def use_warehouse_of(server: postgres.LocalPostgres, shop: str, say: Callable[[s
     admin.autocommit = True
     try:
         with admin.cursor() as cursor:
-            cursor.execute("select datname from pg_database where datname = any(%s)", (list(_PARKED.values()),))
-            parked = {name for (name,) in cursor.fetchall()}
-            if origin is None and _PARKED[shop] not in parked:
-                return
-            other = CSV if shop == demo.NAME else demo.NAME
-            if origin is not None and (demo.NAME if origin == demo.NAME else CSV) == shop:
-                return
+            cursor.execute("select 1 from pg_database where datname = %s", (_PARKED[shop],))
+            returns = cursor.fetchone() is not None
+            holds = None if origin is None else demo.NAME if origin == demo.NAME else CSV
+            if holds == shop or (holds is None and not returns):
+                return False
             cursor.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'warehouse'")
-            _rename(cursor, "warehouse", _PARKED[other])
-            if _PARKED[shop] in parked:
+            if holds is None:
+                cursor.execute("drop database warehouse")  # never loaded
+            else:
+                _rename(cursor, "warehouse", _PARKED[holds])
+                say(f"The warehouse held another shop; it is kept aside as database {_PARKED[holds]}")
+            if returns:
                 _rename(cursor, _PARKED[shop], "warehouse")
     finally:
         admin.close()
     postgres.ensure_database(server, "warehouse")
     migrate.upgrade(server.database("warehouse"))
-    say(f"The warehouse held another shop; it is kept aside as database {_PARKED[other]}")
+    return True
 
 
 def _rename(cursor: psycopg2.extensions.cursor, before: str, after: str) -> None:
     cursor.execute(sql.SQL("alter database {} rename to {}").format(sql.Identifier(before), sql.Identifier(after)))
 
 
-def run_daily(stack: Stack, server: postgres.LocalPostgres) -> Outcome:
-    """Run the DAG once, now, and wait for it; call it in a session of the stack."""
+def run_daily(stack: Stack, server: postgres.LocalPostgres, tell: Callable[[int, int], None] | None = None) -> Outcome:
+    """Run the DAG once, now, and wait for it; call it in a session of the stack. `tell` hears of progress."""
     running = stack.airflow(server)
     api = AirflowApi(running.url, *stack.login())
     api.wait_for_dag(DAG_ID)
     run_id = api.trigger(DAG_ID)
-    state = api.wait_for_run(DAG_ID, run_id)
+    state = api.wait_for_run(DAG_ID, run_id, tell)
     with connect("greenery demo", server.database("warehouse")) as connection, connection.cursor() as cursor:
         cursor.execute("select body from ops.messages where run_id = %s order by created_at", (run_id,))
         messages = tuple(body for (body,) in cursor.fetchall())
@@ -103,7 +118,7 @@ def _run(stack: Stack, server: postgres.LocalPostgres, say: Callable[[str], None
     """A run and its message, told; True if it was published."""
     stack.airflow(server)
     say(f"Running {DAG_ID} …")
-    outcome = run_daily(stack, server)
+    outcome = run_daily(stack, server, lambda done, of: say(f"  {done} of {of} tasks done") if done % 5 == 0 else None)
     frame = "─" * 72
     say("\n".join(["", frame, *outcome.messages, frame, ""]) if outcome.messages else "The run left no message.")
     return outcome.state == "success" and bool(outcome.messages)

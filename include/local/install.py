@@ -6,6 +6,7 @@ dbt and Airflow at about half the speed of a distribution's own. Does nothing wh
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -32,12 +33,21 @@ print(min(spin() for _ in range(5)))
 
 
 def main() -> int:
-    """Install; 0 when all is there."""
+    """Install; 0 when all is there. Commands that start together take turns."""
+    with (ROOT / ".installing").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _install()
+
+
+def _install() -> int:
     wanted = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in FILES)).hexdigest()
     marker = VENV / ".installed"
     if marker.exists() and marker.read_text() == wanted and (VENV / "bin" / "python").exists():
         return 0
     start = time.monotonic()
+    if _in_use():
+        print("The pins have changed and a local stack is running from .venv: `make down` first.", file=sys.stderr)
+        return 1
     python = _python()
     if python is None:
         print(
@@ -68,6 +78,15 @@ def main() -> int:
     marker.write_text(wanted)
     print(f"Installed ({time.monotonic() - start:.0f} s)", flush=True)
     return 0
+
+
+def _in_use() -> bool:
+    """Whether a stack runs from the environment that is to be replaced."""
+    return (ROOT / ".local" / "stack.json").exists() and any(
+        str(VENV) in command.read_text(errors="replace") and "airflow" in command.read_text(errors="replace")
+        for command in Path("/proc").glob("[0-9]*/cmdline")
+        if os.access(command, os.R_OK)
+    )
 
 
 def _python() -> str | None:

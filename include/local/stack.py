@@ -29,6 +29,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from include import settings
 from include.dbt_project import release
 from include.local import postgres
 from include.settings import PROJECT_ROOT
@@ -132,33 +133,27 @@ class Stack:
     # What it does ------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def session(self) -> Iterator[postgres.LocalPostgres]:
+    def session(self, *, keep: bool = False) -> Iterator[postgres.LocalPostgres]:
         """Postgres for the time of the block, and Airflow from the first call of `airflow` in it.
 
-        What was up before stays up afterwards; whatever else the block started is stopped, however it ends.
+        What was up before stays up afterwards. Whatever else the block started is stopped, however it ends; with `keep`
+        only when it ends badly.
         """
         with self._lock():
             joined = self.running()
             if joined:
                 self._say(f"Joining the stack that is up at {joined.url}")
+            done = False
             try:
                 yield self._start_postgres()
+                done = True
             finally:
-                if not joined:
+                if not joined and not (keep and done):
                     self._stop()
 
     def airflow(self, server: postgres.LocalPostgres) -> Running:
         """Airflow beside this Postgres: the one that is up, or a new one. Call it in a `session`."""
         return self.running() or self._start_airflow(server)
-
-    def start(self) -> Running:
-        """Start all of it and leave it running; joins one that is up."""
-        with self._lock():
-            try:
-                return self.airflow(self._start_postgres())
-            except BaseException:
-                self._stop()
-                raise
 
     def stop(self) -> bool:
         """Stop whatever of it runs; True where something did."""
@@ -172,10 +167,10 @@ class Stack:
         port = self._ui_port()
         env = self.environment(server, port)
         self._migrate(env)
-        with self._step("dbt project parsed"), _environ(env):
+        with self._step("Parsing the dbt project"), _environ(env):
             release.refresh()
         running = Running(env["AIRFLOW__API__BASE_URL"], server.port, {})
-        with self._step(f"Airflow up at {running.url}"):
+        with self._step(f"Starting Airflow at {running.url}"):
             for component in COMPONENTS:
                 running.pids[component] = self._spawn(component, env)
                 self._write_state(running)
@@ -183,10 +178,12 @@ class Stack:
         return running
 
     def _start_postgres(self) -> postgres.LocalPostgres:
+        if shutil.disk_usage(self.home).free < 1_000_000_000:
+            raise StackError(f"less than 1 GB is free on the disk of {self.home}; make room, then try again")
         fresh = not (self.home / "postgres" / "PG_VERSION").exists()
         if postgres.running_port(self.home / "postgres"):
             return postgres.start(self.home / "postgres")
-        with self._step("Postgres set up and started" if fresh else "Postgres started"):
+        with self._step("Setting up and starting Postgres" if fresh else "Starting Postgres"):
             # Laptop settings: a power cut may cost the last second, never consistency.
             server = postgres.start(self.home / "postgres", settings={"synchronous_commit": "off"})
             for name in ("airflow", "warehouse"):
@@ -199,10 +196,12 @@ class Stack:
         done = self.home / "airflow" / "migrated"
         wanted = version("apache-airflow")
         (self.home / "airflow").mkdir(parents=True, exist_ok=True)
-        Path(env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]).write_text(json.dumps({USER: self.login()[1]}))
+        passwords = Path(env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
+        passwords.touch(mode=0o600)
+        passwords.write_text(json.dumps({USER: self.login()[1]}))
         if done.exists() and done.read_text() == wanted:
             return
-        with self._step("Airflow's database migrated"):
+        with self._step("Migrating Airflow's database"):
             log = self.logs / "migrate.log"
             with log.open("w") as out:
                 code = subprocess.run(
@@ -248,13 +247,19 @@ class Stack:
 
     def _stop_airflow(self) -> bool:
         state = self._read_state()
-        self._state.unlink(missing_ok=True)
-        return _terminate(state.pids.values()) if state else False
+        # A second Ctrl-C must not leave half of it running.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            was_up = _terminate(state.pids.values()) if state else False
+            self._state.unlink(missing_ok=True)
+        finally:
+            signal.signal(signal.SIGINT, before)
+        return was_up
 
     # Its state ---------------------------------------------------------------------------------------------------
 
     def _ui_port(self) -> int:
-        wanted = int(os.environ.get("GREENERY_UI_PORT", "8080"))
+        wanted = settings.ui_port()
         port = postgres.free_port(wanted)
         if port != wanted:
             self._say(f"Port {wanted} is in use (GREENERY_UI_PORT names another); Airflow takes {port}")
@@ -286,8 +291,6 @@ class Stack:
     @contextmanager
     def _lock(self) -> Iterator[None]:
         self.home.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(self.home).free < 1_000_000_000:
-            raise StackError(f"less than 1 GB is free on the disk of {self.home}; make room, then try again")
         with (self.home / "lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -298,10 +301,11 @@ class Stack:
             yield
 
     @contextmanager
-    def _step(self, done: str) -> Iterator[None]:
+    def _step(self, what: str) -> Iterator[None]:
         begin = time.monotonic()
+        self._say(f"{what} …")
         yield
-        self._say(f"{done} ({time.monotonic() - begin:.1f} s)")
+        self._say(f"  done ({time.monotonic() - begin:.1f} s)")
 
 
 _AIRFLOW = (sys.executable, "-m", "airflow")
@@ -315,16 +319,27 @@ def _is_airflow(pid: int) -> bool:
     return False
 
 
-def _terminate(pids: Iterable[int]) -> bool:
+def _session(leader: int) -> list[psutil.Process]:
+    """The processes of a component's session, also those that outlived it."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError):
+            if os.getsid(process.pid) == leader and _is_airflow(process.pid):
+                found.append(process)
+    return found
+
+
+def _terminate(leaders: Iterable[int]) -> bool:
     """End the components and all that they started: asked first, killed after a while. True where any lived."""
-    family: dict[int, psutil.Process] = {}
-    for pid in pids:
-        if _is_airflow(pid):
+    family: list[psutil.Process] = []
+    for leader in leaders:
+        members = _session(leader)
+        # A component ends what it started; orphans have to be asked themselves.
+        for process in [one for one in members if one.pid == leader] or members:
             with suppress(psutil.Error):
-                process = psutil.Process(pid)
-                family |= {one.pid: one for one in (process, *process.children(recursive=True))}
                 process.send_signal(signal.SIGTERM)
-    _, left = psutil.wait_procs(list(family.values()), timeout=STOP_LIMIT_SECONDS)
+        family += members
+    _, left = psutil.wait_procs(family, timeout=STOP_LIMIT_SECONDS)
     for process in left:
         with suppress(psutil.Error):
             process.kill()

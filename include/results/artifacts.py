@@ -65,6 +65,8 @@ def _freshness(entry: dict[str, Any]) -> NodeResult:
     status = {"runtime error": "error", "error": "fail"}.get(entry["status"], entry["status"])
     if status == "error":
         message = str(entry.get("error"))
+    elif entry["max_loaded_at"].startswith("0001"):  # dbt's word for no row at all
+        message = "never loaded"
     else:
         message = (
             f"last loaded at {entry['max_loaded_at']}, {entry['max_loaded_at_time_ago_in_s'] / 3600:.1f} hours ago"
@@ -72,7 +74,7 @@ def _freshness(entry: dict[str, Any]) -> NodeResult:
     return NodeResult(
         unique_id=f"freshness.{unique_id}",
         resource_type="freshness",
-        name=f"freshness of {unique_id.split('.', 2)[-1]}",
+        name=f"of {unique_id.split('.', 2)[-1]}",
         status=status,
         severity="error",
         failures=None,

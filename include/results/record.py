@@ -11,6 +11,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from include.dbt_project import manifest
+from include.dbt_project.manifest import Manifest
 from include.results import artifacts, store
 from include.results.artifacts import NodeResult
 from include.warehouse import connect
@@ -29,17 +30,18 @@ def record(project_dir: str, context: Any) -> None:
         facts = manifest.read(target / "manifest.json")
         instance = context["ti"]
         with connect("greenery results") as connection:
-            results = [
-                _with_rows(connection, result, facts.personal_columns) for result in artifacts.read(target, facts)
-            ]
+            results = [_with_rows(connection, result, facts) for result in artifacts.read(target, facts)]
             store.record(connection, context["run_id"], instance.task_id, instance.try_number, results)
     except Exception:
         log.exception("The results of this dbt invocation were not recorded in ops.node_results; publish will refuse.")
 
 
-def _with_rows(connection: Connection, result: NodeResult, hidden: frozenset[str]) -> NodeResult:
+def _with_rows(connection: Connection, result: NodeResult, facts: Manifest) -> NodeResult:
     if result.compiled_sql is None or result.status not in ("fail", "warn"):
         return result
+    hidden = facts.personal_columns
+    if facts.nodes[result.unique_id].get("column_name") in hidden:
+        return result  # dbt calls the tested column by another name in the rows
     try:
         with connection.cursor() as cursor:
             cursor.execute("savepoint failing_rows")

@@ -15,6 +15,7 @@ from include.results.store import OrderChange
 
 # Tasks whose failure only repeats what an earlier one says.
 _FOLLOWERS = frozenset({"publish", "report"})
+_BROKEN = ("fail", "error")
 
 
 @dataclass(frozen=True)
@@ -66,38 +67,40 @@ def gather(
     run_id: str,
     run_url: str,
     task_states: Mapping[str, str | None],
+    *,
+    run_failed: bool,
     expected_tests: frozenset[str] = frozenset(),
     notes: tuple[str, ...] = (),
 ) -> Report:
     """Sum up a run.
 
-    `task_states` are Airflow's states by task id: they tell of tasks that died without a result. `expected_tests` are
-    the unique ids of all data tests of the project: those without a result count as skipped.
+    `task_states` are Airflow's states by task id: they tell of tasks that died without a result. `run_failed` is
+    Airflow's word on the run as it is now: one that was published once can fail when it is cleared. `expected_tests`
+    are the unique ids of all data tests of the project: those without a result count as skipped.
     """
     run = store.run(connection, run_id)
     results = store.node_results(connection, run_id)
-    tests = [result for result in results if result.resource_type == "test"]
-    failures = [_failure(result) for result in results if result.status in ("fail", "error")]
+    checks = [result for result in results if result.resource_type in ("test", "freshness")]
+    failures = [_failure(result) for result in results if result.status in _BROKEN]
     silent = _failed_without_result(connection, run_id, task_states)
     recorded = any(result.name == "orders_snapshot" and result.status == "success" for result in results)
     repeat_buyers, buyers = _buyers(connection)
     return Report(
         run_id=run_id,
         run_url=run_url,
-        published=bool(run and run.published_at),
+        published=bool(run and run.published_at) and not run_failed,
         published_at=store.last_published_at(connection),
         started_at=run.started_at if run else None,
-        passed=sum(test.status == "pass" for test in tests),
-        warned=sum(test.status == "warn" for test in tests),
-        failed=sum(test.status in ("fail", "error") for test in tests),
-        skipped=len(expected_tests | {test.unique_id for test in tests})
-        - sum(test.status != "skipped" for test in tests),
+        passed=sum(check.status == "pass" for check in checks),
+        warned=sum(check.status == "warn" for check in checks),
+        failed=sum(check.status in _BROKEN for check in checks),
+        skipped=len(expected_tests - {check.unique_id for check in checks if check.status != "skipped"}),
         failures=(*failures, *silent),
         warnings=tuple(_failure(result) for result in results if result.status == "warn"),
         repeat_rate=repeat_buyers / buyers if buyers else None,
         buyers=buyers,
         repeat_buyers=repeat_buyers,
-        order_changes=tuple(store.order_changes(connection, run.started_at)) if run and recorded else None,
+        order_changes=tuple(store.order_changes(connection, run_id)) if recorded else None,
         notes=notes,
     )
 

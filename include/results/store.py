@@ -39,16 +39,21 @@ class OrderChange:
     order_ids: tuple[str, ...]
 
 
-def begin(connection: Connection, run_id: str, release: str) -> None:
-    """Note that a run started; a run that is cleared keeps its start, so that its changes are still its own."""
+def begin(connection: Connection, run_id: str, release: str) -> str:
+    """Note that a run started, with the release of the dbt project that it will run to its end; returns that release.
+
+    Any task may come first. A run that has begun keeps its start and its release, through retries and clearing.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
             insert into ops.runs (run_id, release) values (%s, %s)
-            on conflict (run_id) do update set release = excluded.release
+            on conflict (run_id) do update set release = runs.release
+            returning release
             """,
             (run_id, release),
         )
+        return cursor.fetchone()[0]
 
 
 def run(connection: Connection, run_id: str) -> Run | None:
@@ -118,21 +123,39 @@ def node_results(connection: Connection, run_id: str) -> list[NodeResult]:
         return [NodeResult(*row) for row in cursor.fetchall()]
 
 
-def models_built_since(connection: Connection, run_id: str, since: datetime | None) -> frozenset[str]:
-    """Unique ids of the models that a run built after a moment; all that it built where that is None."""
+def newest_builds(connection: Connection, since: datetime | None) -> dict[str, tuple[str, datetime]]:
+    """Who wrote each model last, over all runs: run id and time by the model's unique id.
+
+    Only what was written after a moment counts, all of it where that is None: that is what the build schema holds since
+    it was exchanged.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            select distinct unique_id
+            select distinct on (unique_id) unique_id, run_id, recorded_at
             from ops.node_results
-            where run_id = %s
-                and resource_type = 'model'
-                and status = 'success'
+            where resource_type = 'model'
+                and status <> 'skipped'
                 and recorded_at > coalesce(%s, '-infinity'::timestamptz)
+            order by unique_id, recorded_at desc
             """,
-            (run_id, since),
+            (since,),
         )
-        return frozenset(unique_id for (unique_id,) in cursor.fetchall())
+        return {unique_id: (run_id, at) for unique_id, run_id, at in cursor.fetchall()}
+
+
+def passed_tests(connection: Connection, run_id: str) -> dict[str, datetime]:
+    """When each test of a run passed, by unique id; those whose last word was another are left out."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            select unique_id, recorded_at
+            from ({_LATEST}) as latest
+            where resource_type = 'test' and status in ('pass', 'warn')
+            """,  # noqa: S608 - a constant
+            (run_id,),
+        )
+        return dict(cursor.fetchall())
 
 
 def tasks_with_failures(connection: Connection, run_id: str) -> frozenset[str]:
@@ -144,10 +167,11 @@ def tasks_with_failures(connection: Connection, run_id: str) -> frozenset[str]:
         return frozenset(task_id for (task_id,) in cursor.fetchall())
 
 
-def order_changes(connection: Connection, since: datetime) -> list[OrderChange]:
-    """What the snapshot saw change since a moment: rows closed then, whose successor has another status.
+def order_changes(connection: Connection, run_id: str) -> list[OrderChange]:
+    """What the snapshots saw change that no earlier run has told: rows closed, whose successor has another status.
 
-    An order seen for the first time is no change. Most frequent change first; [] before the first snapshot.
+    An order seen for the first time is no change. Most frequent change first; [] before the first snapshot. Where no
+    run has told anything yet, the run's own start is where telling begins.
     """
     with connection.cursor() as cursor:
         cursor.execute("select to_regclass('snapshots.orders_snapshot')")
@@ -155,19 +179,42 @@ def order_changes(connection: Connection, since: datetime) -> list[OrderChange]:
             return []
         cursor.execute(
             """
+            with told as (
+                select coalesce(
+                    max(changes_told_until) filter (where run_id <> %(run_id)s),
+                    min(started_at) filter (where run_id = %(run_id)s)
+                ) as until
+                from ops.runs
+            )
+
             select before.status, after.status, array_agg(after.order_id order by after.order_id)
             from snapshots.orders_snapshot as before
             join snapshots.orders_snapshot as after
                 on after.order_id = before.order_id
                 and after.dbt_valid_from = before.dbt_valid_to
-            where before.dbt_valid_to >= %s at time zone 'UTC'
+            where before.dbt_valid_to > (select until at time zone 'UTC' from told)
                 and after.status is distinct from before.status
             group by before.status, after.status
             order by count(*) desc, before.status, after.status
             """,
-            (since,),
+            {"run_id": run_id},
         )
         return [OrderChange(before, after, tuple(ids)) for before, after, ids in cursor.fetchall()]
+
+
+def told_changes(connection: Connection, run_id: str) -> None:
+    """Note that a run's message has told every change that the snapshots hold now."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            update ops.runs
+            set changes_told_until = coalesce(
+                (select max(dbt_valid_to) at time zone 'UTC' from snapshots.orders_snapshot), started_at
+            )
+            where run_id = %s
+            """,
+            (run_id,),
+        )
 
 
 def put_metrics(connection: Connection, run_id: str, metrics: dict[str, float | None]) -> None:

@@ -25,6 +25,7 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 _TIMESTAMP = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?)?"
 )
+_BLANKS = " \t\n\r\f\v"  # what Postgres skips around a value; it stumbles over a no-break space
 _WIDEST_OFFSET = timedelta(hours=16)  # Postgres knows no wider one
 _QUOTED = re.compile(r'"([^"]*(?:""[^"]*)*)"')
 _PLAIN = re.compile(r'[^",]*')
@@ -223,16 +224,16 @@ class _Reader:
 
 
 def _is_integer(text: str) -> bool:
-    text = text.strip()
+    text = text.strip(_BLANKS)
     return bool(_INTEGER.fullmatch(text)) and -(2**31) <= int(text) < 2**31
 
 
 def _is_number(text: str) -> bool:
-    return bool(_NUMBER.fullmatch(text.strip()))
+    return bool(_NUMBER.fullmatch(text.strip(_BLANKS)))
 
 
 def _is_timestamp(text: str) -> bool:
-    text = text.strip()
+    text = text.strip(_BLANKS)
     if not _TIMESTAMP.fullmatch(text):
         return False
     try:

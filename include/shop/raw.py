@@ -10,7 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
+
+from include.warehouse import connect
 
 SCHEMA = "raw"
 
@@ -100,7 +103,7 @@ create table if not exists raw.loads (
     table_name text not null,
     loaded_at timestamptz not null,
     rows bigint not null,
-    loaded_from text not null,
+    loaded_from text not null default '',
     primary key (table_name, loaded_at)
 );
 create table if not exists raw.deletions (
@@ -152,5 +155,31 @@ def _create_indexes(cursor: Cursor) -> None:
                         sql.SQL(", ").join(map(sql.Identifier, on)),
                     )
                 )
+    if "deletions_deleted_at" not in there:
+        cursor.execute("create index deletions_deleted_at on raw.deletions (deleted_at)")
     if "orders_open" not in there:
         cursor.execute(OPEN_ORDERS_INDEX)
+
+
+def holds_rows(connection: Connection) -> bool:
+    """Whether any raw table holds a row."""
+    with connection.cursor() as cursor:
+        for name in TABLES:
+            cursor.execute("select to_regclass(%s)", (f"{SCHEMA}.{name}",))
+            if cursor.fetchone()[0] is not None:
+                cursor.execute(
+                    sql.SQL("select 1 from {}.{} limit 1").format(sql.Identifier(SCHEMA), sql.Identifier(name))
+                )
+                if cursor.fetchone():
+                    return True
+    return False
+
+
+def main() -> None:
+    """`python -m include.shop.raw`: create what is missing in the warehouse that the environment names."""
+    with connect("greenery raw") as connection, connection.cursor() as cursor:
+        create(cursor)
+
+
+if __name__ == "__main__":
+    main()

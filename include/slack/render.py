@@ -15,9 +15,12 @@ from slack_sdk.models.blocks import Block, ContextBlock, HeaderBlock, MarkdownTe
 from include.results.report import Failure, Report
 from include.results.store import OrderChange
 
-SHOWN_FAILURES = 8
 SHOWN_ROWS = 3
+# Of what broke, in characters: what is longer is counted. The whole message stays below Slack's 10,000 or so.
+BROKEN_LIMIT = 4500
+ROWS_LIMIT = 2000
 SHOWN_IDS = 5
+SHOWN_CHANGES = 6
 LONGEST_TEXT = 240
 SECTION_LIMIT = 3000
 HEADER_LIMIT = 150
@@ -36,17 +39,25 @@ class Message:
 def render(report: Report) -> Message:
     """The one message of a run."""
     headline = _headline(report)
-    sections = [part for part in (_state(report), _failures(report), _figures(report), _changes(report)) if part]
+    sections = [part for part in (_state(report), *_broken(report), _figures(report), _changes(report)) if part]
     footer = " · ".join([f"run {report.run_id}", *report.notes])
+    return _message(report.kind, headline, sections, report.run_url, footer)
+
+
+def unreachable(run_id: str, run_url: str, problem: str) -> Message:
+    """What is said where not even the warehouse could be asked what happened."""
+    headline = "🔴 Greenery data: the warehouse can't be reached"
+    lines = ["Nobody can query the data, and this run could not end.", _short(problem)]
+    return _message("failed", headline, [lines], run_url, f"run {run_id}")
+
+
+def _message(kind: str, headline: str, sections: list[list[str]], url: str, footer: str) -> Message:
     blocks: list[Block] = [HeaderBlock(text=PlainTextObject(text=headline[:HEADER_LIMIT], emoji=True))]
-    blocks += [SectionBlock(text=MarkdownTextObject(text=_fit(_markdown(part)))) for part in sections]
-    blocks += [
-        ContextBlock(
-            elements=[MarkdownTextObject(text=_fit(f"<{report.run_url}|Open the run in Airflow> · {escape(footer)}"))]
-        )
-    ]
-    body = "\n\n".join([headline, *("\n".join(part) for part in sections), f"{report.run_url}\n{footer}"])
-    return Message(report.kind, headline, body, [block.to_dict() for block in blocks])
+    blocks += [SectionBlock(text=MarkdownTextObject(text=_markdown(part))) for part in sections]
+    link = f"<{url}|Open the run in Airflow> · {escape(footer)}"
+    blocks.append(ContextBlock(elements=[MarkdownTextObject(text=link[:SECTION_LIMIT])]))
+    body = "\n\n".join([headline, *("\n".join(part) for part in sections), f"{url}\n{footer}"])
+    return Message(kind, headline, body, [block.to_dict() for block in blocks])
 
 
 def escape(text: str) -> str:
@@ -77,21 +88,30 @@ def _state(report: Report) -> list[str]:
     return [f"Stakeholders still see the data as of {when}." if when else "Nothing has been published yet.", tests]
 
 
-def _failures(report: Report) -> list[str]:
-    lines = []
+def _broken(report: Report) -> Iterable[list[str]]:
+    """What failed and what warned, all of it by name as far as there is room, in sections that Slack takes."""
     for title, items in (("Failed", report.failures), ("Warned", report.warnings)):
+        section, used = [f"{title}:"], 0
+        for shown, item in enumerate(items):
+            lines = _failure(item, with_rows=used < ROWS_LIMIT)
+            size = len(_markdown(lines)) + 1
+            if used + size > BROKEN_LIMIT // (2 if title == "Warned" else 1):
+                section.append(f"… and {len(items) - shown} more; the run's page lists them.")
+                break
+            if len(_markdown(section)) + size > SECTION_LIMIT - 100:
+                yield section
+                section = []
+            section += lines
+            used += size
         if items:
-            lines += [f"{title}:", *(line for item in items[:SHOWN_FAILURES] for line in _failure(item))]
-        if len(items) > SHOWN_FAILURES:
-            lines.append(f"… and {len(items) - SHOWN_FAILURES} more; the run's page lists them.")
-    return lines
+            yield section
 
 
-def _failure(failure: Failure) -> list[str]:
-    lines = [f"• {failure.kind} {failure.name}: {_short(failure.message)}"]
-    for row in failure.rows[:SHOWN_ROWS]:
+def _failure(failure: Failure, *, with_rows: bool) -> list[str]:
+    lines = [f"• {failure.kind} {_short(failure.name)}: {_short(failure.message)}"]
+    for row in failure.rows[: SHOWN_ROWS if with_rows else 0]:
         lines.append("    " + _short(", ".join(f"{name} = {_value(value)}" for name, value in row.items())))
-    if len(failure.rows) > SHOWN_ROWS:
+    if with_rows and len(failure.rows) > SHOWN_ROWS:
         lines.append("    …")
     return lines
 
@@ -111,7 +131,7 @@ def _changes(report: Report) -> list[str]:
         return ["What changed in the orders was not recorded in this run; the next one that can will tell."]
     if not report.order_changes:
         return ["No order changed status since the last run."]
-    return [line for change in report.order_changes for line in _change(change)]
+    return [line for change in report.order_changes[:SHOWN_CHANGES] for line in _change(change)]
 
 
 def _change(change: OrderChange) -> Iterable[str]:
@@ -125,13 +145,11 @@ def _markdown(lines: list[str]) -> str:
     return "\n".join(escape(line) for line in lines)
 
 
-def _fit(text: str) -> str:
-    return text if len(text) <= SECTION_LIMIT else text[: SECTION_LIMIT - 1].rsplit("\n", 1)[0] + "\n…"
-
-
 def _short(text: str) -> str:
+    """One line of bounded length, counted as Slack counts it: escaped."""
     flat = " ".join(text.split())
-    return flat if len(flat) <= LONGEST_TEXT else flat[: LONGEST_TEXT - 1] + "…"
+    length = len(escape(flat))
+    return flat if length <= LONGEST_TEXT else flat[: (LONGEST_TEXT - 1) * len(flat) // length] + "…"
 
 
 def _value(value: Any) -> str:

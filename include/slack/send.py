@@ -26,44 +26,62 @@ log = logging.getLogger(__name__)
 
 
 def deliver(connection: Connection, run_id: str, message: Message) -> None:
-    """Keep the message of a run and send it, unless this kind of message was sent for this run before.
+    """Keep the message of a run and send it, unless it is what this run said last.
 
     Without a Slack connection it stays in `ops.messages`, which is no failure. Raises what the webhook raises; the
-    message is kept then, with the reason.
+    message is kept then, with the reason, and sent when the run is reported again.
     """
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            insert into ops.messages (run_id, kind, headline, body, blocks) values (%s, %s, %s, %s, %s)
-            on conflict (run_id, kind) do update set
-                headline = excluded.headline, body = excluded.body, blocks = excluded.blocks
-            where messages.sent_at is null
-            returning sent_at
+            select message_id, body, sent_at is null
+            from ops.messages
+            where run_id = %s
+            order by message_id desc
+            limit 1
             """,
-            (run_id, message.kind, message.headline, message.body, Json(message.blocks)),
+            (run_id,),
         )
-        waiting = cursor.fetchone() is not None
-        connection.commit()
-        if not waiting:
-            log.info("The %s message of this run was sent before; it is not sent again.", message.kind)
+        message_id, body, waiting = cursor.fetchone() or (None, None, True)
+        if body == message.body and not waiting:
+            log.info("This run has said the same before; it is not sent again.")
             return
-        try:
-            sent = _post(message)
-        except Exception as error:
+        if body != message.body:
             cursor.execute(
-                "update ops.messages set problem = %s where run_id = %s and kind = %s",
-                (str(error), run_id, message.kind),
+                """
+                insert into ops.messages (run_id, kind, headline, body, blocks) values (%s, %s, %s, %s, %s)
+                returning message_id
+                """,
+                (run_id, message.kind, message.headline, message.body, Json(message.blocks)),
             )
+            (message_id,) = cursor.fetchone()
+        connection.commit()
+        try:
+            sent = post(message)
+        except Exception as error:
+            cursor.execute("update ops.messages set problem = %s where message_id = %s", (str(error), message_id))
             connection.commit()
             raise
         if sent:
             cursor.execute(
-                "update ops.messages set sent_at = clock_timestamp(), problem = null where run_id = %s and kind = %s",
-                (run_id, message.kind),
+                "update ops.messages set sent_at = clock_timestamp(), problem = null where message_id = %s",
+                (message_id,),
             )
+            connection.commit()
 
 
-def _post(message: Message) -> bool:
+def told(connection: Connection, run_id: str, kind: str) -> bool:
+    """Whether the last that a run said is of this kind and reached whoever there is to reach."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select kind = %s and problem is null from ops.messages where run_id = %s order by message_id desc limit 1",
+            (kind, run_id),
+        )
+        row = cursor.fetchone()
+    return bool(row and row[0])
+
+
+def post(message: Message) -> bool:
     """Post to the webhook; False where there is none."""
     try:
         hook = SlackWebhookHook(

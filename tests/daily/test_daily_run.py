@@ -56,8 +56,9 @@ def test_a_failing_model_stops_what_is_downstream_keeps_history_and_is_told(depl
     assert outcome.state == "failed"
     assert states["int_orders_model_build"] == "failed"
     assert states["fact_orders_model_build"] == "upstream_failed"
-    assert states["dim_users_model_build"] == "success"
+    assert states["int_user_sessions_model_build"] == "success"
     assert states["snapshot"] == "success"
+    assert states["cross_model_tests"] == "upstream_failed"
     assert states["publish"] == "upstream_failed"
     assert states["report"] == "success"
     assert deployment.query("select count(*) = (select count(*) from raw.orders) from snapshots.orders_snapshot") == [
@@ -65,6 +66,7 @@ def test_a_failing_model_stops_what_is_downstream_keeps_history_and_is_told(depl
     ]
     [message] = outcome.messages
     assert "Nothing has been published yet." in message
+    assert "No order changed status since the last run." in message, "the report did not wait for the snapshot"
     assert "int_orders_total_is_cost_plus_shipping_less_discount" in message
     assert [one["text"] for one in deployment.slack.accepted] == [message.splitlines()[0]]
 

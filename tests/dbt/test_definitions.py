@@ -95,10 +95,14 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ),
     ],
     "fact_product": [
-        ("left join sales", "inner join sales", "product_never_bought_is_kept"),
-        ("sum(checkouts) as sessions_bought", "count(*) as sessions_bought", "product_converts_by_its_own_checkouts"),
-        ("{{ count_if('page_views > 0') }}", "sum(page_views)", "product_converts_by_its_own_checkouts"),
-        ("count(distinct user_id)", "count(user_id)", "product_converts_by_its_own_checkouts"),
+        ("left join totals", "inner join totals", "product_never_bought_is_kept"),
+        (
+            "sum(checkouts) as sessions_bought",
+            "sum(orders) as sessions_bought",
+            "product_converts_by_its_own_checkouts",
+        ),
+        ("sum(sessions_viewed)", "sum(page_views)", "product_converts_by_its_own_checkouts"),
+        ("sum(new_buyers)", "sum(orders)", "product_converts_by_its_own_checkouts"),
     ],
     "fact_product_sessions_daily": [
         ("    union distinct\n    select product_id, day from daily_sales\n", "", "product_day_begins_at_midnight_utc"),
@@ -109,6 +113,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
             "product_day_begins_at_midnight_utc",
         ),
         ("inventories.valid_from < ", "inventories.valid_from <= ", "product_day_has_the_inventory_known_that_day"),
+        ("purchase_number = 1 and ", "", "product_day_counts_each_session_and_buyer_once"),
     ],
     "stg_greenery__events": [("{{ utc('created_at') }}", "cast(created_at as timestamp)", "timestamps_are_utc")],
     "dim_days": [

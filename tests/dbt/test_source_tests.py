@@ -35,6 +35,11 @@ FAULTS = {
         "update raw.order_items set order_id = 'gone' where order_id = 'o2'",
         "source_relationships_greenery_order_items_order_id__order_id__source_greenery_orders_",
     ),
+    "a dropped column": ("alter table raw.orders drop column shipping_service", "source_has_shape_greenery_orders_"),
+    "a retyped column": (
+        "alter table raw.products alter column price type text",
+        "source_has_shape_greenery_products_",
+    ),
     "a negative quantity": (
         "update raw.order_items set quantity = -1",
         "source_not_negative_greenery_order_items_quantity",

@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include import publish
+from include import buffers, publish
 from include.dbt_project.manifest import Manifest
 from include.publish import NotPublishedError, publish_run
 from include.results import store
@@ -50,6 +50,7 @@ def build(db: Connection, run_id: str, content: str, *results: NodeResult) -> No
             cursor.execute(f"drop table if exists analytics_next.{mart}")
             cursor.execute(f"create table analytics_next.{mart} as select %s as content", (content,))
     store.begin(db, run_id, "release")
+    buffers.begin(db, run_id)
     store.record(db, run_id, "task", 1, list(results or (BUILT, PASSED)))
 
 
@@ -119,6 +120,27 @@ def test_an_old_run_whose_publish_is_cleared_does_not_bring_old_data_back(built:
     publish_run("run 2", MANIFEST)
     publish_run("run 1", MANIFEST)
     assert published(built) == ["newer"]
+
+
+def test_what_another_run_wrote_meanwhile_is_not_published_by_this_one(built: Connection) -> None:
+    build(built, "run 2", "bad", BUILT, replace(PASSED, status="fail"))
+    with pytest.raises(NotPublishedError, match="Run run 2 has begun"):
+        publish_run("run 1", MANIFEST)
+    assert published(built) == []
+
+
+def test_a_model_built_again_after_its_test_is_not_proven(built: Connection) -> None:
+    store.record(built, "run 1", "task", 2, [BUILT])
+    with pytest.raises(NotPublishedError, match="keys_are_unique"):
+        publish_run("run 1", MANIFEST)
+
+
+def test_a_model_older_than_what_it_reads_is_refused(built: Connection) -> None:
+    child = {**MANIFEST.nodes["model.m"], "depends_on": {"nodes": ["model.m"]}}
+    store.record(built, "run 1", "child", 1, [replace(BUILT, unique_id="model.child")])
+    store.record(built, "run 1", "task", 2, [BUILT, PASSED])
+    with pytest.raises(NotPublishedError, match=r"model\.child"):
+        publish_run("run 1", Manifest({**MANIFEST.nodes, "model.child": child}, {}))
 
 
 def test_a_run_that_built_only_some_models_since_is_refused(built: Connection) -> None:

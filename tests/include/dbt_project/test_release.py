@@ -121,9 +121,31 @@ def test_a_project_that_never_parsed_is_an_error_with_dbts_words(project: Path) 
 
 
 def test_another_warehouse_is_another_release(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = release.stamp()
+    before = release.stamp(project)
     monkeypatch.setenv("WAREHOUSE_PORT", "1")
-    assert release.stamp() != before
+    assert release.stamp(project) != before
+
+
+def test_an_undone_mistake_is_forgotten(project: Path) -> None:
+    good = release.refresh()
+    (project / MODEL).write_text("select {{")
+    release.refresh()
+    (project / MODEL).write_text("select 1 as one")
+    assert release.refresh() == good
+    assert release.problem() is None
+
+
+def test_an_editors_lock_file_is_no_part_of_the_project(project: Path) -> None:
+    before = release.stamp(project)
+    (project / "models" / ".#one.sql").symlink_to("nobody@nowhere")
+    assert release.stamp(project) == before
+
+
+def test_a_release_is_found_by_its_name_until_it_is_gone(project: Path) -> None:
+    made = release.refresh()
+    assert release.named(made.stamp).manifest == made.path.resolve() / "target" / "manifest.json"
+    with pytest.raises(release.ProjectError, match="trigger a new run"):
+        release.named("0" * 16)
 
 
 def test_processes_that_start_together_parse_once(project: Path) -> None:

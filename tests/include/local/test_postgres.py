@@ -54,5 +54,5 @@ def test_a_cluster_that_cannot_start_says_so_with_its_log(data: Path) -> None:
     postgres.stop(data)
     with (data / "postgresql.conf").open("a") as settings:
         settings.write("no_such_setting = 1\n")
-    with pytest.raises(postgres.PostgresError, match=r"no_such_setting(.|\n)*|make clean"):
+    with pytest.raises(postgres.PostgresError, match="no_such_setting"):
         postgres.start(data)

@@ -58,7 +58,7 @@ def wait_for(condition: object, what: str, seconds: float = 60) -> None:
 
 def test_a_second_command_at_the_same_time_is_refused(home: Path) -> None:
     with Stack(home, lambda _: None).session(), pytest.raises(StackError, match="another make command"):
-        Stack(home, lambda _: None).start()
+        Stack(home, lambda _: None).stop()
 
 
 def test_ctrl_c_while_starting_leaves_no_process(home: Path) -> None:
@@ -74,12 +74,13 @@ def test_ctrl_c_while_starting_leaves_no_process(home: Path) -> None:
     wait_for(lambda: len((state._read_state() or Running("", 0, {})).pids) == 4, "the components were not started")
     command.send_signal(signal.SIGINT)
     output, _ = command.communicate(timeout=60)
-    assert command.returncode == 130, output
+    # Python ends itself by the signal where it came in the middle of an exec; a shell says 130 to both.
+    assert command.returncode in (130, -signal.SIGINT), output
     assert of_this(home) == []
 
 
 def test_what_an_earlier_stack_left_running_is_stopped(home: Path) -> None:
-    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "airflow"])
+    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "airflow"], start_new_session=True)
     stack = Stack(home, lambda _: None)
     stack._write_state(Running("http://localhost:1", 1, {"scheduler": left.pid}))
     assert stack.running() is None

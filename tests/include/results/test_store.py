@@ -13,10 +13,6 @@ from include.warehouse import migrate
 
 pytestmark = pytest.mark.db
 
-SNAPSHOT = """
-create table snapshots.orders_snapshot (order_id text, status text, dbt_valid_from timestamp, dbt_valid_to timestamp)
-"""
-
 
 @pytest.fixture
 def ops(db: Connection) -> Connection:
@@ -53,40 +49,78 @@ def test_another_runs_results_are_its_own(ops: Connection) -> None:
     assert store.node_results(ops, "run") == []
 
 
-def test_a_run_that_is_cleared_keeps_its_start(ops: Connection) -> None:
-    before = store.run(ops, "run").started_at
-    store.begin(ops, "run", "newer")
-    assert (store.run(ops, "run").started_at, store.run(ops, "run").release) == (before, "newer")
+def test_a_run_that_is_cleared_keeps_its_start_and_its_release(ops: Connection) -> None:
+    before = store.run(ops, "run")
+    assert store.begin(ops, "run", "newer") == "release"
+    assert store.run(ops, "run") == before
 
 
-def test_models_built_before_a_moment_do_not_count(ops: Connection) -> None:
+def test_who_wrote_a_model_last_is_known_over_all_runs(ops: Connection) -> None:
+    store.begin(ops, "later", "release")
     store.record(ops, "run", "task", 1, [result("success", "model.m", "model")])
-    assert store.models_built_since(ops, "run", None) == {"model.m"}
-    assert store.models_built_since(ops, "run", datetime.now(UTC)) == frozenset()
+    store.record(ops, "later", "task", 1, [result("error", "model.m", "model")])
+    assert {model: run_id for model, (run_id, _) in store.newest_builds(ops, None).items()} == {"model.m": "later"}
+    assert store.newest_builds(ops, datetime.now(UTC)) == {}
 
 
-def test_orders_that_changed_are_counted_by_change(ops: Connection) -> None:
+@pytest.fixture
+def snapshot(ops: Connection) -> Connection:
+    """A snapshot in which two orders were shipped and one delivered just now, and one was shipped long ago."""
     with ops.cursor() as cursor:
-        cursor.execute(SNAPSHOT)
+        cursor.execute("set timezone to 'UTC'")
         cursor.execute(
             """
-            insert into snapshots.orders_snapshot values
-                ('a', 'preparing', '2026-01-01', '2026-01-02'), ('a', 'shipped', '2026-01-02', null),
-                ('b', 'preparing', '2026-01-01', '2026-01-02'), ('b', 'shipped', '2026-01-02', null),
-                ('c', 'shipped', '2026-01-01', '2026-01-02'), ('c', 'delivered', '2026-01-02', null),
-                ('same status', 'shipped', '2026-01-01', '2026-01-02'), ('same status', 'shipped', '2026-01-02', null),
-                ('first seen', 'preparing', '2026-01-02', null),
-                ('earlier', 'preparing', '2025-12-01', '2025-12-02'), ('earlier', 'shipped', '2025-12-02', null)
+            create table snapshots.orders_snapshot (
+                order_id text, status text, dbt_valid_from timestamp, dbt_valid_to timestamp
+            )
             """
         )
-    assert store.order_changes(ops, datetime(2026, 1, 2, tzinfo=UTC)) == [
-        store.OrderChange("preparing", "shipped", ("a", "b")),
-        store.OrderChange("shipped", "delivered", ("c",)),
-    ]
+        cursor.execute(
+            """
+            insert into snapshots.orders_snapshot
+            select
+                order_id,
+                unnest(array[before, after]),
+                unnest(array[closed - interval '1 day', closed]),
+                unnest(array[closed, null])
+            from (
+                values
+                    ('a', 'preparing', 'shipped', clock_timestamp()::timestamp),
+                    ('b', 'preparing', 'shipped', clock_timestamp()::timestamp),
+                    ('c', 'shipped', 'delivered', clock_timestamp()::timestamp),
+                    ('same status', 'shipped', 'shipped', clock_timestamp()::timestamp),
+                    ('long ago', 'preparing', 'shipped', timestamp '2020-01-01')
+            ) as changed (order_id, before, after, closed)
+            union all
+            select 'first seen', 'preparing', clock_timestamp()::timestamp, null
+            """
+        )
+    return ops
+
+
+CHANGES = [store.OrderChange("preparing", "shipped", ("a", "b")), store.OrderChange("shipped", "delivered", ("c",))]
+
+
+def test_orders_that_changed_are_counted_by_change(snapshot: Connection) -> None:
+    assert store.order_changes(snapshot, "run") == CHANGES
+
+
+def test_a_change_is_told_by_one_run_however_often_it_is_reported(snapshot: Connection) -> None:
+    store.told_changes(snapshot, "run")
+    store.begin(snapshot, "next", "release")
+    assert store.order_changes(snapshot, "run") == CHANGES
+    assert store.order_changes(snapshot, "next") == []
+
+
+def test_a_change_that_a_run_could_not_tell_is_told_by_the_next(snapshot: Connection) -> None:
+    with snapshot.cursor() as cursor:
+        cursor.execute("update ops.runs set changes_told_until = started_at where run_id = 'run'")
+    store.begin(snapshot, "next", "release")
+    assert store.order_changes(snapshot, "next") == CHANGES
 
 
 def test_before_the_first_snapshot_nothing_changed(ops: Connection) -> None:
-    assert store.order_changes(ops, datetime(2026, 1, 2, tzinfo=UTC)) == []
+    assert store.order_changes(ops, "run") == []
 
 
 def test_failing_rows_are_few_and_hide_personal_columns(ops: Connection) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from include.results.report import Failure, Report
 from include.results.store import OrderChange
-from include.slack.render import Message, render
+from include.slack.render import Message, render, unreachable
 
 PUBLISHED = Report(
     run_id="scheduled__2026-11-24",
@@ -117,6 +117,22 @@ def test_any_number_and_length_of_failures_fits(count: int, length: int) -> None
     assert len(everything(message)) <= 10_000
 
 
+def test_thirty_failures_are_all_named() -> None:
+    failures = tuple(Failure("test", f"test_{n}", "Got 1 result", ({"key": "a"},)) for n in range(30))
+    body = render(replace(FAILED, failed=30, failures=failures)).body
+    assert all(f"test_{n}:" in body for n in range(30))
+
+
 def test_failures_that_are_not_shown_are_counted() -> None:
     failures = tuple(Failure("test", f"test_{n}", "Got 1 result") for n in range(300))
-    assert "… and 292 more" in render(replace(FAILED, failed=300, failures=failures)).body
+    body = render(replace(FAILED, failed=300, failures=failures)).body
+    shown = body.count("Got 1 result")
+    assert 0 < shown < 300
+    assert f"… and {300 - shown} more" in body
+
+
+def test_a_warehouse_that_is_down_is_said_without_it() -> None:
+    message = unreachable("run 1", FAILED.run_url, "connection refused")
+    assert message.headline == "🔴 Greenery data: the warehouse can't be reached"
+    assert "connection refused" in everything(message)
+    assert FAILED.run_url in everything(message)

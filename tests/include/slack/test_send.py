@@ -8,7 +8,7 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from include.slack.render import Message
-from include.slack.send import deliver
+from include.slack.send import deliver, told
 from include.warehouse import connect, migrate
 from tests.slack_server import Slack, slack_server
 
@@ -61,11 +61,26 @@ def test_a_repeated_report_sends_nothing_twice(outbox: Connection, slack: Slack)
     assert len(slack.accepted) == 1
 
 
-def test_each_run_and_kind_has_its_own_message(outbox: Connection, slack: Slack) -> None:
+def test_each_run_has_its_own_message(outbox: Connection, slack: Slack) -> None:
     send()
     send(run_id="run 2")
-    send(Message("failed", "🔴", "🔴", [SECTION]))
-    assert len(slack.accepted) == 3
+    assert len(slack.accepted) == 2
+
+
+def test_a_run_that_is_cleared_and_ends_otherwise_says_so(outbox: Connection, slack: Slack) -> None:
+    send(Message("failed", "🔴 one test", "🔴 one test", [SECTION]))
+    send(Message("failed", "🔴 another test", "🔴 another test", [SECTION]))
+    send()
+    assert [one["text"] for one in slack.accepted] == ["🔴 one test", "🔴 another test", "✅ fine"]
+
+
+def test_the_backstop_knows_what_was_told(outbox: Connection, slack: Slack) -> None:
+    with connect() as connection:
+        assert not told(connection, "run 1", "failed")
+        send()
+        assert not told(connection, "run 1", "failed")
+        send(Message("failed", "🔴", "🔴", [SECTION]))
+        assert told(connection, "run 1", "failed")
 
 
 @pytest.mark.parametrize("answers", [[500], [429], [500, 500]])

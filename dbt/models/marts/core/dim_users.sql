@@ -1,8 +1,10 @@
+{{ config(materialized='incremental', meta={'changed_key': 'user_id', 'changed_in': 'int_changed_users'}) }}
 with
 
 users as (
 
     select * from {{ ref('stg_greenery__users') }}
+    {{ only_changed('user_id', 'int_changed_users') }}
 
 ),
 
@@ -14,7 +16,8 @@ addresses as (
 
 orders as (
 
-    select * from {{ ref('stg_greenery__orders') }}
+    select * from {{ ref('int_orders') }}
+    {{ only_changed('user_id', 'int_changed_users') }}
 
 ),
 

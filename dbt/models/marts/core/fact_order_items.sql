@@ -1,14 +1,17 @@
+{{ config(materialized='incremental', meta={'changed_key': 'order_id', 'changed_in': 'int_changed_orders'}) }}
 with
 
 order_items as (
 
     select * from {{ ref('int_order_items') }}
+    {{ only_changed('order_id', 'int_changed_orders') }}
 
 ),
 
 orders as (
 
-    select * from {{ ref('stg_greenery__orders') }}
+    select * from {{ ref('int_orders') }}
+    {{ only_changed('order_id', 'int_changed_orders') }}
 
 ),
 

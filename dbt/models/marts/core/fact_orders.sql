@@ -1,8 +1,10 @@
+{{ config(materialized='incremental', meta={'changed_key': 'order_id', 'changed_in': 'int_changed_orders'}) }}
 with
 
 orders as (
 
     select * from {{ ref('int_orders') }}
+    {{ only_changed('order_id', 'int_changed_orders') }}
 
 ),
 
@@ -14,7 +16,8 @@ addresses as (
 
 events as (
 
-    select * from {{ ref('stg_greenery__events') }}
+    select * from {{ ref('int_events') }}
+    {{ only_changed('order_id', 'int_changed_orders') }}
 
 ),
 

@@ -1,8 +1,10 @@
+{{ config(materialized='incremental', meta={'changed_key': 'order_id', 'changed_in': 'int_changed_orders'}) }}
 with
 
 order_items as (
 
     select * from {{ ref('stg_greenery__order_items') }}
+    {{ only_changed('order_id', 'int_changed_orders') }}
 
 ),
 

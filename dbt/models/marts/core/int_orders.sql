@@ -1,8 +1,10 @@
+{{ config(materialized='incremental', meta={'changed_key': 'order_id', 'changed_in': 'int_changed_orders'}) }}
 with
 
 orders as (
 
     select * from {{ ref('stg_greenery__orders') }}
+    {{ only_changed('order_id', 'int_changed_orders') }}
 
 ),
 
@@ -15,6 +17,7 @@ promos as (
 order_items as (
 
     select * from {{ ref('int_order_items') }}
+    {{ only_changed('order_id', 'int_changed_orders') }}
 
 ),
 

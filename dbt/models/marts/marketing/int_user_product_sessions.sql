@@ -1,8 +1,10 @@
+{{ config(materialized='incremental', meta={'changed_key': 'session_id', 'changed_in': 'int_changed_sessions'}) }}
 with
 
 events as (
 
-    select * from {{ ref('stg_greenery__events') }}
+    select * from {{ ref('int_events') }}
+    {{ only_changed('session_id', 'int_changed_sessions') }}
 
 ),
 
@@ -15,6 +17,7 @@ order_items as (
 orders as (
 
     select * from {{ ref('fact_orders') }}
+    {{ only_changed('session_id', 'int_changed_sessions') }}
 
 ),
 

@@ -1,8 +1,10 @@
+{{ config(materialized='incremental', meta={'changed_key': 'session_id', 'changed_in': 'int_changed_events'}) }}
 with
 
 events as (
 
-    select * from {{ ref('stg_greenery__events') }}
+    select * from {{ ref('int_events') }}
+    {{ only_changed('session_id', 'int_changed_events') }}
 
 ),
 

@@ -6,38 +6,24 @@ products as (
 
 ),
 
-order_items as (
+product_days as (
 
-    select * from {{ ref('fact_order_items') }}
-
-),
-
-product_sessions as (
-
-    select * from {{ ref('int_user_product_sessions') }}
+    select * from {{ ref('fact_product_sessions_daily') }}
 
 ),
 
-sales as (
+-- An order, a session or a buyer counts on one day of a product alone, so the days add up.
+totals as (
 
     select
         product_id,
-        sum(quantity) as units,
-        sum(amount) as revenue,
-        count(distinct order_id) as orders,
-        count(distinct user_id) as buyers
-    from order_items
-    group by product_id
-
-),
-
-visits as (
-
-    select
-        product_id,
-        {{ count_if('page_views > 0') }} as sessions_viewed,
+        sum(units) as units,
+        sum(revenue) as revenue,
+        sum(orders) as orders,
+        sum(new_buyers) as buyers,
+        sum(sessions_viewed) as sessions_viewed,
         sum(checkouts) as sessions_bought
-    from product_sessions
+    from product_days
     group by product_id
 
 ),
@@ -50,15 +36,14 @@ combined as (
         products.product_name,
         products.price,
         products.inventory,
-        coalesce(sales.units, 0) as units,
-        coalesce(sales.revenue, 0) as revenue,
-        coalesce(sales.orders, 0) as orders,
-        coalesce(sales.buyers, 0) as buyers,
-        coalesce(visits.sessions_viewed, 0) as sessions_viewed,
-        coalesce(visits.sessions_bought, 0) as sessions_bought
+        cast(coalesce(totals.units, 0) as bigint) as units,
+        coalesce(totals.revenue, 0) as revenue,
+        cast(coalesce(totals.orders, 0) as bigint) as orders,
+        cast(coalesce(totals.buyers, 0) as bigint) as buyers,
+        cast(coalesce(totals.sessions_viewed, 0) as bigint) as sessions_viewed,
+        cast(coalesce(totals.sessions_bought, 0) as bigint) as sessions_bought
     from products
-    left join sales on products.product_id = sales.product_id
-    left join visits on products.product_id = visits.product_id
+    left join totals on products.product_id = totals.product_id
 
 ),
 

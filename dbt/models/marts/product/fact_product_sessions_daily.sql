@@ -1,14 +1,42 @@
+{{ config(
+    materialized='incremental',
+    meta={'changed_key': 'product_day_id', 'changed_in': 'int_changed_product_days'}
+) }}
+{%- set changes = 'int_changed_product_days' %}
 with
 
 events as (
 
-    select * from {{ ref('stg_greenery__events') }}
+    select * from {{ ref('int_events') }}
+    {% if changes_alone(changes) -%}
+    where session_id in (
+        select session_id
+        from {{ ref('int_events') }}
+        where cast(created_at as date) in (select day from {{ ref(changes) }})
+    )
+    {%- endif %}
 
 ),
 
 order_items as (
 
     select * from {{ ref('fact_order_items') }}
+
+),
+
+purchases as (
+
+    select
+        *,
+        row_number() over (partition by user_id, product_id order by ordered_at, order_id) as purchase_number
+    from order_items
+    {% if changes_alone(changes) -%}
+    where user_id in (
+        select user_id
+        from {{ ref('fact_order_items') }}
+        where cast(ordered_at as date) in (select day from {{ ref(changes) }})
+    )
+    {%- endif %}
 
 ),
 
@@ -32,7 +60,7 @@ product_events as (
 
 ),
 
--- A session checks a product out once, on the day when it first does, however many of its orders hold the product.
+-- A session views a product once and checks it out once, on the day when it first does, however often it does.
 numbered_events as (
 
     select
@@ -54,6 +82,7 @@ daily_events as (
         product_id,
         day,
         {{ count_if("event_type = 'page_view'") }} as page_views,
+        {{ count_if("event_type = 'page_view' and event_number = 1") }} as sessions_viewed,
         {{ count_if("event_type = 'add_to_cart'") }} as add_to_carts,
         {{ count_if("event_type = 'checkout' and event_number = 1") }} as checkouts,
         {{ count_if("event_type = 'package_shipped'") }} as packages_shipped
@@ -69,8 +98,9 @@ daily_sales as (
         cast(ordered_at as date) as day,
         count(distinct order_id) as orders,
         sum(quantity) as units,
-        sum(amount) as revenue
-    from order_items
+        sum(amount) as revenue,
+        {{ count_if('purchase_number = 1 and user_id is not null') }} as new_buyers
+    from purchases
     group by product_id, cast(ordered_at as date)
 
 ),
@@ -90,12 +120,14 @@ final as (
         product_days.product_id,
         product_days.day,
         coalesce(daily_events.page_views, 0) as page_views,
+        coalesce(daily_events.sessions_viewed, 0) as sessions_viewed,
         coalesce(daily_events.add_to_carts, 0) as add_to_carts,
         coalesce(daily_events.checkouts, 0) as checkouts,
         coalesce(daily_events.packages_shipped, 0) as packages_shipped,
         coalesce(daily_sales.orders, 0) as orders,
         coalesce(daily_sales.units, 0) as units,
         cast(coalesce(daily_sales.revenue, 0) as numeric(16, 2)) as revenue,
+        coalesce(daily_sales.new_buyers, 0) as new_buyers,
         inventories.inventory
     from product_days
     left join daily_events
@@ -113,3 +145,4 @@ final as (
 )
 
 select * from final
+{{ only_changed('product_day_id', changes) }}

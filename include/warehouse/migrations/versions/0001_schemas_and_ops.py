@@ -18,7 +18,8 @@ create table ops.runs (
     run_id text primary key,
     started_at timestamptz not null default now(),
     release text not null,
-    published_at timestamptz
+    published_at timestamptz,
+    changes_told_until timestamptz
 )
 """
 
@@ -42,6 +43,9 @@ create table ops.node_results (
 )
 """
 
+# Publish asks for the newest result of a node over all runs.
+NEWEST = "create index node_results_newest on ops.node_results (unique_id, recorded_at desc)"
+
 METRICS = """
 create table ops.metrics (
     run_id text not null references ops.runs,
@@ -53,6 +57,7 @@ create table ops.metrics (
 
 MESSAGES = """
 create table ops.messages (
+    message_id bigint generated always as identity primary key,
     run_id text not null,
     kind text not null,
     created_at timestamptz not null default now(),
@@ -60,8 +65,7 @@ create table ops.messages (
     body text not null,
     blocks jsonb not null,
     sent_at timestamptz,
-    problem text,
-    primary key (run_id, kind)
+    problem text
 )
 """
 
@@ -71,7 +75,7 @@ def upgrade() -> None:
     for name, purpose in SCHEMAS.items():
         op.execute(f"create schema if not exists {name}")
         op.execute(f"comment on schema {name} is '{purpose.replace(chr(39), chr(39) * 2)}'")
-    for statement in (RUNS, NODE_RESULTS, METRICS, MESSAGES):
+    for statement in (RUNS, NODE_RESULTS, NEWEST, METRICS, MESSAGES):
         op.execute(statement)
 
 

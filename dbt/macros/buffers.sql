@@ -1,0 +1,116 @@
+{#
+    What `ops` remembers of the schema that is built into (see `include/buffers.py`), and what follows from it.
+
+    dbt's incremental materialization and `is_incremental()` both ask `should_full_refresh()`, which is ours. An incremental
+    model takes changes alone only where the buffer holds what the same code made of an earlier state of raw. Without a
+    word in `ops` (dbt by hand, on a warehouse of one's own) everything is built in full, as ever.
+#}
+{% macro should_full_refresh() %}
+    {{ return(is_rebuilt(model.unique_id)) }}
+{% endmacro %}
+
+{# Whether a model is built in full in this run; only for models that were not built yet, or for the model itself. #}
+{% macro is_rebuilt(unique_id) %}
+    {%- set node = graph.nodes.get(unique_id) if execute else none -%}
+    {%- if not node or flags.FULL_REFRESH or node.config.full_refresh -%}
+        {{ return(true) }}
+    {%- endif -%}
+    {%- set noted = noted_of(unique_id) -%}
+    {{ return(noted is none or noted.rebuild or noted.built_in_this_run or noted.checksum != model_checksum(unique_id)) }}
+{% endmacro %}
+
+{#
+    The relation of an incremental model as the former run left it in this buffer, for a model that is built before it and so
+    can't ref() it. None where that model is built in full: then nothing of its former state is needed.
+#}
+{% macro former(name) %}
+    {%- if is_rebuilt(model.unique_id) or is_rebuilt('model.' ~ project_name ~ '.' ~ name) -%}
+        {{ return(none) }}
+    {%- endif -%}
+    {{ return(adapter.get_relation(this.database, target.schema, name)) }}
+{% endmacro %}
+
+{#
+    What has to be the same for a table to be continued rather than made anew: the SQL of the model and of every model that
+    it reads, directly or not, their columns and configuration, our macros, and dbt.
+#}
+{% macro model_checksum(unique_id) %}
+    {%- set parts = [dbt_version, macros_hash()] -%}
+    {%- set seen = [unique_id] -%}
+    {%- for id in seen -%}
+        {%- set node = graph.nodes[id] -%}
+        {%- do parts.append(id ~ node.checksum.checksum ~ node.config.materialized ~ node.config.meta ~ node.config.indexes) -%}
+        {%- for column in node.columns.values() -%}
+            {%- do parts.append(column.name ~ column.data_type) -%}
+        {%- endfor -%}
+        {%- for parent in node.depends_on.nodes | sort if parent in graph.nodes and parent not in seen -%}
+            {%- do seen.append(parent) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return(local_md5(parts | join('\n'))) }}
+{% endmacro %}
+
+{# What `ops` says of a model in the buffer that is built into; none where it knows nothing of the buffer. #}
+{% macro noted_of(unique_id) %}
+    {{ return(adapter.dispatch('noted_of')(unique_id)) }}
+{% endmacro %}
+
+{% macro default__noted_of(unique_id) %}
+    {{ return(none) }}
+{% endmacro %}
+
+{% macro postgres__noted_of(unique_id) %}
+    {%- if not remembers_buffers() -%}
+        {{ return(none) }}
+    {%- endif -%}
+    {%- set rows = run_query(
+        "select buffers.rebuild, models.checksum, coalesce(models.built_at > buffers.since, false) as built_in_this_run"
+        ~ " from ops.buffers"
+        ~ " left join ops.buffer_models as models"
+        ~ " on models.schema_oid = buffers.schema_oid and models.unique_id = '" ~ unique_id ~ "'"
+        ~ " where buffers.schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid"
+    ).rows -%}
+    {{ return(rows[0] if rows else none) }}
+{% endmacro %}
+
+{% macro remembers_buffers() %}
+    {{ return(adapter.get_relation(target.dbname, 'ops', 'buffers') is not none) }}
+{% endmacro %}
+
+{#
+    After a model was built, in its transaction: look at a table that is new, so that what reads it is planned well, and
+    note the build. A model that is built for the second time in a run makes the rest of the run a full one: what it
+    compared with former rows has been overwritten by then, and nobody knows why it is built again.
+#}
+{% macro after_build() %}
+    {{ return(adapter.dispatch('after_build')(should_full_refresh() or model.config.materialized != 'incremental')) }}
+{% endmacro %}
+
+{% macro default__after_build(rebuilt) %}
+{% endmacro %}
+
+{% macro postgres__after_build(rebuilt) %}
+    {% if rebuilt -%}
+    analyze {{ this }};
+    {%- endif %}
+    {% if execute and remembers_buffers() -%}
+    {%- set buffer = "to_regnamespace('" ~ target.schema ~ "')::oid" %}
+    update ops.buffers set rebuild = true
+    from ops.buffer_models as models
+    where buffers.schema_oid = {{ buffer }}
+        and models.schema_oid = buffers.schema_oid
+        and models.unique_id = '{{ model.unique_id }}'
+        and models.built_at > buffers.since
+        and not buffers.rebuild;
+    insert into ops.buffer_models (schema_oid, unique_id, checksum, rebuilt)
+    select
+        schema_oid,
+        '{{ model.unique_id }}',
+        {{ "'" ~ model_checksum(model.unique_id) ~ "'" if model.config.materialized == 'incremental' else 'null' }},
+        {{ rebuilt }}
+    from ops.buffers
+    where schema_oid = {{ buffer }}
+    on conflict (schema_oid, unique_id) do update set
+        checksum = excluded.checksum, rebuilt = excluded.rebuilt, built_at = clock_timestamp();
+    {%- endif %}
+{% endmacro %}

@@ -1,0 +1,149 @@
+"""The two buffers: what `ops` remembers of the schemas that publish exchanges, so that a build can take changes alone.
+
+dbt builds in one schema while people read the other, and publish exchanges their names. The two are therefore two runs
+apart, and each remembers for itself
+
+* `ops.watermarks`: up to when it has followed each raw table, and `raw.deletions`,
+* `ops.buffer_models`: when each model was built into it, and an incremental one with which checksum (written by dbt, in
+  the transaction that writes the model: `dbt/macros/buffers.sql`),
+* `ops.buffers`: whether everything in it has to be built anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from include.shop.raw import SCHEMA, TABLES
+
+BUILT = "analytics_next"
+# A row can be stamped some time before the transaction that writes it commits, so a run looks again at what was stamped
+# within this time before the former run began.
+OVERLAP = timedelta(minutes=10)
+# How often the tests read all of history, and not only what is new.
+SCAN_EVERY = timedelta(days=7)
+
+log = logging.getLogger(__name__)
+
+
+def begin(
+    connection: Connection,
+    run_id: str,
+    *,
+    full_refresh: bool = False,
+    overlap: timedelta = OVERLAP,
+    scan_every: timedelta = SCAN_EVERY,
+) -> bool:
+    """Call before a run first builds: decides whether the buffer is rebuilt (True), and notes how far raw is now.
+
+    It is rebuilt where `ops` doesn't know it, where something was built into it that was never published (half a run,
+    or a `dbt run` by hand), where a table that was built is gone, or where `full_refresh` asks for it. What is noted of
+    raw counts from the publish of this run on.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("select to_regnamespace(%s)::oid", (BUILT,))
+        (buffer,) = cursor.fetchone()
+        rebuild = full_refresh or _is_unsound(cursor, buffer)
+        cursor.execute(
+            """
+            insert into ops.buffers as held (schema_oid, run_id, since, rebuild, scan, products)
+            values (%(buffer)s, %(run_id)s, clock_timestamp(), %(rebuild)s, true, %(products)s)
+            on conflict (schema_oid) do update set
+                run_id = excluded.run_id, since = excluded.since, rebuild = excluded.rebuild,
+                products = excluded.products,
+                scan = excluded.rebuild or coalesce(held.scanned_at < clock_timestamp() - %(scan_every)s, true)
+            """,
+            {
+                "buffer": buffer,
+                "run_id": run_id,
+                "rebuild": rebuild,
+                "products": _products(cursor),
+                "scan_every": scan_every,
+            },
+        )
+        for source in (*TABLES, "deletions"):
+            cursor.execute(
+                """
+                insert into ops.watermarks (schema_oid, source, pending)
+                values (%s, %s, least(coalesce(%s::timestamptz, '-infinity'), clock_timestamp() - %s))
+                on conflict (schema_oid, source) do update set pending = excluded.pending
+                """,
+                (buffer, source, _newest(cursor, source), overlap),
+            )
+    log.info("Run %s builds %s", run_id, "everything anew" if rebuild else "what changed")
+    return rebuild
+
+
+def begun_by(connection: Connection) -> str | None:
+    """The run that began last on the buffer that is built into now; None where `ops` doesn't know it."""
+    with connection.cursor() as cursor:
+        cursor.execute("select run_id from ops.buffers where schema_oid = to_regnamespace(%s)::oid", (BUILT,))
+        row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def published(cursor: Cursor, schema: str) -> None:
+    """Call in the transaction that publishes a buffer, by the name that it has now: it is sound, as of its `begin`.
+
+    Except where the products changed while the run read them: a price that the models saw and the snapshot didn't is
+    forgotten, so what was built with it is built anew next time.
+    """
+    cursor.execute(
+        """
+        update ops.buffers set
+            since = clock_timestamp(),
+            rebuild = products is distinct from %s,
+            scanned_at = case when scan then clock_timestamp() else scanned_at end
+        where schema_oid = to_regnamespace(%s)::oid
+        """,
+        (_products(cursor), schema),
+    )
+    cursor.execute(
+        "update ops.watermarks set loaded_at = pending where schema_oid = to_regnamespace(%s)::oid", (schema,)
+    )
+
+
+def _is_unsound(cursor: Cursor, buffer: int) -> bool:
+    cursor.execute(
+        """
+        select rebuild or exists (
+            select from ops.buffer_models as models
+            where models.schema_oid = buffers.schema_oid
+                and (
+                    models.built_at > buffers.since
+                    or models.checksum is not null and not exists (
+                        select from pg_class
+                        where relnamespace = buffers.schema_oid and relname = split_part(models.unique_id, '.', 3)
+                    )
+                )
+        )
+        from ops.buffers
+        where schema_oid = %s
+        """,
+        (buffer,),
+    )
+    known = cursor.fetchone()
+    return known is None or known[0]
+
+
+def _newest(cursor: Cursor, source: str) -> object:
+    """The newest stamp in a raw table, read off its index; None where there is no row, or no table yet."""
+    cursor.execute("select to_regclass(%s)", (f"{SCHEMA}.{source}",))
+    if cursor.fetchone()[0] is None:
+        return None
+    stamp = "deleted_at" if source == "deletions" else "_loaded_at"
+    cursor.execute(sql.SQL("select max({}) from {}").format(sql.Identifier(stamp), sql.Identifier(SCHEMA, source)))
+    return cursor.fetchone()[0]
+
+
+def _products(cursor: Cursor) -> str | None:
+    """A hash over all products, whatever their order."""
+    cursor.execute("select to_regclass(%s)", (f"{SCHEMA}.products",))
+    if cursor.fetchone()[0] is None:
+        return None
+    cursor.execute("select sum(hashtextextended(products::text, 0))::text from raw.products")
+    return cursor.fetchone()[0]
