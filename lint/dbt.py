@@ -26,4 +26,6 @@ def generate_series(upper_bound: int) -> str:
 
 
 def __getattr__(name: str) -> Callable[..., str]:
+    if name in ("except", "intersect"):
+        return lambda: name
     return lambda *arguments: f"{name}({', '.join(str(argument) for argument in arguments)})"

@@ -136,7 +136,7 @@ def test_mart_is_a_table_with_a_contract_in_the_folder_of_those_who_ask_for_it(
 
 def test_every_column_of_a_mart_has_a_type(manifest: Manifest):
     marts = [model for model in models(manifest) if model.fqn[1] == "marts"]
-    assert {model.name for model in marts} == {*MARTS, *HISTORY}
+    assert {*MARTS, *HISTORY} <= {model.name for model in marts}
     assert [(mart.name, name) for mart in marts for name, column in mart.columns.items() if not column.data_type] == []
 
 

@@ -47,7 +47,6 @@ def first_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def released(project: Path, first_release: Path) -> Path:
     """A project that is released as it is."""
     shutil.copytree(first_release, settings.state_dir(), symlinks=True)
-    assert release.current().stamp == release.stamp()
     return project
 
 
@@ -126,11 +125,11 @@ def test_another_warehouse_is_another_release(project: Path, monkeypatch: pytest
     assert release.stamp(project) != before
 
 
-def test_an_undone_mistake_is_forgotten(project: Path) -> None:
+def test_an_undone_mistake_is_forgotten(released: Path) -> None:
     good = release.refresh()
-    (project / MODEL).write_text("select {{")
+    (released / MODEL).write_text("select {{")
     release.refresh()
-    (project / MODEL).write_text("select 1 as one")
+    (released / MODEL).write_text("select 1 as one")
     assert release.refresh() == good
     assert release.problem() is None
 
@@ -141,7 +140,7 @@ def test_an_editors_lock_file_is_no_part_of_the_project(project: Path) -> None:
     assert release.stamp(project) == before
 
 
-def test_a_release_is_found_by_its_name_until_it_is_gone(project: Path) -> None:
+def test_a_release_is_found_by_its_name_until_it_is_gone(released: Path) -> None:
     made = release.refresh()
     assert release.named(made.stamp).manifest == made.path.resolve() / "target" / "manifest.json"
     with pytest.raises(release.ProjectError, match="trigger a new run"):
