@@ -30,9 +30,10 @@ test: install ## all tests; they start a Postgres and an Airflow of their own
 check: install ## lint, format and the tests that need no database
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
+	$(RUN) -m sqlfluff lint --disable-progress-bar dbt
 	$(RUN) -m pytest -m "not db and not stack" $(ARGS)
 
-format: install ## mend what make check says of format and lint
+format: install ## mend what make check says of the Python's format and lint
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix .
 

@@ -1,4 +1,7 @@
-"""dbt in this process, its project parsed once, on one warehouse whose time zone is not UTC: it must not care."""
+"""dbt in this process, its project parsed once and without a database.
+
+Tests that build get one warehouse, whose time zone is not UTC: dbt must not care.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from include.settings import PROJECT_ROOT
 from include.shop import raw
 
 PROJECT = PROJECT_ROOT / "dbt"
+WAREHOUSE = "shop"
 SCHEMAS = ("raw", "staging", "snapshots", "analytics_next")
 
 
@@ -67,12 +71,12 @@ class Dbt:
 @pytest.fixture(scope="session")
 def shop_connection(server: postgres.LocalPostgres) -> Iterator[Connection]:
     """An autocommit connection to the one warehouse of these tests, which the environment names meanwhile."""
-    postgres.ensure_database(server, "shop")
-    where = server.database("shop")
+    postgres.ensure_database(server, WAREHOUSE)
+    where = server.database(WAREHOUSE)
     connection = psycopg2.connect(host=where.host, port=where.port, dbname=where.database, user=where.user)
     connection.autocommit = True
     with connection.cursor() as cursor:
-        cursor.execute("alter database shop set timezone to 'America/New_York'")
+        cursor.execute(f"alter database {WAREHOUSE} set timezone to 'America/New_York'")
         cursor.execute("set timezone to 'UTC'")
     with pytest.MonkeyPatch.context() as environment:
         for key, value in where.environment().items():
@@ -82,16 +86,24 @@ def shop_connection(server: postgres.LocalPostgres) -> Iterator[Connection]:
 
 
 @pytest.fixture(scope="session")
-def dbt(shop_connection: Connection, tmp_path_factory: pytest.TempPathFactory) -> Dbt:
-    """The project, parsed."""
-    return Dbt(PROJECT, tmp_path_factory.mktemp("dbt")).parse()
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dbt]:
+    """The project, parsed: enough to ask what is in it."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("WAREHOUSE_DB", WAREHOUSE)
+        yield Dbt(PROJECT, tmp_path_factory.mktemp("dbt")).parse()
 
 
 @pytest.fixture(scope="session")
-def manifest(dbt: Dbt) -> Manifest:
+def dbt(shop_connection: Connection, project: Dbt) -> Dbt:
+    """The same project, with the warehouse to build it in."""
+    return project
+
+
+@pytest.fixture(scope="session")
+def manifest(project: Dbt) -> Manifest:
     """The project's manifest."""
-    assert dbt.manifest
-    return dbt.manifest
+    assert project.manifest
+    return project.manifest
 
 
 class Shop:

@@ -190,10 +190,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
             "",
             "buyers_without_time_to_come_back_are_counted_apart",
         ),
-        ("select distinct order_id", "select order_id", "buyer_counts_once_for_each_value_of_the_first_order"),
+        ("select distinct", "select", "buyer_counts_once_for_each_value_of_the_first_order"),
         (
-            "delivered_at, next_ordered_after_delivery_at\n    from described_orders",
-            "ordered_at, next_ordered_at\n    from described_orders",
+            "delivered_at as since,\n        next_ordered_after_delivery_at as came_back_at",
+            "ordered_at as since,\n        next_ordered_at as came_back_at",
             "days_after_a_delivery_begin_with_it",
         ),
     ],

@@ -1,4 +1,4 @@
-"""What the manifest says of the project as a whole: documented, tested, owned, and drawn in the right order."""
+"""What the manifest says of the project as a whole: documented, tested, owned, drawn in the right order."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def generic_tests(manifest: Manifest, unique_id: str) -> dict[str, set[str]]:
     return found
 
 
-def test_parses_without_a_warning(dbt: Dbt):
-    assert dbt.warnings == ()
+def test_parses_without_a_warning(project: Dbt):
+    assert project.warnings == ()
 
 
 def test_asks_nothing_of_the_package_hub():
@@ -134,6 +134,16 @@ def test_mart_is_a_table_with_a_contract_in_the_folder_of_those_who_ask_for_it(
     assert (mart.config.contract.enforced, mart.schema) == (True, "analytics_next")
 
 
+def test_every_column_of_a_mart_has_a_type(manifest: Manifest):
+    marts = [model for model in models(manifest) if model.fqn[1] == "marts"]
+    assert {*MARTS, *HISTORY} <= {model.name for model in marts}
+    assert [(mart.name, name) for mart in marts for name, column in mart.columns.items() if not column.data_type] == []
+
+
+def test_every_mart_has_a_unit_test(manifest: Manifest):
+    assert {*MARTS, *HISTORY} <= {unit_test.model for unit_test in manifest.unit_tests.values()}
+
+
 def test_staging_is_one_view_a_raw_table(manifest: Manifest):
     staging = {model.name: model for model in models(manifest) if model.fqn[1] == "staging"}
     assert set(staging) == {f"stg_greenery__{table}" for table in raw.TABLES}
@@ -183,8 +193,8 @@ def test_every_metric_and_all_it_is_made_of_is_described(manifest: Manifest):
     assert [thing.name for thing in described if not thing.description] == []
 
 
-def test_every_test_has_a_parent_and_none_spans_transform_and_history(dbt: Dbt, manifest: Manifest):
-    descendants = dbt.names("--select", "path:snapshots+")
+def test_every_test_has_a_parent_and_none_spans_transform_and_history(project: Dbt, manifest: Manifest):
+    descendants = project.names("--select", "path:snapshots+")
     history = {node.unique_id for node in (*snapshots(manifest), *models(manifest)) if node.name in descendants}
     for node in manifest.nodes.values():
         if node.resource_type == NodeType.Test:
@@ -193,17 +203,17 @@ def test_every_test_has_a_parent_and_none_spans_transform_and_history(dbt: Dbt, 
             assert parents <= history or not parents & history, node.name
 
 
-def test_transform_is_every_model_that_descends_from_no_snapshot(dbt: Dbt, manifest: Manifest):
+def test_transform_is_every_model_that_descends_from_no_snapshot(project: Dbt, manifest: Manifest):
     kinds = ("--resource-type", "model", "--resource-type", "snapshot")
-    descendants = dbt.names("--select", "path:snapshots+", *kinds)
+    descendants = project.names("--select", "path:snapshots+", *kinds)
     everything = {node.name for node in (*models(manifest), *snapshots(manifest))}
-    assert dbt.names("--selector", "transform", *kinds) == everything - descendants
+    assert project.names("--selector", "transform", *kinds) == everything - descendants
     assert set(MARTS) <= everything - descendants
     assert set(HISTORY) <= descendants
 
 
-def test_snapshot_takes_the_snapshots_with_the_key_tests_of_their_sources(dbt: Dbt):
-    selected = dbt.names("--selector", "snapshot")
+def test_snapshot_takes_the_snapshots_with_the_key_tests_of_their_sources(project: Dbt):
+    selected = project.names("--selector", "snapshot")
     assert {"orders_snapshot", "products_snapshot"} <= selected
     assert {name for name in selected if name.startswith("source_")} == {
         "source_not_null_greenery_orders_order_id",
@@ -213,10 +223,10 @@ def test_snapshot_takes_the_snapshots_with_the_key_tests_of_their_sources(dbt: D
     }
 
 
-def test_sources_are_the_tests_of_the_raw_tables(dbt: Dbt, manifest: Manifest):
+def test_sources_are_the_tests_of_the_raw_tables(project: Dbt, manifest: Manifest):
     of_sources = {
         node.name
         for node in manifest.nodes.values()
         if node.resource_type == NodeType.Test and all(parent.startswith("source.") for parent in node.depends_on.nodes)
     }
-    assert dbt.names("--selector", "sources", "--resource-type", "test") == of_sources
+    assert project.names("--selector", "sources", "--resource-type", "test") == of_sources

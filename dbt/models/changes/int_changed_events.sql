@@ -52,7 +52,7 @@ final as (
     select
         {{ composite_key(['event_id', "'former'"]) }} as event_version_id,
         false as is_present,
-        vanished.*
+        {{ columns }}
     from vanished
 
     union all
@@ -60,7 +60,7 @@ final as (
     select
         {{ composite_key(['event_id', "'present'"]) }} as event_version_id,
         true as is_present,
-        appeared.*
+        {{ columns }}
     from appeared
 
 )

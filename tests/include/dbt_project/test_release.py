@@ -15,17 +15,39 @@ from include.settings import PROJECT_ROOT
 MODEL = "models/one.sql"
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A dbt project of one model, and a state folder of its own."""
-    source = tmp_path / "dbt"
+def start(home: Path, environment: pytest.MonkeyPatch) -> Path:
+    """A dbt project of one model in `home`, and a state folder of its own."""
+    source = home / "dbt"
     (source / "models").mkdir(parents=True)
     (source / "dbt_project.yml").write_text("name: greenery\nversion: 1.0.0\nprofile: greenery\n")
     shutil.copy(PROJECT_ROOT / "dbt" / "profiles.yml", source)
     (source / MODEL).write_text("select 1 as one")
-    monkeypatch.setenv("GREENERY_DBT_DIR", str(source))
-    monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path / "state"))
+    environment.setenv("GREENERY_DBT_DIR", str(source))
+    environment.setenv("GREENERY_STATE_DIR", str(home / "state"))
     return source
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project that nothing was released of."""
+    return start(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def first_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The state folder after the first refresh, made once: a parse takes seconds."""
+    home = tmp_path_factory.mktemp("released")
+    with pytest.MonkeyPatch.context() as environment:
+        start(home, environment)
+        release.refresh()
+    return home / "state"
+
+
+@pytest.fixture
+def released(project: Path, first_release: Path) -> Path:
+    """A project that is released as it is."""
+    shutil.copytree(first_release, settings.state_dir(), symlinks=True)
+    return project
 
 
 def models(of: release.Release) -> set[str]:
@@ -38,24 +60,24 @@ def test_the_first_refresh_parses(project: Path) -> None:
     assert release.current() == made
 
 
-def test_an_unchanged_project_is_not_parsed_again(project: Path) -> None:
+def test_an_unchanged_project_is_not_parsed_again(released: Path) -> None:
     made = release.refresh()
     before = made.manifest.stat().st_mtime_ns
     assert release.refresh() == made
     assert made.manifest.stat().st_mtime_ns == before
 
 
-def test_a_new_model_makes_a_new_release_and_leaves_the_old_one_alone(project: Path) -> None:
+def test_a_new_model_makes_a_new_release_and_leaves_the_old_one_alone(released: Path) -> None:
     old = release.refresh()
-    (project / "models/two.sql").write_text("select 2 as two")
+    (released / "models/two.sql").write_text("select 2 as two")
     new = release.refresh()
     assert models(new) == {"one", "two"}
     assert models(old) == {"one"}
 
 
-def test_a_broken_project_keeps_the_last_release_and_says_where_it_is_broken(project: Path) -> None:
+def test_a_broken_project_keeps_the_last_release_and_says_where_it_is_broken(released: Path) -> None:
     good = release.refresh()
-    (project / MODEL).write_text("select {{ ref('nowhere') }}")
+    (released / MODEL).write_text("select {{ ref('nowhere') }}")
     assert release.refresh() == good
     problem = release.problem()
     assert problem is not None
@@ -63,30 +85,30 @@ def test_a_broken_project_keeps_the_last_release_and_says_where_it_is_broken(pro
     assert MODEL in problem.message
 
 
-def test_a_broken_project_is_parsed_once_and_not_at_every_look(project: Path) -> None:
+def test_a_broken_project_is_parsed_once_and_not_at_every_look(released: Path) -> None:
     release.refresh()
-    (project / MODEL).write_text("select {{")
+    (released / MODEL).write_text("select {{")
     release.refresh()
     noted = (settings.state_dir() / "dbt" / "problem.json").stat().st_mtime_ns
     release.refresh()
     assert (settings.state_dir() / "dbt" / "problem.json").stat().st_mtime_ns == noted
 
 
-def test_a_mended_project_is_released_and_the_problem_forgotten(project: Path) -> None:
+def test_a_mended_project_is_released_and_the_problem_forgotten(released: Path) -> None:
     release.refresh()
-    (project / MODEL).write_text("select {{")
+    (released / MODEL).write_text("select {{")
     release.refresh()
-    (project / MODEL).write_text("select 3 as one")
+    (released / MODEL).write_text("select 3 as one")
     release.refresh()
     assert release.problem() is None
     assert (release.current().path / MODEL).read_text() == "select 3 as one"
 
 
-def test_a_project_that_goes_back_gets_its_former_release(project: Path) -> None:
+def test_a_project_that_goes_back_gets_its_former_release(released: Path) -> None:
     first = release.refresh()
-    (project / MODEL).write_text("select 2 as one")
+    (released / MODEL).write_text("select 2 as one")
     assert release.refresh() != first
-    (project / MODEL).write_text("select 1 as one")
+    (released / MODEL).write_text("select 1 as one")
     assert release.refresh() == first
     assert release.current() == first
 
@@ -103,11 +125,11 @@ def test_another_warehouse_is_another_release(project: Path, monkeypatch: pytest
     assert release.stamp(project) != before
 
 
-def test_an_undone_mistake_is_forgotten(project: Path) -> None:
+def test_an_undone_mistake_is_forgotten(released: Path) -> None:
     good = release.refresh()
-    (project / MODEL).write_text("select {{")
+    (released / MODEL).write_text("select {{")
     release.refresh()
-    (project / MODEL).write_text("select 1 as one")
+    (released / MODEL).write_text("select 1 as one")
     assert release.refresh() == good
     assert release.problem() is None
 
@@ -118,7 +140,7 @@ def test_an_editors_lock_file_is_no_part_of_the_project(project: Path) -> None:
     assert release.stamp(project) == before
 
 
-def test_a_release_is_found_by_its_name_until_it_is_gone(project: Path) -> None:
+def test_a_release_is_found_by_its_name_until_it_is_gone(released: Path) -> None:
     made = release.refresh()
     assert release.named(made.stamp).manifest == made.path.resolve() / "target" / "manifest.json"
     with pytest.raises(release.ProjectError, match="trigger a new run"):

@@ -116,13 +116,23 @@ ordered_products as (
 -- One row per buyer and value that fits: `since` is when the time to come back begins, `came_back_at` the first order in it.
 candidates as (
 
-    select order_id, 'all buyers' as indicator, 'all buyers' as value, ordered_at as since, next_ordered_at as came_back_at
+    select
+        order_id,
+        'all buyers' as indicator,
+        'all buyers' as value,
+        ordered_at as since,
+        next_ordered_at as came_back_at
     from described_orders
 
     {% for column in ['promotion', 'browsing_time', 'order_value', 'number_of_products', 'weekday'] -%}
     union all
 
-    select order_id, '{{ column | replace("_", " ") }}', {{ column }}, ordered_at, next_ordered_at
+    select
+        order_id,
+        '{{ column | replace("_", " ") }}' as indicator,
+        {{ column }} as value,
+        ordered_at as since,
+        next_ordered_at as came_back_at
     from described_orders
 
     {% endfor -%}
@@ -130,7 +140,12 @@ candidates as (
     -- Once a buyer, however many products of the kind the order holds.
     union all
 
-    select distinct order_id, '{{ column | replace("_", " ") }}', {{ column }}, ordered_at, next_ordered_at
+    select distinct
+        order_id,
+        '{{ column | replace("_", " ") }}' as indicator,
+        {{ column }} as value,
+        ordered_at as since,
+        next_ordered_at as came_back_at
     from ordered_products
     where {{ column }} is not null
 
@@ -139,7 +154,12 @@ candidates as (
     {% for value in ["'all buyers'", 'first_delivery'] -%}
     union all
 
-    select order_id, 'first delivery', {{ value }}, delivered_at, next_ordered_after_delivery_at
+    select
+        order_id,
+        'first delivery' as indicator,
+        {{ value }} as value,
+        delivered_at as since,
+        next_ordered_after_delivery_at as came_back_at
     from described_orders
 
     {% endfor %}

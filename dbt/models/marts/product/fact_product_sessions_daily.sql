@@ -3,6 +3,8 @@
     meta={'changed_key': 'product_day_id', 'changed_in': 'int_changed_product_days'}
 ) }}
 {%- set changes = 'int_changed_product_days' %}
+{# Between tags of jinja sqlfluff loses count of the indent. -#}
+-- noqa: disable=LT02
 with
 
 events as (
