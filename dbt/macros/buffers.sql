@@ -16,7 +16,10 @@
         {{ return(true) }}
     {%- endif -%}
     {%- set noted = noted_of(unique_id) -%}
-    {{ return(noted is none or noted.rebuild or noted.built_in_this_run or noted.checksum != model_checksum(unique_id)) }}
+    {%- if noted is none or noted.rebuild or noted.checksum != model_checksum(unique_id) -%}
+        {{ return(true) }}
+    {%- endif -%}
+    {{ return(noted.built_in_this_run and raw_has_moved()) }}
 {% endmacro %}
 
 {#
@@ -25,8 +28,8 @@
     model was built in this run before, since the other's state may not be the former one any more.
 #}
 {% macro former(name) %}
-    {%- set built_before = execute and (noted_of(model.unique_id) or {}).built_in_this_run -%}
-    {%- if built_before or is_rebuilt('model.' ~ project_name ~ '.' ~ name) -%}
+    {%- set noted = noted_of(model.unique_id) if execute else none -%}
+    {%- if (noted and noted.built_in_this_run) or is_rebuilt('model.' ~ project_name ~ '.' ~ name) -%}
         {{ return(none) }}
     {%- endif -%}
     {{ return(adapter.get_relation(this.database, target.schema, name)) }}
@@ -75,28 +78,46 @@
     {{ return(rows[0] if rows else none) }}
 {% endmacro %}
 
+{# Whether a raw table has rows that were loaded since the run began: somebody mended the data, say, and clears a task. #}
+{% macro raw_has_moved() %}
+    {%- set checks = [] -%}
+    {%- for source in graph.sources.values() if source.source_name == 'greenery' -%}
+        {%- do checks.append("exists (select from " ~ source.relation_name ~ " where _loaded_at > buffers.since)") -%}
+    {%- endfor -%}
+    {%- do checks.append("exists (select from " ~ source('loading', 'deletions') ~ " where deleted_at > buffers.since)") -%}
+    {{ return(run_query(
+        "select " ~ checks | join(' or ') ~ " as moved from ops.buffers"
+        ~ " where schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid"
+    ).rows[0].moved) }}
+{% endmacro %}
+
 {% macro remembers_buffers() %}
     {{ return(adapter.get_relation(target.dbname, 'ops', 'buffers') is not none) }}
 {% endmacro %}
 
 {#
     After a model was built, in its transaction: look at a table that is new, so that what reads it is planned well, and
-    note the build. A model that is built for the second time in a run makes the rest of the run a full one: what it
-    compared with former rows has been overwritten by then, and nobody knows why it is built again.
+    note the build.
+
+    The rest of the run is a full one where a model that lists changes is built for the second time in it, since the former
+    rows that it compares with have been overwritten by then, and where an incremental one is and raw has moved meanwhile,
+    since the changes that are listed are not all there are.
 #}
-{% macro after_build() %}
-    {{ return(adapter.dispatch('after_build')(should_full_refresh() or model.config.materialized != 'incremental')) }}
+{% macro after_build(lists_changes=false) %}
+    {%- set rebuilt = should_full_refresh() or model.config.materialized != 'incremental' -%}
+    {{ return(adapter.dispatch('after_build')(rebuilt, lists_changes)) }}
 {% endmacro %}
 
-{% macro default__after_build(rebuilt) %}
+{% macro default__after_build(rebuilt, lists_changes) %}
 {% endmacro %}
 
-{% macro postgres__after_build(rebuilt) %}
+{% macro postgres__after_build(rebuilt, lists_changes) %}
     {% if rebuilt -%}
     analyze {{ this }};
     {%- endif %}
     {% if execute and remembers_buffers() -%}
     {%- set buffer = "to_regnamespace('" ~ target.schema ~ "')::oid" %}
+    {%- if lists_changes or (rebuilt and model.config.materialized == 'incremental') %}
     update ops.buffers set rebuild = true
     from ops.buffer_models as models
     where buffers.schema_oid = {{ buffer }}
@@ -104,6 +125,7 @@
         and models.unique_id = '{{ model.unique_id }}'
         and models.built_at > buffers.since
         and not buffers.rebuild;
+    {%- endif %}
     insert into ops.buffer_models (schema_oid, unique_id, checksum, rebuilt)
     select
         schema_oid,

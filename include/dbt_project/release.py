@@ -7,8 +7,8 @@ keeps the last good release.
 
 The stamp hashes what dbt's own partial parse depends on: the project's files, the profile's values and dbt's version.
 
-One file of a copy differs from the project's: `macros/macros_hash.sql` holds a hash over all macros, since dbt itself
-doesn't say in a model's checksum when a macro that the model calls has changed.
+One file of a copy differs from the project's: `macros/macros_hash.sql` holds a hash over all macros and variables. dbt
+itself leaves these out of the checksums of the models that use them.
 """
 
 from __future__ import annotations
@@ -128,13 +128,13 @@ def stamp(source: Path) -> str:
 
 
 def write_macros_hash(project: Path) -> None:
-    """Let a copy of the project know its macros by a hash: an incremental model is built in full when they change."""
+    """Let a copy of the project know its macros and variables by a hash: where it changes, models are built in full."""
     file = project / "macros" / "macros_hash.sql"
     file.unlink(missing_ok=True)
     file.parent.mkdir(exist_ok=True)
     digest = hashlib.blake2b(digest_size=8)
-    for path in _files(file.parent):
-        digest.update(str(path.relative_to(file.parent)).encode() + b"\0")
+    for path in (*_files(file.parent), project / "dbt_project.yml"):
+        digest.update(str(path.relative_to(project)).encode() + b"\0")
         digest.update(hashlib.blake2b(path.read_bytes()).digest())
     file.write_text(f"{{% macro macros_hash() %}}{{{{ return('{digest.hexdigest()}') }}}}{{% endmacro %}}\n")
 
