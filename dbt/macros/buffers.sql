@@ -24,12 +24,10 @@
 
 {#
     The relation of an incremental model as the former run left it in this buffer, for a model that is built before it and so
-    can't ref() it. None where that model is built in full, since nothing of its former state is needed then, and where this
-    model was built in this run before, since the other's state may not be the former one any more.
+    can't ref() it. None where that model is built in full: then nothing of its former state is needed.
 #}
 {% macro former(name) %}
-    {%- set noted = noted_of(model.unique_id) if execute else none -%}
-    {%- if (noted and noted.built_in_this_run) or is_rebuilt('model.' ~ project_name ~ '.' ~ name) -%}
+    {%- if is_rebuilt('model.' ~ project_name ~ '.' ~ name) -%}
         {{ return(none) }}
     {%- endif -%}
     {{ return(adapter.get_relation(this.database, target.schema, name)) }}
@@ -84,11 +82,16 @@
     {%- for source in graph.sources.values() if source.source_name == 'greenery' -%}
         {%- do checks.append("exists (select from " ~ source.relation_name ~ " where _loaded_at > buffers.since)") -%}
     {%- endfor -%}
-    {%- do checks.append("exists (select from " ~ source('loading', 'deletions') ~ " where deleted_at > buffers.since)") -%}
+    {%- do checks.append("exists (select from " ~ deletions().relation_name ~ " where deleted_at > buffers.since)") -%}
     {{ return(run_query(
         "select " ~ checks | join(' or ') ~ " as moved from ops.buffers"
         ~ " where schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid"
     ).rows[0].moved) }}
+{% endmacro %}
+
+{# The source in which loaders note keys that are gone, for what asks it at run time and is no child of it. #}
+{% macro deletions() %}
+    {{ return(graph.sources['source.' ~ project_name ~ '.loading.deletions']) }}
 {% endmacro %}
 
 {% macro remembers_buffers() %}

@@ -1,20 +1,30 @@
 {#
-    A test that several relations tell the same figure. `figures` maps a figure's name to pairs of a relation and the
-    expression that sums it up there. A figure on which they disagree is returned with what each of them says.
+    A test that several relations tell the same figure. `figures` maps a figure's name to tellers: a relation, the expression
+    that sums the figure up there, and which rows concern a changed key. A figure on which they disagree is returned with what
+    each of them says.
+
+    On ordinary days the tellers of a figure sum up the changed keys alone, if each says which rows these are: the figures of
+    the other keys agreed before, and nobody touched them since. Figures `of_all_history` have tellers that share no key; they
+    are compared when all of history is read.
 #}
-{% macro figures_agree(figures) %}
+{% macro figures_agree(figures, of_all_history={}) %}
+{%- set all_rows = scans_all(model.depends_on.nodes) %}
+{%- set figures = dict(figures, **of_all_history) if all_rows else figures %}
 with
 
 told as (
 
     {% for figure, tellers in figures.items() -%}
     {%- set outer = loop -%}
-    {%- for relation, expression in tellers -%}
+    {%- for teller in tellers -%}
     select
         '{{ figure }}' as figure,
-        '{{ relation.identifier }}' as told_by,
-        cast(coalesce({{ expression }}, 0) as numeric(24, 2)) as amount
-    from {{ relation }}
+        '{{ teller[0].identifier }}' as told_by,
+        cast(coalesce({{ teller[1] }}, 0) as numeric(24, 2)) as amount
+    from {{ teller[0] }}
+    {%- if teller[2] and not all_rows %}
+    where {{ teller[2] }}
+    {%- endif %}
     {%- if not (outer.last and loop.last) %}
 
     union all

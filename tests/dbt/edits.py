@@ -54,6 +54,20 @@ def an_event_comes_late(tables: Tables, random: Random) -> None:
     tables["events"].append(event | {"event_id": f"late-{random.random()}", "created_at": _shifted(event, random)})
 
 
+def the_first_view_or_checkout_goes(tables: Tables, random: Random) -> None:
+    """Of those that a session had on several days: another day's is the first one now. Or there come to be such."""
+    kinds: dict[tuple[str | None, ...], list[Row]] = {}
+    for event in tables["events"]:
+        kinds.setdefault((event["session_id"], event["event_type"], event["product_id"]), []).append(event)
+    ordered = [sorted(events, key=lambda event: str(event["created_at"])) for events in kinds.values()]
+    repeated = [events for events in ordered if _day(events[0]) < _day(events[-1])]
+    if repeated:
+        tables["events"].remove(random.choice(repeated)[0])
+    for event in random.choices(tables["events"], k=3):
+        at = datetime.fromisoformat(str(event["created_at"])) + timedelta(days=random.choice([-2, -1, 1, 2]))
+        tables["events"].append(event | {"event_id": f"also-{random.random()}", "created_at": at.isoformat()})
+
+
 def a_session_comes_near(tables: Tables, random: Random) -> None:
     """All of a session happened around now, where a day's inventory depends on when it was loaded."""
     session = random.choice(tables["events"])["session_id"]
@@ -101,6 +115,22 @@ def an_order_goes(tables: Tables, random: Random) -> None:
     tables["orders"].remove(order)
     for name in random.choice([("order_items",), ("order_items", "events")]):
         tables[name] = [row for row in tables[name] if row["order_id"] != order["order_id"]]
+
+
+def the_first_order_of_a_product_goes(tables: Tables, random: Random) -> None:
+    """Of a user who ordered it several times, so that another order is the first one now; or there come to be such."""
+    orders = {order["order_id"]: order for order in tables["orders"]}
+    bought: dict[tuple[str | None, ...], list[Row]] = {}
+    for item in tables["order_items"]:
+        if order := orders.get(item["order_id"]):
+            bought.setdefault((order["user_id"], item["product_id"]), []).append(order)
+    repeated = [sorted(held, key=lambda order: str(order["created_at"])) for held in bought.values() if len(held) > 1]
+    if repeated:
+        first = random.choice(repeated)[0]
+        tables["order_items"] = [item for item in tables["order_items"] if item["order_id"] != first["order_id"]]
+    user_id = random.choice(tables["users"])["user_id"]
+    for order in random.choices(tables["orders"], k=8):
+        order["user_id"] = user_id
 
 
 def an_item_changes(tables: Tables, random: Random) -> None:
@@ -175,12 +205,14 @@ EDITS: tuple[Edit, ...] = (
     an_event_changes,
     an_event_goes,
     an_event_comes_late,
+    the_first_view_or_checkout_goes,
     a_session_comes_near,
     an_order_comes_near,
     an_order_is_checked_out_again,
     an_order_changes,
     an_order_uses_a_promo,
     an_order_goes,
+    the_first_order_of_a_product_goes,
     an_item_changes,
     an_item_moves,
     an_item_goes,
@@ -198,3 +230,7 @@ EDITS: tuple[Edit, ...] = (
 def _shifted(event: Row, random: Random) -> str:
     at = datetime.fromisoformat(event["created_at"] or "")
     return (at + timedelta(seconds=random.choice([-90_000, -60, -1, 1, 60, 90_000]))).isoformat()
+
+
+def _day(event: Row) -> str:
+    return str(event["created_at"])[:10]

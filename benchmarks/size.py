@@ -1,0 +1,295 @@
+"""What a full build and an ordinary day cost by the size of the history: `make bench`.
+
+Plays the demo shop into a Postgres of its own, as a shop that loads once a day. When the history has grown to one of
+the sizes asked for, everything is built in full, twice (there are two buffers), and then days follow as a run has
+them: load, source tests, models that take changes alone with their tests, snapshots, publish. The fastest of those days
+that follow a run into the same buffer is told, since other work on the machine only makes one slower.
+
+    python -m benchmarks.size --events 100000 1000000 10000000
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import psycopg2
+from dbt.cli.main import dbtRunner
+
+from include import buffers
+from include.dbt_project.manifest import Manifest
+from include.local import postgres
+from include.publish import publish_run
+from include.results import store
+from include.settings import PROJECT_ROOT
+from include.shop import calendar, demo
+from include.warehouse import connect, migrate
+
+PROJECT = PROJECT_ROOT / "dbt"
+NOTHING_TO_PROVE = Manifest({}, {})
+DAYS_AFTER = 5
+SERVER = {"shared_buffers": "1GB", "max_wal_size": "8GB", "fsync": "off", "synchronous_commit": "off"}
+STEPS = {
+    "sources": ("test", "--selector", "sources"),
+    "transform": ("build", "--selector", "transform"),
+    "snapshot": ("build", "--selector", "snapshot"),
+    "history": ("build", "--select", "path:snapshots+", "--exclude", "path:snapshots", "test_type:unit"),
+}
+
+# What the snapshot would have recorded, had a run followed each load of the history.
+CLOSE_VERSIONS = """
+update snapshots.products_snapshot as held set dbt_valid_to = product._loaded_at at time zone 'UTC'
+from raw.products as product
+where held.product_id = product.product_id and held.dbt_valid_to is null
+    and (held.price, held.inventory) is distinct from (product.price, product.inventory)
+"""
+OPEN_VERSIONS = """
+insert into snapshots.products_snapshot (
+    product_id, name, price, inventory, _loaded_at, dbt_scd_id, dbt_updated_at, dbt_valid_from
+)
+select product_id, name, price, inventory, at, md5(product_id || at), at, at
+from (select *, _loaded_at at time zone 'UTC' as at from raw.products) as product
+where not exists (
+    select from snapshots.products_snapshot as held
+    where held.product_id = product.product_id and held.dbt_valid_to is null
+)
+"""
+# A clock that says what the shop's calendar says, for loads alone: they stamp rows with it.
+SHOP_CLOCK = """
+create schema bench;
+create function bench.clock_timestamp() returns timestamptz language sql
+as $$select pg_catalog.current_setting('bench.now')::timestamptz$$
+"""
+
+
+@dataclass
+class Measured:
+    """What was measured of one run: seconds by step and by node, and megabytes."""
+
+    steps: dict[str, float] = field(default_factory=dict)
+    nodes: dict[str, float] = field(default_factory=dict)
+    temp_mb: float = 0
+    server_mb: float = 0
+
+    @property
+    def seconds(self) -> float:
+        """All steps together."""
+        return sum(self.steps.values())
+
+
+@dataclass
+class Stage:
+    """One size of the history: how large it is, what a full build of it takes, and a day after it."""
+
+    events: int
+    raw_mb: float
+    buffer_mb: float
+    day_events: int
+    full: Measured
+    day: Measured
+
+
+class Bench:
+    """A demo shop with a warehouse of its own, at work."""
+
+    def __init__(self, server: postgres.LocalPostgres, work: Path, orders_per_day: int, say: Callable[[str], None]):
+        self.server, self.work, self.orders_per_day, self.say = server, work, orders_per_day, say
+        self.runs = 0
+        postgres.ensure_database(server, "bench")
+        where = server.database("bench")
+        os.environ.update(where.environment())
+        migrate.upgrade()
+        self.loader = psycopg2.connect(
+            host=where.host,
+            port=where.port,
+            dbname=where.database,
+            user=where.user,
+            options="-c timezone=UTC -c search_path=bench,pg_catalog",
+        )
+        self.loader.autocommit = True
+        self.query(SHOP_CLOCK)
+        self.manifest = dbtRunner().invoke(["--quiet", "parse", *self._flags()]).result
+        self.day, self.events = 0, 0
+
+    def query(self, statement: str) -> list[tuple]:
+        """The rows of a query."""
+        with self.loader.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def load_a_day(self) -> int:
+        """The shop's next day, loaded at 5 o'clock in the morning after it; returns its events."""
+        self.day += 1
+        at = datetime.fromtimestamp(calendar.start_of(self.day + 1), UTC) + timedelta(hours=5)
+        self.query(f"set bench.now = '{at.isoformat()}'")
+        report = demo.play_day(self.loader, self.day, orders_per_day=self.orders_per_day)
+        self.events += report.tables["events"].inserted
+        return report.tables["events"].inserted
+
+    def grow(self, events: int) -> None:
+        """Load days until the history has so many events, with the versions that a daily snapshot would have made."""
+        began = time.monotonic()
+        if self.day == 0:
+            self.load_a_day()
+            self.dbt(STEPS["snapshot"])
+        while self.events < events:
+            self.load_a_day()
+            self.query(CLOSE_VERSIONS)
+            self.query(OPEN_VERSIONS)
+        self.query("vacuum analyze")
+        self.say(f"{self.events:,} events in {self.day} days, {time.monotonic() - began:.0f} s")
+
+    def run(self, *, full_refresh: bool = False) -> Measured:
+        """A run's dbt, and its publish."""
+        self.runs += 1
+        run_id = f"run {self.runs}"
+        with connect("bench") as connection:
+            store.begin(connection, run_id, "bench")
+            buffers.begin(connection, run_id, full_refresh=full_refresh)
+        measured, temp_before = Measured(), self._temp_bytes()
+        with peak_of(self.server) as peak:
+            for step, command in STEPS.items():
+                began = time.monotonic()
+                measured.nodes |= self.dbt(command)
+                measured.steps[step] = time.monotonic() - began
+        measured.server_mb = peak[0]
+        measured.temp_mb = (self._temp_bytes() - temp_before) / 1e6
+        publish_run(run_id, NOTHING_TO_PROVE)
+        return measured
+
+    def dbt(self, command: tuple[str, ...]) -> dict[str, float]:
+        """A dbt command; returns the seconds of each node, and raises where one failed."""
+        excluded = ("--exclude-resource-type", "unit_test")
+        done = dbtRunner(manifest=self.manifest).invoke([*command, *excluded, "--quiet", *self._flags()])
+        if not done.success:
+            raise SystemExit(f"dbt {' '.join(command)} failed: {done.exception or 'its output says why'}")
+        return {result.node.name: result.execution_time for result in done.result.results}
+
+    def stage(self, events: int) -> Stage:
+        """Grow to a size, build in full, live through some days, and tell."""
+        self.grow(events)
+        full = self.run(full_refresh=True)
+        self.say(f"  in full: {full.seconds:.1f} s")
+        self.run(full_refresh=True)
+        days = []
+        for _ in range(DAYS_AFTER):
+            day_events = self.load_a_day()
+            days.append((self.run(), day_events))
+            self.say(f"  a day: {days[-1][0].seconds:.1f} s")
+        day, day_events = min(days[2:], key=lambda told: told[0].seconds)
+        return Stage(self.events, self._megabytes("raw"), self._megabytes(buffers.BUILT), day_events, full, day)
+
+    def _megabytes(self, schema: str) -> float:
+        tables = f"from pg_class where relnamespace = '{schema}'::regnamespace and relkind = 'r'"
+        [[size]] = self.query(f"select coalesce(sum(pg_total_relation_size(oid)), 0) {tables}")
+        return float(size) / 1e6
+
+    def _temp_bytes(self) -> int:
+        time.sleep(1.1)  # the server tells once a second
+        return self.query("select temp_bytes from pg_stat_database where datname = current_database()")[0][0]
+
+    def _flags(self) -> list[str]:
+        return [
+            *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)),
+            *("--target-path", str(self.work / "target"), "--log-path", str(self.work / "logs")),
+        ]
+
+
+@contextmanager
+def peak_of(server: postgres.LocalPostgres) -> Iterator[list[float]]:
+    """The most memory that the server's processes had for themselves at a time, in MB: one figure, right afterwards."""
+    peak, stop = [0.0], threading.Event()
+    postmaster = int((server.data / "postmaster.pid").read_text().splitlines()[0])
+
+    def watch() -> None:
+        page = resource.getpagesize() / 1e6
+        while not stop.wait(0.25):
+            total = 0.0
+            for status in Path("/proc").glob("[0-9]*/stat"):
+                try:
+                    if int(status.read_text().rsplit(")", 1)[1].split()[1]) == postmaster:
+                        _, resident, shared, *_ = status.with_name("statm").read_text().split()
+                        total += (int(resident) - int(shared)) * page
+                except (OSError, IndexError):  # it ended meanwhile
+                    continue
+            peak[0] = max(peak[0], total)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        stop.set()
+        watcher.join()
+
+
+def table(stages: list[Stage]) -> str:
+    """What was measured, as Markdown: the sizes side by side, then the nodes on which a day spends most."""
+    smallest = stages[0].day
+    lines = [
+        "| | " + " | ".join(f"{stage.events:,} events" for stage in stages) + " |",
+        "|---|" + "---:|" * len(stages),
+    ]
+
+    def row(name: str, tell: Callable[[Stage], str]) -> None:
+        lines.append(f"| {name} | " + " | ".join(tell(stage) for stage in stages) + " |")
+
+    row("raw tables, MB", lambda stage: f"{stage.raw_mb:,.0f}")
+    row("one buffer, MB", lambda stage: f"{stage.buffer_mb:,.0f}")
+    row("full build, s", lambda stage: f"{stage.full.seconds:.1f}")
+    for step in STEPS:
+        row(f"- of it {step}", lambda stage, step=step: f"{stage.full.steps[step]:.1f}")
+    row("- memory of the server, MB", lambda stage: f"{stage.full.server_mb:,.0f}")
+    row("- temporary files, MB", lambda stage: f"{stage.full.temp_mb:,.0f}")
+    row("the day's events", lambda stage: f"{stage.day_events:,}")
+    row("**a day, s**", lambda stage: f"**{stage.day.seconds:.1f}**")
+    row("**times the smallest**", lambda stage: f"**{stage.day.seconds / smallest.seconds:.2f}**")
+    for step in STEPS:
+        row(f"- of it {step}", lambda stage, step=step: f"{stage.day.steps[step]:.1f}")
+    row("- memory of the server, MB", lambda stage: f"{stage.day.server_mb:,.0f}")
+    row("- temporary files, MB", lambda stage: f"{stage.day.temp_mb:,.0f}")
+    lines += ["", "Seconds by node, on a day:", "", lines[0], lines[1]]
+    slowest = sorted(stages[-1].day.nodes, key=lambda name: -stages[-1].day.nodes[name])
+    for name in slowest[:30]:
+        row(f"`{name}`", lambda stage, name=name: f"{stage.day.nodes.get(name, 0):.2f}")
+    lines += ["", f"dbt's own process had at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:,.0f} MB."]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the benchmark and print its table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.size", description=main.__doc__)
+    parser.add_argument("--events", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000], help="sizes")
+    parser.add_argument("--orders-per-day", type=int, default=1_000, help="default: %(default)s, some 10,000 events")
+    parser.add_argument("--keep", type=Path, help="a folder for the server's files, kept afterwards")
+    arguments = parser.parse_args()
+    os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
+    # The whole history lies behind us, as a shop's does: the calendar is turned back as far as that takes.
+    most_days = max(arguments.events) // (8 * arguments.orders_per_day) + 30
+    calendar._OPENING -= (calendar.FIRST_DAY - date.today() + timedelta(days=most_days)).days * calendar.DAY
+    work = arguments.keep or Path(tempfile.mkdtemp(prefix="greenery-bench-"))
+    work.mkdir(exist_ok=True)
+    work.chmod(0o755)
+    server = postgres.start(work / "postgres", settings=SERVER)
+    try:
+        bench = Bench(server, work, arguments.orders_per_day, lambda text: print(text, flush=True))
+        stages = [bench.stage(events) for events in sorted(arguments.events)]
+        print("", table(stages), sep="\n")
+    finally:
+        postgres.stop(server.data)
+        if arguments.keep is None:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

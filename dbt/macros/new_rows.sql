@@ -1,0 +1,149 @@
+{#
+    What tests look at. A table that grows for ever is not read as a whole every day: on ordinary days its tests look at the
+    rows that are new since this buffer was built the last time. All of history is read where `ops.buffers` asks for it (once
+    a week, and when everything is built anew), where the model itself was built in full, and where `ops` says nothing.
+#}
+{% macro get_where_subquery(relation) %}
+    {%- set where = config.get('where') -%}
+    {%- if not where and (model.test_metadata or {}).name in ['accepted_values', 'holds', 'not_negative', 'not_null'] -%}
+        {%- set where = new_rows(relation) -%}
+    {%- endif -%}
+    {{ return('(select * from ' ~ relation ~ ' where ' ~ where ~ ') dbt_subquery' if where else relation) }}
+{% endmacro %}
+
+{# The condition under which a row of a relation is new, as SQL; none where all rows are to be looked at. #}
+{% macro new_rows(relation) %}
+    {%- set node = node_of(relation) -%}
+    {%- if not node or not remembers_buffers() -%}
+        {{ return(none) }}
+    {%- endif -%}
+    {%- if node.config.meta.changed_key -%}
+        {{ return(none if scans_all([node.unique_id]) else in_changed(node)) }}
+    {%- endif -%}
+    {%- set table = raw_table_of(node) -%}
+    {{ return(is_new(table) | trim if table and not scans_all([]) else none) }}
+{% endmacro %}
+
+{# That a key is among those which changed in a mart that is built by changes. #}
+{% macro in_changed(node, column=none) %}
+    {%- set key = node.config.meta.changed_key -%}
+    {%- set changes = graph.nodes['model.' ~ project_name ~ '.' ~ node.config.meta.changed_in].relation_name -%}
+    {{ return((column or key) ~ ' in (select ' ~ key ~ ' from ' ~ changes ~ ')') }}
+{% endmacro %}
+
+{# The node of a relation that a test is on: a model or a source; none for anything else, and while dbt parses. #}
+{% macro node_of(relation) %}
+    {%- if execute and relation is not string -%}
+        {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.relation_name == relation.render() -%}
+            {{ return(node) }}
+        {%- endfor -%}
+        {%- for node in graph.sources.values() if node.relation_name == relation.render() -%}
+            {{ return(node) }}
+        {%- endfor -%}
+    {%- endif -%}
+    {{ return(none) }}
+{% endmacro %}
+
+{# The shop's raw table that a source is, or that a staging view shows; none for other nodes. #}
+{% macro raw_table_of(node) %}
+    {%- if node.resource_type == 'source' -%}
+        {{ return(node.name if node.source_name == 'greenery' else none) }}
+    {%- endif -%}
+    {%- set parents = node.depends_on.nodes -%}
+    {%- if node.config.materialized == 'view' and parents | length == 1 and parents[0] in graph.sources -%}
+        {{ return(raw_table_of(graph.sources[parents[0]])) }}
+    {%- endif -%}
+    {{ return(none) }}
+{% endmacro %}
+
+{# Whether a test reads all of history: of raw, or of these models as well. #}
+{% macro scans_all(unique_ids) %}
+    {%- if not execute or not remembers_buffers() -%}
+        {{ return(true) }}
+    {%- endif -%}
+    {%- set rows = run_query(
+        "select buffers.scan or exists ("
+        ~ "select from ops.buffer_models as models where models.schema_oid = buffers.schema_oid"
+        ~ " and models.rebuilt and models.checksum is not null and models.unique_id in ('" ~ unique_ids | join("', '") ~ "')"
+        ~ ") as scans_all from ops.buffers where schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid"
+    ).rows -%}
+    {{ return(rows[0].scans_all if rows else true) }}
+{% endmacro %}
+
+{# A new key is compared with all keys, old ones included, through their index. #}
+{% macro postgres__test_unique(model, column_name) %}
+
+{%- set new = new_rows(model) %}
+{#- A staging view has no index of its own; its table's test compares with old keys. #}
+{%- set is_view = new and (node_of(model).config.materialized == 'view') %}
+select
+    {{ column_name }} as unique_field,
+    count(*) as n_records
+from {{ model }}
+where {{ column_name }} is not null
+    {%- if is_view %}
+    and {{ new }}
+    {%- elif new %}
+    and {{ column_name }} in (select {{ column_name }} from {{ model }} where {{ new }})
+    {%- endif %}
+group by {{ column_name }}
+having count(*) > 1
+
+{% endmacro %}
+
+{#
+    A new row needs its parent, and so does an old row whose parent is among those that changed, which includes those that are
+    gone. Parents are looked up one by one through their index, which a plan for all rows would not do.
+#}
+{% macro postgres__test_relationships(model, column_name, to, field) %}
+
+{%- set new = new_rows(model) %}
+{%- set parent = node_of(to) %}
+{%- if not new or may_have_lost_rows(parent, field) %}
+{{ default__test_relationships(model, column_name, to, field) }}
+{%- else %}
+with child as (
+    select {{ column_name }} as from_field
+    from {{ model }}
+    where {{ column_name }} is not null and {{ new }}
+    {%- if parent.config.meta.changed_key == field %}
+
+    union distinct
+
+    select {{ column_name }} as from_field
+    from {{ model }}
+    where {{ in_changed(parent, column_name) }}
+    {%- endif %}
+)
+
+select child.from_field
+from (select distinct from_field from child) as child
+left join lateral (
+    select 1 as found
+    from {{ to }} as parent
+    where parent.{{ field }} = child.from_field
+    limit 1
+) as parent on true
+where parent.found is null
+{%- endif %}
+
+{% endmacro %}
+
+{# Whether a parent may have lost rows that nobody lists by this field: raw rows were deleted since, or nobody knows. #}
+{% macro may_have_lost_rows(node, field) %}
+    {%- if not node -%}
+        {{ return(true) }}
+    {%- elif node.config.meta.changed_key -%}
+        {{ return(node.config.meta.changed_key != field) }}
+    {%- endif -%}
+    {%- set tables = [raw_table_of(node)] if raw_table_of(node) else [] -%}
+    {%- if not tables -%}
+        {%- for id in node.depends_on.nodes if id in graph.nodes and raw_table_of(graph.nodes[id]) -%}
+            {%- do tables.append(raw_table_of(graph.nodes[id])) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {{ return(not tables or run_query(
+        "select exists (select from " ~ deletions().relation_name
+        ~ " where table_name in ('" ~ tables | join("', '") ~ "') and " ~ is_new('deletions', 'deleted_at') ~ ") as lost"
+    ).rows[0].lost) }}
+{% endmacro %}
