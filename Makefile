@@ -4,7 +4,7 @@ RUN = @.venv/bin/python
 ARGS ?=
 DATA ?=
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down psql test check format constraints clean
+.PHONY: help install demo up down psql test check format constraints bench clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -32,6 +32,9 @@ check: install ## lint, format and the tests that need no database
 	$(RUN) -m ruff check .
 	$(RUN) -m sqlfluff lint --disable-progress-bar dbt
 	$(RUN) -m pytest -m "not db and not stack" $(ARGS)
+
+bench: install ## what a full build and an ordinary day cost at 100 thousand, 1 and 10 million events of history
+	$(RUN) -m benchmarks.size $(ARGS)
 
 format: install ## mend what make check says of the Python's format and lint
 	$(RUN) -m ruff format .
