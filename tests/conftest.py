@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ def pytest_configure() -> None:
     """Before anything imports Airflow: its settings and its own database are this test process' own."""
     os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="greenery-airflow-")
     atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
+    # Told to end, the tests stop the servers that they started, as they do on Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
     os.environ["AIRFLOW__COSMOS__ENABLE_TELEMETRY"] = "False"
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"

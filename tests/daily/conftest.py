@@ -68,7 +68,7 @@ class Deployment:
         return demo.run_daily(self.stack, self.server)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _deployment() -> Iterator[Deployment]:
     home = Path(tempfile.mkdtemp(prefix="greenery-stack-"))
     home.chmod(0o755)
