@@ -43,7 +43,7 @@ def report_backstop(context: Any) -> None:
 
 def _tell(dag_id: str, run_id: str, states: dict[str, str | None], *, run_failed: bool) -> None:
     project, problem = release_of(run_id), release.problem()
-    notes = ("the dbt project as it is now does not parse; this run used the last release that did",) if problem else ()
+    notes = (render.unparsed(problem.message),) if problem else ()
     tests = frozenset(test.unique_id for test in read(project.manifest).data_tests)
     with connect("greenery report") as connection:
         summary = run_report.gather(

@@ -115,6 +115,8 @@ def pin(context: Any, operator: Any) -> None:
     operator.project_dir = project.path
     operator.manifest_filepath = project.manifest
     operator.profile_config = _profile(project)
+    # Where Cosmos keeps dbt's parses from task to task: beside the release, whose own files no task may change.
+    operator.cache_dir = project.path / ".cosmos"
 
 
 def release_of(run_id: str) -> Release:
@@ -137,9 +139,6 @@ def _single(project: Release) -> dict[str, Any]:
         "invocation_mode": InvocationMode.DBT_RUNNER,
         "install_deps": False,
         "emit_datasets": False,
-        "manifest_filepath": str(project.manifest),
-        # Where Cosmos looks for dbt's partial parse; without it every task parses the whole project.
-        "cache_dir": project.path,
         "interceptors": [pin],
         "callback": record,
     }

@@ -34,7 +34,7 @@ TARGET = "warehouse"
 # Runs that are under way read their release's files, so old ones stay for a while.
 KEPT = 5
 KEPT_SECONDS = 2 * 24 * 3600
-_IGNORED = {"target", "logs", "dbt_packages", "__pycache__", ".user.yml"}
+_IGNORED = {".cosmos", "target", "logs", "dbt_packages", "__pycache__", ".user.yml"}
 
 
 class ProjectError(RuntimeError):

@@ -60,10 +60,12 @@ def _demo(stack: Stack, options: argparse.Namespace) -> int:
     os.environ.setdefault("GREENERY_SCHEDULE", "")
     from include.local.demo import play
 
-    if play(stack, options.data.resolve() if options.data else None, _say):
-        return 0
-    print("The data was not published; the message above says why.", file=sys.stderr)
-    return 1
+    published = play(stack, options.data.resolve() if options.data else None, _say)
+    if not published:
+        print("Not published; mend what the message above names, then run the same command again.", file=sys.stderr)
+    if not stack.running():
+        _say("The stack is stopped. `make up` starts it again, with these runs in its UI.")
+    return 0 if published else 1
 
 
 def _up(stack: Stack, _: argparse.Namespace) -> int:

@@ -105,6 +105,7 @@ class Stack:
             "AIRFLOW__CORE__PARALLELISM": str(PARALLELISM),
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "15",
             "AIRFLOW__CORE__FERNET_KEY": keys["fernet"],
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
@@ -169,6 +170,8 @@ class Stack:
         self._migrate(env)
         with self._step("Parsing the dbt project"), _environ(env):
             release.refresh()
+            if problem := release.problem():
+                self._say(f"It does not parse, so the last release that did is used:\n{problem.message}")
         running = Running(env["AIRFLOW__API__BASE_URL"], server.port, {})
         with self._step(f"Starting Airflow at {running.url}"):
             for component in COMPONENTS:
@@ -250,6 +253,8 @@ class Stack:
         # A second Ctrl-C must not leave half of it running.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
+            if state and self._alive(state):
+                self._say("Stopping Airflow …")
             was_up = _terminate(state.pids.values()) if state else False
             self._state.unlink(missing_ok=True)
         finally:

@@ -44,6 +44,11 @@ def render(report: Report) -> Message:
     return _message(report.kind, headline, sections, report.run_url, footer)
 
 
+def unparsed(problem: str) -> str:
+    """The note on a run for which the project as it is now could not be used, with dbt's own words."""
+    return _short(f"the dbt project as it is now does not parse, so this run used the last release that did: {problem}")
+
+
 def unreachable(run_id: str, run_url: str, problem: str) -> Message:
     """What is said where not even the warehouse could be asked what happened."""
     headline = "🔴 Greenery data: the warehouse can't be reached"
