@@ -6,6 +6,7 @@ its own process from the current release and leaves its results in `ops`.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import TriggerRule, get_parsing_context
@@ -21,6 +22,9 @@ from include.results import store
 from include.results.record import record
 from include.warehouse import connect
 
+# Every run's tests read all of history. Looking at what is new and at the rest once a week is built and pays from
+# a million events on, but that no fault falls between the two is not proven yet: docs/decisions.md.
+SCAN_EVERY = timedelta(0)
 SNAPSHOTS = ("orders_snapshot", "products_snapshot")
 
 
@@ -95,7 +99,7 @@ class CheckSources(DbtTestLocalOperator):
         """Run both; the first failure is raised once both have left their results."""
         with connect("greenery check_sources") as connection:
             full_refresh = bool(context["params"].get("full_refresh"))
-            buffers.begin(connection, context["run_id"], full_refresh=full_refresh)
+            buffers.begin(connection, context["run_id"], full_refresh=full_refresh, scan_every=SCAN_EVERY)
         failures = []
         for self.base_cmd in (["source", "freshness"], ["test"]):
             try:
