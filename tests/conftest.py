@@ -53,11 +53,8 @@ def warehouse(server: postgres.LocalPostgres, monkeypatch: pytest.MonkeyPatch) -
     for key, value in where.environment().items():
         monkeypatch.setenv(key, value)
     yield where
-    admin = psycopg2.connect(host=where.host, port=where.port, dbname="postgres", user=where.user)
-    admin.autocommit = True
-    with admin.cursor() as cursor:
+    with postgres.admin(server) as cursor:
         cursor.execute(f'drop database "{name}" with (force)')
-    admin.close()
 
 
 @pytest.fixture

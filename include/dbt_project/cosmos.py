@@ -1,7 +1,7 @@
 """The dbt project as Airflow tasks: the one place that configures Cosmos.
 
 `models` draws a task a model; `check_sources`, `snapshot` and `cross_model_tests` are single tasks. Each runs dbt in
-its own process from the current release and leaves its results in `ops`.
+its own process from the release that its run began with, and leaves its results in `ops`.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -121,10 +121,7 @@ def stamp(source: Path) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for part in (version("dbt-core"), version("dbt-postgres"), where.host, str(where.port), where.database, where.user):
         digest.update(part.encode() + b"\0")
-    for path in _files(source):
-        digest.update(str(path.relative_to(source)).encode() + b"\0")
-        digest.update(hashlib.blake2b(path.read_bytes()).digest())
-    return digest.hexdigest()
+    return _hash_files(digest, source, _files(source))
 
 
 def write_macros_hash(project: Path) -> None:
@@ -132,11 +129,17 @@ def write_macros_hash(project: Path) -> None:
     file = project / "macros" / "macros_hash.sql"
     file.unlink(missing_ok=True)
     file.parent.mkdir(exist_ok=True)
-    digest = hashlib.blake2b(digest_size=8)
-    for path in (*_files(file.parent), project / "dbt_project.yml"):
-        digest.update(str(path.relative_to(project)).encode() + b"\0")
+    files = (*_files(file.parent), project / "dbt_project.yml")
+    digest = _hash_files(hashlib.blake2b(digest_size=8), project, files)
+    file.write_text(f"{{% macro macros_hash() %}}{{{{ return('{digest}') }}}}{{% endmacro %}}\n")
+
+
+def _hash_files(digest: hashlib.blake2b, root: Path, files: Iterable[Path]) -> str:
+    """The digest, as text, after the names below `root` and the contents of some files."""
+    for path in files:
+        digest.update(str(path.relative_to(root)).encode() + b"\0")
         digest.update(hashlib.blake2b(path.read_bytes()).digest())
-    file.write_text(f"{{% macro macros_hash() %}}{{{{ return('{digest.hexdigest()}') }}}}{{% endmacro %}}\n")
+    return digest.hexdigest()
 
 
 def _build(new: str, latest: Release | None) -> Problem | None:

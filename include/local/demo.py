@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from include.local import postgres
 from include.local.airflow_api import AirflowApi
@@ -73,31 +73,26 @@ def use_warehouse_of(server: postgres.LocalPostgres, shop: str, say: Callable[[s
     """
     with connect("greenery local", server.database("warehouse")) as connection:
         origin = loaded_from(connection)
-    admin = psycopg2.connect(host="127.0.0.1", port=server.port, dbname="postgres", user=postgres.SUPERUSER)
-    admin.autocommit = True
-    try:
-        with admin.cursor() as cursor:
-            cursor.execute("select 1 from pg_database where datname = %s", (_PARKED[shop],))
-            returns = cursor.fetchone() is not None
-            holds = None if origin is None else demo.NAME if origin == demo.NAME else CSV
-            if holds == shop or (holds is None and not returns):
-                return False
-            cursor.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'warehouse'")
-            if holds is None:
-                cursor.execute("drop database warehouse")  # never loaded
-            else:
-                _rename(cursor, "warehouse", _PARKED[holds])
-                say(f"The warehouse held another shop; it is kept aside as database {_PARKED[holds]}")
-            if returns:
-                _rename(cursor, _PARKED[shop], "warehouse")
-    finally:
-        admin.close()
+    with postgres.admin(server) as cursor:
+        cursor.execute("select 1 from pg_database where datname = %s", (_PARKED[shop],))
+        returns = cursor.fetchone() is not None
+        holds = None if origin is None else demo.NAME if origin == demo.NAME else CSV
+        if holds == shop or (holds is None and not returns):
+            return False
+        cursor.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'warehouse'")
+        if holds is None:
+            cursor.execute("drop database warehouse")  # never loaded
+        else:
+            _rename(cursor, "warehouse", _PARKED[holds])
+            say(f"The warehouse held another shop; it is kept aside as database {_PARKED[holds]}")
+        if returns:
+            _rename(cursor, _PARKED[shop], "warehouse")
     postgres.ensure_database(server, "warehouse")
     migrate.upgrade(server.database("warehouse"))
     return True
 
 
-def _rename(cursor: psycopg2.extensions.cursor, before: str, after: str) -> None:
+def _rename(cursor: Cursor, before: str, after: str) -> None:
     cursor.execute(sql.SQL("alter database {} rename to {}").format(sql.Identifier(before), sql.Identifier(after)))
 
 

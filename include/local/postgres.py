@@ -9,13 +9,15 @@ import socket
 import subprocess
 import tempfile
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from include.settings import Warehouse
 
@@ -107,19 +109,26 @@ def running_port(data: Path) -> int | None:
     return port
 
 
-def ensure_database(server: LocalPostgres, name: str) -> bool:
-    """Create a database unless it is there; True where it was created."""
+@contextmanager
+def admin(server: LocalPostgres) -> Iterator[Cursor]:
+    """A cursor on the cluster itself, outside any transaction: databases are created, renamed and dropped with it."""
     connection = psycopg2.connect(host="127.0.0.1", port=server.port, dbname="postgres", user=SUPERUSER)
     connection.autocommit = True
     try:
         with connection.cursor() as cursor:
-            cursor.execute("select 1 from pg_database where datname = %s", (name,))
-            if cursor.fetchone():
-                return False
-            cursor.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-            return True
+            yield cursor
     finally:
         connection.close()
+
+
+def ensure_database(server: LocalPostgres, name: str) -> bool:
+    """Create a database unless it is there; True where it was created."""
+    with admin(server) as cursor:
+        cursor.execute("select 1 from pg_database where datname = %s", (name,))
+        if cursor.fetchone():
+            return False
+        cursor.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        return True
 
 
 def binary(name: str) -> str:

@@ -58,7 +58,7 @@ class Report:
 
     @property
     def kind(self) -> str:
-        """Which message this is; each run sends each kind once."""
+        """Which message this is."""
         return "published" if self.published else "failed"
 
 

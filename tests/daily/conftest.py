@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg2
 import pytest
 
 from include.local import demo, postgres
@@ -38,11 +37,8 @@ class Deployment:
 
     def fresh_warehouse(self) -> None:
         """An empty warehouse, and a Slack that has heard nothing."""
-        admin = psycopg2.connect(host="127.0.0.1", port=self.server.port, dbname="postgres", user=postgres.SUPERUSER)
-        admin.autocommit = True
-        with admin.cursor() as cursor:
+        with postgres.admin(self.server) as cursor:
             cursor.execute("drop database warehouse with (force)")
-        admin.close()
         postgres.ensure_database(self.server, "warehouse")
         migrate.upgrade(self.server.database("warehouse"))
         self.slack.accepted.clear()
