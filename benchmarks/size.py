@@ -29,7 +29,7 @@ from dbt.cli.main import dbtRunner
 from include import buffers
 from include.dbt_project.manifest import Manifest
 from include.local import postgres
-from include.publish import publish_run
+from include.publish.publish import publish_run
 from include.results import store
 from include.settings import PROJECT_ROOT
 from include.shop import calendar, demo

@@ -22,11 +22,11 @@ from datetime import datetime, timedelta
 from airflow.sdk import DAG, Param, chain
 
 from include import settings
-from include.dbt_project import cosmos
-from include.publish import publish
+from include.dbt_project import cosmos, runs
+from include.publish.publish import publish
 from include.report import report, report_backstop
 
-project = cosmos.current_release()
+project = runs.current_release()
 
 with DAG(
     dag_id="greenery_daily",

@@ -12,7 +12,7 @@ apart, and each remembers for itself
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
@@ -47,7 +47,7 @@ def begin(
     with connection.cursor() as cursor:
         cursor.execute("select to_regnamespace(%s)::oid", (BUILT,))
         (buffer,) = cursor.fetchone()
-        rebuild = full_refresh or _is_unsound(cursor, buffer)
+        rebuild = full_refresh or is_unsound(cursor, buffer)
         cursor.execute(
             """
             insert into ops.buffers as held (schema_oid, run_id, since, rebuild, scan, products)
@@ -65,14 +65,14 @@ def begin(
                 "scan_every": scan_every,
             },
         )
-        for source in (*TABLES, "deletions"):
+        for source, newest in _newest(cursor).items():
             cursor.execute(
                 """
                 insert into ops.watermarks (schema_oid, source, pending)
                 values (%s, %s, least(coalesce(%s::timestamptz, '-infinity'), clock_timestamp() - %s))
                 on conflict (schema_oid, source) do update set pending = excluded.pending
                 """,
-                (buffer, source, _newest(cursor, source), overlap),
+                (buffer, source, newest, overlap),
             )
     log.info("Run %s builds %s", run_id, "everything anew" if rebuild else "what changed")
     return rebuild
@@ -107,7 +107,23 @@ def published(cursor: Cursor, schema: str) -> None:
     )
 
 
-def _is_unsound(cursor: Cursor, buffer: int) -> bool:
+def raw_changed_at(connection: Connection) -> datetime | None:
+    """The newest stamp of a row or a deletion in raw; None where nothing was ever loaded."""
+    with connection.cursor() as cursor:
+        return max((stamp for stamp in _newest(cursor).values() if stamp is not None), default=None)
+
+
+def raw_moved_since_begin(connection: Connection) -> datetime | None:
+    """When raw last changed, if that was after the last `begin` on the buffer that is built into now."""
+    with connection.cursor() as cursor:
+        cursor.execute("select since from ops.buffers where schema_oid = to_regnamespace(%s)::oid", (BUILT,))
+        row = cursor.fetchone()
+    changed_at = raw_changed_at(connection)
+    return changed_at if row and changed_at and changed_at > row[0] else None
+
+
+def is_unsound(cursor: Cursor, buffer: int) -> bool:
+    """Whether a buffer, by its schema's oid, holds anything but what was published of it last."""
     cursor.execute(
         """
         select rebuild or exists (
@@ -130,14 +146,21 @@ def _is_unsound(cursor: Cursor, buffer: int) -> bool:
     return known is None or known[0]
 
 
-def _newest(cursor: Cursor, source: str) -> object:
-    """The newest stamp in a raw table, read off its index; None where there is no row, or no table yet."""
-    cursor.execute("select to_regclass(%s)", (f"{SCHEMA}.{source}",))
-    if cursor.fetchone()[0] is None:
-        return None
-    stamp = "deleted_at" if source == "deletions" else "_loaded_at"
-    cursor.execute(sql.SQL("select max({}) from {}").format(sql.Identifier(stamp), sql.Identifier(SCHEMA, source)))
-    return cursor.fetchone()[0]
+def _newest(cursor: Cursor) -> dict[str, datetime | None]:
+    """The newest stamp in each raw table and in `deletions`, off its index; None where there is no row or table."""
+    cursor.execute("select tablename from pg_tables where schemaname = %s", (SCHEMA,))
+    there = {name for (name,) in cursor.fetchall()}
+    stamps = {source: "deleted_at" if source == "deletions" else "_loaded_at" for source in (*TABLES, "deletions")}
+    asked = [
+        sql.SQL("select {}, max({}) from {}").format(
+            sql.Literal(source), sql.Identifier(stamp), sql.Identifier(SCHEMA, source)
+        )
+        for source, stamp in stamps.items()
+        if source in there
+    ]
+    if asked:
+        cursor.execute(sql.SQL(" union all ").join(asked))
+    return dict.fromkeys(stamps) | (dict(cursor.fetchall()) if asked else {})
 
 
 def _products(cursor: Cursor) -> str | None:

@@ -8,10 +8,10 @@ from urllib.parse import quote
 import psycopg2
 from airflow.sdk import get_current_context, task
 
-from include import settings
+from include import lease, settings
 from include.dbt_project import release
-from include.dbt_project.cosmos import release_of
 from include.dbt_project.manifest import read
+from include.dbt_project.runs import holder_of, release_of
 from include.results import report as run_report
 from include.results import store
 from include.slack import render, send
@@ -25,7 +25,7 @@ def report() -> None:
     run_id, dag_id, instance = context["run_id"], context["dag"].dag_id, context["ti"]
     states = instance.get_task_states(dag_id=dag_id, run_ids=[run_id]).get(run_id, {})
     try:
-        _tell(dag_id, run_id, states, run_failed=states.get("publish") != "success")
+        _tell(dag_id, run_id, states, run_failed=states.get("publish") not in ("success", "skipped"))
     except psycopg2.OperationalError as error:
         if instance.try_number > instance.max_tries:
             send.post(render.unreachable(run_id, _run_url(dag_id, run_id), str(error)))
@@ -46,11 +46,14 @@ def _tell(dag_id: str, run_id: str, states: dict[str, str | None], *, run_failed
     notes = (render.unparsed(problem.message),) if problem else ()
     tests = frozenset(test.unique_id for test in read(project.manifest).data_tests)
     with connect("greenery report") as connection:
+        # What comes now reads no raw table.
+        lease.release(connection, holder_of(run_id))
+        store.settle_tasks(connection, run_id, {task: state for task, state in states.items() if task != "report"})
+        connection.commit()
         summary = run_report.gather(
             connection,
             run_id,
             _run_url(dag_id, run_id),
-            states,
             run_failed=run_failed,
             expected_tests=tests,
             notes=notes,
@@ -60,6 +63,7 @@ def _tell(dag_id: str, run_id: str, states: dict[str, str | None], *, run_failed
         send.deliver(connection, run_id, render.render(summary))
         if summary.order_changes is not None:
             store.told_changes(connection, run_id)
+        store.forget_results(connection, settings.results_kept_for())
 
 
 def _run_url(dag_id: str, run_id: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
@@ -31,13 +32,25 @@ class Warehouse:
 
 
 def warehouse() -> Warehouse:
-    """The warehouse that the environment names."""
+    """The warehouse that the environment names, as the one who builds and publishes."""
     return Warehouse(
         host=os.environ.get("WAREHOUSE_HOST", "127.0.0.1"),
         port=int(os.environ.get("WAREHOUSE_PORT", "5432")),
         database=os.environ.get("WAREHOUSE_DB", "warehouse"),
         user=os.environ.get("WAREHOUSE_USER", "postgres"),
         password=os.environ.get("WAREHOUSE_PASSWORD", ""),
+    )
+
+
+def warehouse_admin() -> Warehouse:
+    """The same as an administrator, who migrates it and makes the roles; the builder where no other is named."""
+    builder = warehouse()
+    if "WAREHOUSE_ADMIN_USER" not in os.environ:
+        return builder
+    return replace(
+        builder,
+        user=os.environ["WAREHOUSE_ADMIN_USER"],
+        password=os.environ.get("WAREHOUSE_ADMIN_PASSWORD", ""),
     )
 
 
@@ -54,6 +67,11 @@ def state_dir() -> Path:
 def dbt_source_dir() -> Path:
     """The dbt project as people edit it."""
     return Path(os.environ.get("GREENERY_DBT_DIR", PROJECT_ROOT / "dbt")).resolve()
+
+
+def results_kept_for() -> timedelta:
+    """How long `ops.node_results` keeps what became of each node."""
+    return timedelta(days=int(os.environ.get("GREENERY_KEEP_RESULTS_DAYS", "400")))
 
 
 def ui_port() -> int:

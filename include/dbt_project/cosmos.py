@@ -9,16 +9,15 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import TriggerRule, get_parsing_context
+from airflow.sdk import TriggerRule
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos.constants import ExecutionMode, InvocationMode, LoadMode, TestBehavior, TestIndirectSelection
 from cosmos.exceptions import CosmosDbtRunError
 from cosmos.operators.local import DbtBuildLocalOperator, DbtTestLocalOperator
 
-from include import buffers
-from include.dbt_project import manifest, release
+from include import buffers, history
+from include.dbt_project import manifest, release, runs
 from include.dbt_project.release import Release
-from include.results import store
 from include.results.record import record
 from include.warehouse import connect
 
@@ -26,12 +25,6 @@ from include.warehouse import connect
 # a million events on, but that no fault falls between the two is not proven yet: docs/decisions.md.
 SCAN_EVERY = timedelta(0)
 SNAPSHOTS = ("orders_snapshot", "products_snapshot")
-
-
-def current_release() -> Release:
-    """The release to draw and run: refreshed while Airflow reads the file to draw it, as it is inside a task."""
-    running = get_parsing_context().task_id is not None
-    return (release.current() if running else None) or release.refresh()
 
 
 def models(
@@ -62,7 +55,7 @@ def models(
             emit_datasets=False,
         ),
         operator_args={
-            "interceptors": [pin],
+            "interceptors": [admit],
             "callback": record,
             "dbt_cmd_flags": ["--exclude-resource-type", "unit_test"],
         },
@@ -71,15 +64,16 @@ def models(
 
 def check_sources(project: Release) -> CheckSources:
     """Freshness, shape and tests of the raw tables; also notes how far they are, before anything is built."""
-    return CheckSources(task_id="check_sources", selector="sources", **_single(project))
+    return CheckSources(task_id="check_sources", selector="sources", interceptors=[pin], **_single(project))
 
 
-def snapshot(project: Release) -> DbtBuildLocalOperator:
+def snapshot(project: Release) -> TakeSnapshot:
     """Both snapshots, each after the key tests of its own source; runs whatever became of the tasks before it."""
-    return DbtBuildLocalOperator(
+    return TakeSnapshot(
         task_id="snapshot",
         selector="snapshot",
         trigger_rule=TriggerRule.ALL_DONE,
+        interceptors=[pin],
         **_single(project),
     )
 
@@ -88,7 +82,10 @@ def cross_model_tests(project: Release) -> DbtTestLocalOperator:
     """The tests that belong to no single model."""
     names = [test.name for test in manifest.read(project.manifest).tests_of_no_single_model]
     return DbtTestLocalOperator(
-        task_id="cross_model_tests", select=" ".join(sorted(names)) or "tag:none", **_single(project)
+        task_id="cross_model_tests",
+        select=" ".join(sorted(names)) or "tag:none",
+        interceptors=[admit],
+        **_single(project),
     )
 
 
@@ -97,6 +94,8 @@ class CheckSources(DbtTestLocalOperator):
 
     def execute(self, context: Any, **_: Any) -> None:
         """Run both; the first failure is raised once both have left their results."""
+        project = runs.admit(context, builds=False)
+        runs.refuse_if(context, history.problem(manifest.read(project.manifest)))
         with connect("greenery check_sources") as connection:
             full_refresh = bool(context["params"].get("full_refresh"))
             buffers.begin(connection, context["run_id"], full_refresh=full_refresh, scan_every=SCAN_EVERY)
@@ -110,23 +109,37 @@ class CheckSources(DbtTestLocalOperator):
             raise failures[0]
 
 
-def pin(context: Any, operator: Any) -> None:
-    """Point a task, just before it calls dbt, to the release that its run began with.
+class TakeSnapshot(DbtBuildLocalOperator):
+    """`dbt build` of the snapshots, unless their history is not as a run left it."""
 
-    What changes meanwhile is for the next run: a run builds from one state of the project. Called by Cosmos.
+    def execute(self, context: Any, **kwargs: Any) -> None:
+        """Look, build, and remember how they are now."""
+        facts = manifest.read(runs.admit(context, builds=False).manifest)
+        runs.refuse_if(context, history.problem(facts))
+        super().execute(context, **kwargs)
+        history.remember(facts, context["run_id"])
+
+
+def admit(context: Any, operator: Any) -> None:
+    """Let a task that goes on with what its run began work, or refuse it, before it calls dbt. Called by Cosmos."""
+    _point(operator, runs.admit(context, builds=True))
+
+
+def pin(context: Any, operator: Any) -> None:
+    """The same for a task that has asked already. Called by Cosmos."""
+    _point(operator, runs.release_of(context["run_id"]))
+
+
+def _point(operator: Any, project: Release) -> None:
+    """Point a task to the release that its run began with.
+
+    What changes meanwhile is for the next run: a run builds from one state of the project.
     """
-    project = release_of(context["run_id"])
     operator.project_dir = project.path
     operator.manifest_filepath = project.manifest
     operator.profile_config = _profile(project)
     # Where Cosmos keeps dbt's parses from task to task: beside the release, whose own files no task may change.
     operator.cache_dir = project.path / ".cosmos"
-
-
-def release_of(run_id: str) -> Release:
-    """The release that a run is made with; the run begins with the current one if it has not begun yet."""
-    with connect("greenery run") as connection:
-        return release.named(store.begin(connection, run_id, current_release().stamp))
 
 
 def _profile(project: Release) -> ProfileConfig:
@@ -143,6 +156,5 @@ def _single(project: Release) -> dict[str, Any]:
         "invocation_mode": InvocationMode.DBT_RUNNER,
         "install_deps": False,
         "emit_datasets": False,
-        "interceptors": [pin],
         "callback": record,
     }

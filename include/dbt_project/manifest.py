@@ -35,6 +35,19 @@ class Manifest:
             if node["resource_type"] == "model" and node["config"]["materialized"] != "ephemeral"
         )
 
+    def tables_of(self, schema: str) -> frozenset[str]:
+        """Names of the tables that models own in a schema."""
+        return frozenset(
+            self.nodes[model].get("alias") or self.nodes[model]["name"]
+            for model in self.models
+            if self.nodes[model].get("schema") == schema
+        )
+
+    @property
+    def snapshots(self) -> dict[str, dict[str, Any]]:
+        """The snapshots' nodes by their unique ids."""
+        return {unique_id: node for unique_id, node in self.nodes.items() if node["resource_type"] == "snapshot"}
+
     @property
     def data_tests(self) -> list[DataTest]:
         """All enabled data tests (unit tests aren't among them)."""

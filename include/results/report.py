@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from psycopg2.extensions import connection as Connection
 
-from include.results import store
+from include.results import publications, store
 from include.results.artifacts import NodeResult
-from include.results.store import OrderChange
-
-# Tasks whose failure only repeats what an earlier one says.
-_FOLLOWERS = frozenset({"publish", "report"})
-_BROKEN = ("fail", "error")
+from include.results.publications import Decision
+from include.results.store import BROKEN, OrderChange
 
 
 @dataclass(frozen=True)
@@ -35,14 +32,17 @@ class Failure:
 class Report:
     """One run, as its message tells it.
 
-    Times are UTC; `repeat_rate` is a share of what is published now; `order_changes` is None where no snapshot was
-    taken.
+    Times are UTC. `data_as_of` and `decision` are those of what people query now: `decision` where somebody put it
+    there by hand. `repeat_rate` is a share of it; `order_changes` is None where no snapshot was taken. `hold` keeps
+    runs from publishing.
     """
 
     run_id: str
     run_url: str
     published: bool
-    published_at: datetime | None
+    data_as_of: datetime | None
+    decision: Decision | None
+    hold: Decision | None
     started_at: datetime | None
     passed: int
     warned: int
@@ -66,7 +66,6 @@ def gather(
     connection: Connection,
     run_id: str,
     run_url: str,
-    task_states: Mapping[str, str | None],
     *,
     run_failed: bool,
     expected_tests: frozenset[str] = frozenset(),
@@ -74,52 +73,49 @@ def gather(
 ) -> Report:
     """Sum up a run.
 
-    `task_states` are Airflow's states by task id: they tell of tasks that died without a result. `run_failed` is
-    Airflow's word on the run as it is now: one that was published once can fail when it is cleared. `expected_tests`
-    are the unique ids of all data tests of the project: those without a result count as skipped.
+    `run_failed` is Airflow's word on the run as it is now: one that was published once can fail when it is cleared.
+    `expected_tests` are the unique ids of all data tests of the project: those without a result count as skipped.
     """
     run = store.run(connection, run_id)
     results = store.node_results(connection, run_id)
     checks = [result for result in results if result.resource_type in ("test", "freshness")]
-    failures = [_failure(result) for result in results if result.status in _BROKEN]
-    silent = _failed_without_result(connection, run_id, task_states)
+    live, own = publications.live(connection), publications.of_run(connection, run_id)
     recorded = any(result.name == "orders_snapshot" and result.status == "success" for result in results)
     repeat_buyers, buyers = _buyers(connection)
     return Report(
         run_id=run_id,
         run_url=run_url,
-        published=bool(run and run.published_at) and not run_failed,
-        published_at=store.last_published_at(connection),
+        published=own is not None and not run_failed,
+        data_as_of=live.data_as_of if live else None,
+        decision=live.decision if live else None,
+        hold=publications.hold(connection),
         started_at=run.started_at if run else None,
         passed=sum(check.status == "pass" for check in checks),
         warned=sum(check.status == "warn" for check in checks),
-        failed=sum(check.status in _BROKEN for check in checks),
+        failed=sum(check.status in BROKEN for check in checks),
         skipped=len(expected_tests - {check.unique_id for check in checks if check.status != "skipped"}),
-        failures=(*failures, *silent),
+        failures=tuple(_failures(results)),
         warnings=tuple(_failure(result) for result in results if result.status == "warn"),
         repeat_rate=repeat_buyers / buyers if buyers else None,
         buyers=buyers,
         repeat_buyers=repeat_buyers,
         order_changes=tuple(store.order_changes(connection, run_id)) if recorded else None,
-        notes=notes,
+        notes=(*notes, *(own.notes if own else ())),
     )
+
+
+def _failures(results: list[NodeResult]) -> Iterator[Failure]:
+    """What broke; two tasks that were refused for one reason are one failure."""
+    told = set()
+    for result in results:
+        reason = (result.resource_type, result.message)
+        if result.status in BROKEN and not (result.resource_type == "task" and reason in told):
+            told.add(reason)
+            yield _failure(result)
 
 
 def _failure(result: NodeResult) -> Failure:
     return Failure(result.resource_type, result.name, (result.message or "").strip(), tuple(result.failing_rows))
-
-
-def _failed_without_result(connection: Connection, run_id: str, task_states: Mapping[str, str | None]) -> list[Failure]:
-    explained = store.tasks_with_failures(connection, run_id)
-    return [
-        Failure("task", task_id, "the task failed without a result from dbt; its log says why")
-        for task_id, state in sorted(task_states.items())
-        if state == "failed" and task_id not in explained | _FOLLOWERS
-    ] + [
-        Failure("task", task_id, "nothing was published; the task's log says why")
-        for task_id, state in task_states.items()
-        if state == "failed" and task_id == "publish"
-    ]
 
 
 def _buyers(connection: Connection) -> tuple[int, int]:

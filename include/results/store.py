@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg2.extensions import connection as Connection
@@ -11,6 +12,7 @@ from psycopg2.extras import Json, execute_values
 
 from include.results.artifacts import NodeResult
 
+BROKEN = ("fail", "error")
 # A run's word on a node is its last one: a retried or cleared task replaces what it said before.
 _LATEST = """
 select distinct on (unique_id) *
@@ -27,7 +29,6 @@ class Run:
     run_id: str
     started_at: datetime
     release: str
-    published_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,9 @@ def begin(connection: Connection, run_id: str, release: str) -> str:
 def run(connection: Connection, run_id: str) -> Run | None:
     """The run, if it got as far as to begin."""
     with connection.cursor() as cursor:
-        cursor.execute("select run_id, started_at, release, published_at from ops.runs where run_id = %s", (run_id,))
+        cursor.execute("select run_id, started_at, release from ops.runs where run_id = %s", (run_id,))
         row = cursor.fetchone()
     return Run(*row) if row else None
-
-
-def last_published_at(connection: Connection) -> datetime | None:
-    """When what people query was published; None before the first time."""
-    with connection.cursor() as cursor:
-        cursor.execute("select max(published_at) from ops.runs")
-        return cursor.fetchone()[0]
 
 
 def record(connection: Connection, run_id: str, task_id: str, attempt: int, results: list[NodeResult]) -> None:
@@ -106,6 +100,35 @@ def record(connection: Connection, run_id: str, task_id: str, attempt: int, resu
             """,
             rows,
         )
+
+
+def record_task(connection: Connection, run_id: str, task_id: str, attempt: int, message: str) -> None:
+    """Keep why a task failed where dbt has left no result that says so."""
+    record(connection, run_id, task_id, attempt, [_task_result(task_id, "error", message)])
+
+
+def settle_tasks(connection: Connection, run_id: str, states: Mapping[str, str | None]) -> None:
+    """Fill in, from Airflow's states, what tasks could not say themselves, because they were killed.
+
+    A later attempt that succeeds takes back what an earlier one said of its task.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"select task_id, unique_id, status from ({_LATEST}) as latest",  # noqa: S608 - a constant
+            (run_id,),
+        )
+        said = cursor.fetchall()
+    explained = {task_id for task_id, _, status in said if status in BROKEN}
+    taken_back = {task_id for task_id, unique_id, status in said if unique_id == f"task.{task_id}" and status in BROKEN}
+    for task_id, state in states.items():
+        if state == "failed" and task_id not in explained:
+            record_task(connection, run_id, task_id, 0, "ended without a result; its log says why")
+        elif state in ("success", "skipped") and task_id in taken_back:
+            record(connection, run_id, task_id, 0, [_task_result(task_id, "success", None)])
+
+
+def _task_result(task_id: str, status: str, message: str | None) -> NodeResult:
+    return NodeResult(f"task.{task_id}", "task", task_id, status, None, None, message, 0.0, None)
 
 
 def node_results(connection: Connection, run_id: str) -> list[NodeResult]:
@@ -158,15 +181,6 @@ def passed_tests(connection: Connection, run_id: str) -> dict[str, datetime]:
         return dict(cursor.fetchall())
 
 
-def tasks_with_failures(connection: Connection, run_id: str) -> frozenset[str]:
-    """The tasks of a run for which dbt left a failure, so that their red needs no other explanation."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "select distinct task_id from ops.node_results where run_id = %s and status in ('fail', 'error')", (run_id,)
-        )
-        return frozenset(task_id for (task_id,) in cursor.fetchall())
-
-
 def order_changes(connection: Connection, run_id: str) -> list[OrderChange]:
     """What the snapshots saw change that no earlier run has told: rows closed, whose successor has another status.
 
@@ -200,6 +214,13 @@ def order_changes(connection: Connection, run_id: str) -> list[OrderChange]:
             {"run_id": run_id},
         )
         return [OrderChange(before, after, tuple(ids)) for before, after, ids in cursor.fetchall()]
+
+
+def forget_results(connection: Connection, older_than: timedelta) -> int:
+    """Delete results of nodes from before then; returns how many. Runs, metrics, messages and decisions stay."""
+    with connection.cursor() as cursor:
+        cursor.execute("delete from ops.node_results where recorded_at < now() - %s", (older_than,))
+        return cursor.rowcount
 
 
 def told_changes(connection: Connection, run_id: str) -> None:

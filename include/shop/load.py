@@ -18,14 +18,13 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
+from include import lease
 from include.shop import raw
 from include.shop.raw import SCHEMA, TABLES, Table
 
 DEMO = "demo"
 NULL = r"\N"
 
-# Any number will do, as long as every load asks for the same one.
-_ONE_LOAD_AT_A_TIME = 7_047_733_679
 # A load of this many rows or more refreshes the planner's statistics itself: a run that starts at once should not plan
 # with the figures of before. Smaller ones leave it to autovacuum.
 _ANALYZE_FROM = 50_000
@@ -135,12 +134,18 @@ def transaction(connection: Connection) -> Iterator[Cursor]:
 
 
 def prepare(cursor: Cursor) -> None:
-    """Make the raw tables where there are none, and keep other loads waiting until the transaction ends.
+    """Make the raw tables where there are none, and keep other loads and runs waiting until the transaction ends.
 
     A second load then sees what the first one did. The tables themselves are not locked, neither for readers nor, since
     it would cancel an autovacuum each day, for writers: `_apply` notices these.
+    Raises LoadError while a run reads the tables.
     """
-    cursor.execute("select pg_advisory_xact_lock(%s)", (_ONE_LOAD_AT_A_TIME,))
+    lease.lock_raw(cursor)
+    if reader := lease.held(cursor):
+        raise LoadError(
+            f"{reader.holder} reads the raw tables since {reader.taken_at:%H:%M} UTC; nothing was loaded. Load "
+            f"again once it has ended, or after {reader.until:%H:%M} UTC if it died"
+        )
     # A timestamp without a zone means UTC, whatever the connection's own zone is.
     cursor.execute("set local timezone to 'UTC'")
     raw.create(cursor)

@@ -124,7 +124,9 @@ def create(cursor: Cursor) -> None:
 
     What is there already is left alone.
     """
-    cursor.execute("create schema if not exists raw")
+    cursor.execute("select to_regnamespace(%s) is null", (SCHEMA,))
+    if cursor.fetchone()[0]:  # asked for first: a loader that may not create a schema would be refused either way
+        cursor.execute("create schema if not exists raw")
     for table in TABLES.values():
         columns = [sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in table.columns.items()]
         cursor.execute(

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from slack_sdk.models.blocks import Block, ContextBlock, HeaderBlock, MarkdownTextObject, PlainTextObject, SectionBlock
 
+from include.results.publications import Decision, Publication
 from include.results.report import Failure, Report
 from include.results.store import OrderChange
 
@@ -56,12 +58,13 @@ def unreachable(run_id: str, run_url: str, problem: str) -> Message:
     return _message("failed", headline, [lines], run_url, f"run {run_id}")
 
 
-def _message(kind: str, headline: str, sections: list[list[str]], url: str, footer: str) -> Message:
+def _message(kind: str, headline: str, sections: list[list[str]], url: str | None, footer: str) -> Message:
     blocks: list[Block] = [HeaderBlock(text=PlainTextObject(text=headline[:HEADER_LIMIT], emoji=True))]
     blocks += [SectionBlock(text=MarkdownTextObject(text=_markdown(part))) for part in sections]
-    link = f"<{url}|Open the run in Airflow> · {escape(footer)}"
-    blocks.append(ContextBlock(elements=[MarkdownTextObject(text=link[:SECTION_LIMIT])]))
-    body = "\n\n".join([headline, *("\n".join(part) for part in sections), f"{url}\n{footer}"])
+    link = f"<{url}|Open the run in Airflow> · " if url else ""
+    blocks.append(ContextBlock(elements=[MarkdownTextObject(text=f"{link}{escape(footer)}"[:SECTION_LIMIT])]))
+    ending = f"{url}\n{footer}" if url else footer
+    body = "\n\n".join([headline, *("\n".join(part) for part in sections), ending])
     return Message(kind, headline, body, [block.to_dict() for block in blocks])
 
 
@@ -86,11 +89,45 @@ def _what_broke(report: Report) -> str:
 
 
 def _state(report: Report) -> list[str]:
-    when = f"{report.published_at:%d %b %Y %H:%M} UTC" if report.published_at else None
     tests = f"Tests: {report.passed} passed, {report.warned} warned, {report.failed} failed, {report.skipped} skipped."
+    when = _moment(report.data_as_of)
+    by_hand = [_decision(report.decision)] if report.decision else []
     if report.published:
-        return [f"Published {when}.", tests]
-    return [f"Stakeholders still see the data as of {when}." if when else "Nothing has been published yet.", tests]
+        return [f"Published {when}.", *by_hand, tests]
+    seen = f"Stakeholders still see the data as of {when}." if when else "Nothing has been published yet."
+    held = [_decision(report.hold)] if report.hold else []
+    return [seen, *by_hand, *held, tests]
+
+
+def decided(decision: Decision, live: Publication | None) -> Message:
+    """What is said at once of a decision that somebody took by hand."""
+    what = _DECIDED[decision.action]
+    seen = f"People query the data as of {_moment(live.data_as_of)}." if live else "Nothing has been published yet."
+    return _message(
+        decision.action,
+        f"✋ Greenery data: {what}",
+        [[_decision(decision), seen]],
+        None,
+        f"decision {decision.decision_id}",
+    )
+
+
+_DECIDED = {
+    "publish": "published by hand",
+    "roll back": "rolled back to the former marts",
+    "hold": "publishing is held back",
+    "release": "publishing goes on",
+}
+
+
+def _decision(decision: Decision) -> str:
+    when = _moment(decision.decided_at)
+    what = _DECIDED[decision.action]
+    return _short(f"{what[0].upper()}{what[1:]} by {decision.decided_by} on {when}: {decision.reason}")
+
+
+def _moment(at: datetime | None) -> str | None:
+    return f"{at.astimezone(UTC):%d %b %Y %H:%M} UTC" if at else None
 
 
 def _broken(report: Report) -> Iterable[list[str]]:

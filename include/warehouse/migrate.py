@@ -14,7 +14,7 @@ from include import settings
 
 def upgrade(where: settings.Warehouse | None = None) -> None:
     """Run the migrations that the warehouse lacks, in one transaction; nothing happens where it is up to date."""
-    where = where or settings.warehouse()
+    where = where or settings.warehouse_admin()
     engine = create_engine(
         "postgresql+psycopg2://",
         creator=lambda: psycopg2.connect(

@@ -22,7 +22,7 @@ from dbt.cli.main import dbtRunner
 from include import buffers
 from include.dbt_project import release
 from include.dbt_project.manifest import Manifest
-from include.publish import publish_run
+from include.publish.publish import publish_run
 from include.results import store
 from include.shop import demo
 from include.shop.raw import TABLES

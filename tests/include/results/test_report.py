@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include.results import store
+from include.results import publications, store
 from include.results.artifacts import NodeResult
 from include.results.report import Report, gather
 from include.warehouse import migrate
@@ -29,7 +29,8 @@ def ops(db: Connection) -> Connection:
 def summed_up(ops: Connection, *results: NodeResult, failed: bool = False, states: dict | None = None) -> Report:
     store.record(ops, "run", "task", 1, list(results))
     expected = frozenset({"test.t", "test.f", "test.never"})
-    return gather(ops, "run", "url", states or {}, run_failed=failed, expected_tests=expected)
+    store.settle_tasks(ops, "run", states or {})
+    return gather(ops, "run", "url", run_failed=failed, expected_tests=expected)
 
 
 def test_tests_are_counted_and_those_that_never_ran_are_skipped(ops: Connection) -> None:
@@ -49,7 +50,7 @@ def test_a_stale_table_counts_as_a_test(ops: Connection) -> None:
 
 
 def test_a_task_that_died_without_a_word_from_dbt_is_told(ops: Connection) -> None:
-    report = summed_up(ops, PASSED, failed=True, states={"snapshot": "failed", "report": "running"})
+    report = summed_up(ops, PASSED, failed=True, states={"snapshot": "failed"})
     assert [(one.kind, one.name) for one in report.failures] == [("task", "snapshot")]
 
 
@@ -65,7 +66,7 @@ def test_a_publish_that_refused_is_told(ops: Connection) -> None:
 
 def test_a_published_run_that_is_cleared_and_fails_is_no_success(ops: Connection) -> None:
     with ops.cursor() as cursor:
-        cursor.execute("update ops.runs set published_at = now()")
+        publications.note(cursor, "run", "analytics", as_of=None, decision=None, notes=[])
     assert summed_up(ops, PASSED).published
     assert not summed_up(ops, FAILED, failed=True).published
 

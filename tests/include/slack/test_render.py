@@ -15,7 +15,9 @@ PUBLISHED = Report(
     run_id="scheduled__2026-11-24",
     run_url="http://localhost:8080/dags/greenery_daily/runs/scheduled__2026-11-24",
     published=True,
-    published_at=datetime(2026, 11, 24, 6, 4, tzinfo=UTC),
+    data_as_of=datetime(2026, 11, 24, 6, 4, tzinfo=UTC),
+    decision=None,
+    hold=None,
     started_at=datetime(2026, 11, 24, 6, 0, tzinfo=UTC),
     passed=152,
     warned=0,
@@ -31,7 +33,7 @@ PUBLISHED = Report(
 FAILED = replace(
     PUBLISHED,
     published=False,
-    published_at=datetime(2026, 11, 23, 6, 4, tzinfo=UTC),
+    data_as_of=datetime(2026, 11, 23, 6, 4, tzinfo=UTC),
     passed=100,
     failed=1,
     skipped=51,
@@ -64,7 +66,7 @@ def test_a_failed_run_says_what_broke_which_rows_and_what_people_see_meanwhile()
 
 
 def test_the_first_run_that_fails_says_that_nothing_is_published() -> None:
-    assert "Nothing has been published yet." in render(replace(FAILED, published_at=None)).body
+    assert "Nothing has been published yet." in render(replace(FAILED, data_as_of=None)).body
 
 
 def test_a_run_that_died_without_a_failed_test_is_no_success() -> None:

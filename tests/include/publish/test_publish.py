@@ -9,10 +9,12 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include import buffers, publish
+from include import buffers
 from include.dbt_project.manifest import Manifest
-from include.publish import NotPublishedError, publish_run
-from include.results import store
+from include.publish import exchange
+from include.publish.gate import NotPublishedError
+from include.publish.publish import publish_run
+from include.results import publications, store
 from include.results.artifacts import NodeResult
 from include.settings import Warehouse
 from include.warehouse import migrate
@@ -21,9 +23,24 @@ pytestmark = pytest.mark.db
 
 PASSED = NodeResult("test.t", "test", "keys_are_unique", "pass", "error", 0, "", 0.1, None)
 BUILT = NodeResult("model.m", "model", "m", "success", None, None, "", 0.1, 1)
+BUILT_TOO = replace(BUILT, unique_id="model.n", name="n")
+
+
+def model(name: str, *parents: str) -> dict:
+    """A model as the manifest tells of it."""
+    return {
+        "resource_type": "model",
+        "name": name,
+        "schema": "analytics_next",
+        "config": {"materialized": "table"},
+        "depends_on": {"nodes": list(parents)},
+    }
+
+
 MANIFEST = Manifest(
     {
-        "model.m": {"resource_type": "model", "config": {"materialized": "table"}, "depends_on": {"nodes": []}},
+        "model.m": model("m"),
+        "model.n": model("n"),
         "test.t": {
             "resource_type": "test",
             "name": "keys_are_unique",
@@ -37,7 +54,7 @@ MANIFEST = Manifest(
 
 @pytest.fixture
 def built(db: Connection) -> Connection:
-    """A warehouse in which run 1 has built mart `m` and proved it."""
+    """A warehouse in which run 1 has built marts `m` and `n` and proved them."""
     migrate.upgrade()
     build(db, "run 1", "new")
     return db
@@ -51,7 +68,7 @@ def build(db: Connection, run_id: str, content: str, *results: NodeResult) -> No
             cursor.execute(f"create table analytics_next.{mart} as select %s as content", (content,))
     store.begin(db, run_id, "release")
     buffers.begin(db, run_id)
-    store.record(db, run_id, "task", 1, list(results or (BUILT, PASSED)))
+    store.record(db, run_id, "task", 1, [BUILT_TOO, *(results or (BUILT, PASSED))])
 
 
 def published(db: Connection) -> list[str]:
@@ -66,7 +83,7 @@ def published(db: Connection) -> list[str]:
 def test_what_was_built_and_proved_is_published(built: Connection) -> None:
     publish_run("run 1", MANIFEST)
     assert published(built) == ["new"]
-    assert store.run(built, "run 1").published_at is not None
+    assert publications.live(built).run_id == "run 1"
 
 
 def test_the_schema_says_as_of_when(built: Connection) -> None:
@@ -136,16 +153,15 @@ def test_a_model_built_again_after_its_test_is_not_proven(built: Connection) -> 
 
 
 def test_a_model_older_than_what_it_reads_is_refused(built: Connection) -> None:
-    child = {**MANIFEST.nodes["model.m"], "depends_on": {"nodes": ["model.m"]}}
     store.record(built, "run 1", "child", 1, [replace(BUILT, unique_id="model.child")])
     store.record(built, "run 1", "task", 2, [BUILT, PASSED])
     with pytest.raises(NotPublishedError, match=r"model\.child"):
-        publish_run("run 1", Manifest({**MANIFEST.nodes, "model.child": child}, {}))
+        publish_run("run 1", Manifest({**MANIFEST.nodes, "model.child": model("child", "model.m")}, {}))
 
 
 def test_a_run_that_built_only_some_models_since_is_refused(built: Connection) -> None:
-    both = Manifest({**MANIFEST.nodes, "model.n": MANIFEST.nodes["model.m"]}, {})
-    with pytest.raises(NotPublishedError, match=r"model\.n"):
+    both = Manifest({**MANIFEST.nodes, "model.o": model("o")}, {})
+    with pytest.raises(NotPublishedError, match=r"model\.o"):
         publish_run("run 1", both)
     assert published(built) == []
 
@@ -164,7 +180,7 @@ def test_an_idle_reader_who_holds_a_table_is_named_as_the_cause(
 ) -> None:
     publish_run("run 1", MANIFEST)
     build(built, "run 2", "newer")
-    monkeypatch.setattr(publish, "ATTEMPTS", 2)
+    monkeypatch.setattr(exchange, "ATTEMPTS", 2)
     reader = psycopg2.connect(host=warehouse.host, port=warehouse.port, dbname=warehouse.database, user=warehouse.user)
     with reader.cursor() as cursor:
         cursor.execute("select * from analytics.m")

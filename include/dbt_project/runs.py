@@ -1,0 +1,100 @@
+"""A run of the daily DAG: the release that it keeps to its end, and whether one of its tasks may work now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import get_parsing_context
+from airflow.sdk.exceptions import AirflowFailException
+from psycopg2.extensions import connection as Connection
+
+from include import buffers, lease
+from include.dbt_project import release
+from include.dbt_project.release import Release
+from include.results import store
+from include.warehouse import connect
+
+_ENDED = ("success", "failed")
+
+
+class RefusedError(AirflowFailException):
+    """The task may not work now and has changed nothing; the message says why and what to do. No retry would help."""
+
+
+def current_release() -> Release:
+    """The release to draw and run: refreshed while Airflow reads the file to draw it, as it is inside a task."""
+    running = get_parsing_context().task_id is not None
+    return (release.current() if running else None) or release.refresh()
+
+
+def release_of(run_id: str) -> Release:
+    """The release that a run is made with; the run begins with the current one if it has not begun yet."""
+    with connect("greenery run") as connection:
+        return _begin(connection, run_id)
+
+
+def holder_of(run_id: str) -> str:
+    """What the lease on raw calls a run."""
+    return f"run {run_id}"
+
+
+def admit(context: Any, *, builds: bool) -> Release:
+    """Call before a task of a run does anything: takes the lease on raw, and returns the release to work with.
+
+    `builds` says of a task that it goes on with what the run began. Raises RefusedError, and leaves the reason in `ops`
+    for the run's message.
+    """
+    with connect("greenery run") as connection:
+        project = _begin(connection, context["run_id"])
+        reason = _refusal(connection, context, builds=builds)
+    refuse_if(context, reason)
+    return project
+
+
+def refuse_if(context: Any, reason: str | None) -> None:
+    """Raise RefusedError if there is a reason to, after leaving it in `ops`."""
+    if reason:
+        leave_reason(context, reason)
+        raise RefusedError(reason)
+
+
+def leave_reason(context: Any, reason: str) -> None:
+    """Keep in `ops`, for the run's message, why a task fails without a word from dbt."""
+    instance = context["ti"]
+    with connect("greenery run") as connection:
+        store.record_task(connection, context["run_id"], instance.task_id, instance.try_number, reason)
+
+
+def _begin(connection: Connection, run_id: str) -> Release:
+    return release.named(store.begin(connection, run_id, current_release().stamp))
+
+
+def _refusal(connection: Connection, context: Any, *, builds: bool) -> str | None:
+    run_id, instance = context["run_id"], context["ti"]
+
+    def ended(holder: str) -> bool:
+        other = holder.removeprefix(holder_of(""))
+        return other != holder and instance.get_dagrun_state(context["dag"].dag_id, other) in _ENDED
+
+    if context["dag_run"].run_type == "backfill":
+        return (
+            "A backfill can't bring a past day back: raw holds the shop as it is now, and every run builds from that. "
+            "Nothing was changed; trigger a run instead, with full_refresh where all of history is to be built anew."
+        )
+    try:
+        lease.take(connection, holder_of(run_id), ended=ended)
+    except lease.LeaseHeldError as error:
+        return str(error)
+    if not builds:
+        return None
+    if (owner := buffers.begun_by(connection)) != run_id:
+        return (
+            f"What this run built is published, or run {owner} has begun to build since; nothing was changed. "
+            "Trigger a new run, or clear check_sources with everything downstream of it."
+        )
+    if moved := buffers.raw_moved_since_begin(connection):
+        return (
+            f"Raw was loaded at {moved:%H:%M:%S} UTC, after this run began, and its models would tell of two moments; "
+            "nothing was changed. Clear check_sources with everything downstream of it."
+        )
+    return None

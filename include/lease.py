@@ -1,0 +1,86 @@
+"""The lease on raw: one run at a time reads it, from its first task to its report, and no load writes to it meanwhile.
+
+What a run publishes is one moment of raw for that reason. Airflow's `max_active_runs` alone does not see to it: it does
+not count backfills, knows nothing of loaders, and lets tasks of an old run be cleared at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+# A holder renews with each task that starts. One that is silent for longer is dead: its tasks don't take so long.
+EXPIRES_AFTER = timedelta(hours=1)
+# Any number will do, as long as every load and every run asks for the same one. Loads hold it until they commit.
+_RAW = 7_047_733_679
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Who reads raw, since when and, if nothing more is heard of them, until when; UTC."""
+
+    holder: str
+    taken_at: datetime
+    until: datetime
+
+
+class LeaseHeldError(RuntimeError):
+    """Another one reads raw now; nothing was changed. The message says who, since when, and what to do."""
+
+
+def take(connection: Connection, holder: str, *, ended: Callable[[str], bool] = lambda _: False) -> None:
+    """Take or renew the lease for `holder`, in the caller's transaction; waits for a load that is under way.
+
+    `ended` says of another holder whether it has ended without giving the lease back. Raises LeaseHeldError.
+    """
+    with connection.cursor() as cursor:
+        lock_raw(cursor)
+        other = held(cursor, besides=holder)
+        if other and not ended(other.holder):
+            raise LeaseHeldError(
+                f"{other.holder} reads the raw tables since {other.taken_at:%H:%M} UTC, and two at a time would "
+                "publish a mix of moments. Nothing was changed; wait until it has ended, then try again."
+            )
+        cursor.execute(
+            "update ops.leases set released_at = clock_timestamp() where released_at is null and holder <> %s",
+            (holder,),
+        )
+        cursor.execute(
+            "update ops.leases set renewed_at = clock_timestamp() where released_at is null and holder = %s", (holder,)
+        )
+        if not cursor.rowcount:
+            cursor.execute("insert into ops.leases (holder) values (%s)", (holder,))
+
+
+def release(connection: Connection, holder: str) -> None:
+    """Give the lease back; nothing happens where `holder` has none."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "update ops.leases set released_at = clock_timestamp() where released_at is null and holder = %s", (holder,)
+        )
+
+
+def held(cursor: Cursor, *, besides: str = "") -> Lease | None:
+    """The lease as it is held now, by anyone but `besides`; None where it is free, expired, or not known of."""
+    cursor.execute("select to_regclass('ops.leases') is not null")
+    if not cursor.fetchone()[0]:
+        return None
+    cursor.execute(
+        """
+        select holder, taken_at at time zone 'UTC', (renewed_at + %(expires)s) at time zone 'UTC'
+        from ops.leases
+        where released_at is null and renewed_at + %(expires)s > clock_timestamp() and holder <> %(besides)s
+        """,
+        {"expires": EXPIRES_AFTER, "besides": besides},
+    )
+    row = cursor.fetchone()
+    return Lease(*row) if row else None
+
+
+def lock_raw(cursor: Cursor) -> None:
+    """Keep loads, and whoever would take the lease, waiting until this transaction ends."""
+    cursor.execute("select pg_advisory_xact_lock(%s)", (_RAW,))

@@ -1,0 +1,45 @@
+"""Decide by hand what people query: roll-back, publish, hold or release, with a name and a reason.
+
+python -m include.publish roll-back --by ada --reason "revenue of the 23rd is wrong"
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import psycopg2
+
+from include.publish import by_hand
+from include.publish.gate import NotPublishedError
+from include.results.publications import PUBLISH
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Carry out one decision; 0 where it took effect, 1 where it was refused, with one sentence on stderr."""
+    parser = argparse.ArgumentParser(
+        prog="python -m include.publish", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="action", required=True)
+    for action, purpose in by_hand.ACTIONS.items():
+        command = commands.add_parser(action.replace(" ", "-"), help=purpose, description=purpose)
+        command.set_defaults(do=action)
+        command.add_argument("--by", required=True, help="who decides: people read it in the message")
+        command.add_argument("--reason", required=True, help="why")
+        if action == PUBLISH:
+            command.add_argument("--run", required=True, help="the id of the run, as its page in Airflow shows it")
+    options = parser.parse_args(arguments)
+    try:
+        decision = by_hand.decide(options.do, getattr(options, "run", None), options.by, options.reason)
+    except (NotPublishedError, ValueError) as refusal:
+        print(refusal, file=sys.stderr)
+        return 1
+    except psycopg2.OperationalError as error:
+        print(f"The warehouse can't be reached, so nothing was changed: {error}", file=sys.stderr)
+        return 1
+    print(f"Done: {decision.action}, by {decision.decided_by}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""What people decide themselves, with a name and a reason: back to the former marts, publish all the same, hold back.
+
+Each decision is kept in `ops.decisions`, told in Slack at once, and in the message of the runs that it concerns.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
+from psycopg2.extensions import connection as Connection
+
+from include import buffers, lease
+from include.dbt_project.manifest import read
+from include.dbt_project.runs import release_of
+from include.publish.exchange import BUILT, exchange
+from include.publish.gate import NotPublishedError
+from include.publish.publish import publish_run
+from include.results import publications
+from include.results.publications import HOLD, PUBLISH, RELEASE, ROLL_BACK, Decision
+from include.slack import render, send
+from include.warehouse import connect
+
+# What can be decided, and what each is for.
+ACTIONS = {
+    ROLL_BACK: "put the former marts back, if no run has written over them",
+    PUBLISH: "publish what a run built although tests failed",
+    HOLD: "let no run publish until further notice",
+    RELEASE: "let runs publish again",
+}
+# A rollback is wanted at once; publish has more patience with readers.
+ROLLBACK_ATTEMPTS = 5
+
+
+def roll_back(decided_by: str, reason: str) -> Decision:
+    """Put the former marts back in front of people, as long as no run has written over them.
+
+    Raises NotPublishedError where one has, where nothing was published before, or where a run is under way.
+    """
+    with connect("greenery by hand") as connection:
+        _take_lease(connection, decided_by)
+        live, former = publications.live(connection), publications.former(connection, BUILT)
+        if live is None or former is None:
+            raise NotPublishedError("Nothing was published before what people query now, so there is no way back.")
+        with connection.cursor() as cursor:
+            if buffers.is_unsound(cursor, former.schema_oid):
+                raise NotPublishedError(
+                    f"Run {buffers.begun_by(connection)} has written over the marts as of "
+                    f"{former.data_as_of:%d %b %H:%M} UTC, so there is no way back to them. People query the data "
+                    f"as of {live.data_as_of:%d %b %H:%M} UTC; mend what is wrong and trigger a run, or hold "
+                    "publishing back meanwhile."
+                )
+        decision = publications.decide(connection, ROLL_BACK, former.run_id, decided_by, reason)
+    try:
+        exchange(former.run_id, as_of=former.data_as_of, decision=decision, attempts=ROLLBACK_ATTEMPTS)
+    finally:
+        _release_lease(decided_by)
+    _tell(decision)
+    return decision
+
+
+def publish_anyway(run_id: str, decided_by: str, reason: str) -> Decision:
+    """Publish what a run built although tests failed or publishing is held back.
+
+    Raises NotPublishedError where it is not all of that run's, or not of one moment: nobody can waive that.
+    """
+    manifest = read(release_of(run_id).manifest)
+    with connect("greenery by hand") as connection:
+        _take_lease(connection, decided_by)
+        decision = publications.decide(connection, PUBLISH, run_id, decided_by, reason)
+    try:
+        if not publish_run(run_id, manifest, decision):
+            raise NotPublishedError(f"Run {run_id} was published before and has built nothing since.")
+    finally:
+        _release_lease(decided_by)
+    _tell(decision)
+    return decision
+
+
+def hold(decided_by: str, reason: str) -> Decision:
+    """Keep every later run from publishing until it is released; runs go on to build, test and record history."""
+    return _decide_on_runs(HOLD, decided_by, reason)
+
+
+def release(decided_by: str, reason: str) -> Decision:
+    """Let runs publish again. Raises NotPublishedError where nobody holds them back."""
+    return _decide_on_runs(RELEASE, decided_by, reason)
+
+
+def decide(action: str, run_id: str | None, decided_by: str, reason: str) -> Decision:
+    """Carry out a decision by its name. Raises NotPublishedError, or ValueError for a word that is missing."""
+    if action == PUBLISH:
+        if not run_id:
+            raise ValueError("To publish takes the id of a run, as its page in Airflow shows it")
+        return publish_anyway(run_id, decided_by, reason)
+    return {ROLL_BACK: roll_back, HOLD: hold, RELEASE: release}[action](decided_by, reason)
+
+
+@task(task_id="decide")
+def decide_in_airflow() -> None:
+    """The task of `greenery_by_hand`: carries out what its trigger form asks for."""
+    params = get_current_context()["params"]
+    try:
+        decide(params["action"], params["run_id"], params["decided_by"], params["reason"])
+    except ValueError as error:
+        raise AirflowFailException(str(error)) from error
+
+
+def _decide_on_runs(action: str, decided_by: str, reason: str) -> Decision:
+    with connect("greenery by hand") as connection:
+        if action == RELEASE and publications.hold(connection) is None:
+            raise NotPublishedError("Nobody holds publishing back; there is nothing to release.")
+        decision = publications.decide(connection, action, None, decided_by, reason)
+    _tell(decision)
+    return decision
+
+
+def _take_lease(connection: Connection, decided_by: str) -> None:
+    try:
+        lease.take(connection, decided_by)
+    except lease.LeaseHeldError as error:
+        raise NotPublishedError(str(error)) from error
+
+
+def _release_lease(decided_by: str) -> None:
+    with connect("greenery by hand") as connection:
+        lease.release(connection, decided_by)
+
+
+def _tell(decision: Decision) -> None:
+    with connect("greenery by hand") as connection:
+        send.deliver(
+            connection, f"decision {decision.decision_id}", render.decided(decision, publications.live(connection))
+        )

@@ -1,0 +1,210 @@
+"""The exchange of the two schemas by name, in one transaction: publish, and its way back.
+
+What is live is locked first. Without the locks a query that joins two marts while names change can read one old and one
+new.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from include import buffers
+from include.publish.gate import NotPublishedError
+from include.results import publications
+from include.results.publications import Decision
+from include.warehouse import connect, roles
+
+LIVE, BUILT = "analytics", buffers.BUILT
+# Below deadlock_timeout (1 s): a longer wait for several locks can end in a deadlock that kills a reader instead of us.
+LOCK_MILLISECONDS = 800
+ATTEMPTS = 30
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _View:
+    """A view of somebody's on a mart: it follows the table, and not the name, when the schemas are exchanged."""
+
+    name: str
+    kind: str
+    schema: str
+    owner: str
+    definition: str
+
+
+def exchange(
+    run_id: str,
+    *,
+    owned: Collection[str] | None = None,
+    as_of: datetime | None = None,
+    decision: Decision | None = None,
+    attempts: int | None = None,
+) -> datetime:
+    """Make what was built aside what people query; returns as of when it is.
+
+    `owned` are the tables that models of `run_id` own: others in the build schema are dropped (None: none is).
+    `as_of` is None where the marts are new, else when they were first published. Raises NotPublishedError where readers
+    hold their locks through all attempts; nothing has changed then.
+    """
+    attempts = attempts or ATTEMPTS
+    refresh_statistics()
+    for attempt in range(1, attempts + 1):
+        try:
+            with connect("greenery publish") as connection, connection.cursor() as cursor:
+                return _exchange(cursor, run_id, owned, as_of, decision)
+        except psycopg2.errors.QueryCanceled:
+            log.info("Attempt %d: readers hold tables of %s; trying again in a second.", attempt, LIVE)
+            time.sleep(1)
+    raise NotPublishedError(
+        f"{_lock_holders() or f'Readers held tables of schema {LIVE}'} through {attempts} attempts, so nothing was "
+        "published. End long queries and idle transactions there, then clear publish."
+    )
+
+
+def refresh_statistics() -> None:
+    """ANALYZE what was built and has changed much since the planner last looked at it."""
+    with connect("greenery publish") as connection, connection.cursor() as cursor:
+        cursor.execute(
+            """
+            select relname
+            from pg_stat_user_tables
+            where schemaname = %s
+                and (
+                    coalesce(last_analyze, last_autoanalyze) is null
+                    or n_mod_since_analyze > 1000 + 0.1 * n_live_tup
+                )
+            order by relname
+            """,
+            (BUILT,),
+        )
+        for (name,) in cursor.fetchall():
+            cursor.execute(sql.SQL("analyze {}").format(sql.Identifier(BUILT, name)))
+
+
+def _exchange(
+    cursor: Cursor,
+    run_id: str,
+    owned: Collection[str] | None,
+    as_of: datetime | None,
+    decision: Decision | None,
+) -> datetime:
+    cursor.execute("set local statement_timeout = %s", (LOCK_MILLISECONDS,))
+    if live := [sql.Identifier(LIVE, name) for name in _tables(cursor, LIVE)]:
+        cursor.execute(sql.SQL("lock table {} in access exclusive mode").format(sql.SQL(", ").join(live)))
+    notes = [] if owned is None else _prune(cursor, owned)
+    views = _views(cursor)
+    for before, after in ((LIVE, "analytics_former"), (BUILT, LIVE), ("analytics_former", BUILT)):
+        cursor.execute(sql.SQL("alter schema {} rename to {}").format(sql.Identifier(before), sql.Identifier(after)))
+    notes += [note for view in views if (note := _point_to_live(cursor, view))]
+    roles.open_to_readers(cursor, LIVE, closed=BUILT)
+    told_as_of = publications.note(cursor, run_id, LIVE, as_of=as_of, decision=decision, notes=notes)
+    if as_of is None:
+        buffers.published(cursor, LIVE)
+    by = f", {decision.action} by {decision.decided_by}: {decision.reason}" if decision else ""
+    for schema, purpose in (
+        (LIVE, f"published {told_as_of:%Y-%m-%d %H:%M} UTC by run {run_id}{by}"),
+        (BUILT, "Where dbt builds what the next publish puts into analytics."),
+    ):
+        cursor.execute(sql.SQL("comment on schema {} is {}").format(sql.Identifier(schema), sql.Literal(purpose)))
+    return told_as_of
+
+
+def _tables(cursor: Cursor, schema: str) -> list[str]:
+    cursor.execute("select tablename from pg_tables where schemaname = %s order by tablename", (schema,))
+    return [name for (name,) in cursor.fetchall()]
+
+
+def _prune(cursor: Cursor, owned: Collection[str]) -> list[str]:
+    """Drop what no model owns any more from the build schema; returns what there is to say of it."""
+    notes = []
+    for name in sorted(set(_tables(cursor, BUILT)) - set(owned)):
+        dropped = _attempt(cursor, sql.SQL("drop table {}").format(sql.Identifier(BUILT, name)))
+        notes.append(
+            f"table {name} is gone: no model makes it any more"
+            if dropped
+            else f"table {name} stays as it was, though no model makes it any more: something of somebody's reads it"
+        )
+    return notes
+
+
+def _views(cursor: Cursor) -> list[_View]:
+    """People's own views on marts, those in schemas of ours not counted."""
+    cursor.execute(
+        """
+        select distinct
+            format('%%I.%%I', spaces.nspname, views.relname), views.relkind::text, marts.nspname,
+            pg_get_userbyid(views.relowner), pg_get_viewdef(views.oid)
+        from pg_depend
+        join pg_rewrite on pg_rewrite.oid = pg_depend.objid
+        join pg_class as views on views.oid = pg_rewrite.ev_class
+        join pg_namespace as spaces on spaces.oid = views.relnamespace
+        join pg_class as tables on tables.oid = pg_depend.refobjid and tables.oid <> views.oid
+        join pg_namespace as marts on marts.oid = tables.relnamespace
+        where pg_depend.classid = 'pg_rewrite'::regclass
+            and pg_depend.refclassid = 'pg_class'::regclass
+            and marts.nspname in (%s, %s)
+            and spaces.nspname not in ('staging', 'snapshots', 'ops', 'raw')
+        order by 1
+        """,
+        (LIVE, BUILT),
+    )
+    return [_View(*row) for row in cursor.fetchall()]
+
+
+def _point_to_live(cursor: Cursor, view: _View) -> str | None:
+    """Make a view read the new marts by the names that it was written with; returns what to say where that can't be."""
+    told = f"view {view.name} of {view.owner}"
+    if view.schema == LIVE and view.kind == "v":
+        statement = sql.SQL("create or replace view {} as {}").format(sql.SQL(view.name), sql.SQL(view.definition))
+        if _attempt(cursor, statement):
+            return None
+    return f"{told} still reads former marts and will be dropped with them: it has to be created again by its owner"
+
+
+def _attempt(cursor: Cursor, statement: sql.Composable) -> bool:
+    """Execute a statement that may be refused; True if it was not."""
+    cursor.execute("savepoint attempt")
+    try:
+        cursor.execute(statement)
+    except psycopg2.errors.QueryCanceled:
+        raise
+    except psycopg2.Error as error:
+        log.warning("%s", error)
+        cursor.execute("rollback to savepoint attempt")
+        return False
+    cursor.execute("release savepoint attempt")
+    return True
+
+
+def _lock_holders() -> str:
+    """Who holds tables of what is live now, in words; empty where nobody does any more, or we may not see it."""
+    with connect("greenery publish") as connection, connection.cursor() as cursor:
+        cursor.execute(
+            """
+            select distinct
+                sessions.usename, sessions.application_name, sessions.pid, sessions.state,
+                extract(epoch from clock_timestamp() - sessions.xact_start)::int
+            from pg_locks
+            join pg_class on pg_class.oid = pg_locks.relation
+            join pg_namespace on pg_namespace.oid = pg_class.relnamespace
+            join pg_stat_activity as sessions on sessions.pid = pg_locks.pid
+            where pg_namespace.nspname = %s and sessions.pid <> pg_backend_pid() and pg_locks.granted
+            order by 5 desc
+            limit 3
+            """,
+            (LIVE,),
+        )
+        holders = [
+            f"{user} ({application or 'no name'}, pid {pid}, {state or 'state unknown'}, for {seconds or 0} s)"
+            for user, application, pid, state, seconds in cursor.fetchall()
+        ]
+    return f"Tables of {LIVE} were held by {', '.join(holders)}" if holders else ""

@@ -1,0 +1,95 @@
+"""Whether a run may publish: only what it built itself, in order, from one moment of raw, and proved by every test.
+
+The gate is a list and not a colour: task states don't say that a test which no task runs fails no task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from airflow.sdk.exceptions import AirflowFailException
+from psycopg2.extensions import connection as Connection
+
+from include import buffers
+from include.dbt_project.manifest import DataTest, Manifest
+from include.results import publications, store
+
+# Who wrote a model last, and when, by its unique id.
+Builds = Mapping[str, tuple[str, datetime]]
+
+
+class NotPublishedError(AirflowFailException):
+    """Nothing was published and nothing has changed; the message says what stood in the way. A retry would not help."""
+
+
+def check_built(connection: Connection, run_id: str, manifest: Manifest, builds: Builds) -> None:
+    """Raise NotPublishedError unless what the build schema holds is this run's, whole, and of one moment of raw.
+
+    Nobody can waive this: what is a mix of days is nobody's data.
+    """
+    if (owner := buffers.begun_by(connection)) != run_id:
+        raise NotPublishedError(
+            f"Run {owner} has begun to build since this run did, so what is there is no longer this run's; nothing was "
+            "published. Let that run publish, or trigger a new one."
+        )
+    if mixed := mixed_models(run_id, manifest, builds):
+        raise NotPublishedError(
+            f"{len(mixed)} of {len(manifest.models)} models are not as this run built them, in order, since the last "
+            f"publish; publishing would mix days, so nothing was published:\n{_lines(mixed)}\n"
+            "Trigger a new run, or clear check_sources with everything downstream of it."
+        )
+    loaded_at = buffers.raw_changed_at(connection)
+    times = [at for model, (_, at) in builds.items() if model in manifest.models]
+    if loaded_at and times and min(times) < loaded_at < max(times):
+        raise NotPublishedError(
+            f"Raw was loaded at {loaded_at:%H:%M:%S} UTC while this run built, so some of its models tell what was "
+            "before and some what came after; nothing was published. Clear check_sources with everything downstream "
+            "of it."
+        )
+
+
+def check_proven(connection: Connection, run_id: str, manifest: Manifest, builds: Builds) -> None:
+    """Raise NotPublishedError if publishing is held back, or an error-severity test has not passed on this build."""
+    if held := publications.hold(connection):
+        raise NotPublishedError(
+            f"{held.decided_by} holds publishing back since {held.decided_at:%d %b %H:%M} UTC: {held.reason}. "
+            "Nothing was published. `python -m include.publish release` lets the next run publish; this one can be "
+            "published by hand."
+        )
+    if missing := unproven_tests(manifest, builds, store.passed_tests(connection, run_id)):
+        raise NotPublishedError(
+            f"{len(missing)} tests of severity error have no passing result on what this run built, so nothing was "
+            f"published:\n{_lines(test.name for test in missing)}\n"
+            "Clear the tasks that run them (their logs say what went wrong); publish follows."
+        )
+
+
+def mixed_models(run_id: str, manifest: Manifest, builds: Builds) -> list[str]:
+    """Models that were not written last by this run, or before a model that they read: unique ids, sorted.
+
+    `builds` says by model which run wrote it last since the schemas were exchanged, and when.
+    """
+
+    def in_order(model: str) -> bool:
+        if model not in builds or builds[model][0] != run_id:
+            return False
+        parents = manifest.ancestors(model) & builds.keys()
+        return all(builds[parent][1] <= builds[model][1] for parent in parents)
+
+    return sorted(model for model in manifest.models if not in_order(model))
+
+
+def unproven_tests(manifest: Manifest, builds: Builds, passed: Mapping[str, datetime]) -> list[DataTest]:
+    """The error-severity tests that have not passed in this run since the models that they read were built, by name."""
+
+    def proven(test: DataTest) -> bool:
+        at = passed.get(test.unique_id)
+        return at is not None and all(builds[model][1] <= at for model in test.parents & builds.keys())
+
+    missing = [test for test in manifest.data_tests if test.severity == "error" and not proven(test)]
+    return sorted(missing, key=lambda test: test.name)
+
+
+def _lines(names: Iterable[str]) -> str:
+    return "\n".join(f"  {name}" for name in names)

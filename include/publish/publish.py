@@ -1,0 +1,54 @@
+"""The task of the daily DAG that decides the state of its run."""
+
+from __future__ import annotations
+
+import logging
+
+from airflow.sdk import Asset, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from include.dbt_project import runs
+from include.dbt_project.manifest import Manifest, read
+from include.publish import gate
+from include.publish.exchange import BUILT, exchange
+from include.publish.gate import NotPublishedError
+from include.results import publications, store
+from include.results.publications import Decision
+from include.warehouse import connect
+
+# Other DAGs can be scheduled on it: it changes when, and only when, tested data was published.
+PUBLISHED = Asset(name="greenery_analytics", uri="greenery://warehouse/analytics")
+
+log = logging.getLogger(__name__)
+
+
+@task(task_id="publish", outlets=[PUBLISHED])
+def publish() -> None:
+    """Publish what the run built; skipped where the run was published before and has built nothing since."""
+    context = get_current_context()
+    project = runs.admit(context, builds=False)
+    try:
+        published = publish_run(context["run_id"], read(project.manifest))
+    except NotPublishedError as refusal:
+        runs.leave_reason(context, str(refusal))
+        raise
+    if not published:
+        raise AirflowSkipException("This run was published before and has built nothing since; nothing has changed.")
+
+
+def publish_run(run_id: str, manifest: Manifest, decision: Decision | None = None) -> bool:
+    """Put what this run built in place of what people query, if it is whole and every error-severity test passed on it.
+
+    Somebody's `decision` waives the tests and a hold, and nothing else. False where the run was published before and
+    has built nothing since. Raises NotPublishedError, which says why; nothing has changed then.
+    """
+    with connect("greenery publish") as connection:
+        live = publications.live(connection)
+        builds = store.newest_builds(connection, live.published_at if live else None)
+        if publications.of_run(connection, run_id) and run_id not in {builder for builder, _ in builds.values()}:
+            return False
+        gate.check_built(connection, run_id, manifest, builds)
+        if decision is None:
+            gate.check_proven(connection, run_id, manifest, builds)
+    exchange(run_id, owned=manifest.tables_of(BUILT), decision=decision)
+    return True

@@ -1,0 +1,141 @@
+"""What was published when, from which run and on whose word: `ops.publications` and `ops.decisions`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+# Decisions that put marts in front of people: the exchange of the schemas notes them.
+PUBLISH, ROLL_BACK = "publish", "roll back"
+# Decisions on what later runs may do.
+HOLD, RELEASE = "hold", "release"
+ACCEPT_HISTORY = "accept history"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What somebody decided by hand, and why."""
+
+    decision_id: int
+    action: str
+    run_id: str | None
+    decided_by: str
+    reason: str
+    decided_at: datetime
+
+
+@dataclass(frozen=True)
+class Publication:
+    """One exchange of the schemas: `run_id` built what people query since; that was first published at `data_as_of`."""
+
+    run_id: str
+    published_at: datetime
+    data_as_of: datetime
+    schema_oid: int
+    notes: tuple[str, ...]
+    decision: Decision | None
+
+
+_PUBLICATIONS = """
+select
+    made.run_id, made.published_at, made.data_as_of, made.schema_oid, made.notes,
+    decisions.decision_id, decisions.action, decisions.run_id, decisions.decided_by, decisions.reason,
+    decisions.decided_at
+from ops.publications as made
+left join ops.decisions on decisions.decision_id = made.decision_id
+"""
+
+
+def live(connection: Connection) -> Publication | None:
+    """What people query now; None before the first time."""
+    return _one(connection, f"{_PUBLICATIONS} order by made.publication_id desc limit 1")
+
+
+def of_run(connection: Connection, run_id: str) -> Publication | None:
+    """The last time at which a run put its marts in front of people, rollbacks to them not counted; None if never."""
+    return _one(
+        connection,
+        f"{_PUBLICATIONS} where made.run_id = %s and made.published_at = made.data_as_of"
+        " order by made.publication_id desc limit 1",
+        run_id,
+    )
+
+
+def former(connection: Connection, schema: str) -> Publication | None:
+    """What was last published of the buffer that now goes by the name `schema`; None where nothing ever was."""
+    return _one(
+        connection,
+        f"{_PUBLICATIONS} where made.schema_oid = to_regnamespace(%s)::oid order by made.publication_id desc limit 1",
+        schema,
+    )
+
+
+def note(
+    cursor: Cursor, run_id: str, schema: str, *, as_of: datetime | None, decision: Decision | None, notes: list[str]
+) -> datetime:
+    """Call in the transaction that makes `schema` live; `as_of` is None where it is new. Returns as of when it is."""
+    cursor.execute(
+        """
+        insert into ops.publications (published_at, run_id, schema_oid, data_as_of, decision_id, notes)
+        select
+            moment, %(run_id)s, to_regnamespace(%(schema)s)::oid, coalesce(%(as_of)s, moment), %(decision)s, %(notes)s
+        from clock_timestamp() as moment
+        returning data_as_of
+        """,
+        {
+            "run_id": run_id,
+            "schema": schema,
+            "as_of": as_of,
+            "decision": decision.decision_id if decision else None,
+            "notes": notes,
+        },
+    )
+    return cursor.fetchone()[0]
+
+
+def decide(connection: Connection, action: str, run_id: str | None, decided_by: str, reason: str) -> Decision:
+    """Keep what somebody decided, in the caller's transaction. Raises ValueError without a name or a reason."""
+    decided_by, reason = decided_by.strip(), reason.strip()
+    if not decided_by or not reason:
+        raise ValueError(f"To {action} takes a name and a reason: people read them in the message and in ops.decisions")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            insert into ops.decisions (action, run_id, decided_by, reason) values (%s, %s, %s, %s)
+            returning decision_id, action, run_id, decided_by, reason, decided_at
+            """,
+            (action, run_id, decided_by, reason),
+        )
+        return Decision(*cursor.fetchone())
+
+
+def hold(connection: Connection) -> Decision | None:
+    """The decision that keeps runs from publishing; None where there is none, or it was released."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            select decision_id, action, run_id, decided_by, reason, decided_at
+            from ops.decisions
+            where action in (%s, %s)
+            order by decision_id desc
+            limit 1
+            """,
+            (HOLD, RELEASE),
+        )
+        row = cursor.fetchone()
+    return Decision(*row) if row and row[1] == HOLD else None
+
+
+def _one(connection: Connection, statement: str, *parameters: str) -> Publication | None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    run_id, published_at, data_as_of, schema_oid, notes, *decision = row
+    return Publication(
+        run_id, published_at, data_as_of, schema_oid, tuple(notes), Decision(*decision) if decision[0] else None
+    )

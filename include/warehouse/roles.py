@@ -1,0 +1,144 @@
+"""Who may do what in the warehouse: four roles, made and renewed by `python -m include.warehouse.roles`.
+
+| role | may |
+|---|---|
+| `greenery_loader` | own `raw`: create, write and read it; see who reads it now |
+| `greenery_transformer` | what Airflow and dbt do: read `raw`, own everything else, exchange the schemas |
+| `greenery_reader` | read what is published, and nothing else |
+| `greenery_health` | read what is published and `ops`: the health page |
+
+Run it as an administrator (`WAREHOUSE_ADMIN_USER`) after the migrations; running it again changes nothing. A role can
+log in where its password is set, as `WAREHOUSE_READER_PASSWORD` for instance; else grant it to a login of your own.
+"""
+
+from __future__ import annotations
+
+import os
+
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from include import settings
+from include.warehouse import connect
+
+LOADER, TRANSFORMER, READER, HEALTH = ROLES = (
+    "greenery_loader",
+    "greenery_transformer",
+    "greenery_reader",
+    "greenery_health",
+)
+# Which role owns a schema and all that is in it.
+OWNERS = {
+    "raw": LOADER,
+    "staging": TRANSFORMER,
+    "snapshots": TRANSFORMER,
+    "analytics": TRANSFORMER,
+    "analytics_next": TRANSFORMER,
+    "ops": TRANSFORMER,
+}
+PUBLISHED = ("analytics", "analytics_next")
+# What may be done to an object of a kind, by its letter in pg_class.
+_ALTER = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "S": "sequence"}
+
+
+def ensure(connection: Connection, *, login: bool = False) -> None:
+    """Create the roles, hand them what they own, and grant what they need, in the caller's transaction.
+
+    With `login` all of them can log in without a password of their own: for a server that trusts its clients.
+    """
+    with connection.cursor() as cursor:
+        for role in ROLES:
+            _ensure_role(cursor, role, login=login)
+        for schema, owner in OWNERS.items():
+            _hand_over(cursor, schema, owner)
+        _grant(cursor)
+        open_to_readers(cursor, "analytics", closed="analytics_next")
+
+
+def open_to_readers(cursor: Cursor, live: str, *, closed: str) -> None:
+    """Let readers into the schema that is live now, and out of the other. Does nothing where there are no roles.
+
+    The right to select sticks to the tables, and that to use a schema to the schema, through every renaming.
+    """
+    cursor.execute("select rolname from pg_roles where rolname in %s", ((READER, HEALTH),))
+    for role in sorted(name for (name,) in cursor.fetchall()):
+        _run(cursor, "grant usage on schema {} to {}", live, role)
+        _run(cursor, "revoke usage on schema {} from {}", closed, role)
+
+
+def _ensure_role(cursor: Cursor, role: str, *, login: bool) -> None:
+    cursor.execute("select from pg_roles where rolname = %s", (role,))
+    if not cursor.rowcount:
+        _run(cursor, "create role {}", role)
+    password = os.environ.get(f"WAREHOUSE_{role.removeprefix('greenery_').upper()}_PASSWORD")
+    if password:
+        cursor.execute(sql.SQL("alter role {} login password %s").format(sql.Identifier(role)), (password,))
+    elif login:
+        _run(cursor, "alter role {} login", role)
+
+
+def _hand_over(cursor: Cursor, schema: str, owner: str) -> None:
+    cursor.execute("select pg_get_userbyid(nspowner) from pg_namespace where nspname = %s", (schema,))
+    if cursor.fetchone()[0] != owner:
+        _run(cursor, "alter schema {} owner to {}", schema, owner)
+    cursor.execute(
+        """
+        select relname, relkind::text
+        from pg_class
+        where relnamespace = %s::regnamespace and relkind in %s and pg_get_userbyid(relowner) <> %s
+            -- The sequence of an identity column goes with its table.
+            and not exists (
+                select from pg_depend where objid = pg_class.oid and deptype = 'i' and classid = 'pg_class'::regclass
+            )
+        """,
+        (schema, tuple(_ALTER), owner),
+    )
+    for name, kind in cursor.fetchall():
+        statement = sql.SQL("alter {} {} owner to {}")
+        cursor.execute(statement.format(sql.SQL(_ALTER[kind]), sql.Identifier(schema, name), sql.Identifier(owner)))
+
+
+def _grant(cursor: Cursor) -> None:
+    cursor.execute("select current_database()")
+    [[database]] = cursor.fetchall()
+    _run(cursor, "revoke create on schema public from public")
+    # Renaming a schema needs it.
+    _run(cursor, "grant create on database {} to {}", database, TRANSFORMER)
+    _run(cursor, "grant pg_read_all_stats to {}", TRANSFORMER)  # who holds the tables that publish waits for
+    _let_read(cursor, "raw", TRANSFORMER)
+    _run(cursor, "grant usage on schema {} to {}", "raw", TRANSFORMER)
+    for schema in PUBLISHED:
+        for role in (READER, HEALTH):
+            _let_read(cursor, schema, role)
+    _let_read(cursor, "ops", HEALTH)
+    _run(cursor, "grant usage on schema {} to {}", "ops", HEALTH)
+    _run(cursor, "grant usage on schema {} to {}", "ops", LOADER)
+    _run(cursor, "grant select on ops.leases to {}", LOADER)
+
+
+def _let_read(cursor: Cursor, schema: str, role: str) -> None:
+    """Let a role select from all tables of a schema, those to come included."""
+    _run(cursor, "grant select on all tables in schema {} to {}", schema, role)
+    _run(
+        cursor,
+        "alter default privileges for role {} in schema {} grant select on tables to {}",
+        OWNERS[schema],
+        schema,
+        role,
+    )
+
+
+def _run(cursor: Cursor, statement: str, *names: str) -> None:
+    cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def main() -> None:
+    """Renew the roles of the warehouse that the environment names."""
+    with connect("greenery roles", settings.warehouse_admin()) as connection:
+        ensure(connection)
+    print(f"The roles are in place: {', '.join(ROLES)}")
+
+
+if __name__ == "__main__":
+    main()
