@@ -16,7 +16,7 @@ import psycopg2
 
 from include import settings
 from include.dbt_project.release import ProjectError
-from include.local import postgres
+from include.local import postgres, warehouse
 from include.local.airflow_api import AirflowApiError
 from include.local.postgres import PostgresError
 from include.local.stack import Stack, StackError
@@ -85,7 +85,7 @@ def _down(stack: Stack, _: argparse.Namespace) -> int:
 
 
 def _psql(stack: Stack, options: argparse.Namespace) -> int:
-    where = stack.warehouse().database("warehouse")
+    where = warehouse.as_admin(stack.postgres())
     command = [postgres.binary("psql"), "-h", where.host, "-p", str(where.port), "-U", where.user, where.database]
     return subprocess.run([*command, *options.rest]).returncode
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from include.local import postgres
+from include.local import postgres, warehouse
 from include.local.airflow_api import AirflowApi
 from include.local.stack import Stack
 from include.shop import csv_loader, demo, raw
 from include.shop.load import LoadReport, loaded_from
-from include.warehouse import connect, migrate
+from include.warehouse import connect
 
 DAG_ID = "greenery_daily"
 DAYS = 2
@@ -39,7 +39,7 @@ def play(stack: Stack, folder: Path | None, say: Callable[[str], None] = print) 
     """
     with stack.session() as server:
         changed = use_warehouse_of(server, CSV if folder else demo.NAME, say)
-        where = server.database("warehouse")
+        where = warehouse.as_loader(server)
         if folder:
             try:
                 with connect("greenery loader", where) as connection:
@@ -60,7 +60,7 @@ def play(stack: Stack, folder: Path | None, say: Callable[[str], None] = print) 
 
 def first_day(server: postgres.LocalPostgres, say: Callable[[str], None]) -> None:
     """Play the demo shop's first day into a warehouse that was never loaded, so that there is something to run on."""
-    with connect("greenery demo shop", server.database("warehouse")) as connection:
+    with connect("greenery demo shop", warehouse.as_loader(server)) as connection:
         if loaded_from(connection) is None and not raw.holds_rows(connection):
             _tell(demo.play_day(connection, 1), "the demo shop's day 1", say)
 
@@ -71,7 +71,7 @@ def use_warehouse_of(server: postgres.LocalPostgres, shop: str, say: Callable[[s
     The demo's history and a CSV folder's don't mix: the one that is not in use is kept aside as `warehouse_demo` or
     `warehouse_csv` and comes back when its turn does. Safe to call again after it was interrupted.
     """
-    with connect("greenery local", server.database("warehouse")) as connection:
+    with connect("greenery local", warehouse.as_loader(server)) as connection:
         origin = loaded_from(connection)
     with postgres.admin(server) as cursor:
         cursor.execute("select 1 from pg_database where datname = %s", (_PARKED[shop],))
@@ -87,8 +87,7 @@ def use_warehouse_of(server: postgres.LocalPostgres, shop: str, say: Callable[[s
             say(f"The warehouse held another shop; it is kept aside as database {_PARKED[holds]}")
         if returns:
             _rename(cursor, _PARKED[shop], "warehouse")
-    postgres.ensure_database(server, "warehouse")
-    migrate.upgrade(server.database("warehouse"))
+    warehouse.prepare(server)
     return True
 
 
@@ -103,7 +102,7 @@ def run_daily(stack: Stack, server: postgres.LocalPostgres, tell: Callable[[int,
     api.wait_for_dag(DAG_ID)
     run_id = api.trigger(DAG_ID)
     state = api.wait_for_run(DAG_ID, run_id, tell)
-    with connect("greenery demo", server.database("warehouse")) as connection, connection.cursor() as cursor:
+    with connect("greenery demo", warehouse.as_transformer(server)) as connection, connection.cursor() as cursor:
         cursor.execute("select body from ops.messages where run_id = %s order by created_at", (run_id,))
         messages = tuple(body for (body,) in cursor.fetchall())
     return Outcome(run_id, state, messages, api.task_states(DAG_ID, run_id))

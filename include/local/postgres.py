@@ -37,9 +37,9 @@ class LocalPostgres:
     data: Path
     port: int
 
-    def database(self, name: str) -> Warehouse:
-        """How to connect to one of its databases."""
-        return Warehouse("127.0.0.1", self.port, name, SUPERUSER, "")
+    def database(self, name: str, user: str = SUPERUSER) -> Warehouse:
+        """How to connect to one of its databases; it trusts whoever comes from this machine."""
+        return Warehouse("127.0.0.1", self.port, name, user, "")
 
     def url(self, name: str) -> str:
         """The same as a SQLAlchemy URL."""

@@ -31,9 +31,8 @@ import psutil
 
 from include import settings
 from include.dbt_project import release
-from include.local import postgres
+from include.local import postgres, warehouse
 from include.settings import PROJECT_ROOT
-from include.warehouse import migrate
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 USER = "admin"
@@ -75,7 +74,7 @@ class Stack:
         state = self._read_state()
         return state if state and len(self._alive(state)) == len(COMPONENTS) else None
 
-    def warehouse(self) -> postgres.LocalPostgres:
+    def postgres(self) -> postgres.LocalPostgres:
         """The Postgres alone, started if it is down."""
         data = self.home / "postgres"
         if postgres.running_port(data):
@@ -93,7 +92,7 @@ class Stack:
         url = f"http://localhost:{port}"
         return {
             **os.environ,
-            **server.database("warehouse").environment(),
+            **warehouse.as_transformer(server).environment(),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "PYTHONPATH": str(PROJECT_ROOT),
             "GREENERY_STATE_DIR": str(self.home),
@@ -189,9 +188,8 @@ class Stack:
         with self._step("Setting up and starting Postgres" if fresh else "Starting Postgres"):
             # Laptop settings: a power cut may cost the last second, never consistency.
             server = postgres.start(self.home / "postgres", settings={"synchronous_commit": "off"})
-            for name in ("airflow", "warehouse"):
-                postgres.ensure_database(server, name)
-        migrate.upgrade(server.database("warehouse"))
+            postgres.ensure_database(server, "airflow")
+        warehouse.prepare(server)
         return server
 
     def _migrate(self, env: dict[str, str]) -> None:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from include.local import demo, postgres
+from include.local import demo, postgres, warehouse
 from include.local.airflow_api import AirflowApi
 from include.local.demo import Outcome
 from include.local.stack import Stack
 from include.settings import PROJECT_ROOT
 from include.shop import csv_loader
 from include.shop import demo as demo_shop
-from include.warehouse import connect, migrate
+from include.warehouse import connect
 from tests.slack_server import Slack, slack_server
 
 
@@ -39,24 +39,23 @@ class Deployment:
         """An empty warehouse, and a Slack that has heard nothing."""
         with postgres.admin(self.server) as cursor:
             cursor.execute("drop database warehouse with (force)")
-        postgres.ensure_database(self.server, "warehouse")
-        migrate.upgrade(self.server.database("warehouse"))
+        warehouse.prepare(self.server)
         self.slack.accepted.clear()
 
     def query(self, statement: str) -> list[tuple]:
         """The rows of a query on the warehouse; [] for a statement that has none."""
-        with connect("test", self.server.database("warehouse")) as connection, connection.cursor() as cursor:
+        with connect("test", warehouse.as_admin(self.server)) as connection, connection.cursor() as cursor:
             cursor.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
     def play_day(self) -> None:
         """The demo shop's next day."""
-        with connect("test", self.server.database("warehouse")) as connection:
+        with connect("test", warehouse.as_loader(self.server)) as connection:
             demo_shop.play_day(connection, demo_shop.next_day(connection))
 
     def load(self, folder: Path) -> None:
         """A day of a shop that delivers CSVs."""
-        with connect("test", self.server.database("warehouse")) as connection:
+        with connect("test", warehouse.as_loader(self.server)) as connection:
             csv_loader.load_folder(connection, folder)
 
     def run(self) -> Outcome:

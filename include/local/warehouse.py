@@ -1,0 +1,32 @@
+"""The warehouse of the local stack: a database whose schemas, `ops` and roles are up to date."""
+
+from __future__ import annotations
+
+from include.local import postgres
+from include.settings import Warehouse
+from include.warehouse import connect, migrate, roles
+
+NAME = "warehouse"
+
+
+def prepare(server: postgres.LocalPostgres) -> None:
+    """Create what is missing of it; nothing happens where it is up to date."""
+    postgres.ensure_database(server, NAME)
+    migrate.upgrade(as_admin(server))
+    with connect("greenery local", as_admin(server)) as connection:
+        roles.ensure(connection, login=True)
+
+
+def as_admin(server: postgres.LocalPostgres) -> Warehouse:
+    """How people who may do anything connect: `make psql`."""
+    return server.database(NAME)
+
+
+def as_loader(server: postgres.LocalPostgres) -> Warehouse:
+    """How the demo shop and the CSV loader connect."""
+    return server.database(NAME, roles.LOADER)
+
+
+def as_transformer(server: postgres.LocalPostgres) -> Warehouse:
+    """How Airflow and dbt connect."""
+    return server.database(NAME, roles.TRANSFORMER)
