@@ -4,7 +4,7 @@ RUN = @.venv/bin/python
 ARGS ?=
 DATA ?=
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down psql test check format constraints bench clean
+.PHONY: help install demo up down psql decide test check format constraints bench clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -23,6 +23,9 @@ down: install ## stop them
 
 psql: install ## psql on the warehouse: make psql ARGS='-Atc "select 1"'
 	$(RUN) -m include.local psql $(ARGS)
+
+decide: install ## decide by hand what people query: make decide ARGS='roll-back --by ada --reason "revenue is wrong"'
+	$(RUN) -m include.local decide $(ARGS)
 
 test: install ## all tests; they start a Postgres and an Airflow of their own
 	$(RUN) -m pytest $(ARGS)

@@ -43,3 +43,23 @@
     left join found on declared.column_name = found.column_name
     where found.found_type is null or found.found_type <> declared.declared_type
 {% endmacro %}
+
+{# The columns that a relation has beyond the declared ones, those of the loader (_name) not counted. #}
+{% macro undeclared_columns(relation, columns) %}
+    {{ return(adapter.dispatch('undeclared_columns')(relation, columns)) }}
+{% endmacro %}
+
+{% macro postgres__undeclared_columns(relation, columns) %}
+    select
+        attname as column_name,
+        format_type(atttypid, atttypmod) as column_type
+    from pg_attribute
+    where
+        attrelid = to_regclass('{{ relation }}')
+        and attnum > 0
+        and not attisdropped
+        and left(attname, 1) <> '_'
+        {%- if columns %}
+        and attname not in ('{{ columns.keys() | join("', '") }}')
+        {%- endif %}
+{% endmacro %}

@@ -1,4 +1,4 @@
-"""The commands behind `make`: demo, up, down, psql, clean."""
+"""The commands behind `make`: demo, up, down, psql, decide, clean."""
 
 from __future__ import annotations
 
@@ -34,9 +34,12 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("up", help="start the stack and leave it running")
     commands.add_parser("down", help="stop it")
     commands.add_parser("psql", help="psql on the warehouse; takes psql's own arguments", add_help=False)
+    commands.add_parser(
+        "decide", help="roll back, publish or hold by hand; takes what `python -m include.publish` does", add_help=False
+    )
     commands.add_parser("clean", help="stop the stack and forget its state")
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.command != "psql":
+    if rest and options.command not in ("psql", "decide"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
     signal.signal(signal.SIGTERM, _interrupt)
@@ -90,6 +93,13 @@ def _psql(stack: Stack, options: argparse.Namespace) -> int:
     return subprocess.run([*command, *options.rest]).returncode
 
 
+def _decide(stack: Stack, options: argparse.Namespace) -> int:
+    from include.publish.__main__ import main
+
+    os.environ.update(warehouse.as_transformer(stack.postgres()).environment())
+    return main(options.rest)
+
+
 def _clean(stack: Stack, _: argparse.Namespace) -> int:
     stack.stop()
     shutil.rmtree(stack.home, ignore_errors=True)
@@ -107,7 +117,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 # Errors whose message is a sentence that says what to do.
 _TOLD = (StackError, PostgresError, AirflowApiError, CsvError, LoadError, ShopError, ProjectError, ValueError)
-_COMMANDS = {"demo": _demo, "up": _up, "down": _down, "psql": _psql, "clean": _clean}
+_COMMANDS = {"demo": _demo, "up": _up, "down": _down, "psql": _psql, "decide": _decide, "clean": _clean}
 
 if __name__ == "__main__":
     sys.exit(main())

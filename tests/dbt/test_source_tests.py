@@ -92,3 +92,11 @@ def test_freshness_reads_when_each_table_was_loaded(dbt: Dbt, shop: Shop):
         "events": "error",
         "users": "error",
     }
+
+
+def test_a_column_that_nobody_declared_is_noted_and_stops_nothing(dbt: Dbt, shop: Shop):
+    shop.small()
+    shop.query("alter table raw.orders add column gift_note text, add column _batch bigint")
+    statuses = dbt("test", "--selector", "sources")
+    assert {name for name, status in statuses.items() if status != "pass"} == {"raw_has_undeclared_columns"}
+    assert statuses["raw_has_undeclared_columns"] == "warn"
