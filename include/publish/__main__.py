@@ -10,6 +10,7 @@ import sys
 
 import psycopg2
 
+from include.dbt_project.release import ProjectError
 from include.publish import by_hand
 from include.publish.gate import NotPublishedError
 from include.results.publications import PUBLISH
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         decision = by_hand.decide(options.do, getattr(options, "run", None), options.by, options.reason)
-    except (NotPublishedError, ValueError) as refusal:
+    except (NotPublishedError, ProjectError, ValueError) as refusal:
         print(refusal, file=sys.stderr)
         return 1
     except psycopg2.OperationalError as error:

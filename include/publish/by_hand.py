@@ -5,9 +5,12 @@ Each decision is kept in `ops.decisions`, told in Slack at once, and in the mess
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
-from psycopg2.extensions import connection as Connection
 
 from include import buffers, lease
 from include.dbt_project.manifest import read
@@ -19,6 +22,8 @@ from include.results import publications
 from include.results.publications import HOLD, PUBLISH, RELEASE, ROLL_BACK, Decision
 from include.slack import render, send
 from include.warehouse import connect
+
+log = logging.getLogger(__name__)
 
 # What can be decided, and what each is for.
 ACTIONS = {
@@ -37,23 +42,18 @@ def roll_back(decided_by: str, reason: str) -> Decision:
     Raises NotPublishedError where one has, where nothing was published before, or where a run is under way.
     """
     with connect("greenery by hand") as connection:
-        _take_lease(connection, decided_by)
-        live, former = publications.live(connection), publications.former(connection, BUILT)
-        if live is None or former is None:
-            raise NotPublishedError("Nothing was published before what people query now, so there is no way back.")
-        with connection.cursor() as cursor:
+        former = publications.former(connection, BUILT)
+    if former is None:
+        raise NotPublishedError("Nothing was published before what people query now, so there is no way back.")
+    with _deciding(ROLL_BACK, former.run_id, decided_by, reason) as decision:
+        with connect("greenery by hand") as connection, connection.cursor() as cursor:
             if buffers.is_unsound(cursor, former.schema_oid):
                 raise NotPublishedError(
-                    f"Run {buffers.begun_by(connection)} has written over the marts as of "
-                    f"{former.data_as_of:%d %b %H:%M} UTC, so there is no way back to them. People query the data "
-                    f"as of {live.data_as_of:%d %b %H:%M} UTC; mend what is wrong and trigger a run, or hold "
-                    "publishing back meanwhile."
+                    f"Run {buffers.begun_by(connection)} has written over the marts as of {former.data_as_of:%d %b %H:%M} "
+                    "UTC, so there is no way back to them. Mend what is wrong and trigger a run; "
+                    "`python -m include.publish hold` keeps runs from publishing meanwhile."
                 )
-        decision = publications.decide(connection, ROLL_BACK, former.run_id, decided_by, reason)
-    try:
         exchange(former.run_id, as_of=former.data_as_of, decision=decision, attempts=ROLLBACK_ATTEMPTS)
-    finally:
-        _release_lease(decided_by)
     _tell(decision)
     return decision
 
@@ -64,14 +64,9 @@ def publish_anyway(run_id: str, decided_by: str, reason: str) -> Decision:
     Raises NotPublishedError where it is not all of that run's, or not of one moment: nobody can waive that.
     """
     manifest = read(release_of(run_id).manifest)
-    with connect("greenery by hand") as connection:
-        _take_lease(connection, decided_by)
-        decision = publications.decide(connection, PUBLISH, run_id, decided_by, reason)
-    try:
+    with _deciding(PUBLISH, run_id, decided_by, reason) as decision:
         if not publish_run(run_id, manifest, decision):
             raise NotPublishedError(f"Run {run_id} was published before and has built nothing since.")
-    finally:
-        _release_lease(decided_by)
     _tell(decision)
     return decision
 
@@ -114,20 +109,31 @@ def _decide_on_runs(action: str, decided_by: str, reason: str) -> Decision:
     return decision
 
 
-def _take_lease(connection: Connection, decided_by: str) -> None:
-    try:
-        lease.take(connection, decided_by)
-    except lease.LeaseHeldError as error:
-        raise NotPublishedError(str(error)) from error
-
-
-def _release_lease(decided_by: str) -> None:
+@contextmanager
+def _deciding(action: str, run_id: str, decided_by: str, reason: str) -> Iterator[Decision]:
+    """A decision that keeps runs and loads out while it takes effect, and is forgotten if it can't."""
     with connect("greenery by hand") as connection:
-        lease.release(connection, decided_by)
+        try:
+            lease.take(connection, decided_by)
+        except lease.LeaseHeldError as error:
+            raise NotPublishedError(str(error)) from error
+        decision = publications.decide(connection, action, run_id, decided_by, reason)
+    try:
+        yield decision
+    except BaseException:
+        with connect("greenery by hand") as connection:
+            publications.forget(connection, decision)
+        raise
+    finally:
+        with connect("greenery by hand") as connection:
+            lease.release(connection, decided_by)
 
 
 def _tell(decision: Decision) -> None:
-    with connect("greenery by hand") as connection:
-        send.deliver(
-            connection, f"decision {decision.decision_id}", render.decided(decision, publications.live(connection))
-        )
+    """Tell Slack. What was decided stands, whatever becomes of the message; it is kept in any case."""
+    try:
+        with connect("greenery by hand") as connection:
+            message = render.decided(decision, publications.live(connection))
+            send.deliver(connection, f"decision {decision.decision_id}", message)
+    except Exception:
+        log.exception("Done, but Slack could not be told: the message is kept in ops.messages.")

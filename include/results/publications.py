@@ -112,6 +112,12 @@ def decide(connection: Connection, action: str, run_id: str | None, decided_by: 
         return Decision(*cursor.fetchone())
 
 
+def forget(connection: Connection, decision: Decision) -> None:
+    """Take back a decision that could not be carried out."""
+    with connection.cursor() as cursor:
+        cursor.execute("delete from ops.decisions where decision_id = %s", (decision.decision_id,))
+
+
 def hold(connection: Connection) -> Decision | None:
     """The decision that keeps runs from publishing; None where there is none, or it was released."""
     with connection.cursor() as cursor:

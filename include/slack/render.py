@@ -114,7 +114,7 @@ def decided(decision: Decision, live: Publication | None) -> Message:
 
 _DECIDED = {
     "publish": "published by hand",
-    "roll back": "rolled back to the former marts",
+    "roll back": "rolled back",
     "hold": "publishing is held back",
     "release": "publishing goes on",
 }

@@ -1,0 +1,153 @@
+"""What people decide themselves: it takes effect at once or is refused in a sentence, and kept with name and reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from psycopg2.extensions import connection as Connection
+
+from include import lease
+from include.dbt_project.manifest import read
+from include.publish import by_hand
+from include.publish.__main__ import main
+from include.publish.gate import NotPublishedError
+from include.publish.publish import publish_run
+from include.results import publications
+from include.warehouse import migrate
+from tests.include.publish.test_publish import BUILT, MANIFEST, PASSED, build, published
+from tests.slack_server import Slack, slack_server
+
+pytestmark = pytest.mark.db
+
+FAILED = [BUILT]  # and its test left no result
+
+
+@pytest.fixture
+def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slack]:
+    """A Slack that the environment's connection leads to."""
+    with slack_server() as server:
+        monkeypatch.setenv("AIRFLOW_CONN_SLACK_DEFAULT", server.connection())
+        yield server
+
+
+@pytest.fixture
+def days(db: Connection, slack: Slack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Connection:
+    """A warehouse in which two days were published, from a release of the dbt project that is kept."""
+    monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path))
+    target = tmp_path / "dbt" / "releases" / "release" / "target"
+    target.mkdir(parents=True)
+    (target / "manifest.json").write_text(json.dumps({"nodes": MANIFEST.nodes, "sources": {}}))
+    migrate.upgrade()
+    for number in (1, 2):
+        build(db, f"run {number}", f"day {number}")
+        publish_run(f"run {number}", read(target / "manifest.json"))
+    return db
+
+
+def test_the_former_marts_are_back_and_everybody_is_told(days: Connection, slack: Slack) -> None:
+    by_hand.roll_back("ada", "revenue of the 23rd is wrong")
+    assert published(days) == ["day 1"]
+    live = publications.live(days)
+    assert (live.run_id, live.data_as_of < live.published_at) == ("run 1", True)
+    [told] = slack.accepted
+    assert told["text"] == "✋ Greenery data: rolled back"
+    assert "by ada" in json.dumps(told)
+    assert "revenue of the 23rd is wrong" in json.dumps(told)
+
+
+def test_the_next_good_run_goes_forward_again(days: Connection) -> None:
+    by_hand.roll_back("ada", "wrong")
+    build(days, "run 3", "day 3")
+    publish_run("run 3", MANIFEST)
+    assert published(days) == ["day 3"]
+    by_hand.roll_back("ada", "wrong again")
+    assert published(days) == ["day 1"]
+
+
+def test_clearing_the_publish_of_the_run_that_was_taken_back_does_not_bring_it_back(days: Connection) -> None:
+    by_hand.roll_back("ada", "wrong")
+    assert publish_run("run 2", MANIFEST) is False
+    assert published(days) == ["day 1"]
+
+
+def test_once_a_run_has_written_there_is_no_way_back_and_that_is_said(days: Connection) -> None:
+    build(days, "run 3", "day 3")
+    with days.cursor() as cursor:
+        cursor.execute(
+            "insert into ops.buffer_models (schema_oid, unique_id, rebuilt)"
+            " values ('analytics_next'::regnamespace, 'model.greenery.m', true)"
+        )
+    with pytest.raises(NotPublishedError, match=r"Run run 3 has written over the marts as of .* no way back"):
+        by_hand.roll_back("ada", "wrong")
+    assert published(days) == ["day 2"]
+
+
+def test_while_a_run_is_under_way_nothing_is_rolled_back(days: Connection) -> None:
+    lease.take(days, "run 3")
+    with pytest.raises(NotPublishedError, match="run 3 reads the raw tables"):
+        by_hand.roll_back("ada", "wrong")
+    lease.release(days, "run 3")
+    by_hand.roll_back("ada", "wrong")
+    lease.take(days, "run 3")  # what the rollback held is given back
+
+
+def test_before_the_second_publish_there_is_no_way_back(db: Connection) -> None:
+    migrate.upgrade()
+    build(db, "run 1", "day 1")
+    publish_run("run 1", MANIFEST)
+    with pytest.raises(NotPublishedError, match="Nothing was published before"):
+        by_hand.roll_back("ada", "wrong")
+
+
+def test_a_run_whose_tests_failed_can_be_published_by_hand(days: Connection, slack: Slack) -> None:
+    build(days, "run 3", "day 3", *FAILED)
+    with pytest.raises(NotPublishedError):
+        publish_run("run 3", MANIFEST)
+    by_hand.publish_anyway("run 3", "ada", "the test is wrong, not the data")
+    assert published(days) == ["day 3"]
+    assert publications.live(days).decision.decided_by == "ada"
+    assert slack.accepted[-1]["text"] == "✋ Greenery data: published by hand"
+
+
+def test_a_mix_of_days_can_not_be_published_by_hand_either(days: Connection) -> None:
+    build(days, "run 3", "day 3", PASSED)
+    with pytest.raises(NotPublishedError, match="mix days"):
+        by_hand.publish_anyway("run 3", "ada", "I know better")
+    assert published(days) == ["day 2"]
+    with days.cursor() as cursor:
+        cursor.execute("select count(*) from ops.decisions")
+        assert cursor.fetchall() == [(0,)], "what could not be carried out was not decided"
+
+
+def test_a_hold_keeps_good_runs_back_until_it_is_released(days: Connection) -> None:
+    by_hand.hold("ada", "the auditors are here")
+    build(days, "run 3", "day 3")
+    with pytest.raises(NotPublishedError, match=r"ada holds publishing back since .*: the auditors are here"):
+        publish_run("run 3", MANIFEST)
+    assert published(days) == ["day 2"]
+    by_hand.release("ada", "they are gone")
+    publish_run("run 3", MANIFEST)
+    assert published(days) == ["day 3"]
+    with pytest.raises(NotPublishedError, match="Nobody holds publishing back"):
+        by_hand.release("ada", "again")
+
+
+def test_what_was_decided_stands_though_slack_can_not_be_told(days: Connection, slack: Slack) -> None:
+    slack.answers[:] = [403]
+    by_hand.roll_back("ada", "wrong")
+    assert published(days) == ["day 1"]
+    with days.cursor() as cursor:
+        cursor.execute("select sent_at is null, problem is not null from ops.messages")
+        assert cursor.fetchall() == [(True, True)]
+
+
+def test_the_command_line_says_what_it_did_or_why_not(days: Connection, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["roll-back", "--by", " ", "--reason", "wrong"]) == 1
+    assert "takes a name and a reason" in capsys.readouterr().err
+    assert main(["publish", "--run", "run 2", "--by", "ada", "--reason", "again"]) == 1
+    assert "was published before" in capsys.readouterr().err
+    assert main(["roll-back", "--by", "ada", "--reason", "wrong"]) == 0
+    assert published(days) == ["day 1"]
