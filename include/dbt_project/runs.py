@@ -66,7 +66,8 @@ def leave_reason(context: Any, reason: str) -> None:
 
 
 def _begin(connection: Connection, run_id: str) -> Release:
-    return release.named(store.begin(connection, run_id, current_release().stamp))
+    begun = store.run(connection, run_id)
+    return release.named(begun.release if begun else store.begin(connection, run_id, current_release().stamp))
 
 
 def _refusal(connection: Connection, context: Any, *, builds: bool) -> str | None:

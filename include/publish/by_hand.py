@@ -49,9 +49,9 @@ def roll_back(decided_by: str, reason: str) -> Decision:
         with connect("greenery by hand") as connection, connection.cursor() as cursor:
             if buffers.is_unsound(cursor, former.schema_oid):
                 raise NotPublishedError(
-                    f"Run {buffers.begun_by(connection)} has written over the marts as of {former.data_as_of:%d %b %H:%M} "
-                    "UTC, so there is no way back to them. Mend what is wrong and trigger a run; "
-                    "`python -m include.publish hold` keeps runs from publishing meanwhile."
+                    f"Run {buffers.begun_by(connection)} has written over the marts as of "
+                    f"{former.data_as_of:%d %b %H:%M} UTC, so there is no way back to them. Mend what is wrong and "
+                    "trigger a run; `python -m include.publish hold` keeps runs from publishing meanwhile."
                 )
         exchange(former.run_id, as_of=former.data_as_of, decision=decision, attempts=ROLLBACK_ATTEMPTS)
     _tell(decision)

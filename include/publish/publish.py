@@ -50,5 +50,5 @@ def publish_run(run_id: str, manifest: Manifest, decision: Decision | None = Non
         gate.check_built(connection, run_id, manifest, builds)
         if decision is None:
             gate.check_proven(connection, run_id, manifest, builds)
-    exchange(run_id, owned=manifest.tables_of(BUILT), decision=decision)
+    exchange(run_id, owned=manifest.tables_of(BUILT) or None, decision=decision)
     return True
