@@ -4,7 +4,7 @@ RUN = @.venv/bin/python
 ARGS ?=
 DATA ?=
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down psql decide test check format constraints bench clean
+.PHONY: help install demo up down psql decide test torture check format constraints bench clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -29,6 +29,10 @@ decide: install ## decide by hand what people query: make decide ARGS='roll-back
 
 test: install ## all tests; they start a Postgres and an Airflow of their own
 	$(RUN) -m pytest $(ARGS)
+
+torture: install ## a fault at every task, and many seeds: the better part of an hour
+	$(RUN) -m pytest -m torture $(ARGS)
+	@SEEDS=20 .venv/bin/python -m pytest tests/dbt -k "any_sequence" $(ARGS)
 
 check: install ## lint, format and the tests that need no database
 	$(RUN) -m ruff format --check .

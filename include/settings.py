@@ -54,6 +54,11 @@ def warehouse_admin() -> Warehouse:
     )
 
 
+def role_password(role: str) -> str | None:
+    """With which password a role of the warehouse (loader, transformer, reader, health) logs in, if it does."""
+    return os.environ.get(f"WAREHOUSE_{role.upper()}_PASSWORD") or None
+
+
 def schedule() -> str | None:
     """When `greenery_daily` runs: a cron expression in UTC; None where it is set but empty (by hand only)."""
     return os.environ.get("GREENERY_SCHEDULE", "0 6 * * *").strip() or None

@@ -47,10 +47,25 @@ class AirflowApi:
         """The ids of the tasks that Airflow draws now."""
         return {one["task_id"] for one in self._checked(self._client.get(f"/api/v2/dags/{dag_id}/tasks"))["tasks"]}
 
-    def trigger(self, dag_id: str) -> str:
-        """Start a run now; returns its id."""
-        answer = self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None})
+    def trigger(self, dag_id: str, params: dict[str, Any] | None = None) -> str:
+        """Start a run now, with what the trigger form would say; returns its id."""
+        answer = self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": params or {}})
         return self._checked(answer)["dag_run_id"]
+
+    def clear(self, dag_id: str, run_id: str, *task_ids: str, downstream: bool = False) -> None:
+        """Let tasks of a run that ended run again, and with them what is downstream of them."""
+        answer = self._client.post(
+            f"/api/v2/dags/{dag_id}/clearTaskInstances",
+            json={
+                "dry_run": False,
+                "dag_run_id": run_id,
+                "task_ids": list(task_ids),
+                "only_failed": False,
+                "include_downstream": downstream,
+                "reset_dag_runs": True,
+            },
+        )
+        self._checked(answer)
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """A run as the API gives it."""

@@ -100,7 +100,13 @@ def run_daily(stack: Stack, server: postgres.LocalPostgres, tell: Callable[[int,
     running = stack.airflow(server)
     api = AirflowApi(running.url, *stack.login())
     api.wait_for_dag(DAG_ID)
-    run_id = api.trigger(DAG_ID)
+    return outcome(api, server, api.trigger(DAG_ID), tell)
+
+
+def outcome(
+    api: AirflowApi, server: postgres.LocalPostgres, run_id: str, tell: Callable[[int, int], None] | None = None
+) -> Outcome:
+    """Wait for a run of the DAG, and tell how it ended."""
     state = api.wait_for_run(DAG_ID, run_id, tell)
     with connect("greenery demo", warehouse.as_transformer(server)) as connection, connection.cursor() as cursor:
         cursor.execute("select body from ops.messages where run_id = %s order by created_at", (run_id,))

@@ -13,8 +13,6 @@ log in where its password is set, as `WAREHOUSE_READER_PASSWORD` for instance; e
 
 from __future__ import annotations
 
-import os
-
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
@@ -71,8 +69,7 @@ def _ensure_role(cursor: Cursor, role: str, *, login: bool) -> None:
     cursor.execute("select from pg_roles where rolname = %s", (role,))
     if not cursor.rowcount:
         _run(cursor, "create role {}", role)
-    password = os.environ.get(f"WAREHOUSE_{role.removeprefix('greenery_').upper()}_PASSWORD")
-    if password:
+    if password := settings.role_password(role.removeprefix("greenery_")):
         cursor.execute(sql.SQL("alter role {} login password %s").format(sql.Identifier(role)), (password,))
     elif login:
         _run(cursor, "alter role {} login", role)

@@ -62,6 +62,21 @@ class Deployment:
         """One run of the daily DAG."""
         return demo.run_daily(self.stack, self.server)
 
+    def run_again(self, run_id: str, *task_ids: str, downstream: bool = False) -> Outcome:
+        """Clear tasks of a run that ended, and wait for its end."""
+        self.api.clear(demo.DAG_ID, run_id, *task_ids, downstream=downstream)
+        return demo.outcome(self.api, self.server, run_id)
+
+    def decide(self, **params: str) -> str:
+        """A run of `greenery_by_hand` with what its trigger form says; returns its state."""
+        run_id = self.api.trigger("greenery_by_hand", params)
+        return self.api.wait_for_run("greenery_by_hand", run_id)
+
+    def published(self) -> dict[str, list[tuple]]:
+        """What people query, row by row."""
+        tables = self.query("select tablename from pg_tables where schemaname = 'analytics' order by 1")
+        return {name: self.query(f"select * from analytics.{name} order by 1") for (name,) in tables}
+
 
 @pytest.fixture(scope="package")
 def _deployment() -> Iterator[Deployment]:
