@@ -1,0 +1,113 @@
+"""Whether a task may work now: what would mix days, or two readers of raw, is refused in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from psycopg2.extensions import connection as Connection
+
+from include import buffers, lease
+from include.dbt_project import runs
+from include.dbt_project.runs import RefusedError
+from include.publish.exchange import exchange
+from include.results import store
+from include.shop import demo
+from include.warehouse import migrate
+
+pytestmark = pytest.mark.db
+
+# What Airflow knows of other runs.
+STATES = {"done": "success", "running": "running"}
+
+
+def task(run_id: str, run_type: str = "manual", task_id: str = "model_build") -> dict:
+    """The part of a task's context that is asked."""
+    return {
+        "run_id": run_id,
+        "dag": SimpleNamespace(dag_id="greenery_daily"),
+        "dag_run": SimpleNamespace(run_type=run_type),
+        "ti": SimpleNamespace(task_id=task_id, try_number=1, get_dagrun_state=lambda _dag_id, other: STATES[other]),
+    }
+
+
+@pytest.fixture
+def begun(db: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Connection:
+    """A loaded warehouse in which a run has begun to build, from a release that is kept."""
+    monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path))
+    target = tmp_path / "dbt" / "releases" / "release" / "target"
+    target.mkdir(parents=True)
+    (target / "manifest.json").write_text("{}")
+    migrate.upgrade()
+    demo.play_day(db, 1, orders_per_day=3)
+    for run_id in ("run", "done", "running", "next"):
+        store.begin(db, run_id, "release")
+    buffers.begin(db, "run")
+    return db
+
+
+def said(db: Connection, run_id: str) -> str | None:
+    """Why the run's task was refused, as its message will have it."""
+    results = [result for result in store.node_results(db, run_id) if result.resource_type == "task"]
+    return results[0].message if results else None
+
+
+def test_a_task_of_the_run_that_builds_may_work_and_gets_its_release(begun: Connection) -> None:
+    assert runs.admit(task("run"), builds=True).stamp == "release"
+    assert runs.admit(task("run"), builds=True).stamp == "release"
+    assert said(begun, "run") is None
+
+
+def test_a_backfill_is_refused(begun: Connection) -> None:
+    with pytest.raises(RefusedError, match="A backfill can't bring a past day back"):
+        runs.admit(task("next", "backfill"), builds=False)
+    assert said(begun, "next").startswith("A backfill")
+    runs.admit(task("run"), builds=True)
+
+
+def test_a_second_run_is_refused_while_another_is_under_way(begun: Connection) -> None:
+    lease.take(begun, "run running")
+    with pytest.raises(RefusedError, match="run running reads the raw tables"):
+        runs.admit(task("next"), builds=False)
+    assert "run running reads the raw tables" in said(begun, "next")
+
+
+def test_a_run_that_ended_without_its_report_holds_nobody_up(begun: Connection) -> None:
+    lease.take(begun, "run done")
+    runs.admit(task("next"), builds=False)
+
+
+def test_what_somebody_decides_by_hand_is_waited_for(begun: Connection) -> None:
+    lease.take(begun, "ada")
+    with pytest.raises(RefusedError, match="ada reads the raw tables"):
+        runs.admit(task("next"), builds=False)
+
+
+def test_a_model_of_a_run_that_was_published_is_not_built_again_alone(begun: Connection) -> None:
+    exchange("run")
+    with pytest.raises(RefusedError, match="What this run built is published"):
+        runs.admit(task("run"), builds=True)
+
+
+def test_a_model_of_a_former_run_is_not_built_into_what_a_later_one_builds(begun: Connection) -> None:
+    buffers.begin(begun, "next")
+    with pytest.raises(RefusedError, match="run next has begun to build since"):
+        runs.admit(task("run"), builds=True)
+
+
+def test_after_raw_was_loaded_again_a_run_has_to_start_over(begun: Connection) -> None:
+    demo.play_day(begun, 2, orders_per_day=3)
+    with pytest.raises(RefusedError, match=r"Raw was loaded at \d\d:\d\d:\d\d UTC, after this run began"):
+        runs.admit(task("run"), builds=True)
+    runs.admit(task("run", task_id="snapshot"), builds=False)
+    buffers.begin(begun, "run")
+    runs.admit(task("run"), builds=True)
+
+
+def test_a_task_that_succeeds_later_takes_its_reason_back(begun: Connection) -> None:
+    buffers.begin(begun, "next")
+    with pytest.raises(RefusedError):
+        runs.admit(task("run"), builds=True)
+    store.settle_tasks(begun, "run", {"model_build": "success"})
+    assert {result.status for result in store.node_results(begun, "run")} == {"success"}
