@@ -24,7 +24,7 @@ BUILT = "analytics_next"
 # A row can be stamped some time before the transaction that writes it commits, so a run looks again at what was stamped
 # within this time before the former run began.
 OVERLAP = timedelta(minutes=10)
-# How often the tests read all of history, and not only what is new.
+# How often the tests read all of history of a buffer, and not only what is new.
 SCAN_EVERY = timedelta(days=7)
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,9 @@ def begin(
     scan_every: timedelta = SCAN_EVERY,
 ) -> bool:
     """Call before a run first builds: decides whether the buffer is rebuilt (True), and notes how far raw is now.
+
+    Its tests read all of history where it is rebuilt, where they last did so too long ago, and where the project has
+    changed since, so that old rows have not passed them. Once asked for, that is owed until a run is published.
 
     It is rebuilt where `ops` doesn't know it, where something was built into it that was never published (half a run,
     or a `dbt run` by hand), where a table that was built is gone, or where `full_refresh` asks for it. What is noted of
@@ -55,7 +58,13 @@ def begin(
             on conflict (schema_oid) do update set
                 run_id = excluded.run_id, since = excluded.since, rebuild = excluded.rebuild,
                 products = excluded.products,
-                scan = excluded.rebuild or coalesce(held.scanned_at < clock_timestamp() - %(scan_every)s, true)
+                scan = excluded.rebuild or held.scan
+                    or coalesce(held.scanned_at < clock_timestamp() - %(scan_every)s, true)
+                    or not coalesce(
+                        (select release from ops.runs where run_id = held.run_id)
+                        = (select release from ops.runs where run_id = excluded.run_id),
+                        false
+                    )
             """,
             {
                 "buffer": buffer,
@@ -97,7 +106,8 @@ def published(cursor: Cursor, schema: str) -> None:
         update ops.buffers set
             since = clock_timestamp(),
             rebuild = products is distinct from %s,
-            scanned_at = case when scan then clock_timestamp() else scanned_at end
+            scanned_at = case when scan then clock_timestamp() else scanned_at end,
+            scan = false
         where schema_oid = to_regnamespace(%s)::oid
         """,
         (_products(cursor), schema),

@@ -63,7 +63,7 @@ class Days:
 
     def __init__(self, shop: Shop, project: Project, seed: int) -> None:
         self.shop, self.project, self.random = shop, project, Random(seed)  # noqa: S311 - no secret hangs on it
-        self.runs = 0
+        self.runs, self.release = 0, "a release"
         self.overlap = timedelta(0)
         for schema in SCHEMAS:
             shop.query(f"drop schema if exists {schema} cascade")
@@ -85,7 +85,7 @@ class Days:
         """A run begins; True if it builds everything anew."""
         self.runs += 1
         with connect() as connection:
-            store.begin(connection, f"run {self.runs}", "a release")
+            store.begin(connection, f"run {self.runs}", self.release)
             return buffers.begin(connection, f"run {self.runs}", full_refresh=full_refresh, overlap=self.overlap)
 
     def build(self, *select: str) -> None:

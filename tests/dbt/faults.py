@@ -79,7 +79,7 @@ def a_parent_is_called_otherwise(tables: Tables, random: Random) -> None:
 
 
 def a_total_does_not_add_up(tables: Tables, random: Random) -> None:
-    """By itself, or since its promotion is another one or is another's now: that shows in old orders by a join alone."""
+    """By itself, or since its promotion is another or is worth more: that shows in old orders by a join alone."""
     spoilt = random.choice(["order", "promo", "discount"])
     if spoilt == "discount":
         random.choice(tables["promos"])["discount"] = "77"
@@ -108,7 +108,10 @@ def a_delivery_comes_before_the_order(tables: Tables, random: Random) -> None:
 def two_keys_read_the_same(tables: Tables, random: Random) -> None:
     """Joined by "/", as the models join them, they are one."""
     item = random.choice(tables["order_items"])
-    tables["order_items"] += [item | {"product_id": "a/b"}, item | {"order_id": f"{item['order_id']}/a", "product_id": "b"}]
+    tables["order_items"] += [
+        item | {"product_id": "a/b"},
+        item | {"order_id": f"{item['order_id']}/a", "product_id": "b"},
+    ]
 
 
 FAULTS: tuple[Edit, ...] = (
