@@ -24,7 +24,7 @@ BUILT = "analytics_next"
 # A row can be stamped some time before the transaction that writes it commits, so a run looks again at what was stamped
 # within this time before the former run began.
 OVERLAP = timedelta(minutes=10)
-# How often the tests read all of history, and not only what is new.
+# How often the tests read all of history of a buffer, and not only what is new.
 SCAN_EVERY = timedelta(days=7)
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,9 @@ def begin(
     scan_every: timedelta = SCAN_EVERY,
 ) -> bool:
     """Call before a run first builds: decides whether the buffer is rebuilt (True), and notes how far raw is now.
+
+    Its tests read all of history where it is rebuilt, where they last did so too long ago, and where the project has
+    changed since, so that old rows have not passed them. Once asked for, that is owed until a run is published.
 
     It is rebuilt where `ops` doesn't know it, where something was built into it that was never published (half a run,
     or a `dbt run` by hand), where a table that was built is gone, or where `full_refresh` asks for it. What is noted of
@@ -55,7 +58,13 @@ def begin(
             on conflict (schema_oid) do update set
                 run_id = excluded.run_id, since = excluded.since, rebuild = excluded.rebuild,
                 products = excluded.products,
-                scan = excluded.rebuild or coalesce(held.scanned_at < clock_timestamp() - %(scan_every)s, true)
+                scan = excluded.rebuild or held.scan
+                    or coalesce(held.scanned_at < clock_timestamp() - %(scan_every)s, true)
+                    or not coalesce(
+                        (select release from ops.runs where run_id = held.run_id)
+                        = (select release from ops.runs where run_id = excluded.run_id),
+                        false
+                    )
             """,
             {
                 "buffer": buffer,
@@ -86,8 +95,10 @@ def begun_by(connection: Connection) -> str | None:
     return row[0] if row else None
 
 
-def published(cursor: Cursor, schema: str) -> None:
+def published(cursor: Cursor, schema: str, *, proven: bool) -> None:
     """Call in the transaction that publishes a buffer, by the name that it has now: it is sound, as of its `begin`.
+
+    What was published although tests failed is not `proven`: the next run on it reads all of history.
 
     Except where the products changed while the run read them: a price that the models saw and the snapshot didn't is
     forgotten, so what was built with it is built anew next time.
@@ -96,11 +107,12 @@ def published(cursor: Cursor, schema: str) -> None:
         """
         update ops.buffers set
             since = clock_timestamp(),
-            rebuild = products is distinct from %s,
-            scanned_at = case when scan then clock_timestamp() else scanned_at end
-        where schema_oid = to_regnamespace(%s)::oid
+            rebuild = products is distinct from %(products)s,
+            scanned_at = case when scan and %(proven)s then clock_timestamp() else scanned_at end,
+            scan = not %(proven)s
+        where schema_oid = to_regnamespace(%(schema)s)::oid
         """,
-        (_products(cursor), schema),
+        {"products": _products(cursor), "proven": proven, "schema": schema},
     )
     cursor.execute(
         "update ops.watermarks set loaded_at = pending where schema_oid = to_regnamespace(%s)::oid", (schema,)

@@ -4,12 +4,11 @@
     each of them says.
 
     On ordinary days the tellers of a figure sum up the changed keys alone, if each says which rows these are: the figures of
-    the other keys agreed before, and nobody touched them since. Figures `of_all_history` have tellers that share no key; they
-    are compared when all of history is read.
+    the other keys agreed before, and nobody touched them since. Tellers that share no key sum up all of history every day. A row
+    without a key is among no changed ones, so keys are tested for nulls.
 #}
-{% macro figures_agree(figures, of_all_history={}) %}
+{% macro figures_agree(figures) %}
 {%- set all_rows = scans_all(model.depends_on.nodes) %}
-{%- set figures = dict(figures, **of_all_history) if all_rows else figures %}
 with
 
 told as (

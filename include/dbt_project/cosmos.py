@@ -6,7 +6,6 @@ its own process from the release that its run began with, and leaves its results
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import TriggerRule
@@ -21,9 +20,6 @@ from include.dbt_project.release import Release
 from include.results.record import record
 from include.warehouse import connect
 
-# Every run's tests read all of history. Looking at what is new and at the rest once a week is built and pays from
-# a million events on, but that no fault falls between the two is not proven yet: docs/decisions.md.
-SCAN_EVERY = timedelta(0)
 SNAPSHOTS = ("orders_snapshot", "products_snapshot")
 
 
@@ -98,7 +94,7 @@ class CheckSources(DbtTestLocalOperator):
         runs.refuse_if(context, history.problem(manifest.read(project.manifest)))
         with connect("greenery check_sources") as connection:
             full_refresh = bool(context["params"].get("full_refresh"))
-            buffers.begin(connection, context["run_id"], full_refresh=full_refresh, scan_every=SCAN_EVERY)
+            buffers.begin(connection, context["run_id"], full_refresh=full_refresh)
         failures = []
         for self.base_cmd in (["source", "freshness"], ["test"]):
             try:

@@ -108,7 +108,7 @@ def _exchange(
     roles.open_to_readers(cursor, LIVE, closed=BUILT)
     told_as_of = publications.note(cursor, run_id, LIVE, as_of=as_of, decision=decision, notes=notes)
     if as_of is None:
-        buffers.published(cursor, LIVE)
+        buffers.published(cursor, LIVE, proven=decision is None)
     by = f", {decision.action} by {decision.decided_by}: {decision.reason}" if decision else ""
     for schema, purpose in (
         (LIVE, f"published {told_as_of:%Y-%m-%d %H:%M} UTC by run {run_id}{by}"),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from dbt.artifacts.schemas.results import NodeResult
 from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
 from dbt_common.events.base_types import EventLevel, EventMsg
@@ -49,9 +50,13 @@ class Dbt:
 
     def __call__(self, *command: str) -> dict[str, str]:
         """Run a dbt command; returns the status of each node by its name."""
+        return {result.node.name: str(result.status) for result in self.results(*command)}
+
+    def results(self, *command: str) -> list[NodeResult]:
+        """The same, with all that dbt says of each node."""
         done = dbtRunner(manifest=self.manifest).invoke([*command, "--quiet", *self._flags()])
         assert done.exception is None, done.exception
-        return {result.node.name: str(result.status) for result in done.result.results}
+        return list(done.result.results)
 
     def names(self, *selection: str) -> set[str]:
         """The names of the nodes that a selection selects."""

@@ -41,7 +41,6 @@
         (ref('int_events'), "sum(case when event_type = 'add_to_cart' and product_id is not null then 1 end)", of_days_viewed),
         (ref('fact_product_sessions_daily'), 'sum(add_to_carts)', of_days),
     ],
-}, of_all_history={
     'packages shipped of a product': [
         (ref('int_user_product_sessions'), 'sum(packages_shipped)'),
         (ref('fact_product_sessions_daily'), 'sum(packages_shipped)'),

@@ -17,7 +17,6 @@
         (ref('fact_product_sessions_daily'), 'sum(checkouts)'),
         (ref('fact_product'), 'sum(sessions_bought)'),
     ],
-}, of_all_history={
     'sessions that viewed a product': [
         (ref('int_user_product_sessions'), 'sum(case when page_views > 0 then 1 end)'),
         (ref('fact_product'), 'sum(sessions_viewed)'),

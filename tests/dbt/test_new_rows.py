@@ -1,0 +1,276 @@
+"""Tests that look at what is new find whatever they would find in all of history: no fault falls between the two.
+
+Days are played and spoilt at random (`tests/dbt/edits.py`, `tests/dbt/faults.py`), loaded by the loaders' own code and
+built by dbt on what an earlier run published. Then `dbt test` runs twice on the same state, once as on an ordinary day,
+once over all of history. `SEEDS=100` in the environment plays a hundred sequences instead of one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from include.publish import publish_run
+from tests.dbt.conftest import Dbt, Shop
+from tests.dbt.days import NOTHING_TO_PROVE, SCHEMAS, Days, Project
+from tests.dbt.edits import EDITS, Edit, Tables, deliver, replica
+from tests.dbt.faults import FAULTS, a_cost_is_not_that_of_the_items, a_row_is_doubled, a_total_does_not_add_up
+
+pytestmark = pytest.mark.db
+
+SEEDS = range(1, int(os.environ.get("SEEDS", "1")) + 1)
+ALL = ("path:models", "path:snapshots")
+ORDERS = ("+int_orders", "path:snapshots")
+SOURCES = ("--selector", "sources")
+THIS_BUFFER = "schema_oid = 'analytics_next'::regnamespace"
+
+# By test, what it found: a row by its first column, a key or the name of a figure; rows without one by their number.
+Found = dict[str, set[object]]
+
+
+class Looks(Days):
+    """Days on which every model is built and looked at; `errors` are the failed tests of the last look."""
+
+    errors: set[str]
+
+    def first_runs(self, *select: str) -> None:
+        """Fill both buffers, and continue one, with days on which nothing is wrong."""
+        for rebuilt in (True, True, False):
+            assert self.begin() is rebuilt
+            self.build(*(select or ALL))
+            self.publish()
+            self.load_a_day()
+
+    def publish(self) -> None:
+        """Publish, whether or not tests ran."""
+        publish_run(f"run {self.runs}", NOTHING_TO_PROVE)
+
+    def spoil(self, *faults: Edit) -> Tables:
+        """Something goes wrong overnight; returns what the shop held before."""
+        sound = replica(self.shop.connection)
+        tables = replica(self.shop.connection)
+        for fault in faults:
+            fault(tables, self.random)
+        deliver(self.shop.connection, tables)
+        return sound
+
+    def scans(self) -> bool:
+        """Whether the run that began last is to look at all of history."""
+        return self.shop.value(f"select scan from ops.buffers where {THIS_BUFFER}") is True
+
+    def look(self, *select: str) -> Found:
+        """Run tests, by default all."""
+        done = self.project.results("test", *select, "--exclude-resource-type", "unit_test")
+        by_status = {status: {r.node.name for r in done if r.status == status} for status in ("pass", "warn", "fail")}
+        assert sum(map(len, by_status.values())) == len(done), [r.message for r in done if r.status == "error"]
+        self.errors = by_status["fail"]
+        found: Found = {}
+        for result in done:
+            if result.status != "pass":
+                firsts = [row[0] for row in self.shop.query(result.node.compiled_code)]
+                found[result.node.name] = {first for first in firsts if first is not None}
+                if None in firsts:
+                    found[result.node.name].add(firsts.count(None))
+        return found
+
+    def compare(self, *select: str) -> Found:
+        """Look at the same state in both ways; returns what is found, once the first look has missed nothing.
+
+        But for a row without a key, which is among no changed ones: where a test of nulls tells of it, sums need not.
+        """
+        assert not self.scans()
+        new = self.look(*select)
+        self.shop.query(f"update ops.buffers set scan = true where {THIS_BUFFER}")
+        everything = self.look(*select)
+        self.shop.query(f"update ops.buffers set scan = false where {THIS_BUFFER}")
+        missed = {
+            name: rows - new.get(name, set()) for name, rows in everything.items() if not rows <= new.get(name, set())
+        }
+        if any("not_null" in name for name in new):
+            missed = {name: rows for name, rows in missed.items() if not name.endswith(("add_up", "adds_up"))}
+        assert missed == {}
+        return everything
+
+
+@pytest.fixture(scope="module")
+def projects(dbt: Dbt, shop: Shop) -> Iterator[Project]:
+    """The project; afterwards nothing is left of what these tests do to the warehouse."""
+    yield Project(dbt.project, dbt.work, dbt.manifest)
+    for schema in SCHEMAS:
+        shop.query(f"drop schema if exists {schema} cascade")
+
+
+@pytest.fixture
+def days(request: pytest.FixtureRequest, shop: Shop, projects: Project) -> Looks:
+    """A warehouse on its first day."""
+    return Looks(shop, projects, seed=getattr(request, "param", 1))
+
+
+@pytest.mark.parametrize("days", SEEDS, indirect=True)
+def test_no_fault_in_raw_falls_between_what_is_new_and_all_of_history(days: Looks):
+    days.first_runs()
+    days.spoil(*days.random.choices((*FAULTS, *FAULTS, *EDITS), k=days.random.randint(1, 8)))
+    assert days.begin() is False
+    days.build(*ALL)
+    days.compare()
+
+
+def test_no_fault_hides_another(days: Looks):
+    """All of them in one night; most tests compare key by key what they find."""
+    days.first_runs()
+    days.spoil(*FAULTS, *[a_row_is_doubled] * 12)
+    assert days.begin() is False
+    days.build(*ALL)
+    days.compare()
+
+
+@pytest.mark.parametrize("days", SEEDS, indirect=True)
+def test_no_fault_of_a_model_falls_between_what_is_new_and_all_of_history(days: Looks):
+    """A model that is wrong for some keys only: one row too many or too few there, or another figure."""
+    days.first_runs()
+    days.edit(days.random.randint(0, 2))
+    assert days.begin() is False
+    nodes = days.project.manifest.nodes.values()
+    marts = {node.name: node for node in nodes if node.resource_type == "model" and node.schema == "analytics_next"}
+    name = days.random.choice(sorted(marts))
+    days.build(f"+{name}")
+    falsify(days, name, marts[name].config.meta)
+    days.build(*ALL, "--exclude", f"+{name}")
+    days.compare()
+
+
+def test_a_parent_that_lost_a_row_while_it_was_built_is_missed(days: Looks):
+    """Though none was deleted in raw, and no child changed."""
+    days.first_runs()
+    days.begin()
+    days.build(*ALL)
+    days.shop.query(
+        "delete from analytics_next.fact_product where product_id = (select min(product_id) from raw.products)"
+    )
+    assert "relationships_fact_order_items_product_id__product_id__ref_fact_product_" in days.compare(
+        "--select", "fact_product"
+    )
+    # Built in full, so that nobody lists what it had.
+    days.shop.query("update ops.buffer_models set rebuilt = true where unique_id = 'model.greenery.dim_users'")
+    days.shop.query("delete from analytics_next.dim_users where user_id = (select min(user_id) from raw.orders)")
+    assert "relationships_fact_orders_user_id__user_id__ref_dim_users_" in days.compare("--select", "dim_users")
+
+
+def falsify(days: Looks, name: str, meta: dict[str, str]) -> None:
+    """One of the rows that a run built: all of a table, of an incremental model those of changed keys."""
+    concerned = (
+        f"where {meta['changed_key']} in (select {meta['changed_key']} from staging.{meta['changed_in']})"
+        if meta
+        else ""
+    )
+    rows = days.shop.query(f"select ctid::text from analytics_next.{name} {concerned} order by 1")
+    if not rows:
+        return
+    (place,) = days.random.choice(rows)
+    figures = days.shop.query(
+        "select column_name from information_schema.columns where table_schema = 'analytics_next' and table_name = %s"
+        " and data_type in ('bigint', 'integer', 'numeric') order by 1",
+        name,
+    )
+    changes = [
+        f"delete from analytics_next.{name}",
+        f"insert into analytics_next.{name} select * from analytics_next.{name}",
+        *(f"update analytics_next.{name} set {figure} = {figure} + 1" for (figure,) in figures),
+    ]
+    days.shop.query(f"{days.random.choice(changes)} where ctid = '{place}'")
+
+
+def test_what_sources_lack_is_found_until_it_is_mended_whenever_it_was_loaded(days: Looks):
+    def an_event_is_of_an_unknown_kind(tables: Tables, random: object) -> None:
+        tables["events"][0]["event_type"] = "swipe"
+
+    unknown = {
+        "source_accepted_values_greenery_events_event_type__page_view__add_to_cart__checkout__package_shipped": {
+            "swipe"
+        }
+    }
+    days.first_runs("+int_events")
+    days.begin()
+    assert days.compare(*SOURCES) == {}
+    sound = days.spoil(an_event_is_of_an_unknown_kind)  # after this run has tested the sources
+    days.build("+int_events")
+    days.publish()
+
+    for _ in range(2):  # the next run stops there, and so does the one after it
+        assert days.begin() is False
+        assert days.compare(*SOURCES) == unknown
+        days.load_a_day()
+    deliver(days.shop.connection, sound)
+    for _ in range(2):
+        assert days.begin() is False
+        assert days.compare(*SOURCES) == {}
+        days.build("+int_events")
+        days.publish()
+
+
+def test_what_was_stamped_before_it_could_be_seen_is_looked_at(days: Looks):
+    days.overlap = timedelta(minutes=1)
+    days.first_runs("+int_events")
+    days.begin()
+    days.build("+int_events")
+    stamp = days.shop.value("select max(_loaded_at) from raw.events")
+    days.publish()
+    days.shop.query("insert into raw.events (event_id, session_id, _loaded_at) values ('slow', 's', %s)", stamp)
+    for _ in range(2):
+        days.begin()
+        assert "source_not_null_greenery_events_user_id" in days.compare(*SOURCES)
+        days.build("+int_events")
+        days.publish()
+
+
+def test_what_stopped_a_run_before_it_was_published_stops_the_next(days: Looks):
+    days.first_runs(*ORDERS)
+    days.spoil(*[a_total_does_not_add_up] * 3)
+    days.begin()
+    days.build(*ORDERS)
+    found = days.compare("--select", "int_orders,test_type:generic")
+    assert days.errors == {"int_orders_total_is_cost_plus_shipping_less_discount"}
+    days.load_a_day()
+    assert days.begin() is True
+    assert days.scans()
+    days.build(*ORDERS)
+    again = days.look("--select", "int_orders,test_type:generic")
+    assert all(rows <= again[name] for name, rows in found.items())
+
+
+def test_a_warning_is_said_every_day_until_it_is_mended(days: Looks):
+    """It does not keep a run from being published, so a look at new rows alone would say it once and forget it."""
+    days.first_runs(*ORDERS)
+    sound = days.spoil(a_cost_is_not_that_of_the_items)
+    for _ in range(3):
+        assert days.begin() is False
+        days.build(*ORDERS)
+        assert days.compare("--select", "int_orders,test_type:generic").keys() == {
+            "int_orders_cost_is_the_sum_of_the_items"
+        }
+        assert days.errors == set()
+        days.publish()
+    deliver(days.shop.connection, sound)
+    assert days.begin() is False
+    days.build(*ORDERS)
+    assert days.compare("--select", "int_orders,test_type:generic") == {}
+
+
+def test_each_buffer_is_looked_at_as_a_whole_once_a_week_and_when_the_project_changes(days: Looks):
+    def run() -> bool:
+        days.begin()
+        scans = days.scans()
+        days.build("+int_events")
+        days.publish()
+        return scans
+
+    assert [run() for _ in range(4)] == [True, True, False, False]
+    days.shop.query("update ops.buffers set scanned_at = scanned_at - interval '8 days'")
+    assert [run() for _ in range(4)] == [True, True, False, False]
+
+    days.release = "another release"
+    days.begin()  # and is not published: the look is owed still
+    assert [run() for _ in range(4)] == [True, True, False, False]
