@@ -13,7 +13,7 @@ from datetime import timedelta
 
 import pytest
 
-from include.publish import publish_run
+from include.publish.publish import publish_run
 from tests.dbt.conftest import Dbt, Shop
 from tests.dbt.days import NOTHING_TO_PROVE, SCHEMAS, Days, Project
 from tests.dbt.edits import EDITS, Edit, Tables, deliver, replica
