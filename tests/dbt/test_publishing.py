@@ -1,0 +1,217 @@
+"""Whatever became of the runs before it, what is published is a full build of raw as the run found it, or what it was.
+
+Good days, faults, runs that were killed half-way, cleared, repeated, overtaken by a load, published twice or rolled
+back follow each other at random: straight through dbt, `ops` and the gate, without a scheduler in between. `SEEDS=20` in
+the environment plays twenty sequences instead of one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from include import buffers
+from include.dbt_project import manifest
+from include.dbt_project.manifest import Manifest
+from include.publish import by_hand
+from include.publish.gate import NotPublishedError
+from include.publish.publish import publish_run
+from include.results import artifacts, publications, store
+from include.warehouse import connect
+from tests.dbt.conftest import Dbt, Shop
+from tests.dbt.days import CONCERNED, SCHEMAS, Days, Project
+from tests.dbt.edits import deliver, replica
+from tests.dbt.faults import (
+    a_row_is_doubled,
+    a_total_does_not_add_up,
+    a_value_is_missing,
+    a_word_is_unknown,
+    an_amount_is_negative,
+)
+
+pytestmark = pytest.mark.db
+
+MOVES_A_SEQUENCE = 7
+FAULTS = (a_row_is_doubled, a_total_does_not_add_up, a_value_is_missing, a_word_is_unknown, an_amount_is_negative)
+EVERYTHING = (*CONCERNED, "path:snapshots")
+FIRST_HALF = ("+int_orders", "+int_events")
+
+
+class Runs(Days):
+    """Runs as the DAG makes them: each step leaves its results in `ops`, and the gate reads them there."""
+
+    @property
+    def run_id(self) -> str:
+        """The run that began last."""
+        return f"run {self.runs}"
+
+    @property
+    def facts(self) -> Manifest:
+        """The manifest of a project that has only the models that are built here."""
+        whole = manifest.read(self.project.work / "target" / "manifest.json")
+        names = self.project.names("--select", *EVERYTHING)
+        kept = {key: node for key, node in whole.nodes.items() if node["name"] in names}
+        known = kept.keys() | whole.sources.keys()
+        tests = {
+            key: node
+            for key, node in kept.items()
+            if node["resource_type"] != "test" or set(node["depends_on"]["nodes"]) <= known
+        }
+        return replace(whole, nodes=tests)
+
+    def step(self, *command: str) -> bool:
+        """A dbt command of the run; True if nothing in it failed."""
+        statuses = self.project(*command, "--exclude-resource-type", "unit_test")
+        target = self.project.work / "target"
+        with connect() as connection:
+            results = artifacts.read(target, manifest.read(target / "manifest.json"))
+            store.record(connection, self.run_id, command[-1], 1, results)
+        return not set(statuses.values()) & {"fail", "error", "skipped"}
+
+    def check_sources(self) -> bool:
+        return self.step("test", "--selector", "sources")
+
+    def build_and_test(self, *select: str) -> bool:
+        return self.step("build", "--indirect-selection", "cautious", "--select", *(select or EVERYTHING))
+
+    def whole(self) -> bool:
+        """A run from its beginning up to publish; stops where the DAG would."""
+        self.begin()
+        return self.check_sources() and self.build_and_test()
+
+    def content(self) -> list[tuple]:
+        """What people query, as a sum over each mart."""
+        tables = self.shop.query("select tablename from pg_tables where schemaname = 'analytics' order by 1")
+        return [
+            (name, *self.shop.query(f"select count(*), sum(hashtextextended(m::text, 0)) from analytics.{name} as m"))
+            for (name,) in tables
+        ]
+
+    def publishes(self) -> None:
+        """The run is published, and is right."""
+        assert publish_run(self.run_id, self.facts) is True
+        assert self.differences() == {}
+
+    def is_refused(self, why: str) -> None:
+        """The run is not published, and people query what they did."""
+        before = self.content()
+        with pytest.raises(NotPublishedError, match=why):
+            publish_run(self.run_id, self.facts)
+        assert self.content() == before
+
+
+def a_good_day(runs: Runs) -> None:
+    runs.load_a_day()
+    runs.edit(4)
+    assert runs.whole()
+    runs.publishes()
+
+
+def a_fault_that_is_mended_and_cleared(runs: Runs) -> None:
+    sound = replica(runs.shop.connection)
+    tables = replica(runs.shop.connection)
+    runs.random.choice(FAULTS)(tables, runs.random)
+    deliver(runs.shop.connection, tables)
+    runs.begin()
+    if not runs.check_sources() or not runs.build_and_test():
+        runs.is_refused("no passing result|not as this run built them")
+    deliver(runs.shop.connection, sound)
+    with connect() as connection:  # check_sources and all that is downstream of it are cleared: the same run, anew
+        buffers.begin(connection, runs.run_id)
+    assert runs.check_sources()
+    assert runs.build_and_test()
+    runs.publishes()
+
+
+def a_run_that_is_killed(runs: Runs) -> None:
+    runs.edit(4)
+    runs.begin()
+    runs.check_sources()
+    runs.build_and_test(*FIRST_HALF)
+    runs.is_refused("not as this run built them")
+
+
+def a_run_that_is_killed_and_goes_on(runs: Runs) -> None:
+    a_run_that_is_killed(runs)
+    runs.build_and_test()
+    runs.publishes()
+
+
+def a_load_in_the_middle(runs: Runs) -> None:
+    """By a loader that asks nobody; in the daily run the next task would refuse as well."""
+    runs.begin()
+    runs.check_sources()
+    runs.build_and_test(*FIRST_HALF)
+    runs.load_a_day()
+    runs.build_and_test("+fact_product", "path:snapshots", "--exclude", *FIRST_HALF)
+    runs.is_refused("Raw was loaded at|not as this run built them")
+
+
+def a_model_that_is_built_again_alone(runs: Runs) -> None:
+    """Of the run that was published last; in the daily run its task would refuse."""
+    before = runs.content()
+    runs.build_and_test("int_orders")
+    with pytest.raises(NotPublishedError, match=r"has begun to build since|not as this run built them"):
+        publish_run(runs.run_id, runs.facts)
+    assert runs.content() == before
+
+
+def a_publish_that_is_repeated(runs: Runs) -> None:
+    before = runs.content()
+    with connect() as connection:
+        live = publications.live(connection)
+    assert publish_run(live.run_id, runs.facts) is False
+    assert runs.content() == before
+
+
+def a_rollback(runs: Runs) -> None:
+    """Back and forth; where a run has written since, it is refused."""
+    before = runs.content()
+    [(buffer,)] = runs.shop.query("select 'analytics_next'::regnamespace::oid")
+    with connect() as connection, connection.cursor() as cursor:
+        written = buffers.is_unsound(cursor, buffer)
+    if written:
+        with pytest.raises(NotPublishedError, match="no way back"):
+            by_hand.roll_back("ada", "to see")
+        assert runs.content() == before
+        return
+    by_hand.roll_back("ada", "to see")
+    assert runs.content() != before
+    if runs.random.random() < 0.5:
+        by_hand.roll_back("ada", "and back")
+        assert runs.content() == before
+
+
+MOVES: tuple[Callable[[Runs], None], ...] = (
+    a_good_day,
+    a_fault_that_is_mended_and_cleared,
+    a_run_that_is_killed,
+    a_run_that_is_killed_and_goes_on,
+    a_load_in_the_middle,
+    a_model_that_is_built_again_alone,
+    a_publish_that_is_repeated,
+    a_rollback,
+)
+
+
+@pytest.fixture
+def runs(request: pytest.FixtureRequest, dbt: Dbt, shop: Shop) -> Iterator[Runs]:
+    """A warehouse on its third day, with both buffers filled."""
+    runs = Runs(shop, Project(dbt.project, dbt.work, dbt.manifest), seed=request.param)
+    for _ in range(2):
+        assert runs.whole()
+        runs.publishes()
+        runs.load_a_day()
+    yield runs
+    for schema in SCHEMAS:
+        shop.query(f"drop schema if exists {schema} cascade")
+
+
+@pytest.mark.parametrize("runs", range(1, int(os.environ.get("SEEDS", "1")) + 1), indirect=True)
+def test_any_sequence_of_runs_publishes_a_full_build_or_nothing(runs: Runs) -> None:
+    for move in runs.random.sample(MOVES, k=MOVES_A_SEQUENCE):
+        move(runs)
+    a_good_day(runs)
