@@ -1,8 +1,8 @@
 """Whatever became of the runs before it, what is published is a full build of raw as the run found it, or what it was.
 
 Good days, faults, runs that were killed half-way, cleared, repeated, overtaken by a load, published twice or rolled
-back follow each other at random: straight through dbt, `ops` and the gate, without a scheduler in between. `SEEDS=20` in
-the environment plays twenty sequences instead of one.
+back follow each other at random: straight through dbt, `ops` and the gate, without a scheduler in between.
+`SEEDS=20` in the environment plays twenty sequences instead of one.
 """
 
 from __future__ import annotations
