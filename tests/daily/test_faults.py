@@ -13,6 +13,7 @@ import psycopg2
 import pytest
 
 from include.local import warehouse
+from include.local.demo import DAG_ID
 from include.shop.csv_loader import CsvError
 from include.warehouse import connect, roles
 from tests.daily.conftest import Deployment
@@ -103,7 +104,7 @@ def test_of_real_data_with_one_fault_nothing_reaches_people(
     assert good.state == "success"
     assert "Repeat rate: 79.8 % (99 of 124 buyers" in good.messages[0]
     before = deployment.published()
-    snapshot = deployment.query("select * from snapshots.orders_snapshot order by 1")
+    versions = deployment.query("select count(*) from snapshots.orders_snapshot")
 
     with readers(deployment) as read:
         for number, (fault, (name, edit, told)) in enumerate(FAULTS.items()):
@@ -116,8 +117,8 @@ def test_of_real_data_with_one_fault_nothing_reaches_people(
             assert told in message, fault
             assert "Stakeholders still see the data as of" in message, fault
             assert deployment.published() == before, fault
-            history = deployment.query("select * from snapshots.orders_snapshot order by 1")
-            assert [row for row in snapshot if row not in history] == [] or fault == "an unknown status", fault
+            former, versions = versions, deployment.query("select count(*) from snapshots.orders_snapshot")
+            assert versions >= former, fault
 
         short = shutil.copytree(real_data, tmp_path / "short")
         (short / "orders.csv").write_text((short / "orders.csv").read_text().replace("tracking_id", "tracking", 1))
@@ -173,27 +174,30 @@ def test_a_model_that_breaks_a_hold_and_a_slack_that_refuses(deployment: Deploym
     )
 
 
-def test_what_is_cleared_or_triggered_too_often_never_mixes_days(deployment: Deployment) -> None:
+def test_what_is_triggered_twice_cleared_or_taken_back_never_mixes_days(deployment: Deployment) -> None:
     deployment.play_day()
-    first = deployment.run()
+    api = deployment.api
+    at_once = [api.trigger(DAG_ID) for _ in range(2)]
+    assert [api.wait_for_run(DAG_ID, run_id) for run_id in at_once] == ["success", "success"]
+    first_day = deployment.published()
     deployment.play_day()
-    second = deployment.run()
-    assert [first.state, second.state] == ["success", "success"]
-    before = deployment.published()
+    last = deployment.run()
+    assert last.state == "success"
+    second_day = deployment.published()
+    assert second_day != first_day
 
     model = "transform.models.marts.core.dim_users_model_build"
-    alone = deployment.run_again(second.run_id, model)
+    alone = deployment.run_again(last.run_id, model)
     assert alone.task_states[model] == "failed"
-    assert deployment.query("select message from ops.node_results where unique_id = 'task." + model + "'")[0][
-        0
-    ].startswith("What this run built is published")
-    again = deployment.run_again(first.run_id, "publish", downstream=True)
+    [(reason,)] = deployment.query(f"select message from ops.node_results where unique_id = 'task.{model}'")
+    assert reason.startswith("What this run built is published")
+    again = deployment.run_again(at_once[1], "publish", downstream=True)
     assert again.task_states["publish"] == "skipped"
-    assert deployment.published() == before
+    assert deployment.published() == second_day
 
     assert deployment.decide(action="roll back", decided_by="ada", reason="revenue is wrong") == "success"
-    assert deployment.published() != before
+    assert deployment.published() == first_day
     assert deployment.slack.accepted[-1]["text"] == "✋ Greenery data: rolled back"
-    day_again = deployment.run_again(second.run_id, "check_sources", downstream=True)
-    assert day_again.state == "success"
-    assert deployment.published() == before
+    whole = deployment.run_again(last.run_id, "check_sources", downstream=True)
+    assert whole.state == "success"
+    assert deployment.published() == second_day
