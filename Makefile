@@ -27,8 +27,8 @@ psql: install ## psql on the warehouse: make psql ARGS='-Atc "select 1"'
 decide: install ## decide by hand what people query: make decide ARGS='roll-back --by ada --reason "revenue is wrong"'
 	$(RUN) -m include.local decide $(ARGS)
 
-test: install ## all tests; they start a Postgres and an Airflow of their own
-	$(RUN) -m pytest $(ARGS)
+test: install ## all tests, two at a time; they start Postgres and Airflow of their own
+	$(RUN) -m pytest -n 2 --dist loadgroup $(ARGS)
 
 torture: install ## a fault at every task, and many seeds: the better part of an hour
 	$(RUN) -m pytest -m torture $(ARGS)

@@ -30,6 +30,13 @@ def pytest_configure() -> None:
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For tests that run side by side (`-n 2`): a file's share their fixtures, and all whole days share one stack."""
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group(folder if folder == "daily" else str(item.path)))
+
+
 REAL_DATA = PROJECT_ROOT.parent / "shared" / "greenery"
 
 

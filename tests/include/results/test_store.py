@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from psycopg2.extensions import connection as Connection
@@ -128,3 +128,14 @@ def test_failing_rows_are_few_and_hide_personal_columns(ops: Connection) -> None
     failed = NodeResult("test.t", "test", "t", "fail", "error", 9, "", 0.1, None, compiled_sql=sql)
     rows = store.failing_rows(ops, failed, frozenset({"email"}))
     assert rows == [{"user_id": str(n)} for n in range(1, 6)]
+
+
+def test_results_are_forgotten_after_their_time_and_runs_are_not(ops: Connection) -> None:
+    store.record(ops, "run", "task", 1, [result("pass", "test.old"), result("pass", "test.new")])
+    with ops.cursor() as cursor:
+        cursor.execute(
+            "update ops.node_results set recorded_at = now() - interval '401 days' where unique_id = 'test.old'"
+        )
+    assert store.forget_results(ops, timedelta(days=400)) == 1
+    assert [one.unique_id for one in store.node_results(ops, "run")] == ["test.new"]
+    assert store.run(ops, "run") is not None

@@ -1,0 +1,36 @@
+"""The DAG with which people decide: it never runs by itself, and its form wants a name and a reason."""
+
+from __future__ import annotations
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import ParamValidationError
+
+from include.settings import PROJECT_ROOT
+
+
+@pytest.fixture(scope="module")
+def dag() -> DAG:
+    """The DAG."""
+    bag = DagBag(dag_folder=str(PROJECT_ROOT / "dags" / "greenery_by_hand.py"))
+    assert bag.import_errors == {}
+    return bag.dags["greenery_by_hand"]
+
+
+def test_it_runs_when_somebody_says_so_alone(dag: DAG) -> None:
+    assert dag.schedule is None
+    assert all(task.retries == 0 for task in dag.tasks)
+
+
+@pytest.mark.parametrize("lacking", ["decided_by", "reason"])
+def test_the_form_takes_no_decision_without_a_name_and_a_reason(dag: DAG, lacking: str) -> None:
+    said = {"action": "roll back", "decided_by": "ada", "reason": "revenue is wrong"}
+    for name, value in said.items():
+        assert dag.params.get_param(name).resolve(value) == value
+    with pytest.raises(ParamValidationError):
+        dag.params.get_param(lacking).resolve("")
+
+
+def test_the_form_offers_what_can_be_decided(dag: DAG) -> None:
+    assert dag.params.get_param("action").schema["enum"] == ["roll back", "publish", "hold", "release"]
