@@ -11,6 +11,7 @@ from psycopg2.extensions import connection as Connection
 from include import buffers, lease
 from include.dbt_project import release
 from include.dbt_project.release import Release
+from include.lease import LeaseHeldError
 from include.results import store
 from include.warehouse import connect
 
@@ -41,12 +42,16 @@ def holder_of(run_id: str) -> str:
 def admit(context: Any, *, builds: bool) -> Release:
     """Call before a task of a run does anything: takes the lease on raw, and returns the release to work with.
 
-    `builds` says of a task that it goes on with what the run began. Raises RefusedError, and leaves the reason in `ops`
-    for the run's message.
+    `builds` says of a task that it goes on with what the run began. Raises RefusedError, or LeaseHeldError while another
+    one reads raw, and leaves the reason in `ops` for the run's message.
     """
-    with connect("greenery run") as connection:
-        project = _begin(connection, context["run_id"])
-        reason = _refusal(connection, context, builds=builds)
+    try:
+        with connect("greenery run") as connection:
+            project = _begin(connection, context["run_id"])
+            reason = _refusal(connection, context, builds=builds)
+    except LeaseHeldError as error:  # which a retry may find ended
+        leave_reason(context, str(error))
+        raise
     refuse_if(context, reason)
     return project
 
@@ -82,10 +87,7 @@ def _refusal(connection: Connection, context: Any, *, builds: bool) -> str | Non
             "A backfill can't bring a past day back: raw holds the shop as it is now, and every run builds from that. "
             "Nothing was changed; trigger a run instead, with full_refresh where all of history is to be built anew."
         )
-    try:
-        lease.take(connection, holder_of(run_id), ended=ended)
-    except lease.LeaseHeldError as error:
-        return str(error)
+    lease.take(connection, holder_of(run_id), ended=ended)
     if not builds:
         return None
     if (owner := buffers.begun_by(connection)) != run_id:

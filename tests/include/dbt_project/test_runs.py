@@ -11,6 +11,7 @@ from psycopg2.extensions import connection as Connection
 from include import buffers, lease
 from include.dbt_project import runs
 from include.dbt_project.runs import RefusedError
+from include.lease import LeaseHeldError
 from include.publish.exchange import exchange
 from include.results import store
 from include.shop import demo
@@ -68,7 +69,7 @@ def test_a_backfill_is_refused(begun: Connection) -> None:
 
 def test_a_second_run_is_refused_while_another_is_under_way(begun: Connection) -> None:
     lease.take(begun, "run running")
-    with pytest.raises(RefusedError, match="run running reads the raw tables"):
+    with pytest.raises(LeaseHeldError, match="run running reads the raw tables"):
         runs.admit(task("next"), builds=False)
     assert "run running reads the raw tables" in said(begun, "next")
 
@@ -80,7 +81,7 @@ def test_a_run_that_ended_without_its_report_holds_nobody_up(begun: Connection) 
 
 def test_what_somebody_decides_by_hand_is_waited_for(begun: Connection) -> None:
     lease.take(begun, "ada")
-    with pytest.raises(RefusedError, match="ada reads the raw tables"):
+    with pytest.raises(LeaseHeldError, match="ada reads the raw tables"):
         runs.admit(task("next"), builds=False)
 
 
