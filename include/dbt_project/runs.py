@@ -42,8 +42,8 @@ def holder_of(run_id: str) -> str:
 def admit(context: Any, *, builds: bool) -> Release:
     """Call before a task of a run does anything: takes the lease on raw, and returns the release to work with.
 
-    `builds` says of a task that it goes on with what the run began. Raises RefusedError, or LeaseHeldError while another
-    one reads raw, and leaves the reason in `ops` for the run's message.
+    `builds` says of a task that it goes on with what the run began. Raises RefusedError, or LeaseHeldError while
+    another one reads raw, and leaves the reason in `ops` for the run's message.
     """
     try:
         with connect("greenery run") as connection:
