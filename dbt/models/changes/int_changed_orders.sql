@@ -100,7 +100,8 @@ former_orders as (
     select
         order_id,
         user_id,
-        ordered_at
+        ordered_at,
+        delivered_at
     from {{ former_orders or orders }}
 
 ),
@@ -132,6 +133,7 @@ final as (
         changed.order_id,
         former_orders.user_id as former_user_id,
         former_orders.ordered_at as formerly_ordered_at,
+        former_orders.delivered_at as formerly_delivered_at,
         former_items.product_id as former_product_id,
         former_items.quantity as former_quantity,
         former_items.amount as former_amount
