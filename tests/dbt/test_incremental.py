@@ -130,7 +130,16 @@ class Days:
         self.begin(full_refresh=full_refresh)
         self.build()
         self.publish()
+        assert self.unseen() == []
         return self.rebuilt()
+
+    def unseen(self) -> list[tuple]:
+        """Orders that are otherwise than the snapshot's open version of them."""
+        state = "order_id, status, tracking_id, shipping_service, estimated_delivery_at, delivered_at"
+        return self.shop.query(
+            f"select {state} from raw.orders except"
+            f" select {state} from snapshots.orders_snapshot where dbt_valid_to is null"
+        )
 
     def rebuilt(self) -> set[str]:
         """The incremental models that the last published run built in full."""
