@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -74,10 +74,11 @@ as $$select pg_catalog.current_setting('bench.now')::timestamptz$$
 
 @dataclass
 class Measured:
-    """What was measured of one run: seconds by step and by node, and megabytes."""
+    """What was measured of one run: seconds by step and by node, of the clock and of the processors, and megabytes."""
 
     steps: dict[str, float] = field(default_factory=dict)
     nodes: dict[str, float] = field(default_factory=dict)
+    cpu: float = 0
     temp_mb: float = 0
     server_mb: float = 0
 
@@ -156,12 +157,13 @@ class Bench:
         with connect("bench") as connection:
             store.begin(connection, run_id, "bench")
             buffers.begin(connection, run_id, full_refresh=full_refresh)
-        measured, temp_before = Measured(), self._temp_bytes()
+        measured, temp_before, cpu_before = Measured(), self._temp_bytes(), cpu_seconds(self.server)
         with peak_of(self.server) as peak:
             for step, command in STEPS.items():
                 began = time.monotonic()
                 measured.nodes |= self.dbt(command)
                 measured.steps[step] = time.monotonic() - began
+        measured.cpu = cpu_seconds(self.server) - cpu_before
         measured.server_mb = peak[0]
         measured.temp_mb = (self._temp_bytes() - temp_before) / 1e6
         publish_run(run_id, NOTHING_TO_PROVE)
@@ -203,6 +205,21 @@ class Bench:
             *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)),
             *("--target-path", str(self.work / "target"), "--log-path", str(self.work / "logs")),
         ]
+
+
+def cpu_seconds(server: postgres.LocalPostgres) -> float:
+    """What dbt, in this process, and the server's processes, ended ones included, have had of the processors so far."""
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    postmaster = int((server.data / "postmaster.pid").read_text().splitlines()[0])
+    ticks = 0
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, IndexError):  # it ended meanwhile
+            _, parent, *figures = status.read_text().rsplit(")", 1)[1].split()
+            if int(parent) == postmaster:
+                ticks += sum(map(int, figures[9:11]))
+            elif int(status.parent.name) == postmaster:
+                ticks += sum(map(int, figures[9:13]))
+    return own.ru_utime + own.ru_stime + ticks / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -249,6 +266,7 @@ def table(stages: list[Stage]) -> str:
     row("full build, s", lambda stage: f"{stage.full.seconds:.1f}")
     for step in STEPS:
         row(f"- of it {step}", lambda stage, step=step: f"{stage.full.steps[step]:.1f}")
+    row("- seconds of the processors", lambda stage: f"{stage.full.cpu:.1f}")
     row("- memory of the server, MB", lambda stage: f"{stage.full.server_mb:,.0f}")
     row("- temporary files, MB", lambda stage: f"{stage.full.temp_mb:,.0f}")
     row("the day's events", lambda stage: f"{stage.day_events:,}")
@@ -256,6 +274,8 @@ def table(stages: list[Stage]) -> str:
     row("**times the smallest**", lambda stage: f"**{stage.day.seconds / smallest.seconds:.2f}**")
     for step in STEPS:
         row(f"- of it {step}", lambda stage, step=step: f"{stage.day.steps[step]:.1f}")
+    row("- seconds of the processors", lambda stage: f"{stage.day.cpu:.1f}")
+    row("- times the smallest", lambda stage: f"{stage.day.cpu / smallest.cpu:.2f}")
     row("- memory of the server, MB", lambda stage: f"{stage.day.server_mb:,.0f}")
     row("- temporary files, MB", lambda stage: f"{stage.day.temp_mb:,.0f}")
     lines += ["", "Seconds by node, on a day:", "", lines[0], lines[1]]

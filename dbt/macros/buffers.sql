@@ -116,6 +116,10 @@
 
 {% macro postgres__after_build(rebuilt, lists_changes) %}
     {% if rebuilt -%}
+    {#- What a sample can't tell of a long table: how often a value comes again, as a share of the rows. -#}
+    {%- for column in model.columns.values() if column.config.meta.distinct_share %}
+    alter table {{ this }} alter column {{ column.name }} set (n_distinct = -{{ column.config.meta.distinct_share }});
+    {%- endfor %}
     analyze {{ this }};
     {%- endif %}
     {% if execute and remembers_buffers() -%}

@@ -35,11 +35,12 @@
 
 {#
     For an incremental model that takes changes alone: a filter that leaves of a relation what concerns the changed keys, as
-    the model named `changes` lists them. Nothing where the model is built in full.
+    the model named `changes` lists them. Nothing where the model is built in full. `told_by` is what the key is in the
+    relation, where it is no column of it.
 #}
-{% macro only_changed(key, changes) -%}
+{% macro only_changed(key, changes, told_by=none) -%}
     {%- if changes_alone(changes) -%}
-    where {{ key }} in (select {{ key }} from {{ ref(changes) }})
+    where {{ told_by or key }} in (select {{ key }} from {{ ref(changes) }})
     {%- endif -%}
 {%- endmacro %}
 

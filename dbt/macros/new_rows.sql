@@ -8,6 +8,8 @@
     {%- set where = config.get('where') -%}
     {%- if not where and (model.test_metadata or {}).name in ['accepted_values', 'holds', 'not_negative', 'not_null'] -%}
         {%- set where = new_rows(relation) -%}
+    {%- elif where and is_followed_snapshot(node_of(relation)) -%}
+        {%- set where = of_new_versions(relation, where) -%}
     {%- endif -%}
     {{ return('(select * from ' ~ relation ~ ' where ' ~ where ~ ') dbt_subquery' if where else relation) }}
 {% endmacro %}
@@ -43,7 +45,7 @@
 {# The node of a relation that a test is on: a model or a source; none for anything else, and while dbt parses. #}
 {% macro node_of(relation) %}
     {%- if execute and relation is not string -%}
-        {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.relation_name == relation.render() -%}
+        {%- for node in graph.nodes.values() if node.resource_type in ['model', 'snapshot'] and node.relation_name == relation.render() -%}
             {{ return(node) }}
         {%- endfor -%}
         {%- for node in graph.sources.values() if node.relation_name == relation.render() -%}
@@ -59,7 +61,7 @@
         {{ return(node.name if node.source_name == 'greenery' else none) }}
     {%- endif -%}
     {%- set parents = node.depends_on.nodes -%}
-    {%- if node.config.materialized == 'view' and parents | length == 1 and parents[0] in graph.sources -%}
+    {%- if (node.config.materialized == 'view' or is_followed_snapshot(node)) and parents | length == 1 and parents[0] in graph.sources -%}
         {{ return(raw_table_of(graph.sources[parents[0]])) }}
     {%- endif -%}
     {{ return(none) }}
@@ -141,6 +143,8 @@ where parent.found is null
 {% macro may_have_lost_rows(node, field) %}
     {%- if not node -%}
         {{ return(true) }}
+    {%- elif node.resource_type == 'snapshot' -%}
+        {{ return(false) }}
     {%- elif node.config.meta.changed_key -%}
         {{ return(node.config.meta.changed_key != field or scans_all([node.unique_id])) }}
     {%- endif -%}

@@ -12,5 +12,6 @@ select
     delivered_at,
     _loaded_at
 from {{ source('greenery', 'orders') }}
+{{ loaded_lately() }}
 
 {% endsnapshot %}

@@ -10,6 +10,7 @@ from alembic.config import Config
 from sqlalchemy import create_engine, text
 
 from include import settings
+from include.warehouse import planner
 
 
 def upgrade(where: settings.Warehouse | None = None) -> None:
@@ -34,6 +35,7 @@ def upgrade(where: settings.Warehouse | None = None) -> None:
         connection.execute(text("create schema if not exists ops"))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        planner.tell(connection)
     engine.dispose()
 
 

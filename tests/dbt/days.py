@@ -31,9 +31,18 @@ INCREMENTAL = {
     "int_user_sessions",
     "int_user_product_sessions",
     "fact_product_sessions_daily",
+    "int_user_first_orders",
+    "int_product_kinds",
+    "int_first_order_values",
+    "product_funnel_daily",
+    "int_daily_figures",
+    "order_status_changes",
 }
 # They, what they read, and what could stay behind where it is told from a part of history alone.
-CONCERNED = ("+config.materialized:incremental", "fact_product")
+CONCERNED = (
+    "+config.materialized:incremental",
+    *("fact_product", "daily_metrics", "repeat_purchase_indicators", "dim_days", "int_product_oversold_changes"),
+)
 
 
 class Project(Dbt):
@@ -107,7 +116,16 @@ class Days:
         self.begin(full_refresh=full_refresh)
         self.build()
         self.publish()
+        assert self.unseen() == []
         return self.rebuilt()
+
+    def unseen(self) -> list[tuple]:
+        """Orders that are otherwise than the snapshot's open version of them."""
+        state = "order_id, status, tracking_id, shipping_service, estimated_delivery_at, delivered_at"
+        return self.shop.query(
+            f"select {state} from raw.orders except"
+            f" select {state} from snapshots.orders_snapshot where dbt_valid_to is null"
+        )
 
     def rebuilt(self) -> set[str]:
         """The incremental models that the last published run built in full."""

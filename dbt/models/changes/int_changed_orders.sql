@@ -74,13 +74,23 @@ changed as (
 
     union distinct
 
-    -- Of a promotion only the discount shows in an order, and it hardly ever changes.
+    -- Of a promotion only the discount shows in an order, and it hardly ever changes. Two questions, each of which the index by
+    -- promotion and discount answers; it doesn't know what is another discount.
     select former.order_id
     from changed_promos
     left join {{ promos }} as promos on changed_promos.promo_id = promos.promo_id
     inner join {{ former_orders }} as former
         on changed_promos.promo_id = former.promo_id
-        and (former.discount < coalesce(promos.discount, 0) or former.discount > coalesce(promos.discount, 0))
+        and former.discount < coalesce(promos.discount, 0)
+
+    union distinct
+
+    select former.order_id
+    from changed_promos
+    left join {{ promos }} as promos on changed_promos.promo_id = promos.promo_id
+    inner join {{ former_orders }} as former
+        on changed_promos.promo_id = former.promo_id
+        and former.discount > coalesce(promos.discount, 0)
     {%- endif %}
 
     {%- if former_facts %}
@@ -100,7 +110,8 @@ former_orders as (
     select
         order_id,
         user_id,
-        ordered_at
+        ordered_at,
+        delivered_at
     from {{ former_orders or orders }}
 
 ),
@@ -132,6 +143,7 @@ final as (
         changed.order_id,
         former_orders.user_id as former_user_id,
         former_orders.ordered_at as formerly_ordered_at,
+        former_orders.delivered_at as formerly_delivered_at,
         former_items.product_id as former_product_id,
         former_items.quantity as former_quantity,
         former_items.amount as former_amount

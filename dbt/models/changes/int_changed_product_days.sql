@@ -14,13 +14,34 @@ changed_orders as (
 
 ),
 
+-- Each once for each question, since what is asked twice would be read as a whole.
 events as (
 
     select * from {{ ref('int_events') }}
 
 ),
 
+events_of_orders as (
+
+    select * from {{ ref('int_events') }}
+    where order_id in (select order_id from {{ ref('int_changed_orders') }})
+
+),
+
 order_items as (
+
+    select * from {{ ref('fact_order_items') }}
+
+),
+
+order_items_changed as (
+
+    select * from {{ ref('fact_order_items') }}
+    where order_id in (select order_id from {{ ref('int_changed_orders') }})
+
+),
+
+order_items_of_users as (
 
     select * from {{ ref('fact_order_items') }}
 
@@ -43,8 +64,7 @@ former_items as (
 present_items as (
 
     select {{ item }}
-    from order_items
-    where order_id in (select order_id from changed_orders)
+    from order_items_changed
 
 ),
 
@@ -86,7 +106,7 @@ changed_kinds as (
     select
         session_id,
         event_type
-    from events
+    from events_of_orders
     where order_id in (select order_id from changed_items)
 
 ),
@@ -144,14 +164,15 @@ concerned as (
 
     union distinct
 
-    -- The first order of a user and product counts as a new buyer.
+    -- The first order of a user and product counts as a new buyer. One that comes or goes concerns those after it alone.
     select
-        order_items.product_id,
-        cast(order_items.ordered_at as date) as day
-    from order_items
+        order_items_of_users.product_id,
+        cast(order_items_of_users.ordered_at as date) as day
+    from order_items_of_users
     inner join changed_items
-        on order_items.user_id = changed_items.user_id
-        and order_items.product_id = changed_items.product_id
+        on order_items_of_users.user_id = changed_items.user_id
+        and order_items_of_users.product_id = changed_items.product_id
+        and order_items_of_users.ordered_at >= changed_items.ordered_at
 
     {%- if former_days %}
 

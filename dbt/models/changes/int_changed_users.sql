@@ -42,11 +42,23 @@ changed as (
 
 ),
 
+former as (
+
+    select
+        user_id,
+        created_at
+    from {{ former_users or users }}
+
+),
+
 final as (
 
-    select user_id
+    select
+        changed.user_id,
+        former.created_at as formerly_created_at
     from changed
-    where user_id is not null
+    left join former on changed.user_id = former.user_id
+    where changed.user_id is not null
 
 )
 

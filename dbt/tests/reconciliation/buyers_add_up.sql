@@ -1,14 +1,23 @@
+{%- set of_buyers = 'user_id in (select user_id from ' ~ ref('int_changed_buyers') ~ ')' -%}
 {{ figures_agree({
     'buyers': [
-        (ref('dim_users'), 'sum(case when orders >= 1 then 1 end)'),
+        (ref('dim_users'), 'sum(case when orders >= 1 then 1 end)', of_buyers),
+        (ref('int_user_first_orders'), 'count(*)', of_buyers),
+    ],
+    'repeat buyers': [
+        (ref('dim_users'), 'sum(case when is_repeat_buyer then 1 end)', of_buyers),
+        (ref('int_user_first_orders'), 'count(next_ordered_at)', of_buyers),
+    ],
+    'buyers to date': [
         (ref('int_user_first_orders'), 'count(*)'),
+        (ref('int_daily_figures'), 'sum(new_buyers)'),
         (ref('daily_metrics'), "max(case when metric = 'repeat_rate' then denominator end)"),
         (ref('repeat_purchase_indicators'), "max(case when indicator = 'all buyers' then buyers_total end)"),
         (ref('repeat_purchase_indicators'), "max(case when indicator = 'all buyers' then buyers + buyers_without_time end)"),
     ],
-    'repeat buyers': [
-        (ref('dim_users'), 'sum(case when is_repeat_buyer then 1 end)'),
+    'repeat buyers to date': [
         (ref('int_user_first_orders'), 'count(next_ordered_at)'),
+        (ref('int_daily_figures'), 'sum(new_repeat_buyers)'),
         (ref('daily_metrics'), "max(case when metric = 'repeat_rate' then numerator end)"),
     ],
 }) }}

@@ -22,102 +22,15 @@ days as (
 
 ),
 
-users as (
+figures as (
 
-    select * from {{ ref('dim_users') }}
-
-),
-
-orders as (
-
-    select * from {{ ref('fact_orders') }}
-
-),
-
-first_orders as (
-
-    select * from {{ ref('int_user_first_orders') }}
-
-),
-
-sessions as (
-
-    select * from {{ ref('int_user_sessions') }}
+    select * from {{ ref('int_daily_figures') }}
 
 ),
 
 oversold_changes as (
 
     select * from {{ ref('int_product_oversold_changes') }}
-
-),
-
-daily_users as (
-
-    select
-        cast(created_at as date) as day,
-        count(*) as new_users
-    from users
-    group by cast(created_at as date)
-
-),
-
-daily_orders as (
-
-    select
-        cast(ordered_at as date) as day,
-        count(*) as orders,
-        sum(items_amount) as revenue,
-        sum(order_total) as paid,
-        sum(units) as units
-    from orders
-    group by cast(ordered_at as date)
-
-),
-
-daily_deliveries as (
-
-    select
-        cast(delivered_at as date) as day,
-        count(*) as delivered_orders,
-        sum(delivery_hours) as delivery_hours,
-        count(is_late) as orders_with_estimate,
-        {{ count_if('is_late') }} as late_orders
-    from orders
-    where delivered_at is not null
-    group by cast(delivered_at as date)
-
-),
-
-daily_first_orders as (
-
-    select
-        cast(ordered_at as date) as day,
-        count(*) as new_buyers
-    from first_orders
-    group by cast(ordered_at as date)
-
-),
-
-daily_second_orders as (
-
-    select
-        cast(next_ordered_at as date) as day,
-        count(*) as new_repeat_buyers
-    from first_orders
-    where next_ordered_at is not null
-    group by cast(next_ordered_at as date)
-
-),
-
-daily_sessions as (
-
-    select
-        cast(started_at as date) as day,
-        count(*) as sessions,
-        {{ count_if('is_converted') }} as converted_sessions
-    from sessions
-    group by cast(started_at as date)
 
 ),
 
@@ -136,28 +49,23 @@ daily as (
 
     select
         days.day,
-        coalesce(daily_users.new_users, 0) as new_users,
-        sum(coalesce(daily_users.new_users, 0)) over (order by days.day) as users,
-        coalesce(daily_orders.orders, 0) as orders,
-        coalesce(daily_orders.revenue, 0) as revenue,
-        coalesce(daily_orders.paid, 0) as paid,
-        coalesce(daily_orders.units, 0) as units,
-        coalesce(daily_sessions.sessions, 0) as sessions,
-        coalesce(daily_sessions.converted_sessions, 0) as converted_sessions,
-        sum(coalesce(daily_first_orders.new_buyers, 0)) over (order by days.day) as buyers,
-        sum(coalesce(daily_second_orders.new_repeat_buyers, 0)) over (order by days.day) as repeat_buyers,
-        coalesce(daily_deliveries.delivered_orders, 0) as delivered_orders,
-        coalesce(daily_deliveries.delivery_hours, 0) as delivery_hours,
-        coalesce(daily_deliveries.orders_with_estimate, 0) as orders_with_estimate,
-        coalesce(daily_deliveries.late_orders, 0) as late_orders,
+        coalesce(figures.new_users, 0) as new_users,
+        sum(coalesce(figures.new_users, 0)) over (order by days.day) as users,
+        coalesce(figures.orders, 0) as orders,
+        coalesce(figures.revenue, 0) as revenue,
+        coalesce(figures.paid, 0) as paid,
+        coalesce(figures.units, 0) as units,
+        coalesce(figures.sessions, 0) as sessions,
+        coalesce(figures.converted_sessions, 0) as converted_sessions,
+        sum(coalesce(figures.new_buyers, 0)) over (order by days.day) as buyers,
+        sum(coalesce(figures.new_repeat_buyers, 0)) over (order by days.day) as repeat_buyers,
+        coalesce(figures.delivered_orders, 0) as delivered_orders,
+        coalesce(figures.delivery_hours, 0) as delivery_hours,
+        coalesce(figures.orders_with_estimate, 0) as orders_with_estimate,
+        coalesce(figures.late_orders, 0) as late_orders,
         sum(coalesce(daily_oversold.newly_oversold, 0)) over (order by days.day) as oversold_products
     from days
-    left join daily_users on days.day = daily_users.day
-    left join daily_orders on days.day = daily_orders.day
-    left join daily_deliveries on days.day = daily_deliveries.day
-    left join daily_first_orders on days.day = daily_first_orders.day
-    left join daily_second_orders on days.day = daily_second_orders.day
-    left join daily_sessions on days.day = daily_sessions.day
+    left join figures on days.day = figures.day
     left join daily_oversold on days.day = daily_oversold.day
 
 ),

@@ -12,6 +12,12 @@ orders as (
 
 ),
 
+deliveries as (
+
+    select * from {{ ref('fact_orders') }}
+
+),
+
 sessions as (
 
     select * from {{ ref('int_user_sessions') }}
@@ -24,15 +30,16 @@ product_days as (
 
 ),
 
+-- The least and the greatest day of each, which an index on the day knows. What is read twice would be read as a whole.
 bounds as (
 
-    select cast(min(created_at) as date) as first_day, cast(max(created_at) as date) as last_day from users
+    select min(cast(created_at as date)) as first_day, max(cast(created_at as date)) as last_day from users
     union all
-    select cast(min(ordered_at) as date) as first_day, cast(max(ordered_at) as date) as last_day from orders
+    select min(cast(ordered_at as date)) as first_day, max(cast(ordered_at as date)) as last_day from orders
     union all
-    select cast(min(delivered_at) as date) as first_day, cast(max(delivered_at) as date) as last_day from orders
+    select min(cast(delivered_at as date)) as first_day, max(cast(delivered_at as date)) as last_day from deliveries
     union all
-    select cast(min(started_at) as date) as first_day, cast(max(started_at) as date) as last_day from sessions
+    select min(cast(started_at as date)) as first_day, max(cast(started_at as date)) as last_day from sessions
     union all
     select min(day) as first_day, max(day) as last_day from product_days
 

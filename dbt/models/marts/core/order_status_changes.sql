@@ -1,8 +1,10 @@
+{{ config(materialized='incremental', meta={'changed_key': 'order_id', 'changed_in': 'int_changed_order_history'}) }}
 with
 
 versions as (
 
     select * from {{ ref('orders_snapshot') }}
+    {{ only_changed('order_id', 'int_changed_order_history') }}
 
 ),
 

@@ -1,14 +1,17 @@
+{{ config(materialized='incremental', meta={'changed_key': 'user_id', 'changed_in': 'int_changed_buyers'}) }}
 with
 
 orders as (
 
     select * from {{ ref('fact_orders') }}
+    {{ only_changed('user_id', 'int_changed_buyers') }}
 
 ),
 
 sessions as (
 
     select * from {{ ref('int_user_sessions') }}
+    {{ only_changed('user_id', 'int_changed_buyers') }}
 
 ),
 

@@ -14,6 +14,13 @@ order_items as (
 
 ),
 
+-- The same once more, since what is asked twice would be read as a whole.
+bought_items as (
+
+    select * from {{ ref('int_order_items') }}
+
+),
+
 orders as (
 
     select * from {{ ref('fact_orders') }}
@@ -56,12 +63,12 @@ purchases as (
 
     select
         orders.session_id,
-        order_items.product_id,
-        sum(order_items.quantity) as units,
-        sum(order_items.amount) as amount
+        bought_items.product_id,
+        sum(bought_items.quantity) as units,
+        sum(bought_items.amount) as amount
     from orders
-    inner join order_items on orders.order_id = order_items.order_id
-    group by orders.session_id, order_items.product_id
+    inner join bought_items on orders.order_id = bought_items.order_id
+    group by orders.session_id, bought_items.product_id
 
 ),
 

@@ -2,9 +2,9 @@
 
 with
 
-first_orders as (
+values_of_days as (
 
-    select * from {{ ref('int_user_first_orders') }}
+    select * from {{ ref('int_first_order_values') }}
 
 ),
 
@@ -20,18 +20,6 @@ sessions as (
 
 ),
 
-order_items as (
-
-    select * from {{ ref('int_order_items') }}
-
-),
-
-products as (
-
-    select * from {{ ref('stg_greenery__products') }}
-
-),
-
 -- Where what is known of buyers ends: nobody was seen after it, so nobody can be said to have stayed away after it.
 -- Deliveries and shipped packages don't count, since they are dated apart from what buyers do.
 last_moments as (
@@ -43,144 +31,112 @@ last_moments as (
 
 ),
 
-observed as (
+observed_moment as (
 
     select max(moment) as observed_until from last_moments
 
 ),
 
-described_orders as (
+observed as (
 
     select
-        order_id,
-        ordered_at,
-        next_ordered_at,
-        delivered_at,
-        next_ordered_after_delivery_at,
-        coalesce(promo_id, 'no promotion') as promotion,
-        case
-            when minutes_browsed is null then 'unknown'
-            when minutes_browsed < 3 then 'under 3 minutes'
-            when minutes_browsed < 5 then '3 to 5 minutes'
-            when minutes_browsed < 10 then '5 to 10 minutes'
-            else '10 minutes or more'
-        end as browsing_time,
-        case
-            when order_total is null then 'unknown'
-            when order_total < 100 then 'under 100 dollars'
-            when order_total < 200 then '100 to 200 dollars'
-            when order_total < 400 then '200 to 400 dollars'
-            else '400 dollars or more'
-        end as order_value,
-        case
-            when distinct_products >= 4 then '4 or more'
-            else cast(distinct_products as {{ dbt.type_string() }})
-        end as number_of_products,
-        {{ weekday('cast(ordered_at as date)') }} as weekday,
-        case
-            when delivered_at is null then 'not delivered yet'
-            when is_late then 'late'
-            when not is_late then 'on time'
-            else 'no estimate'
-        end as first_delivery
-    from first_orders
+        {% for days in days_to_come_back -%}
+        cast({{ dbt.dateadd('day', '-' ~ days, 'observed_until') }} as date) as last_day_{{ days }},
+        {% endfor -%}
+        observed_until
+    from observed_moment
 
 ),
 
--- The data knows no kinds. The last word of a name is one where several products share it: fern, palm, tree.
-named_products as (
+-- Days on which the time to come back begins that is over for some buyers and not for others: these are looked at one by one.
+divided_days as (
 
-    select
-        product_id,
-        product_name,
-        lower({{ dbt.split_part('product_name', "' '", -1) }}) as last_word,
-        count(*) over (partition by lower({{ dbt.split_part('product_name', "' '", -1) }})) as products_with_it
-    from products
-
-),
-
-ordered_products as (
-
-    select
-        described_orders.order_id,
-        described_orders.ordered_at,
-        described_orders.next_ordered_at,
-        coalesce(named_products.product_name, order_items.product_id) as product,
-        case when named_products.products_with_it > 1 then named_products.last_word end as product_kind
-    from described_orders
-    inner join order_items on described_orders.order_id = order_items.order_id
-    left join named_products on order_items.product_id = named_products.product_id
-
-),
-
--- One row per buyer and value that fits: `since` is when the time to come back begins, `came_back_at` the first order in it.
-candidates as (
-
-    select
-        order_id,
-        'all buyers' as indicator,
-        'all buyers' as value,
-        ordered_at as since,
-        next_ordered_at as came_back_at
-    from described_orders
-
-    {% for column in ['promotion', 'browsing_time', 'order_value', 'number_of_products', 'weekday'] -%}
-    union all
-
-    select
-        order_id,
-        '{{ column | replace("_", " ") }}' as indicator,
-        {{ column }} as value,
-        ordered_at as since,
-        next_ordered_at as came_back_at
-    from described_orders
-
-    {% endfor -%}
-    {% for column in ['product', 'product_kind'] -%}
-    -- Once a buyer, however many products of the kind the order holds.
-    union all
-
-    select distinct
-        order_id,
-        '{{ column | replace("_", " ") }}' as indicator,
-        {{ column }} as value,
-        ordered_at as since,
-        next_ordered_at as came_back_at
-    from ordered_products
-    where {{ column }} is not null
-
-    {% endfor -%}
-    -- A delivery is known once it has come, so that the time to come back begins there.
-    {% for value in ["'all buyers'", 'first_delivery'] -%}
-    union all
-
-    select
-        order_id,
-        'first delivery' as indicator,
-        {{ value }} as value,
-        delivered_at as since,
-        next_ordered_after_delivery_at as came_back_at
-    from described_orders
-
+    {% for days in days_to_come_back -%}
+    select last_day_{{ days }} as day from observed
+    {{ 'union distinct' if not loop.last }}
     {% endfor %}
+),
+
+divided_buyers as (
+
+    select user_id
+    from {{ ref('int_user_first_orders') }}
+    where cast(ordered_at as date) in (select day from divided_days)
+
+    union distinct
+
+    select user_id
+    from {{ ref('int_user_first_orders') }}
+    where cast(delivered_at as date) in (select day from divided_days)
+
+),
+
+buyers as (
+
+    {{ first_order_values('where user_id in (select user_id from divided_buyers)') | indent(4) }}
+
+),
+
+-- Within the same days for everybody: whoever bought early would else have had longer to come back.
+counted_days as (
+
+    select
+        values_of_days.indicator,
+        values_of_days.value,
+        {% for days in days_to_come_back -%}
+        {%- set had_time = 'values_of_days.since_on < observed.last_day_' ~ days -%}
+        {%- set came_back = had_time ~ ' and values_of_days.came_back_within <= ' ~ days -%}
+        sum(case when {{ had_time }} then values_of_days.buyers else 0 end) as buyers_{{ days }},
+        sum(case when {{ came_back }} then values_of_days.buyers else 0 end) as repeat_buyers_{{ days }},
+        {% endfor -%}
+        sum(values_of_days.buyers) as buyers_total
+    from values_of_days
+    cross join observed
+    group by values_of_days.indicator, values_of_days.value
+
+),
+
+counted_divided as (
+
+    select
+        buyers.indicator,
+        buyers.value,
+        {% for days in days_to_come_back -%}
+        {%- set until = dbt.dateadd('day', days, 'buyers.since') -%}
+        {%- set is_divided = 'cast(buyers.since as date) = observed.last_day_' ~ days -%}
+        {%- set had_time = is_divided ~ ' and ' ~ until ~ ' <= observed.observed_until' -%}
+        {{ count_if(had_time) }} as buyers_{{ days }},
+        {{ count_if(had_time ~ ' and buyers.came_back_at <= ' ~ until) }} as repeat_buyers_{{ days }},
+        {% endfor -%}
+        0 as buyers_total
+    from buyers
+    cross join observed
+    group by buyers.indicator, buyers.value
+
+),
+
+counted_apart as (
+
+    select * from counted_days
+    union all
+    select * from counted_divided
+
 ),
 
 counted as (
 
     select
-        candidates.indicator,
-        candidates.value,
+        counted_apart.indicator,
+        counted_apart.value,
         {% for days in days_to_come_back -%}
-        {%- set until = dbt.dateadd('day', days, 'candidates.since') -%}
-        {{ count_if(until ~ ' <= observed.observed_until') }} as buyers_{{ days }},
-        -- Within the same days for everybody: whoever bought early would else have had longer to come back.
-        {{ count_if(until ~ ' <= observed.observed_until and candidates.came_back_at <= ' ~ until) }} as repeat_buyers_{{ days }},
+        cast(sum(counted_apart.buyers_{{ days }}) as bigint) as buyers_{{ days }},
+        cast(sum(counted_apart.repeat_buyers_{{ days }}) as bigint) as repeat_buyers_{{ days }},
         {% endfor -%}
-        count(*) as buyers_total,
+        cast(sum(counted_apart.buyers_total) as bigint) as buyers_total,
         max(observed.observed_until) as observed_until
-    from candidates
+    from counted_apart
     cross join observed
-    group by candidates.indicator, candidates.value
+    group by counted_apart.indicator, counted_apart.value
 
 ),
 

@@ -31,7 +31,7 @@ purchases as (
     select
         *,
         row_number() over (partition by user_id, product_id order by ordered_at, order_id) as purchase_number
-    from order_items
+    from {{ ref('fact_order_items') }}
     {% if changes_alone(changes) -%}
     where user_id in (
         select user_id

@@ -1,14 +1,25 @@
+{{ config(materialized='incremental', meta={'changed_key': 'day', 'changed_in': 'int_changed_visit_days'}) }}
+{#- Between tags of jinja sqlfluff loses count of the indent. #}
+-- noqa: disable=LT02
 with
 
 product_sessions as (
 
     select * from {{ ref('int_user_product_sessions') }}
+    {% if changes_alone('int_changed_visit_days') -%}
+    where session_id in (
+        select session_id
+        from {{ ref('int_user_sessions') }}
+        where cast(started_at as date) in (select day from {{ ref('int_changed_visit_days') }})
+    )
+    {%- endif %}
 
 ),
 
 sessions as (
 
     select * from {{ ref('int_user_sessions') }}
+    {{ only_changed('day', 'int_changed_visit_days', 'cast(started_at as date)') }}
 
 ),
 

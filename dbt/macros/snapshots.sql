@@ -1,0 +1,71 @@
+{#
+    A snapshot that grows for ever, and what a run looks at of it. `meta.follows_loads` says that it holds raw's `_loaded_at`
+    as raw has it, so that what was loaded since its newest version is all that can be news. Like the tests it looks at
+    everything where `ops.buffers` asks for it, so that a row that was stamped long before it could be seen is late and not lost.
+#}
+{% macro is_followed_snapshot(node) %}
+    {{ return(node and node.resource_type == 'snapshot' and node.config.meta.follows_loads) }}
+{% endmacro %}
+
+{# For the snapshot's own query: a filter that leaves what was loaded from a day before the newest version on. #}
+{% macro loaded_lately() -%}
+    {%- set since = newest_version() -%}
+    {%- if since -%}
+    where _loaded_at > cast('{{ since }}' as timestamp with time zone) - interval '1 day'
+    {%- endif -%}
+{%- endmacro %}
+
+{# When the snapshot's newest version was loaded; none where all of raw is to be compared. #}
+{% macro newest_version() %}
+    {%- if not is_followed_snapshot(model) or scans_all([]) or not relation_exists(this) -%}
+        {{ return(none) }}
+    {%- endif -%}
+    {{ return(run_query(
+        "select max(_loaded_at)::text as newest from " ~ this ~ " where _loaded_at <= now()"
+    ).rows[0].newest) }}
+{% endmacro %}
+
+{# dbt compares with all open versions; those of the rows that are asked for will do, unless it looks for what is gone. #}
+{% macro postgres__snapshot_staging_table(strategy, source_sql, target_relation) -%}
+    {%- set versions = target_relation -%}
+    {%- if strategy.hard_deletes == 'ignore' and newest_version() -%}
+        {%- set key = strategy.unique_key -%}
+        {%- set asked = "select asked." ~ key ~ " from (" ~ source_sql ~ ") as asked" -%}
+        {%- set versions = "(select * from " ~ target_relation ~ " where " ~ key ~ " in (" ~ asked ~ ")) as held" -%}
+    {%- endif -%}
+    {{ default__snapshot_staging_table(strategy, source_sql, versions) }}
+{%- endmacro %}
+
+{# What a test of a part of the versions looks at on ordinary days: a version that is new, and a key that has one. #}
+{% macro of_new_versions(relation, where) %}
+    {%- set new = new_rows(relation) -%}
+    {%- if not new -%}
+        {{ return(where) }}
+    {%- elif model.test_metadata.name != 'unique' -%}
+        {{ return('(' ~ where ~ ') and ' ~ new) }}
+    {%- endif -%}
+    {%- set key = model.test_metadata.kwargs.column_name -%}
+    {{ return('(' ~ where ~ ') and ' ~ key ~ ' in (select ' ~ key ~ ' from ' ~ relation ~ ' where ' ~ new ~ ')') }}
+{% endmacro %}
+
+{# An index by each of the columns, of a table that is there for years, and mostly before anybody thought of the index. #}
+{% macro index_versions(columns) %}
+    {{ return(adapter.dispatch('index_versions')(columns)) }}
+{% endmacro %}
+
+{% macro default__index_versions(columns) %}
+{% endmacro %}
+
+{% macro postgres__index_versions(columns) %}
+    {%- if execute -%}
+        {%- set there = run_query(
+            "select indexname from pg_indexes where schemaname = '" ~ this.schema ~ "' and tablename = '" ~ this.identifier ~ "'"
+        ).columns[0].values() -%}
+        {%- for column in columns if this.identifier ~ '_by_' ~ column not in there %}
+            create index {{ this.identifier }}_by_{{ column }} on {{ this }} ({{ column }});
+            {%- if loop.last %}
+            analyze {{ this }};
+            {%- endif -%}
+        {%- endfor %}
+    {%- endif -%}
+{% endmacro %}
