@@ -129,7 +129,11 @@ def test_of_real_data_with_one_fault_nothing_reaches_people(
         deployment.load(real_data)
         mended = deployment.run()
         assert mended.state == "success", "".join(mended.messages)
-        assert deployment.published() == before
+        # An order was seen as lost and found again: history tells of it, and nothing else has changed.
+        told = deployment.published()
+        assert {change[6] for change in told.pop("order_status_changes")} == {"lost", "delivered"}
+        assert told == {name: rows for name, rows in before.items() if name != "order_status_changes"}
+        before = deployment.published()
 
         deployment.query("alter table raw.orders drop column tracking_id")
         bad = deployment.run()
