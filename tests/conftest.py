@@ -31,10 +31,10 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For tests that run side by side (`-n 2`): a file's share their fixtures, and all whole days share one stack."""
+    """For tests that run side by side (`-n 2`): a file's share their fixtures, and there is one Airflow at a time."""
     for item in items:
-        folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group(folder if folder == "daily" else str(item.path)))
+        group = "stack" if item.get_closest_marker("stack") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 REAL_DATA = PROJECT_ROOT.parent / "shared" / "greenery"

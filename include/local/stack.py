@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -332,7 +332,7 @@ def _session(leader: int) -> list[psutil.Process]:
     return found
 
 
-def _terminate(leaders: Iterable[int]) -> bool:
+def _terminate(leaders: Collection[int]) -> bool:
     """End the components and all that they started: asked first, killed after a while. True where any lived."""
     family: list[psutil.Process] = []
     for leader in leaders:
@@ -343,6 +343,8 @@ def _terminate(leaders: Iterable[int]) -> bool:
                 process.send_signal(signal.SIGTERM)
         family += members
     _, left = psutil.wait_procs(family, timeout=STOP_LIMIT_SECONDS)
+    # What a component started while it was being stopped is in its session still.
+    left += [process for leader in leaders for process in _session(leader) if process not in left]
     for process in left:
         with suppress(psutil.Error):
             process.kill()

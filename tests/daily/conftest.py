@@ -94,9 +94,12 @@ def _deployment() -> Iterator[Deployment]:
                 "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
             },
         )
-        with stack.session() as server:
-            stack.airflow(server)
-            yield Deployment(stack, server, slack, project)
+        with pytest.MonkeyPatch.context() as environment:
+            # Not the port that everybody tries first.
+            environment.setenv("GREENERY_UI_PORT", str(postgres.free_port()))
+            with stack.session() as server:
+                stack.airflow(server)
+                yield Deployment(stack, server, slack, project)
     shutil.rmtree(home, ignore_errors=True)
 
 
