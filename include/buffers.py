@@ -12,6 +12,8 @@ apart, and each remembers for itself
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from psycopg2 import sql
@@ -50,7 +52,7 @@ def begin(
     with connection.cursor() as cursor:
         cursor.execute("select to_regnamespace(%s)::oid", (BUILT,))
         (buffer,) = cursor.fetchone()
-        rebuild = full_refresh or is_unsound(cursor, buffer)
+        rebuild = full_refresh or _is_unsound(cursor, buffer)
         cursor.execute(
             """
             insert into ops.buffers as held (schema_oid, run_id, since, rebuild, scan, products)
@@ -87,14 +89,6 @@ def begin(
     return rebuild
 
 
-def begun_by(connection: Connection) -> str | None:
-    """The run that began last on the buffer that is built into now; None where `ops` doesn't know it."""
-    with connection.cursor() as cursor:
-        cursor.execute("select run_id from ops.buffers where schema_oid = to_regnamespace(%s)::oid", (BUILT,))
-        row = cursor.fetchone()
-    return row[0] if row else None
-
-
 def published(cursor: Cursor, schema: str, *, proven: bool) -> None:
     """Call in the transaction that publishes a buffer, by the name that it has now: it is sound, as of its `begin`.
 
@@ -119,39 +113,86 @@ def published(cursor: Cursor, schema: str, *, proven: bool) -> None:
     )
 
 
+@dataclass(frozen=True)
+class Buffer:
+    """The buffer that is built into: its schema's oid, who began on it last and when, and what was built since.
+
+    `built` says when each model was last written, by its unique id, whoever wrote it.
+    """
+
+    schema_oid: int
+    run_id: str | None
+    since: datetime | None
+    built: dict[str, datetime]
+
+
+def current(connection: Connection) -> Buffer:
+    """What `ops` knows of the buffer that is built into now; no run and nothing built where it doesn't know it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            select spaces.oid, buffers.run_id, buffers.since
+            from pg_namespace as spaces
+            left join ops.buffers on buffers.schema_oid = spaces.oid
+            where spaces.nspname = %s
+            """,
+            (BUILT,),
+        )
+        oid, run_id, since = cursor.fetchone()
+        cursor.execute(
+            "select unique_id, built_at from ops.buffer_models where schema_oid = %s and built_at > %s", (oid, since)
+        )
+        return Buffer(oid, run_id, since, dict(cursor.fetchall()))
+
+
+def written_since(connection: Connection, schema_oid: int, moment: datetime) -> bool:
+    """Whether a buffer no longer holds what was published of it at a moment: a model was built into it, or is gone."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            select exists (
+                select from ops.buffer_models as models
+                where models.schema_oid = %(oid)s and (models.built_at > %(moment)s or {_GONE})
+            )
+            """,  # noqa: S608 - a constant
+            {"oid": schema_oid, "moment": moment},
+        )
+        return cursor.fetchone()[0]
+
+
+def forget_models(cursor: Cursor, schema: str, but: Collection[str]) -> None:
+    """Forget that models were built into a buffer which no project has any more."""
+    cursor.execute(
+        "delete from ops.buffer_models where schema_oid = to_regnamespace(%s)::oid and unique_id <> all(%s)",
+        (schema, sorted(but)),
+    )
+
+
 def raw_changed_at(connection: Connection) -> datetime | None:
     """The newest stamp of a row or a deletion in raw; None where nothing was ever loaded."""
     with connection.cursor() as cursor:
         return max((stamp for stamp in _newest(cursor).values() if stamp is not None), default=None)
 
 
-def raw_moved_since_begin(connection: Connection) -> datetime | None:
-    """When raw last changed, if that was after the last `begin` on the buffer that is built into now."""
-    with connection.cursor() as cursor:
-        cursor.execute("select since from ops.buffers where schema_oid = to_regnamespace(%s)::oid", (BUILT,))
-        row = cursor.fetchone()
-    changed_at = raw_changed_at(connection)
-    return changed_at if row and changed_at and changed_at > row[0] else None
+# That the table of an incremental model is not in the buffer in which it was built.
+_GONE = """
+models.checksum is not null and not exists (
+    select from pg_class
+    where relnamespace = models.schema_oid and relname = split_part(models.unique_id, '.', 3)
+)
+"""
 
 
-def is_unsound(cursor: Cursor, buffer: int) -> bool:
-    """Whether a buffer, by its schema's oid, holds anything but what was published of it last."""
+def _is_unsound(cursor: Cursor, buffer: int) -> bool:
     cursor.execute(
-        """
+        f"""
         select rebuild or exists (
             select from ops.buffer_models as models
-            where models.schema_oid = buffers.schema_oid
-                and (
-                    models.built_at > buffers.since
-                    or models.checksum is not null and not exists (
-                        select from pg_class
-                        where relnamespace = buffers.schema_oid and relname = split_part(models.unique_id, '.', 3)
-                    )
-                )
+            where models.schema_oid = buffers.schema_oid and (models.built_at > buffers.since or {_GONE})
         )
         from ops.buffers
         where schema_oid = %s
-        """,
+        """,  # noqa: S608 - a constant
         (buffer,),
     )
     known = cursor.fetchone()

@@ -40,9 +40,11 @@ def problem(manifest: Manifest) -> str | None:
 
 
 def remember(manifest: Manifest, run_id: str) -> None:
-    """Note how the snapshots are, right after a run has written all of them."""
+    """Note how the snapshots are, right after a run has written to them; of one that is not there, nothing."""
     with connect("greenery history") as connection, connection.cursor() as cursor:
         for node in manifest.snapshots.values():
+            if (rows := _rows(cursor, node)) is None:
+                continue
             cursor.execute(
                 """
                 insert into ops.snapshots as held (name, rows, config, run_id) values (%s, %s, %s, %s)
@@ -50,7 +52,7 @@ def remember(manifest: Manifest, run_id: str) -> None:
                     rows = excluded.rows, config = excluded.config, run_id = excluded.run_id,
                     seen_at = clock_timestamp()
                 """,
-                (node["name"], _rows(cursor, node), json.dumps(_config(node)), run_id),
+                (node["name"], rows, json.dumps(_config(node)), run_id),
             )
 
 

@@ -19,6 +19,10 @@ EXPIRES_AFTER = timedelta(hours=1)
 _RAW = 7_047_733_679
 
 
+# Says of a holder whether it has ended without giving the lease back.
+Ended = Callable[[str], bool]
+
+
 @dataclass(frozen=True)
 class Lease:
     """Who reads raw, since when and, if nothing more is heard of them, until when; UTC."""
@@ -32,7 +36,12 @@ class LeaseHeldError(RuntimeError):
     """Another one reads raw now; nothing was changed. The message says who, since when, and what to do."""
 
 
-def take(connection: Connection, holder: str, *, ended: Callable[[str], bool] = lambda _: False) -> None:
+def nobody_ended(_: str) -> bool:
+    """For who can't ask: a lease that was not given back counts until it expires."""
+    return False
+
+
+def take(connection: Connection, holder: str, *, ended: Ended = nobody_ended) -> None:
     """Take or renew the lease for `holder`, in the caller's transaction; waits for a load that is under way.
 
     `ended` says of another holder whether it has ended without giving the lease back. Raises LeaseHeldError.
@@ -43,7 +52,8 @@ def take(connection: Connection, holder: str, *, ended: Callable[[str], bool] = 
         if other and not ended(other.holder):
             raise LeaseHeldError(
                 f"{other.holder} reads the raw tables since {other.taken_at:%H:%M} UTC, and two at a time would "
-                "publish a mix of moments. Nothing was changed; wait until it has ended, then try again."
+                "publish a mix of moments. Nothing was changed; try again when it has ended, or after "
+                f"{other.until:%H:%M} UTC if it died."
             )
         cursor.execute(
             "update ops.leases set released_at = clock_timestamp() where released_at is null and holder <> %s",

@@ -42,12 +42,12 @@ def report_backstop(context: Any) -> None:
 
 
 def _tell(dag_id: str, run_id: str, states: dict[str, str | None], *, run_failed: bool) -> None:
+    with connect("greenery report") as connection:
+        lease.release(connection, holder_of(run_id))  # first of all: what comes now reads no raw table
     project, problem = release_of(run_id), release.problem()
     notes = (render.unparsed(problem.message),) if problem else ()
     tests = frozenset(test.unique_id for test in read(project.manifest).data_tests)
     with connect("greenery report") as connection:
-        # What comes now reads no raw table.
-        lease.release(connection, holder_of(run_id))
         store.settle_tasks(connection, run_id, {task: state for task, state in states.items() if task != "report"})
         connection.commit()
         summary = run_report.gather(

@@ -30,6 +30,7 @@ def pytest_configure() -> None:
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For tests that run side by side (`-n 2`): a file's share their fixtures, and there is one Airflow at a time."""
     for item in items:

@@ -112,8 +112,10 @@ class TakeSnapshot(DbtBuildLocalOperator):
         """Look, build, and remember how they are now."""
         facts = manifest.read(runs.admit(context, builds=False).manifest)
         runs.refuse_if(context, history.problem(facts))
-        super().execute(context, **kwargs)
-        history.remember(facts, context["run_id"])
+        try:
+            super().execute(context, **kwargs)
+        finally:
+            history.remember(facts, context["run_id"])
 
 
 def admit(context: Any, operator: Any) -> None:

@@ -15,8 +15,6 @@ from include.lease import LeaseHeldError
 from include.results import store
 from include.warehouse import connect
 
-_ENDED = ("success", "failed")
-
 
 class RefusedError(AirflowFailException):
     """The task may not work now and has changed nothing; the message says why and what to do. No retry would help."""
@@ -48,7 +46,10 @@ def admit(context: Any, *, builds: bool) -> Release:
     try:
         with connect("greenery run") as connection:
             project = _begin(connection, context["run_id"])
+            connection.commit()
             reason = _refusal(connection, context, builds=builds)
+            if reason:
+                connection.rollback()  # who is refused keeps no lease
     except LeaseHeldError as error:  # which a retry may find ended
         leave_reason(context, str(error))
         raise
@@ -70,34 +71,43 @@ def leave_reason(context: Any, reason: str) -> None:
         store.record_task(connection, context["run_id"], instance.task_id, instance.try_number, reason)
 
 
+def has_ended(context: Any, dag_id: str, holder: str) -> bool:
+    """Whether a holder of the lease is a run that Airflow knows to have ended, or does not know any more."""
+    run_id = holder.removeprefix(holder_of(""))
+    active = ["queued", "running"]
+    return run_id != holder and not context["ti"].get_dr_count(dag_id, run_ids=[run_id], states=active)
+
+
+def let_go(context: Any) -> None:
+    """Give the lease on raw back, if the run has it."""
+    with connect("greenery run") as connection:
+        lease.release(connection, holder_of(context["run_id"]))
+
+
 def _begin(connection: Connection, run_id: str) -> Release:
     begun = store.run(connection, run_id)
     return release.named(begun.release if begun else store.begin(connection, run_id, current_release().stamp))
 
 
 def _refusal(connection: Connection, context: Any, *, builds: bool) -> str | None:
-    run_id, instance = context["run_id"], context["ti"]
-
-    def ended(holder: str) -> bool:
-        other = holder.removeprefix(holder_of(""))
-        return other != holder and instance.get_dagrun_state(context["dag"].dag_id, other) in _ENDED
-
+    run_id = context["run_id"]
     if context["dag_run"].run_type == "backfill":
         return (
             "A backfill can't bring a past day back: raw holds the shop as it is now, and every run builds from that. "
             "Nothing was changed; trigger a run instead, with full_refresh where all of history is to be built anew."
         )
-    lease.take(connection, holder_of(run_id), ended=ended)
+    lease.take(connection, holder_of(run_id), ended=lambda holder: has_ended(context, context["dag"].dag_id, holder))
     if not builds:
         return None
-    if (owner := buffers.begun_by(connection)) != run_id:
+    buffer, raw_changed_at = buffers.current(connection), buffers.raw_changed_at(connection)
+    if buffer.run_id != run_id:
         return (
-            f"What this run built is published, or run {owner} has begun to build since; nothing was changed. "
+            f"What this run built is published, or run {buffer.run_id} has begun to build since; nothing was changed. "
             "Trigger a new run, or clear check_sources with everything downstream of it."
         )
-    if moved := buffers.raw_moved_since_begin(connection):
+    if raw_changed_at and raw_changed_at > buffer.since:
         return (
-            f"Raw was loaded at {moved:%H:%M:%S} UTC, after this run began, and its models would tell of two moments; "
-            "nothing was changed. Clear check_sources with everything downstream of it."
+            f"Raw was loaded at {raw_changed_at:%H:%M:%S} UTC, after this run began, and its models would tell of "
+            "two moments; nothing was changed. Clear check_sources with everything downstream of it."
         )
     return None

@@ -13,18 +13,21 @@ from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from include import buffers, lease
+from include.dbt_project import runs
 from include.dbt_project.manifest import read
-from include.dbt_project.runs import release_of
+from include.dbt_project.release import named
+from include.lease import Ended, nobody_ended
 from include.publish.exchange import BUILT, exchange
 from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
-from include.results import publications
+from include.results import publications, store
 from include.results.publications import HOLD, PUBLISH, RELEASE, ROLL_BACK, Decision
 from include.slack import render, send
 from include.warehouse import connect
 
 log = logging.getLogger(__name__)
 
+DAILY = "greenery_daily"
 # What can be decided, and what each is for.
 ACTIONS = {
     ROLL_BACK: "put the former marts back, if no run has written over them",
@@ -36,35 +39,45 @@ ACTIONS = {
 ROLLBACK_ATTEMPTS = 5
 
 
-def roll_back(decided_by: str, reason: str) -> Decision:
+def roll_back(decided_by: str, reason: str, *, ended: Ended = nobody_ended) -> Decision:
     """Put the former marts back in front of people, as long as no run has written over them.
 
-    Raises NotPublishedError where one has, where nothing was published before, or where a run is under way.
+    Raises NotPublishedError where one has, where nothing was published before, or where a run is under way; `ended`
+    says of a run that did not give the lease back whether it has ended.
     """
-    with connect("greenery by hand") as connection:
-        former = publications.former(connection, BUILT)
-    if former is None:
-        raise NotPublishedError("Nothing was published before what people query now, so there is no way back.")
-    with _deciding(ROLL_BACK, former.run_id, decided_by, reason) as decision:
-        with connect("greenery by hand") as connection, connection.cursor() as cursor:
-            if buffers.is_unsound(cursor, former.schema_oid):
+    with _deciding(ROLL_BACK, None, decided_by, reason, ended) as decision:
+        with connect("greenery by hand") as connection:
+            former = publications.former(connection, BUILT)
+            if former is None:
+                raise NotPublishedError("Nothing was published before what people query now, so there is no way back.")
+            if buffers.written_since(connection, former.schema_oid, former.data_as_of):
                 raise NotPublishedError(
-                    f"Run {buffers.begun_by(connection)} has written over the marts as of "
+                    f"Run {buffers.current(connection).run_id} has written over the marts as of "
                     f"{former.data_as_of:%d %b %H:%M} UTC, so there is no way back to them. Mend what is wrong and "
                     "trigger a run; `python -m include.publish hold` keeps runs from publishing meanwhile."
                 )
-        exchange(former.run_id, as_of=former.data_as_of, decision=decision, attempts=ROLLBACK_ATTEMPTS)
+        exchange(
+            former.run_id,
+            former.schema_oid,
+            as_of=former.data_as_of,
+            decision=decision,
+            attempts=ROLLBACK_ATTEMPTS,
+        )
     _tell(decision)
     return decision
 
 
-def publish_anyway(run_id: str, decided_by: str, reason: str) -> Decision:
+def publish_anyway(run_id: str, decided_by: str, reason: str, *, ended: Ended = nobody_ended) -> Decision:
     """Publish what a run built although tests failed or publishing is held back.
 
     Raises NotPublishedError where it is not all of that run's, or not of one moment: nobody can waive that.
     """
-    manifest = read(release_of(run_id).manifest)
-    with _deciding(PUBLISH, run_id, decided_by, reason) as decision:
+    with connect("greenery by hand") as connection:
+        run = store.run(connection, run_id)
+    if run is None:
+        raise NotPublishedError(f"There is no run {run_id!r}; its page in Airflow shows the id.")
+    manifest = read(named(run.release).manifest)
+    with _deciding(PUBLISH, run_id, decided_by, reason, ended) as decision:
         if not publish_run(run_id, manifest, decision):
             raise NotPublishedError(f"Run {run_id} was published before and has built nothing since.")
     _tell(decision)
@@ -81,21 +94,30 @@ def release(decided_by: str, reason: str) -> Decision:
     return _decide_on_runs(RELEASE, decided_by, reason)
 
 
-def decide(action: str, run_id: str | None, decided_by: str, reason: str) -> Decision:
+def decide(action: str, run_id: str | None, decided_by: str, reason: str, *, ended: Ended = nobody_ended) -> Decision:
     """Carry out a decision by its name. Raises NotPublishedError, or ValueError for a word that is missing."""
     if action == PUBLISH:
         if not run_id:
             raise ValueError("To publish takes the id of a run, as its page in Airflow shows it")
-        return publish_anyway(run_id, decided_by, reason)
-    return {ROLL_BACK: roll_back, HOLD: hold, RELEASE: release}[action](decided_by, reason)
+        return publish_anyway(run_id, decided_by, reason, ended=ended)
+    if action == ROLL_BACK:
+        return roll_back(decided_by, reason, ended=ended)
+    return {HOLD: hold, RELEASE: release}[action](decided_by, reason)
 
 
 @task(task_id="decide")
 def decide_in_airflow() -> None:
     """The task of `greenery_by_hand`: carries out what its trigger form asks for."""
-    params = get_current_context()["params"]
+    context = get_current_context()
+    params = context["params"]
     try:
-        decide(params["action"], params["run_id"], params["decided_by"], params["reason"])
+        decide(
+            params["action"],
+            params["run_id"],
+            params["decided_by"],
+            params["reason"],
+            ended=lambda holder: runs.has_ended(context, DAILY, holder),
+        )
     except ValueError as error:
         raise AirflowFailException(str(error)) from error
 
@@ -110,14 +132,15 @@ def _decide_on_runs(action: str, decided_by: str, reason: str) -> Decision:
 
 
 @contextmanager
-def _deciding(action: str, run_id: str, decided_by: str, reason: str) -> Iterator[Decision]:
+def _deciding(action: str, run_id: str | None, decided_by: str, reason: str, ended: Ended) -> Iterator[Decision]:
     """A decision that keeps runs and loads out while it takes effect, and is forgotten if it can't."""
     with connect("greenery by hand") as connection:
+        decision = publications.decide(connection, action, run_id, decided_by, reason)
+        holder = f"decision {decision.decision_id} of {decision.decided_by}"
         try:
-            lease.take(connection, decided_by)
+            lease.take(connection, holder, ended=ended)
         except lease.LeaseHeldError as error:
             raise NotPublishedError(str(error)) from error
-        decision = publications.decide(connection, action, run_id, decided_by, reason)
     try:
         yield decision
     except BaseException:
@@ -126,7 +149,7 @@ def _deciding(action: str, run_id: str, decided_by: str, reason: str) -> Iterato
         raise
     finally:
         with connect("greenery by hand") as connection:
-            lease.release(connection, decided_by)
+            lease.release(connection, holder)
 
 
 def _tell(decision: Decision) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,6 +16,8 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from include import buffers
+from include.dbt_project.manifest import Manifest
+from include.publish import gate
 from include.publish.gate import NotPublishedError
 from include.results import publications
 from include.results.publications import Decision
@@ -39,28 +40,32 @@ class _View:
     schema: str
     owner: str
     definition: str
+    options: str
 
 
 def exchange(
     run_id: str,
+    buffer: int,
     *,
-    owned: Collection[str] | None = None,
+    manifest: Manifest | None = None,
     as_of: datetime | None = None,
     decision: Decision | None = None,
     attempts: int | None = None,
 ) -> datetime:
     """Make what was built aside what people query; returns as of when it is.
 
-    `owned` are the tables that models of `run_id` own: others in the build schema are dropped (None: none is).
-    `as_of` is None where the marts are new, else when they were first published. Raises NotPublishedError where readers
-    hold their locks through all attempts; nothing has changed then.
+    `buffer` is the oid of the schema that was looked at and found fit. `manifest` says which tables in it models own:
+    what nobody owns is dropped (None: nothing is). `as_of` is None where the marts are new, else when they were first
+    published. Raises NotPublishedError, with nothing changed, where readers hold their locks through all attempts, or
+    where somebody else was faster.
     """
     attempts = attempts or ATTEMPTS
     refresh_statistics()
     for attempt in range(1, attempts + 1):
         try:
             with connect("greenery publish") as connection, connection.cursor() as cursor:
-                return _exchange(cursor, run_id, owned, as_of, decision)
+                _check_nothing_came_between(cursor, buffer, by_hand=decision is not None)
+                return _exchange(cursor, run_id, manifest, as_of, decision)
         except psycopg2.errors.QueryCanceled:
             log.info("Attempt %d: readers hold tables of %s; trying again in a second.", attempt, LIVE)
             time.sleep(1)
@@ -90,17 +95,27 @@ def refresh_statistics() -> None:
             cursor.execute(sql.SQL("analyze {}").format(sql.Identifier(BUILT, name)))
 
 
+def _check_nothing_came_between(cursor: Cursor, buffer: int, *, by_hand: bool) -> None:
+    """One exchange at a time, of what its caller looked at, and not if publishing was held back meanwhile."""
+    cursor.execute("select pg_advisory_xact_lock(hashtext('greenery exchange'))")
+    cursor.execute("select to_regnamespace(%s)::oid", (BUILT,))
+    if cursor.fetchone()[0] != buffer:
+        raise NotPublishedError("Somebody else has exchanged the schemas at this moment; nothing more was changed.")
+    if not by_hand:
+        gate.check_not_held(cursor.connection)
+
+
 def _exchange(
     cursor: Cursor,
     run_id: str,
-    owned: Collection[str] | None,
+    manifest: Manifest | None,
     as_of: datetime | None,
     decision: Decision | None,
 ) -> datetime:
     cursor.execute("set local statement_timeout = %s", (LOCK_MILLISECONDS,))
     if live := [sql.Identifier(LIVE, name) for name in _tables(cursor, LIVE)]:
         cursor.execute(sql.SQL("lock table {} in access exclusive mode").format(sql.SQL(", ").join(live)))
-    notes = [] if owned is None else _prune(cursor, owned)
+    notes = _prune(cursor, manifest) if manifest and manifest.models else []
     views = _views(cursor)
     for before, after in ((LIVE, "analytics_former"), (BUILT, LIVE), ("analytics_former", BUILT)):
         cursor.execute(sql.SQL("alter schema {} rename to {}").format(sql.Identifier(before), sql.Identifier(after)))
@@ -123,10 +138,11 @@ def _tables(cursor: Cursor, schema: str) -> list[str]:
     return [name for (name,) in cursor.fetchall()]
 
 
-def _prune(cursor: Cursor, owned: Collection[str]) -> list[str]:
-    """Drop what no model owns any more from the build schema; returns what there is to say of it."""
+def _prune(cursor: Cursor, manifest: Manifest) -> list[str]:
+    """Drop what no model owns any more from the build schema, and forget it; returns what there is to say of it."""
+    buffers.forget_models(cursor, BUILT, but=manifest.models)
     notes = []
-    for name in sorted(set(_tables(cursor, BUILT)) - set(owned)):
+    for name in sorted(set(_tables(cursor, BUILT)) - manifest.tables_of(BUILT)):
         dropped = _attempt(cursor, sql.SQL("drop table {}").format(sql.Identifier(BUILT, name)))
         notes.append(
             f"table {name} is gone: no model makes it any more"
@@ -142,7 +158,8 @@ def _views(cursor: Cursor) -> list[_View]:
         """
         select distinct
             format('%%I.%%I', spaces.nspname, views.relname), views.relkind::text, marts.nspname,
-            pg_get_userbyid(views.relowner), pg_get_viewdef(views.oid)
+            pg_get_userbyid(views.relowner), pg_get_viewdef(views.oid),
+            coalesce(array_to_string(views.reloptions, ', '), '')
         from pg_depend
         join pg_rewrite on pg_rewrite.oid = pg_depend.objid
         join pg_class as views on views.oid = pg_rewrite.ev_class
@@ -164,10 +181,11 @@ def _point_to_live(cursor: Cursor, view: _View) -> str | None:
     """Make a view read the new marts by the names that it was written with; returns what to say where that can't be."""
     told = f"view {view.name} of {view.owner}"
     if view.schema == LIVE and view.kind == "v":
-        statement = sql.SQL("create or replace view {} as {}").format(sql.SQL(view.name), sql.SQL(view.definition))
+        options = f"with ({view.options})" if view.options else ""
+        statement = sql.SQL(f"create or replace view {view.name} {options} as {view.definition}")
         if _attempt(cursor, statement):
             return None
-    return f"{told} still reads former marts and will be dropped with them: it has to be created again by its owner"
+    return f"{told} does not read what is published now: its owner has to create it again"
 
 
 def _attempt(cursor: Cursor, statement: sql.Composable) -> bool:

@@ -6,58 +6,79 @@ The gate is a list and not a colour: task states don't say that a test which no 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from airflow.sdk.exceptions import AirflowFailException
 from psycopg2.extensions import connection as Connection
 
 from include import buffers
+from include.buffers import Buffer
 from include.dbt_project.manifest import DataTest, Manifest
 from include.results import publications, store
 
-# Who wrote a model last, and when, by its unique id.
+# Who built a model last, and when, by its unique id.
 Builds = Mapping[str, tuple[str, datetime]]
+
+
+@dataclass(frozen=True)
+class Built:
+    """What there is to publish: the buffer, and who built what into it since its run began."""
+
+    buffer: Buffer
+    builds: Builds
+
+
+def built(connection: Connection) -> Built:
+    """What the build schema holds now."""
+    buffer, live = buffers.current(connection), publications.live(connection)
+    moments = [moment for moment in (buffer.since, live.published_at if live else None) if moment]
+    return Built(buffer, store.newest_builds(connection, max(moments, default=None)))
 
 
 class NotPublishedError(AirflowFailException):
     """Nothing was published and nothing has changed; the message says what stood in the way. A retry would not help."""
 
 
-def check_built(connection: Connection, run_id: str, manifest: Manifest, builds: Builds) -> None:
+def check_built(run_id: str, manifest: Manifest, built: Built, raw_changed_at: datetime | None) -> None:
     """Raise NotPublishedError unless what the build schema holds is this run's, whole, and of one moment of raw.
 
     Nobody can waive this: what is a mix of days is nobody's data.
     """
-    if (owner := buffers.begun_by(connection)) != run_id:
+    if built.buffer.run_id != run_id:
         raise NotPublishedError(
-            f"Run {owner} has begun to build since this run did, so what is there is no longer this run's; nothing was "
-            "published. Let that run publish, or trigger a new one."
+            f"Run {built.buffer.run_id} has begun to build since this run did, so what is there is no longer this "
+            "run's; nothing was published. Let that run publish, or trigger a new one."
         )
-    if mixed := mixed_models(run_id, manifest, builds):
+    rewritten = {model for model, (_, at) in built.builds.items() if built.buffer.built.get(model, at) > at}
+    if mixed := sorted({*mixed_models(run_id, manifest, built.builds), *rewritten}):
         raise NotPublishedError(
-            f"{len(mixed)} of {len(manifest.models)} models are not as this run built them, in order, since the last "
-            f"publish; publishing would mix days, so nothing was published:\n{_lines(mixed)}\n"
+            f"{len(mixed)} of {len(manifest.models)} models are not as this run built them, in order, since it began; "
+            f"publishing would mix days, so nothing was published:\n{_lines(mixed)}\n"
             "Trigger a new run, or clear check_sources with everything downstream of it."
         )
-    loaded_at = buffers.raw_changed_at(connection)
-    times = [at for model, (_, at) in builds.items() if model in manifest.models]
-    if loaded_at and times and min(times) < loaded_at < max(times):
+    times = [at for model, (_, at) in built.builds.items() if model in manifest.models]
+    if raw_changed_at and times and min(times) < raw_changed_at < max(times):
         raise NotPublishedError(
-            f"Raw was loaded at {loaded_at:%H:%M:%S} UTC while this run built, so some of its models tell what was "
-            "before and some what came after; nothing was published. Clear check_sources with everything downstream "
-            "of it."
+            f"Raw was loaded at {raw_changed_at:%H:%M:%S} UTC while this run built, so some of its models tell what "
+            "was before and some what came after; nothing was published. Clear check_sources with everything "
+            "downstream of it."
         )
 
 
-def check_proven(connection: Connection, run_id: str, manifest: Manifest, builds: Builds) -> None:
-    """Raise NotPublishedError if publishing is held back, or an error-severity test has not passed on this build."""
+def check_not_held(connection: Connection) -> None:
+    """Raise NotPublishedError if somebody holds publishing back."""
     if held := publications.hold(connection):
         raise NotPublishedError(
             f"{held.decided_by} holds publishing back since {held.decided_at:%d %b %H:%M} UTC: {held.reason}. "
             "Nothing was published. `python -m include.publish release` lets the next run publish; this one can be "
             "published by hand."
         )
-    if missing := unproven_tests(manifest, builds, store.passed_tests(connection, run_id)):
+
+
+def check_proven(manifest: Manifest, built: Built, passed: Mapping[str, datetime]) -> None:
+    """Raise NotPublishedError if an error-severity test has not passed on this build; `passed` says when each did."""
+    if missing := unproven_tests(manifest, built.builds, passed):
         raise NotPublishedError(
             f"{len(missing)} tests of severity error have no passing result on what this run built, so nothing was "
             f"published:\n{_lines(test.name for test in missing)}\n"
@@ -66,9 +87,9 @@ def check_proven(connection: Connection, run_id: str, manifest: Manifest, builds
 
 
 def mixed_models(run_id: str, manifest: Manifest, builds: Builds) -> list[str]:
-    """Models that were not written last by this run, or before a model that they read: unique ids, sorted.
+    """Models that were not built last, and well, by this run, or before a model that they read: unique ids, sorted.
 
-    `builds` says by model which run wrote it last since the schemas were exchanged, and when.
+    `builds` says by model which run built it last since this one began, and when.
     """
 
     def in_order(model: str) -> bool:

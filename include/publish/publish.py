@@ -7,10 +7,11 @@ import logging
 from airflow.sdk import Asset, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
+from include import buffers
 from include.dbt_project import runs
 from include.dbt_project.manifest import Manifest, read
 from include.publish import gate
-from include.publish.exchange import BUILT, exchange
+from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
 from include.results import publications, store
 from include.results.publications import Decision
@@ -32,6 +33,8 @@ def publish() -> None:
     except NotPublishedError as refusal:
         runs.leave_reason(context, str(refusal))
         raise
+    finally:
+        runs.let_go(context)  # what comes after reads no raw table
     if not published:
         raise AirflowSkipException("This run was published before and has built nothing since; nothing has changed.")
 
@@ -43,12 +46,12 @@ def publish_run(run_id: str, manifest: Manifest, decision: Decision | None = Non
     has built nothing since. Raises NotPublishedError, which says why; nothing has changed then.
     """
     with connect("greenery publish") as connection:
-        live = publications.live(connection)
-        builds = store.newest_builds(connection, live.published_at if live else None)
-        if publications.of_run(connection, run_id) and run_id not in {builder for builder, _ in builds.values()}:
+        made = gate.built(connection)
+        if publications.of_run(connection, run_id) and run_id not in {builder for builder, _ in made.builds.values()}:
             return False
-        gate.check_built(connection, run_id, manifest, builds)
+        gate.check_built(run_id, manifest, made, buffers.raw_changed_at(connection))
         if decision is None:
-            gate.check_proven(connection, run_id, manifest, builds)
-    exchange(run_id, owned=manifest.tables_of(BUILT) or None, decision=decision)
+            gate.check_not_held(connection)
+            gate.check_proven(manifest, made, store.passed_tests(connection, run_id))
+    exchange(run_id, made.buffer.schema_oid, manifest=manifest, decision=decision)
     return True

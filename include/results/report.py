@@ -32,6 +32,7 @@ class Failure:
 class Report:
     """One run, as its message tells it.
 
+    `overtaken` says of a run that was published once that people query another one's marts by now.
     Times are UTC. `data_as_of` and `decision` are those of what people query now: `decision` where somebody put it
     there by hand. `repeat_rate` is a share of it; `order_changes` is None where no snapshot was taken. `hold` keeps
     runs from publishing.
@@ -40,6 +41,7 @@ class Report:
     run_id: str
     run_url: str
     published: bool
+    overtaken: bool
     data_as_of: datetime | None
     decision: Decision | None
     hold: Decision | None
@@ -59,7 +61,7 @@ class Report:
     @property
     def kind(self) -> str:
         """Which message this is."""
-        return "published" if self.published else "failed"
+        return "overtaken" if self.overtaken else "published" if self.published else "failed"
 
 
 def gather(
@@ -85,7 +87,8 @@ def gather(
     return Report(
         run_id=run_id,
         run_url=run_url,
-        published=own is not None and not run_failed,
+        published=bool(own and live and live.run_id == run_id) and not run_failed,
+        overtaken=bool(own and live and live.run_id != run_id) and not run_failed,
         data_as_of=live.data_as_of if live else None,
         decision=live.decision if live else None,
         hold=publications.hold(connection),

@@ -147,20 +147,23 @@ def node_results(connection: Connection, run_id: str) -> list[NodeResult]:
 
 
 def newest_builds(connection: Connection, since: datetime | None) -> dict[str, tuple[str, datetime]]:
-    """Who wrote each model last, over all runs: run id and time by the model's unique id.
+    """Who built each model last, over all runs: run id and time by the model's unique id; none where that build failed.
 
-    Only what was written after a moment counts, all of it where that is None: that is what the build schema holds since
-    it was exchanged.
+    Only what was built after a moment counts, all of it where that is None.
     """
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            select distinct on (unique_id) unique_id, run_id, recorded_at
-            from ops.node_results
-            where resource_type = 'model'
-                and status <> 'skipped'
-                and recorded_at > coalesce(%s, '-infinity'::timestamptz)
-            order by unique_id, recorded_at desc
+            select unique_id, run_id, recorded_at
+            from (
+                select distinct on (unique_id) unique_id, run_id, recorded_at, status
+                from ops.node_results
+                where resource_type = 'model'
+                    and status <> 'skipped'
+                    and recorded_at > coalesce(%s, '-infinity'::timestamptz)
+                order by unique_id, recorded_at desc
+            ) as newest
+            where status = 'success'
             """,
             (since,),
         )

@@ -74,6 +74,8 @@ def escape(text: str) -> str:
 
 
 def _headline(report: Report) -> str:
+    if report.overtaken:
+        return "ℹ️ Greenery data: a run that was published before ran again, and changed nothing"
     if report.published:
         warned = f", {_count(report.warned, 'warning')}" if report.warned else ""
         return f"✅ Greenery data is up to date{warned}"
@@ -94,6 +96,8 @@ def _state(report: Report) -> list[str]:
     by_hand = [_decision(report.decision)] if report.decision else []
     if report.published:
         return [f"Published {when}.", *by_hand, tests]
+    if report.overtaken:
+        return [f"People query the data as of {when}, of another run.", *by_hand]
     seen = f"Stakeholders still see the data as of {when}." if when else "Nothing has been published yet."
     held = [_decision(report.hold)] if report.hold else []
     return [seen, *by_hand, *held, tests]

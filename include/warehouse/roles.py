@@ -7,11 +7,15 @@
 | `greenery_reader` | read what is published, and nothing else |
 | `greenery_health` | read what is published and `ops`: the health page |
 
-Run it as an administrator (`WAREHOUSE_ADMIN_USER`) after the migrations; running it again changes nothing. A role can
-log in where its password is set, as `WAREHOUSE_READER_PASSWORD` for instance; else grant it to a login of your own.
+Run it as an administrator (`WAREHOUSE_ADMIN_USER`: a superuser, or who may create roles and owns the database) after
+the migrations; running it again changes nothing. A role can log in where its password is set, as
+`WAREHOUSE_READER_PASSWORD` for instance. A login of your own that stands for a role has to work as it, or others can't
+read what it creates: `grant greenery_loader to etl; alter role etl set role greenery_loader`.
 """
 
 from __future__ import annotations
+
+import logging
 
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
@@ -26,6 +30,8 @@ LOADER, TRANSFORMER, READER, HEALTH = ROLES = (
     "greenery_reader",
     "greenery_health",
 )
+log = logging.getLogger(__name__)
+
 # Which role owns a schema and all that is in it.
 OWNERS = {
     "raw": LOADER,
@@ -35,7 +41,6 @@ OWNERS = {
     "analytics_next": TRANSFORMER,
     "ops": TRANSFORMER,
 }
-PUBLISHED = ("analytics", "analytics_next")
 # What may be done to an object of a kind, by its letter in pg_class.
 _ALTER = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "S": "sequence"}
 
@@ -57,18 +62,24 @@ def ensure(connection: Connection, *, login: bool = False) -> None:
 def open_to_readers(cursor: Cursor, live: str, *, closed: str) -> None:
     """Let readers into the schema that is live now, and out of the other. Does nothing where there are no roles.
 
-    The right to select sticks to the tables, and that to use a schema to the schema, through every renaming.
+    Out of its tables as well: somebody's view on one of them would show what is being built.
     """
     cursor.execute("select rolname from pg_roles where rolname in %s", ((READER, HEALTH),))
     for role in sorted(name for (name,) in cursor.fetchall()):
         _run(cursor, "grant usage on schema {} to {}", live, role)
+        _run(cursor, "grant select on all tables in schema {} to {}", live, role)
         _run(cursor, "revoke usage on schema {} from {}", closed, role)
+        _run(cursor, "revoke select on all tables in schema {} from {}", closed, role)
 
 
 def _ensure_role(cursor: Cursor, role: str, *, login: bool) -> None:
     cursor.execute("select from pg_roles where rolname = %s", (role,))
     if not cursor.rowcount:
         _run(cursor, "create role {}", role)
+    cursor.execute("select rolsuper, rolname from pg_roles where rolname = current_user")
+    superuser, admin = cursor.fetchone()
+    if not superuser:  # who has to act for the roles that own things
+        _run(cursor, "grant {} to {}", role, admin)
     if password := settings.role_password(role.removeprefix("greenery_")):
         cursor.execute(sql.SQL("alter role {} login password %s").format(sql.Identifier(role)), (password,))
     elif login:
@@ -102,16 +113,22 @@ def _grant(cursor: Cursor) -> None:
     _run(cursor, "revoke create on schema public from public")
     # Renaming a schema needs it.
     _run(cursor, "grant create on database {} to {}", database, TRANSFORMER)
-    _run(cursor, "grant pg_read_all_stats to {}", TRANSFORMER)  # who holds the tables that publish waits for
+    _let_see_sessions(cursor)
     _let_read(cursor, "raw", TRANSFORMER)
     _run(cursor, "grant usage on schema {} to {}", "raw", TRANSFORMER)
-    for schema in PUBLISHED:
-        for role in (READER, HEALTH):
-            _let_read(cursor, schema, role)
     _let_read(cursor, "ops", HEALTH)
     _run(cursor, "grant usage on schema {} to {}", "ops", HEALTH)
     _run(cursor, "grant usage on schema {} to {}", "ops", LOADER)
     _run(cursor, "grant select on ops.leases to {}", LOADER)
+
+
+def _let_see_sessions(cursor: Cursor) -> None:
+    """Publish says who holds the tables that it waits for, if it may see it."""
+    cursor.execute("select pg_has_role('pg_read_all_stats', 'member with admin option')")
+    if cursor.fetchone()[0]:
+        _run(cursor, "grant pg_read_all_stats to {}", TRANSFORMER)
+    else:
+        log.warning("Not granted to %s: pg_read_all_stats; publish will not say who holds it up.", TRANSFORMER)
 
 
 def _let_read(cursor: Cursor, schema: str, role: str) -> None:

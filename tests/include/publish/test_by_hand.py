@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,24 @@ def test_a_mix_of_days_can_not_be_published_by_hand_either(days: Connection) -> 
         assert cursor.fetchall() == [(0,)], "what could not be carried out was not decided"
 
 
+def test_a_run_of_which_a_model_failed_can_not_be_published_by_hand_either(days: Connection) -> None:
+    build(days, "run 3", "day 3", replace(BUILT, status="error"))
+    with pytest.raises(NotPublishedError, match=r"model\.m"):
+        by_hand.publish_anyway("run 3", "ada", "I know better")
+    assert published(days) == ["day 2"]
+
+
+def test_what_was_published_unproven_is_looked_at_as_a_whole_by_the_next_run_on_it(days: Connection) -> None:
+    build(days, "run 3", "day 3", *FAILED)
+    by_hand.publish_anyway("run 3", "ada", "the test is wrong")
+    build(days, "run 4", "day 4")
+    publish_run("run 4", MANIFEST)
+    build(days, "run 5", "day 5")
+    with days.cursor() as cursor:
+        cursor.execute("select scan from ops.buffers where schema_oid = 'analytics_next'::regnamespace")
+        assert cursor.fetchall() == [(True,)]
+
+
 def test_a_hold_keeps_good_runs_back_until_it_is_released(days: Connection) -> None:
     by_hand.hold("ada", "the auditors are here")
     build(days, "run 3", "day 3")
@@ -149,5 +168,7 @@ def test_the_command_line_says_what_it_did_or_why_not(days: Connection, capsys: 
     assert "takes a name and a reason" in capsys.readouterr().err
     assert main(["publish", "--run", "run 2", "--by", "ada", "--reason", "again"]) == 1
     assert "was published before" in capsys.readouterr().err
+    assert main(["publish", "--run", "typo", "--by", "ada", "--reason", "again"]) == 1
+    assert "There is no run 'typo'" in capsys.readouterr().err
     assert main(["roll-back", "--by", "ada", "--reason", "wrong"]) == 0
     assert published(days) == ["day 1"]

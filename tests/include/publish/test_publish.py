@@ -17,6 +17,7 @@ from include.publish.publish import publish_run
 from include.results import publications, store
 from include.results.artifacts import NodeResult
 from include.settings import Warehouse
+from include.shop import raw
 from include.warehouse import migrate
 
 pytestmark = pytest.mark.db
@@ -164,6 +165,52 @@ def test_a_run_that_built_only_some_models_since_is_refused(built: Connection) -
     with pytest.raises(NotPublishedError, match=r"model\.o"):
         publish_run("run 1", both)
     assert published(built) == []
+
+
+def test_a_model_that_failed_does_not_count_as_built(built: Connection) -> None:
+    store.record(built, "run 1", "task", 2, [replace(BUILT_TOO, status="error")])
+    with pytest.raises(NotPublishedError, match=r"model\.n"):
+        publish_run("run 1", MANIFEST)
+
+
+def test_what_was_built_before_the_run_began_again_does_not_count(built: Connection) -> None:
+    """Somebody cleared check_sources alone: raw was followed up to then, and the models were not."""
+    buffers.begin(built, "run 1")
+    with pytest.raises(NotPublishedError, match=r"model\.m"):
+        publish_run("run 1", MANIFEST)
+
+
+def test_what_somebody_built_by_hand_after_the_run_is_not_published(built: Connection) -> None:
+    with built.cursor() as cursor:
+        cursor.execute(
+            "insert into ops.buffer_models (schema_oid, unique_id, rebuilt)"
+            " values ('analytics_next'::regnamespace, 'model.m', true)"
+        )
+    with pytest.raises(NotPublishedError, match=r"model\.m"):
+        publish_run("run 1", MANIFEST)
+
+
+@pytest.mark.parametrize(("when", "refused"), [("before", False), ("between", True), ("after", False)])
+def test_models_of_before_a_load_and_of_after_it_are_not_published_together(
+    db: Connection, when: str, refused: bool
+) -> None:
+    migrate.upgrade()
+    with db.cursor() as cursor:
+        raw.create(cursor)
+    load = "insert into raw.promos values ('p', 1, 'active', clock_timestamp())"
+    build(db, "run 1", "new")
+    for step in ("before", BUILT, "between", BUILT_TOO, "after", PASSED):
+        if isinstance(step, NodeResult):
+            store.record(db, "run 1", step.name, 2, [step])
+        elif step == when:
+            with db.cursor() as cursor:
+                cursor.execute(load)
+    if refused:
+        with pytest.raises(NotPublishedError, match="Raw was loaded at"):
+            publish_run("run 1", MANIFEST)
+    else:
+        publish_run("run 1", MANIFEST)
+    assert published(db) == ([] if refused else ["new"])
 
 
 def test_the_former_marts_are_kept_aside(built: Connection) -> None:

@@ -71,6 +71,15 @@ def test_a_published_run_that_is_cleared_and_fails_is_no_success(ops: Connection
     assert not summed_up(ops, FAILED, failed=True).published
 
 
+def test_a_run_that_others_have_overtaken_does_not_say_that_its_data_is_what_people_see(ops: Connection) -> None:
+    store.begin(ops, "later", "release")
+    with ops.cursor() as cursor:
+        for run_id in ("run", "later"):
+            publications.note(cursor, run_id, "analytics", as_of=None, decision=None, notes=[])
+    report = summed_up(ops, PASSED)
+    assert (report.published, report.overtaken, report.kind) == (False, True, "overtaken")
+
+
 def test_without_a_snapshot_nothing_is_said_of_changes(ops: Connection) -> None:
     assert summed_up(ops, PASSED).order_changes is None
 

@@ -55,12 +55,14 @@ def test_a_run_that_is_cleared_keeps_its_start_and_its_release(ops: Connection) 
     assert store.run(ops, "run") == before
 
 
-def test_who_wrote_a_model_last_is_known_over_all_runs(ops: Connection) -> None:
+def test_who_built_a_model_last_is_known_over_all_runs(ops: Connection) -> None:
     store.begin(ops, "later", "release")
     store.record(ops, "run", "task", 1, [result("success", "model.m", "model")])
-    store.record(ops, "later", "task", 1, [result("error", "model.m", "model")])
+    store.record(ops, "later", "task", 1, [result("success", "model.m", "model")])
     assert {model: run_id for model, (run_id, _) in store.newest_builds(ops, None).items()} == {"model.m": "later"}
     assert store.newest_builds(ops, datetime.now(UTC)) == {}
+    store.record(ops, "run", "task", 2, [result("error", "model.m", "model")])
+    assert store.newest_builds(ops, None) == {}, "a model that failed last is nobody's"
 
 
 @pytest.fixture

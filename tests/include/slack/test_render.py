@@ -15,6 +15,7 @@ PUBLISHED = Report(
     run_id="scheduled__2026-11-24",
     run_url="http://localhost:8080/dags/greenery_daily/runs/scheduled__2026-11-24",
     published=True,
+    overtaken=False,
     data_as_of=datetime(2026, 11, 24, 6, 4, tzinfo=UTC),
     decision=None,
     hold=None,
@@ -56,6 +57,12 @@ def test_a_published_run_says_as_of_when_and_the_figures() -> None:
         "3 orders went from preparing to shipped\n    a1, b2, c3\n\n"
         "http://localhost:8080/dags/greenery_daily/runs/scheduled__2026-11-24\nrun scheduled__2026-11-24"
     )
+
+
+def test_a_run_that_others_have_overtaken_says_whose_data_people_see() -> None:
+    message = render(replace(PUBLISHED, published=False, overtaken=True))
+    assert message.headline == "ℹ️ Greenery data: a run that was published before ran again, and changed nothing"
+    assert "People query the data as of 24 Nov 2026 06:04 UTC, of another run." in message.body
 
 
 def test_a_failed_run_says_what_broke_which_rows_and_what_people_see_meanwhile() -> None:

@@ -9,6 +9,8 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from include import buffers
+from include.local import postgres
+from include.local.postgres import LocalPostgres
 from include.publish.exchange import exchange
 from include.results import store
 from include.settings import Warehouse
@@ -49,7 +51,8 @@ def publish(run_id: str) -> None:
     with connect() as connection:
         store.begin(connection, run_id, "release")
         buffers.begin(connection, run_id)
-    exchange(run_id)
+        buffer = buffers.current(connection).schema_oid
+    exchange(run_id, buffer)
 
 
 def test_a_reader_sees_what_is_published_and_nothing_else(may: May) -> None:
@@ -121,3 +124,48 @@ def test_tables_that_were_there_before_the_roles_are_handed_over(db: Connection)
         assert cursor.fetchall() == [(TRANSFORMER,)]
         cursor.execute("select viewowner from pg_views where viewname = 'stg'")
         assert cursor.fetchall() == [(TRANSFORMER,)]
+
+
+def test_people_see_nothing_of_what_is_built_through_a_view_of_theirs(may: May, db: Connection) -> None:
+    with db.cursor() as cursor:
+        cursor.execute("create role analyst login in role greenery_reader")
+        cursor.execute("create schema reporting authorization analyst")
+    assert may("analyst", "create view reporting.mine as select * from analytics.fact_orders")
+    assert may("analyst", "select * from reporting.mine")
+    assert may(TRANSFORMER, "create table analytics_next.fact_orders as select 2 as order_id")
+    publish("run 2")  # and may not point the view to the new mart
+    assert not may("analyst", "select * from reporting.mine")
+    with db.cursor() as cursor:
+        cursor.execute("grant analyst to greenery_transformer")
+        cursor.execute("drop view reporting.mine")
+    assert may("analyst", "create view reporting.mine as select * from analytics.fact_orders")
+    publish("run 3")
+    assert may("analyst", "select * from reporting.mine")
+    with db.cursor() as cursor:
+        cursor.execute("drop owned by analyst cascade")
+        cursor.execute("drop role analyst")
+
+
+def test_whoever_may_create_roles_and_owns_the_database_can_make_them(server: LocalPostgres) -> None:
+    with postgres.admin(server) as cursor:
+        cursor.execute("create role owner_of_it login createrole")
+        cursor.execute("create database managed owner owner_of_it")
+    where = server.database("managed", "owner_of_it")
+    try:
+        migrate.upgrade(where)
+        with postgres.admin(server) as cursor:  # as if no superuser had ever made them
+            for role in roles.ROLES:
+                cursor.execute(f"grant {role} to owner_of_it with admin option")
+        for _ in range(2):
+            with connect("test", where) as connection:
+                roles.ensure(connection)
+        with connect("test", server.database("managed")) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "select nspname, pg_get_userbyid(nspowner) from pg_namespace where nspname in ('raw', 'ops')"
+            )
+            assert sorted(cursor.fetchall()) == [("ops", TRANSFORMER), ("raw", LOADER)]
+    finally:
+        with postgres.admin(server) as cursor:
+            cursor.execute("drop database managed with (force)")
+            cursor.execute("drop owned by owner_of_it")
+            cursor.execute("drop role owner_of_it")
