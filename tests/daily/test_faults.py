@@ -135,7 +135,7 @@ def test_of_real_data_with_one_fault_nothing_reaches_people(
         assert told == {name: rows for name, rows in before.items() if name != "order_status_changes"}
         before = deployment.published()
 
-        deployment.query("alter table raw.orders drop column tracking_id")
+        deployment.query("alter table raw.orders drop column tracking_id cascade")
         bad = deployment.run()
         assert bad.task_states["check_sources"] == "failed"
         assert "source_has_shape_greenery_orders_" in bad.messages[0]
