@@ -6,12 +6,12 @@ marts all at once or not at all. Ends in one Slack message, whatever happened.
 
 | task | does | when it is red |
 |---|---|---|
-| `check_sources` | freshness, shape, tests of the raw tables | the load is late or wrong: mend it, clear this |
+| `check_sources` | freshness, shape, tests of the raw tables | the load is late or wrong: load again, clear this and all downstream |
 | `transform` | one task a dbt model, with its tests | its log has dbt's error; what is downstream waits |
 | `snapshot` | the history of orders and products | a source's keys are broken; nothing was written |
 | `history` | one task a model that reads the snapshots | as in `transform` |
 | `cross_model_tests` | the tests that span several models | two marts disagree |
-| `publish` | swaps the tested marts into `analytics` | people see the former data; its log says why |
+| `publish` | swaps the tested marts into `analytics` | people see the former data; the message says why |
 | `report` | the Slack message | the message waits in `ops.messages` |
 """
 
