@@ -6,7 +6,7 @@ marts all at once or not at all. Ends in one Slack message, whatever happened.
 
 | task | does | when it is red |
 |---|---|---|
-| `check_sources` | freshness, shape, tests of the raw tables | the load is late or wrong: load again, clear this and all downstream |
+| `check_sources` | freshness, shape, tests of the raw tables | load again, then clear this and all after it |
 | `transform` | one task a dbt model, with its tests | its log has dbt's error; what is downstream waits |
 | `snapshot` | the history of orders and products | a source's keys are broken; nothing was written |
 | `history` | one task a model that reads the snapshots | as in `transform` |
