@@ -28,7 +28,7 @@ decide: install ## decide by hand what people query: make decide ARGS='roll-back
 	$(RUN) -m include.local decide $(ARGS)
 
 test: install ## all tests, two at a time; they start Postgres and Airflow of their own
-	$(RUN) -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(RUN) -m pytest -n 2 --no-loadscope-reorder $(ARGS)
 
 torture: install ## a fault at every task, and many seeds: the better part of an hour
 	$(RUN) -m pytest -m torture $(ARGS)

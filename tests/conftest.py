@@ -14,6 +14,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from include.local import postgres
 from include.settings import PROJECT_ROOT, Warehouse
@@ -30,12 +32,17 @@ def pytest_configure() -> None:
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For tests that run side by side (`-n 2`): a file's share their fixtures, and there is one Airflow at a time."""
-    for item in items:
-        group = "stack" if item.get_closest_marker("stack") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+class _OneAirflowAtATime(LoadScopeScheduling):
+    """For tests side by side (`-n 2`): those of a file in one process, and all that start an Airflow in one as well."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        return "stack" if file.startswith("tests/daily/") or file.endswith("/test_stack.py") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Called by xdist where tests run side by side."""
+    return _OneAirflowAtATime(config, log)
 
 
 REAL_DATA = PROJECT_ROOT.parent / "shared" / "greenery"
