@@ -59,11 +59,17 @@ def test_a_new_model_shows_up_without_a_restart(deployment: Deployment) -> None:
         "{{ config(contract={'enforced': false}) }}\n"
         "select ordered_at, count(*) as orders from {{ ref('fact_orders') }} group by 1"
     )
-    end = time.monotonic() + 60
-    wanted = "transform.models.marts.core.orders_by_day_model_build"
     try:
-        while wanted not in deployment.api.tasks("greenery_daily"):
-            assert time.monotonic() < end, "the model was not drawn within a minute"
-            time.sleep(1)
+        wait_until_drawn(deployment, "orders_by_day", drawn=True)
     finally:
         model.unlink()
+    wait_until_drawn(deployment, "orders_by_day", drawn=False)
+
+
+def wait_until_drawn(deployment: Deployment, model: str, *, drawn: bool) -> None:
+    """Wait until a new model of core is a task, or one that is gone is none any more."""
+    end = time.monotonic() + 60
+    task_id = f"transform.models.marts.core.{model}_model_build"
+    while (task_id in deployment.api.tasks("greenery_daily")) is not drawn:
+        assert time.monotonic() < end, f"{model} was not {'drawn' if drawn else 'taken away'} within a minute"
+        time.sleep(1)
