@@ -27,6 +27,8 @@ def pytest_configure() -> None:
     atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
     # Told to end, the tests stop the servers that they started, as they do on Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Started in the background they would ignore Ctrl-C, and so would what they start to press it on.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
     os.environ["AIRFLOW__COSMOS__ENABLE_TELEMETRY"] = "False"
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"

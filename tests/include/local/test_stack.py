@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from include.local import postgres
+from include.local import postgres, warehouse
 from include.local.demo import use_warehouse_of
 from include.local.stack import Running, Stack, StackError
 from include.settings import PROJECT_ROOT
@@ -118,7 +118,7 @@ def test_the_login_is_made_once_and_kept_private(home: Path) -> None:
 
 def test_each_kind_of_shop_has_a_warehouse_of_its_own_that_comes_back(home: Path) -> None:
     with Stack(home, lambda _: None).session() as server:
-        where = server.database("warehouse")
+        where = warehouse.as_loader(server)
         days = []
         for shop in ("demo", "csv", "demo", "csv", "demo"):
             use_warehouse_of(server, shop, lambda _: None)
