@@ -22,7 +22,7 @@ from include.settings import PROJECT_ROOT
 from include.shop import raw
 
 PROJECT = PROJECT_ROOT / "dbt"
-WAREHOUSE = "shop"
+WAREHOUSE = "dbt_tests"
 SCHEMAS = ("raw", "staging", "snapshots", "analytics_next")
 
 

@@ -81,6 +81,7 @@ def test_ctrl_c_while_starting_leaves_no_process(home: Path) -> None:
 
 def test_what_an_earlier_stack_left_running_is_stopped(home: Path) -> None:
     left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "airflow"], start_new_session=True)
+    wait_for(lambda: "airflow" in psutil.Process(left.pid).cmdline(), "the process has no name yet")
     stack = Stack(home, lambda _: None)
     stack._write_state(Running("http://localhost:1", 1, {"scheduler": left.pid}))
     assert stack.running() is None
