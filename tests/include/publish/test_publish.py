@@ -18,7 +18,7 @@ from include.results import publications, store
 from include.results.artifacts import NodeResult
 from include.settings import Warehouse
 from include.shop import raw
-from include.warehouse import migrate
+from include.warehouse import migrate, roles
 
 pytestmark = pytest.mark.db
 
@@ -238,12 +238,13 @@ def test_an_idle_reader_who_holds_a_table_is_named_as_the_cause(
 
 
 def test_readers_see_one_state_or_the_other_and_no_error(built: Connection, warehouse: Warehouse) -> None:
+    roles.ensure(built, login=True)
     publish_run("run 1", MANIFEST)
     stop, wrong, read = threading.Event(), [], [0]
 
     def reads() -> None:
         connection = psycopg2.connect(
-            host=warehouse.host, port=warehouse.port, dbname=warehouse.database, user=warehouse.user
+            host=warehouse.host, port=warehouse.port, dbname=warehouse.database, user=roles.READER
         )
         connection.autocommit = True
         with connection.cursor() as cursor:
