@@ -8,10 +8,10 @@ from urllib.parse import quote
 import psycopg2
 from airflow.sdk import get_current_context, task
 
-from include import lease, settings
+from include import settings
 from include.dbt_project import release
 from include.dbt_project.manifest import read
-from include.dbt_project.runs import holder_of, release_of
+from include.dbt_project.runs import let_go, release_of
 from include.results import report as run_report
 from include.results import store
 from include.slack import render, send
@@ -42,8 +42,7 @@ def report_backstop(context: Any) -> None:
 
 
 def _tell(dag_id: str, run_id: str, states: dict[str, str | None], *, run_failed: bool) -> None:
-    with connect("greenery report") as connection:
-        lease.release(connection, holder_of(run_id))  # first of all: what comes now reads no raw table
+    let_go(run_id)  # first of all: what comes now reads no raw table
     project, problem = release_of(run_id), release.problem()
     notes = (render.unparsed(problem.message),) if problem else ()
     tests = frozenset(test.unique_id for test in read(project.manifest).data_tests)

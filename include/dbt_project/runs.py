@@ -78,10 +78,10 @@ def has_ended(context: Any, dag_id: str, holder: str) -> bool:
     return run_id != holder and not context["ti"].get_dr_count(dag_id, run_ids=[run_id], states=active)
 
 
-def let_go(context: Any) -> None:
+def let_go(run_id: str) -> None:
     """Give the lease on raw back, if the run has it."""
     with connect("greenery run") as connection:
-        lease.release(connection, holder_of(context["run_id"]))
+        lease.release(connection, holder_of(run_id))
 
 
 def _begin(connection: Connection, run_id: str) -> Release:

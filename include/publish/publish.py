@@ -34,7 +34,7 @@ def publish() -> None:
         runs.leave_reason(context, str(refusal))
         raise
     finally:
-        runs.let_go(context)  # what comes after reads no raw table
+        runs.let_go(context["run_id"])  # what comes after reads no raw table
     if not published:
         raise AirflowSkipException("This run was published before and has built nothing since; nothing has changed.")
 
