@@ -64,7 +64,11 @@ def _install() -> int:
     steps = (
         [python, "-m", "venv", "--clear", str(VENV)],
         [installed, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv", "-c", "constraints.txt"],
-        [installed, "-m", "uv", "pip", "install", "--quiet", "-r", "requirements-dev.txt", "-c", "constraints.txt"],
+        # Bytecode once, here: where PYTHONDONTWRITEBYTECODE is set, every process would compile all that it imports.
+        [
+            *(installed, "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode"),
+            *("-r", "requirements-dev.txt", "-c", "constraints.txt"),
+        ],
     )
     for step in steps:
         # uv finds the environment that it is to fill by this variable.
