@@ -1,64 +1,95 @@
-"""Load once, in the process that forks tasks, what every task would load for itself: dbt, its adapter, Cosmos.
+"""Load once, in the process that forks tasks, what every task would load for itself: dbt, Cosmos, the project.
 
-A LocalExecutor's tasks are forks of the scheduler, so what is imported there before the first fork is there in each.
-Only code and dbt's own tables are kept warm: nothing of the project's state, no connection, no thread. Registered as an
-Airflow listener by `plugins/greenery_warm_up.py`; a warm-up that fails is logged, and tasks are slower for it.
+A task is a fork of the process that looks after it (a LocalExecutor's worker, itself a fork of the scheduler; a Celery
+worker's), so what is loaded there is there in each, for nothing. `docs/speed.md` tells how, and what it saves.
+
+Two of Airflow's own hooks call this: a listener, in the scheduler before it forks workers, and a coordinator, in the
+worker right before it forks a task. What is kept of the project is the parse of one release, which never changes; when
+the project does, its new release is loaded before the next task. No connection, thread or lock is left open. A warm-up
+that fails is logged, and tasks are slower for it.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
-import tempfile
 import time
 from importlib import import_module
 from typing import Any
 
 from airflow.listeners import hookimpl
+from airflow.sdk import DAG
+from airflow.sdk.execution_time.coordinator import BaseCoordinator, get_coordinator_manager
 
 from include.dbt_project import release
+from include.dbt_project.release import Release
 
+# What dbt, Airflow and our own tasks import when they first need it.
 MODULES = (
+    "airflow.dag_processing.dagbag",
     "airflow.providers.slack.hooks.slack_webhook",
+    "airflow.sdk.execution_time.task_runner",
+    "babel.dates",
+    "daff",
     "dbt.adapters.postgres.impl",
+    "dbt.task.build",
+    "dbt.task.freshness",
     "include.dbt_project.cosmos",
-    "include.publish",
+    "include.publish.publish",
     "include.report",
-    "openlineage.common.provider.dbt.local",
 )
 
 log = logging.getLogger(__name__)
+_loaded: list[Release | None] = []
+
+
+class WarmCoordinator(BaseCoordinator):
+    """Runs tasks as Airflow does, after it has warmed up the process that they are forked from."""
+
+    def execute_task(self, **task: Any) -> BaseCoordinator.ExecutionResult:
+        """Called by the worker for each task."""
+        follow()
+        # A queue that nobody has mapped is Airflow's own way to run Python.
+        return get_coordinator_manager().for_queue("").execute_task(**task)
 
 
 @hookimpl
 def on_starting(component: Any) -> None:
     """Airflow calls this when a component's job starts; only the scheduler's is of interest."""
-    if "scheduler" not in sys.argv or type(component).__name__ != "Job":
-        return
-    start = time.monotonic()
+    if "scheduler" in sys.argv and type(component).__name__ == "Job":
+        follow()
+
+
+def follow() -> None:
+    """Load the code, and the current release of the project unless it is what was loaded last; never raises."""
     try:
-        _warm_up()
+        current = release.current()
+        if _loaded == [current]:
+            return
+        start = time.monotonic()
+        _load(current)
+        log.info("Warm-up took %.1f s", time.monotonic() - start)
     except Exception:
         log.exception("Warm-up failed; tasks load dbt for themselves and are slower.")
-    else:
-        log.info("Warm-up took %.1f s", time.monotonic() - start)
 
 
-def _warm_up() -> None:
+def _load(project: Release | None) -> None:
     for name in MODULES:
         import_module(name)
-    from dbt.adapters.factory import reset_adapters
-    from dbt.cli.main import dbtRunner
+    if project:
+        from dbt.adapters.factory import reset_adapters
 
-    project = release.current()
-    if project is None:
-        return
-    # dbt builds its schemas and registers its adapter at the first call in a process; `ls` connects to nothing.
-    with tempfile.TemporaryDirectory() as target:
-        dbtRunner().invoke(
-            [
-                *("--quiet", "--no-partial-parse", "ls", "--select", "stg_greenery__promos", "--target-path", target),
-                *("--log-path", target, "--project-dir", str(project.path), "--profiles-dir", str(project.path)),
-            ]
-        )
-    reset_adapters()
+        from include.dbt_project import cosmos, invocation, manifest
+
+        invocation.load(project.path)
+        reset_adapters()
+        manifest.read(project.manifest)
+        # Cosmos and Airflow find out about their own classes when they first draw a task.
+        with DAG(dag_id="warm_up", schedule=None):
+            cosmos.models("models", project)
+    _loaded[:] = [project]
+    # Tasks share these pages for as long as nobody touches them, and the garbage collector would.
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()

@@ -119,6 +119,8 @@ class Stack:
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(postgres.free_port()),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(postgres.free_port()),
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+            "AIRFLOW__SDK__COORDINATORS": '{"warm": {"classpath": "include.warm_up.WarmCoordinator"}}',
+            "AIRFLOW__SDK__QUEUE_TO_COORDINATOR": '{"default": "warm"}',
             # A task's supervisor can miss the end of its process, and then looks again after this many seconds (5).
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.home / "airflow" / "logs"),

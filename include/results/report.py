@@ -10,7 +10,7 @@ from typing import Any
 from psycopg2.extensions import connection as Connection
 
 from include.results import publications, store
-from include.results.artifacts import NodeResult
+from include.results.nodes import NodeResult
 from include.results.publications import Decision
 from include.results.store import BROKEN, OrderChange
 

@@ -10,7 +10,7 @@ from typing import Any
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import Json, execute_values
 
-from include.results.artifacts import NodeResult
+from include.results.nodes import NodeResult
 
 BROKEN = ("fail", "error")
 # A run's word on a node is its last one: a retried or cleared task replaces what it said before.

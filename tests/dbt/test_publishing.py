@@ -19,7 +19,7 @@ from include.dbt_project.manifest import Manifest
 from include.publish import by_hand
 from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
-from include.results import artifacts, publications, store
+from include.results import nodes, publications, store
 from include.warehouse import connect
 from tests.dbt.conftest import Dbt, Shop
 from tests.dbt.days import CONCERNED, SCHEMAS, Days, Project
@@ -64,12 +64,10 @@ class Runs(Days):
 
     def step(self, *command: str) -> bool:
         """A dbt command of the run; True if nothing in it failed."""
-        statuses = self.project(*command, "--exclude-resource-type", "unit_test")
-        target = self.project.work / "target"
+        results = nodes.read(self.project.results(*command, "--exclude-resource-type", "unit_test"))
         with connect() as connection:
-            results = artifacts.read(target, manifest.read(target / "manifest.json"))
             store.record(connection, self.run_id, command[-1], 1, results)
-        return not set(statuses.values()) & {"fail", "error", "skipped"}
+        return not {result.status for result in results} & {"fail", "error", "skipped"}
 
     def check_sources(self) -> bool:
         return self.step("test", "--selector", "sources")

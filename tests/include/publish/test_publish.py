@@ -15,7 +15,7 @@ from include.publish import exchange
 from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
 from include.results import publications, store
-from include.results.artifacts import NodeResult
+from include.results.nodes import NodeResult
 from include.settings import Warehouse
 from include.shop import raw
 from include.warehouse import migrate, roles

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from psycopg2.extensions import connection as Connection
 
+from include.dbt_project.manifest import Manifest
 from include.results import store
-from include.results.artifacts import NodeResult
+from include.results.nodes import NodeResult
 from include.results.record import record
 from include.warehouse import migrate
 
@@ -28,50 +26,41 @@ def ops(db: Connection) -> Connection:
     return db
 
 
-def left_by_dbt(project: Path, sql: str, column: str | None = None, *personal: str) -> str:
-    """A target folder after one failed test, whose own SQL is `sql`."""
-    test: dict[str, Any] = {
-        "resource_type": "test",
-        "name": "t",
-        "config": {"severity": "ERROR"},
-        "column_name": column,
-    }
+def a_failed_test(sql: str, column: str | None = None, *personal: str) -> tuple[list[NodeResult], Manifest]:
+    """What dbt returned of one failed test, whose own SQL is `sql`, and the project that it belongs to."""
     model = {"resource_type": "model", "columns": {name: {"meta": {"personal": True}} for name in personal}}
-    manifest = {"nodes": {"test.p.t": test, "model.p.m": model}, "sources": {}}
-    result = {"unique_id": "test.p.t", "status": "fail", "failures": 1, "message": "Got 1 result", "compiled_code": sql}
-    (project / "target").mkdir()
-    (project / "target" / "manifest.json").write_text(json.dumps(manifest))
-    (project / "target" / "run_results.json").write_text(json.dumps({"results": [result]}))
-    return str(project)
+    facts = Manifest({"test.p.t": {"resource_type": "test", "column_name": column}, "model.p.m": model}, {})
+    failed = NodeResult("test.p.t", "test", "t", "fail", "error", 1, "Got 1 result", 0.1, None, sql)
+    return [failed], facts
 
 
 def kept(ops: Connection) -> list[NodeResult]:
     return store.node_results(ops, "run")
 
 
-def test_a_failed_test_is_kept_with_its_rows_in_the_order_of_its_columns(ops: Connection, tmp_path: Path) -> None:
-    record(left_by_dbt(tmp_path, "select 'o1' as unique_field, 2 as n_records"), CONTEXT)
+def test_a_failed_test_is_kept_with_its_rows_in_the_order_of_its_columns(ops: Connection) -> None:
+    record(CONTEXT, *a_failed_test("select 'o1' as unique_field, 2 as n_records"))
     [result] = kept(ops)
     assert list(result.failing_rows[0].items()) == [("unique_field", "o1"), ("n_records", "2")]
 
 
-def test_a_personal_column_is_left_out_of_the_rows(ops: Connection, tmp_path: Path) -> None:
-    record(left_by_dbt(tmp_path, "select 'o1' as order_id, 'a@example.com' as email", None, "email"), CONTEXT)
+def test_a_personal_column_is_left_out_of_the_rows(ops: Connection) -> None:
+    record(CONTEXT, *a_failed_test("select 'o1' as order_id, 'a@example.com' as email", None, "email"))
     assert kept(ops)[0].failing_rows == [{"order_id": "o1"}]
 
 
-def test_a_test_of_a_personal_column_shows_no_rows_whatever_dbt_calls_it(ops: Connection, tmp_path: Path) -> None:
-    record(left_by_dbt(tmp_path, "select 'a@example.com' as unique_field", "email", "email"), CONTEXT)
+def test_a_test_of_a_personal_column_shows_no_rows_whatever_dbt_calls_it(ops: Connection) -> None:
+    record(CONTEXT, *a_failed_test("select 'a@example.com' as unique_field", "email", "email"))
     [result] = kept(ops)
     assert (result.failures, result.failing_rows) == (1, [])
 
 
-def test_sql_that_does_not_run_again_costs_the_rows_and_not_the_result(ops: Connection, tmp_path: Path) -> None:
-    record(left_by_dbt(tmp_path, "select * from gone"), CONTEXT)
+def test_sql_that_does_not_run_again_costs_the_rows_and_not_the_result(ops: Connection) -> None:
+    record(CONTEXT, *a_failed_test("select * from gone"))
     [result] = kept(ops)
     assert (result.status, result.failing_rows) == ("fail", [])
 
 
-def test_dbt_that_died_hides_nothing_behind_an_error_of_ours(ops: Connection, tmp_path: Path) -> None:
-    record(str(tmp_path), CONTEXT)
-    assert kept(ops) == []
+def test_what_can_not_be_kept_hides_nothing_behind_an_error_of_ours(ops: Connection) -> None:
+    ops.cursor().execute("drop schema ops cascade")
+    record(CONTEXT, *a_failed_test("select 1 as one"))

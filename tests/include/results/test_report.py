@@ -8,7 +8,7 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from include.results import publications, store
-from include.results.artifacts import NodeResult
+from include.results.nodes import NodeResult
 from include.results.report import Report, gather
 from include.warehouse import migrate
 

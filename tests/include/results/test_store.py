@@ -8,7 +8,7 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from include.results import store
-from include.results.artifacts import NodeResult
+from include.results.nodes import NodeResult
 from include.warehouse import migrate
 
 pytestmark = pytest.mark.db

@@ -1,0 +1,23 @@
+"""A generated dbt project of `BENCH_PROJECT`'s size as `greenery_daily` draws and runs its models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import DAG, get_current_context, task
+
+from include import buffers
+from include.dbt_project import cosmos, runs
+from include.warehouse import connect
+
+with DAG(dag_id="generated", schedule=None, default_args={"retries": 0}):
+
+    @task
+    def begin() -> None:
+        """What `check_sources` does before anything is built."""
+        context: Any = get_current_context()
+        runs.admit(context, builds=False)
+        with connect("greenery bench") as connection:
+            buffers.begin(connection, context["run_id"])
+
+    begin() >> cosmos.models("transform", runs.current_release())

@@ -1,0 +1,64 @@
+"""dbt in this process, on a release of the project: nothing is copied, parsed a second time or written beside it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from dbt.cli.main import dbtRunner, dbtRunnerResult
+from dbt.contracts.graph.manifest import Manifest
+
+from include.dbt_project import release
+from include.dbt_project.release import ProjectError, Release
+
+log = logging.getLogger(__name__)
+
+
+def invoke(project: Release, command: Sequence[str]) -> dbtRunnerResult:
+    """Run a dbt command (`build`, `test`, `source freshness`) on a release; its results are in the return value.
+
+    The manifest is the release's, loaded once a process and, where `include.warm_up` has loaded it, not even that:
+    forks inherit it. dbt's own files go to a folder that is gone afterwards. Raises ProjectError where the release
+    can't be loaded.
+    """
+    # Artifacts would cost a tenth of a second a task, and what is in them is in the return value.
+    quiet = ("--no-write-json", "--log-level-file", "none", "--no-use-colors")
+    with tempfile.TemporaryDirectory(prefix="greenery-dbt-") as scratch:
+        arguments = [*command, *quiet, *_flags(project, Path(scratch))]
+        return dbtRunner(manifest=load(project.path)).invoke(arguments)
+
+
+@lru_cache(maxsize=1)
+def load(project: Path) -> Manifest:
+    """dbt's manifest of a release. A release never changes, so what is kept can't go stale."""
+    with tempfile.TemporaryDirectory(prefix="greenery-dbt-") as scratch:
+        parsed = project / "target" / "partial_parse.msgpack"
+        done = dbtRunner().invoke(
+            [
+                *("--quiet", "parse", "--log-level-file", "none", "--no-write-json"),
+                *("--partial-parse-file-path", str(parsed), *_flags(Release(project), Path(scratch))),
+            ]
+        )
+        if done.success and (files := _parsed_files(Path(scratch) / "perf_info.json")):
+            log.warning("%d files of release %s were parsed anew: dbt's settings differ here.", files, project.name)
+    if not isinstance(done.result, Manifest):
+        raise ProjectError(f"release {project.name} of the dbt project does not load: {done.exception}")
+    return done.result
+
+
+def _parsed_files(performance: Path) -> int:
+    told = json.loads(performance.read_bytes())
+    return sum(project["parsed_path_count"] for project in told["projects"])
+
+
+def _flags(project: Release, scratch: Path) -> tuple[str, ...]:
+    # The same as the release was parsed with: dbt throws a parse away whose flags differ.
+    return (
+        *("--project-dir", str(project.path), "--profiles-dir", str(project.path)),
+        *("--profile", release.PROFILE, "--target", release.TARGET, "--no-static-parser"),
+        *("--target-path", str(scratch), "--log-path", str(scratch)),
+    )

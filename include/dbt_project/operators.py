@@ -1,0 +1,83 @@
+"""Cosmos' operators on a run's own release: asked whether they may work, run in this process, and kept in `ops`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cosmos.dbt.runner import handle_exception_if_needed
+from cosmos.exceptions import CosmosDbtRunError
+from cosmos.operators.local import DbtBuildLocalOperator, DbtTestLocalOperator
+from dbt.cli.main import dbtRunnerResult
+
+from include import buffers, history
+from include.dbt_project import invocation, manifest, runs
+from include.dbt_project.release import Release
+from include.results import nodes
+from include.results.record import record
+from include.warehouse import connect
+
+
+class _OnRelease:
+    """What a Cosmos operator does here in place of copying the project and starting dbt in the copy.
+
+    What changes in the project meanwhile is for the next run: a run builds from one state of it.
+    """
+
+    def build_and_run_cmd(self, context: Any, cmd_flags: list[str] | None = None, **_: Any) -> dbtRunnerResult:
+        """Run dbt on the run's release, if the task may. Raises RefusedError, or what dbt failed of."""
+        return self._run(context, runs.admit(context, builds=True), cmd_flags)
+
+    def _run(self, context: Any, project: Release, flags: list[str] | None = None) -> dbtRunnerResult:
+        command, _ = self.build_cmd(context, flags)
+        done = invocation.invoke(project, command[1:])  # without the program's name
+        results = nodes.read(getattr(done.result, "results", ()))  # dbt may not have got to any
+        record(context, results, manifest.read(project.manifest))
+        # Shown in the UI as the task's rendered template.
+        self.compiled_sql = "\n\n".join(f"-- {one.name}\n{one.compiled_sql}" for one in results if one.compiled_sql)
+        self.overwrite_rtif_after_execution = True
+        if done.exception and not results:
+            runs.leave_reason(context, f"dbt did not get to run anything: {done.exception}")
+        handle_exception_if_needed(done)
+        return done
+
+
+class BuildModel(_OnRelease, DbtBuildLocalOperator):
+    """`dbt build` of one model and its tests."""
+
+
+class RunTests(_OnRelease, DbtTestLocalOperator):
+    """`dbt test` of a selection."""
+
+
+class CheckSources(RunTests):
+    """`dbt source freshness`, then `dbt test` on the sources, in one task; fails if either does, after both ran."""
+
+    def execute(self, context: Any, **_: Any) -> None:
+        """Note how far raw is and run both; the first failure is raised once both have left their results."""
+        project = runs.admit(context, builds=False)
+        runs.refuse_if(context, history.problem(manifest.read(project.manifest)))
+        with connect("greenery check_sources") as connection:
+            full_refresh = bool(context["params"].get("full_refresh"))
+            buffers.begin(connection, context["run_id"], full_refresh=full_refresh)
+        failures = []
+        for self.base_cmd in (["source", "freshness"], ["test"]):
+            try:
+                self._run(context, project)
+            except CosmosDbtRunError as failure:
+                failures.append(failure)
+        if failures:
+            raise failures[0]
+
+
+class TakeSnapshot(_OnRelease, DbtBuildLocalOperator):
+    """`dbt build` of the snapshots, unless their history is not as a run left it."""
+
+    def execute(self, context: Any, **_: Any) -> None:
+        """Look, build, and remember how they are now."""
+        project = runs.admit(context, builds=False)
+        facts = manifest.read(project.manifest)
+        runs.refuse_if(context, history.problem(facts))
+        try:
+            self._run(context, project, self.add_cmd_flags())
+        finally:
+            history.remember(facts, context["run_id"])
