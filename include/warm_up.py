@@ -82,7 +82,7 @@ def _load(project: Release | None) -> None:
 
         from include.dbt_project import cosmos, invocation, manifest
 
-        invocation.load(project.path)
+        invocation.compile_macros(invocation.load(project.path))
         reset_adapters()
         manifest.read(project.manifest)
         # Cosmos and Airflow find out about their own classes when they first draw a task.

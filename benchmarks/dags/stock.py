@@ -1,6 +1,6 @@
 """A dbt project as Cosmos draws and runs it out of the box, and as one BashOperator: what the daily DAG is compared to.
 
-One DAG, chosen by `BENCH_MODE`, so that each task parses no more than it needs.
+Copied once for each of the ways, by whose name it goes, so that each task parses no more than it needs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, 
 from cosmos.constants import ExecutionMode, LoadMode, TestBehavior
 
 PROJECT = Path(os.environ["BENCH_PROJECT"])
-MODE = os.environ["BENCH_MODE"]
+MODE = Path(__file__).stem
 COSMOS = {
     "local_after_each": (ExecutionMode.LOCAL, TestBehavior.AFTER_EACH),
     "local_build": (ExecutionMode.LOCAL, TestBehavior.BUILD),

@@ -44,7 +44,7 @@ def models(
             load_method=LoadMode.DBT_MANIFEST,
             test_behavior=TestBehavior.BUILD,
             select=select or [],
-            exclude=exclude or [],
+            exclude=[*(exclude or []), "resource_type:exposure"],
             group_nodes_by_folder=True,
             emit_datasets=False,
             node_converters={DbtResourceType.MODEL: _build_model},

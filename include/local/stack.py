@@ -123,6 +123,8 @@ class Stack:
             "AIRFLOW__SDK__QUEUE_TO_COORDINATOR": '{"default": "warm"}',
             # A task's supervisor can miss the end of its process, and then looks again after this many seconds (5).
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+            # What Cosmos draws is the same in each task's log.
+            "AIRFLOW__LOGGING__NAMESPACE_LEVELS": "cosmos=WARNING",
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.home / "airflow" / "logs"),
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "False",
@@ -320,7 +322,8 @@ def _is_airflow(pid: int) -> bool:
     """Whether the process lives and is one of Airflow's: its number may belong to another by now."""
     with suppress(psutil.Error):
         process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and "airflow" in " ".join(process.cmdline())
+        named = process.cmdline()  # empty for a moment while a process starts
+        return process.status() != psutil.STATUS_ZOMBIE and (not named or "airflow" in " ".join(named))
     return False
 
 
