@@ -15,6 +15,7 @@ import gc
 import logging
 import sys
 import time
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
@@ -25,20 +26,20 @@ from airflow.sdk.execution_time.coordinator import BaseCoordinator, get_coordina
 from include.dbt_project import release
 from include.dbt_project.release import Release
 
-# What dbt, Airflow and our own tasks import when they first need it.
-MODULES = (
+# What dbt, Airflow and Cosmos import when they first need it.
+LIBRARIES = (
     "airflow.dag_processing.dagbag",
     "airflow.providers.slack.hooks.slack_webhook",
     "airflow.sdk.execution_time.task_runner",
     "babel.dates",
+    "cosmos.operators.local",
     "daff",
     "dbt.adapters.postgres.impl",
+    "dbt.cli.main",
     "dbt.task.build",
     "dbt.task.freshness",
-    "include.dbt_project.cosmos",
-    "include.publish.publish",
-    "include.report",
 )
+OURS = ("include.dbt_project.cosmos", "include.publish.publish", "include.report")
 
 log = logging.getLogger(__name__)
 _loaded: list[Release | None] = []
@@ -56,9 +57,17 @@ class WarmCoordinator(BaseCoordinator):
 
 @hookimpl
 def on_starting(component: Any) -> None:
-    """Airflow calls this when a component's job starts; only the scheduler's is of interest."""
-    if "scheduler" in sys.argv and type(component).__name__ == "Job":
+    """Airflow calls this when a component's job starts, before it forks.
+
+    The scheduler's tasks find all loaded. The DAG processor reads our files in forks as well: they find the libraries,
+    and our own code as it is at that moment.
+    """
+    if type(component).__name__ != "Job":
+        return
+    if "scheduler" in sys.argv:
         follow()
+    if "dag-processor" in sys.argv:
+        _import(LIBRARIES)
 
 
 def follow() -> None:
@@ -75,8 +84,7 @@ def follow() -> None:
 
 
 def _load(project: Release | None) -> None:
-    for name in MODULES:
-        import_module(name)
+    _import(LIBRARIES + OURS)
     if project:
         from dbt.adapters.factory import reset_adapters
 
@@ -93,3 +101,8 @@ def _load(project: Release | None) -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+
+
+def _import(modules: Iterable[str]) -> None:
+    for name in modules:
+        import_module(name)

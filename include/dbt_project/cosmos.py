@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from airflow.sdk import TriggerRule
+from airflow.sdk import TaskGroup, TriggerRule, get_parsing_context
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos.constants import (
     DbtResourceType,
@@ -24,12 +25,19 @@ from include.dbt_project.operators import BuildModel, CheckSources, RunTests, Ta
 from include.dbt_project.release import Release
 
 SNAPSHOTS = ("orders_snapshot", "products_snapshot")
+# What Cosmos calls the task of a model after its name.
+_SUFFIX = "_model_build"
 
 
 def models(
     group_id: str, project: Release, *, select: list[str] | None = None, exclude: list[str] | None = None
-) -> DbtTaskGroup:
-    """A task group with one task a model and a sub-group a folder; a model's task builds it and runs its tests."""
+) -> TaskGroup:
+    """A task group with one task a model and a sub-group a folder; a model's task builds it and runs its tests.
+
+    A process that runs a task reads the whole DAG file for that one alone, and gets it without the others.
+    """
+    if running := get_parsing_context().task_id:
+        return _only(running, group_id, project)
     return DbtTaskGroup(
         group_id=group_id,
         project_config=ProjectConfig(
@@ -47,38 +55,58 @@ def models(
             exclude=[*(exclude or []), "resource_type:exposure"],
             group_nodes_by_folder=True,
             emit_datasets=False,
-            node_converters={DbtResourceType.MODEL: _build_model},
+            node_converters={DbtResourceType.MODEL: _converter(project)},
         ),
-        operator_args={"dbt_cmd_flags": ["--exclude-resource-type", "unit_test"]},
     )
 
 
 def check_sources(project: Release) -> CheckSources:
     """Freshness, shape and tests of the raw tables; also notes how far they are, before anything is built."""
-    return CheckSources(task_id="check_sources", selector="sources", **_single(project))
+    return CheckSources(task_id="check_sources", selector="sources", **_common(project))
 
 
 def snapshot(project: Release) -> TakeSnapshot:
     """Both snapshots, each after the key tests of its own source; runs whatever became of the tasks before it."""
-    return TakeSnapshot(task_id="snapshot", selector="snapshot", trigger_rule=TriggerRule.ALL_DONE, **_single(project))
+    return TakeSnapshot(task_id="snapshot", selector="snapshot", trigger_rule=TriggerRule.ALL_DONE, **_common(project))
 
 
 def cross_model_tests(project: Release) -> RunTests:
     """The tests that belong to no single model."""
     names = [test.name for test in manifest.read(project.manifest).tests_of_no_single_model]
-    return RunTests(task_id="cross_model_tests", select=" ".join(sorted(names)) or "tag:none", **_single(project))
+    return RunTests(task_id="cross_model_tests", select=" ".join(sorted(names)) or "tag:none", **_common(project))
 
 
-def _build_model(*, node: DbtNode, task_id: str, task_args: dict[str, Any], **where: Any) -> BuildModel:
-    """The task of a model, called by Cosmos: it says what it draws, and we of which class it is."""
+def _converter(project: Release) -> Callable[..., BuildModel]:
+    """What Cosmos calls for each model that it draws: it says where, and we how it runs."""
+
+    def build_model(*, node: DbtNode, task_id: str, task_group: TaskGroup, **_: Any) -> BuildModel:
+        return _model(project, task_id, node.fqn, task_group)
+
+    return build_model
+
+
+def _only(task_id: str, group_id: str, project: Release) -> TaskGroup:
+    """The group as `models` draws it, with this one of its tasks at most."""
+    group = inner = TaskGroup(group_id)
+    first, *folders = task_id.split(".")
+    if first == group_id and folders:
+        name = folders.pop()
+        if node := manifest.read(project.manifest).model_named(name.removesuffix(_SUFFIX)):
+            for folder in folders:
+                inner = TaskGroup(folder, parent_group=inner)
+            _model(project, name, node["fqn"], inner)
+    return group
+
+
+def _model(project: Release, task_id: str, fqn: list[str], task_group: TaskGroup) -> BuildModel:
     return BuildModel(
         task_id=task_id,
-        dag=where["dag"],
-        task_group=where["task_group"],
-        select=f"fqn:{'.'.join(node.fqn)}",
+        task_group=task_group,
+        select=f"fqn:{'.'.join(fqn)}",
         # A test on two models runs with the later one, when both are there.
         indirect_selection=TestIndirectSelection.BUILDABLE.value,
-        **task_args,
+        dbt_cmd_flags=["--exclude-resource-type", "unit_test"],
+        **_common(project),
     )
 
 
@@ -88,8 +116,8 @@ def _profile(project: Release) -> ProfileConfig:
     )
 
 
-def _single(project: Release) -> dict[str, Any]:
-    """What the tasks that Cosmos does not draw share with those that it does."""
+def _common(project: Release) -> dict[str, Any]:
+    """What all of dbt's tasks share."""
     return {
         "project_dir": str(project.path),
         "profile_config": _profile(project),

@@ -35,6 +35,10 @@ class Manifest:
             if node["resource_type"] == "model" and node["config"]["materialized"] != "ephemeral"
         )
 
+    def model_named(self, name: str) -> dict[str, Any] | None:
+        """A model's node; None where there is no such model."""
+        return next((self.nodes[model] for model in self.models if self.nodes[model]["name"] == name), None)
+
     def tables_of(self, schema: str) -> frozenset[str]:
         """Names of the tables that models own in a schema."""
         return frozenset(

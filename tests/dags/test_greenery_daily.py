@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import DAG, TriggerRule
+from airflow.sdk import DAG, BaseOperator, TriggerRule
 
 from include.dbt_project import release
 from include.dbt_project.release import Release
@@ -148,3 +148,29 @@ def test_without_a_word_on_it_the_day_begins_at_six_utc(dag: DAG) -> None:
 
 def test_a_full_refresh_can_be_asked_for_in_the_trigger_form(dag: DAG) -> None:
     assert dag.params["full_refresh"] is False
+
+
+def test_a_task_finds_itself_in_the_file_that_its_process_reads_for_it_alone(
+    dag: DAG, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for task_id, drawn in dag.task_dict.items():
+        monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", dag.dag_id)
+        monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_TASK_ID", task_id)
+        alone = DagBag(dag_folder=str(DAGS / "greenery_daily.py"))
+        assert alone.import_errors == {}
+        found = alone.dags[dag.dag_id].task_dict[task_id]
+        assert type(found) is type(drawn)
+        assert what_it_does(found) == what_it_does(drawn), task_id
+
+
+def what_it_does(task: BaseOperator) -> dict[str, object]:
+    """What a task is made of that its process needs: everything but its neighbours, which Airflow alone asks about."""
+    names = task.get_serialized_fields() - {
+        "start_trigger_args",
+        "start_from_trigger",
+        "task_group",
+        "upstream_task_ids",
+        "downstream_task_ids",
+    }
+    names |= {"select", "exclude", "selector", "indirect_selection", "project_dir", "dbt_cmd_flags"}
+    return {name: repr(getattr(task, name, None)) for name in names if not name.startswith("_")}

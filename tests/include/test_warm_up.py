@@ -93,7 +93,7 @@ def test_a_warm_up_that_fails_is_told_and_stops_nothing(
 ) -> None:
     from include import warm_up
 
-    monkeypatch.setattr(warm_up, "MODULES", ("no_such_module",))
+    monkeypatch.setattr(warm_up, "LIBRARIES", ("no_such_module",))
     monkeypatch.setattr(warm_up, "_loaded", [])
     with caplog.at_level(logging.ERROR, warm_up.__name__):
         warm_up.follow()
