@@ -1,0 +1,161 @@
+"""A bot token: posts a message, replaces what it posted, keeps long details in the thread, and finds its own again.
+
+Each message carries its label as Slack message metadata. Where an answer got lost the channel's history is asked for
+the label before anything is posted again, so nothing comes twice. That takes the scopes `chat:write` and
+`channels:history` (`groups:history` for a private channel), and the channel by its id.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow.providers.slack.hooks.slack import SlackHook
+from slack_sdk.errors import SlackApiError
+from slack_sdk.http_retry.handler import default_interval_calculator
+
+from include import settings
+from include.slack import transport
+from include.slack.render import Message
+from include.slack.transport import Label, Place, RefusedError, UnavailableError
+from include.slack.webhook import BAD_CONTENT, plain
+
+CONNECTION = "slack_bot"
+EVENT = "greenery_message"
+# What a phone shows without much scrolling; the rest goes to the thread.
+LONGEST_MESSAGE = 1500
+# Slack's clock and the warehouse's may differ.
+CLOCKS = timedelta(minutes=10)
+# Slack's words for trouble that passes.
+PASSING = ("ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout")
+# What was posted can't be replaced any more: it is gone, or too old.
+GONE = ("message_not_found", "cant_update_message", "edit_window_closed")
+
+log = logging.getLogger(__name__)
+
+
+class Bot:
+    """One channel, as the bot of the Airflow connection `slack_bot`.
+
+    `patient` is one that retries. Raises AirflowNotFoundException where there is no such connection.
+    """
+
+    def __init__(self, channel: str, *, patient: bool = True) -> None:
+        self.name = f"channel {channel}"
+        self._channel = channel
+        self._attempts = 1 + transport.RETRIES if patient else 1
+        # To post is retried here only where Slack says that it has not been done; to ask or to replace, whatever happens.
+        self._once = self._connect([transport.limited()] if patient else [])
+        self._repeatable = self._connect(transport.all_trouble() if patient else [])
+
+    def send(
+        self, message: Message, label: Label, *, place: Place | None = None, since: datetime | None = None
+    ) -> Place:
+        """Post or replace it, with what is long in its thread. See `transport.Channel`."""
+        shown, rest = split(message.blocks)
+        place = place or (self._find(label, since) if since else None)
+        replaced = place and self._say("chat.update", message, shown, label, place=place)
+        place = replaced or self._post(message, shown, label)
+        if rest:
+            details = self._find(label, since, thread=place) if since or replaced else None
+            if details:
+                self._say("chat.update", message, rest, label, place=details)
+            else:
+                self._post(message, rest, label, thread=place)
+        return place
+
+    def _post(self, message: Message, blocks: list[dict], label: Label, *, thread: Place | None = None) -> Place:
+        """Post, and before posting again look whether it arrived although its answer got lost."""
+        started = datetime.now().astimezone()
+        for attempt in range(self._attempts):
+            if attempt:
+                time.sleep(default_interval_calculator.calculate_sleep_duration(attempt))
+                if found := self._find(label, started, thread=thread):
+                    return found
+            try:
+                return self._say("chat.postMessage", message, blocks, label, thread=thread)
+            except UnavailableError as error:
+                trouble = error
+        raise trouble
+
+    def _say(
+        self,
+        method: str,
+        message: Message,
+        blocks: list[dict],
+        label: Label,
+        *,
+        place: Place | None = None,
+        thread: Place | None = None,
+    ) -> Place | None:
+        """One call that writes; None where what is to be replaced is gone."""
+        at = {"channel": place.channel, "ts": place.ts} if place else {"channel": self._channel}
+        body = {
+            **at,
+            **({"thread_ts": thread.ts} if thread else {}),
+            "text": message.headline,
+            "blocks": blocks,
+            "metadata": {"event_type": EVENT, "event_payload": vars(label)},
+            "unfurl_links": False,
+        }
+        client = self._repeatable if place else self._once
+        try:
+            answer = self._call(client, method, json=body)
+        except RefusedError as refusal:
+            word = str(refusal)
+            if word.startswith(GONE):
+                return None
+            if not word.startswith(BAD_CONTENT):
+                raise
+            answer = self._call(client, method, json=body | {"text": plain(message), "blocks": []})
+        return Place(answer["channel"], answer["ts"])
+
+    def _find(self, label: Label, since: datetime | None, *, thread: Place | None = None) -> Place | None:
+        """Where the message with this label stands; None where there is none, or where the bot may not look."""
+        params: dict[str, Any] = {"channel": self._channel, "include_all_metadata": True, "limit": 200}
+        if since:
+            params["oldest"] = str((since - CLOCKS).timestamp())
+        method = "conversations.history"
+        if thread:
+            method, params = "conversations.replies", params | {"channel": thread.channel, "ts": thread.ts}
+        cursor = None
+        try:
+            while cursor is None or cursor:
+                page = self._call(self._repeatable, method, params=params | ({"cursor": cursor} if cursor else {}))
+                for one in page["messages"]:
+                    metadata = one.get("metadata", {})
+                    itself = thread is not None and one["ts"] == thread.ts  # a thread begins with what it is about
+                    if metadata.get("event_type") == EVENT and metadata["event_payload"] == vars(label) and not itself:
+                        return Place(params["channel"], one["ts"])
+                cursor = page.get("response_metadata", {}).get("next_cursor", "")
+        except RefusedError as refusal:
+            log.warning("Can't look whether a message arrived, so it may come twice: %s", refusal)
+        return None
+
+    def _connect(self, retried: list) -> Any:
+        return SlackHook(slack_conn_id=CONNECTION, timeout=settings.slack_timeout(), retry_handlers=retried).client
+
+    def _call(self, client: Any, method: str, **arguments: Any) -> Any:
+        try:
+            return client.api_call(method, **arguments)
+        except SlackApiError as error:
+            status, word = error.response.status_code, str(error.response.get("error"))
+            if status == 429 or status >= 500 or word in PASSING:
+                raise UnavailableError(f"{self.name}: Slack answers {status} {word}") from error
+            raise RefusedError(f"{word} ({method}, {self.name})") from error
+        except transport.LOST as error:
+            raise UnavailableError(f"{self.name}: {error}") from error
+
+
+def split(blocks: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What of a message stands in the channel, and what in its thread: whole blocks, and the last one stays below."""
+    *parts, last = blocks or [{}]
+    shown, used = [], 0
+    for place, block in enumerate(parts):
+        used += len(block.get("text", {}).get("text", ""))
+        if used > LONGEST_MESSAGE and place > 1:  # a headline and one part in any case
+            return [*shown, last], parts[place:]
+        shown.append(block)
+    return blocks, []
