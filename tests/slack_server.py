@@ -30,8 +30,9 @@ HANG, DROP, TAKE_AND_HANG, TAKE_AND_DROP = "hang", "drop", "take and hang", "tak
 class Slack:
     """What arrived, and what to answer: each entry of `answers` is used up by one request, then Slack is well again.
 
-    An answer is an HTTP status, one of the troubles above, an error word of the Web API, or None for Slack as it is. `accepted` and `engineers`
-    are what the two webhooks took, `posted` what the bot posted, as it reads now, and `calls` what it asked for.
+    An answer is an HTTP status, one of the troubles above, an error word of the Web API, or None for Slack as it is.
+    `accepted` and `engineers` are what the two webhooks took, `posted` what the bot posted, as it reads now, and
+    `calls` what it asked for.
     """
 
     url: str = ""

@@ -46,7 +46,7 @@ class Bot:
         self.name = f"channel {channel}"
         self._channel = channel
         self._attempts = 1 + transport.RETRIES if patient else 1
-        # To post is retried here only where Slack says that it has not been done; to ask or to replace, whatever happens.
+        # To post is retried here only where Slack says that it was not done; to ask or to replace, whatever happens.
         self._once = self._connect([transport.limited()] if patient else [])
         self._repeatable = self._connect(transport.all_trouble() if patient else [])
 

@@ -27,11 +27,22 @@ def deliver(connection: Connection, run_id: str, messages: Mapping[Audience, Mes
     it: it is kept with the reason, and sent with a later one. Raises UnavailableError where to try again may help.
     """
     ways = channels()
+    keep(connection, run_id, messages, ways)
+    send_waiting(connection, ways)
+
+
+def keep(
+    connection: Connection,
+    run_id: str,
+    messages: Mapping[Audience, Message],
+    ways: Mapping[Audience, Channel] | None = None,
+) -> None:
+    """Keep what a run says to each audience, and commit; it waits to be sent unless it is what the run said last."""
+    ways = channels() if ways is None else ways
     for audience, message in heard(ways, messages).items():
         kept = outbox.keep(connection, run_id, audience, message, waiting=bool(ways))
         if not kept.waiting:
             log.info("Not sent, as %s:\n%s", "it was before" if kept.sent else "there is no Slack", message.body)
-    send_waiting(connection, ways)
 
 
 def send_waiting(connection: Connection, ways: Mapping[Audience, Channel] | None = None) -> None:

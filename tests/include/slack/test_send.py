@@ -143,7 +143,7 @@ def test_senders_at_once_send_one_message(outbox: Connection, either: Slack) -> 
     assert kept(outbox) == [("run 1", "published", True, None)]
 
 
-@pytest.mark.parametrize("answers", [[500], [429], [500, 500], [429, 500], [DROP], [HANG], [DROP, 500]])
+@pytest.mark.parametrize("answers", [[429], [500, 500], [DROP], [HANG]])
 def test_a_passing_trouble_is_retried(outbox: Connection, either: Slack, answers: list[int | str | None]) -> None:
     either.answers[:] = answers
     send()
@@ -151,11 +151,8 @@ def test_a_passing_trouble_is_retried(outbox: Connection, either: Slack, answers
     assert kept(outbox) == [("run 1", "published", True, None)]
 
 
-@pytest.mark.parametrize("trouble", [500, DROP])
-def test_a_lasting_trouble_is_for_airflow_to_retry_and_the_message_waits(
-    outbox: Connection, either: Slack, trouble: int | str
-) -> None:
-    either.answers[:] = [trouble] * 50
+def test_a_lasting_trouble_is_for_airflow_to_retry_and_the_message_waits(outbox: Connection, either: Slack) -> None:
+    either.answers[:] = [500] * 50
     with pytest.raises(UnavailableError):
         send()
     [(_, _, sent, problem)] = kept(outbox)
