@@ -2,7 +2,10 @@
 
 Each message carries its label as Slack message metadata. Where an answer got lost the channel's history is asked for
 the label before anything is posted again, so nothing comes twice. That takes the scopes `chat:write` and
-`channels:history` (`groups:history` for a private channel), and the channel by its id.
+`channels:history` (`groups:history` for a private channel), the bot in the channel, and the channel by its id.
+
+What is replaced makes no sound in Slack: a failure that takes the place of a run's progress is told in its thread too,
+and from there to the channel.
 """
 
 from __future__ import annotations
@@ -24,8 +27,10 @@ from include.slack.webhook import BAD_CONTENT, plain
 
 CONNECTION = "slack_bot"
 EVENT = "greenery_message"
+FAILED = "failed"
 # What a phone shows without much scrolling; the rest goes to the thread.
 LONGEST_MESSAGE = 1500
+IMPATIENT_SECONDS = 3
 # Slack's clock and the warehouse's may differ.
 CLOCKS = timedelta(minutes=10)
 # Slack's words for trouble that passes.
@@ -39,13 +44,14 @@ log = logging.getLogger(__name__)
 class Bot:
     """One channel, as the bot of the Airflow connection `slack_bot`.
 
-    `patient` is one that retries. Raises AirflowNotFoundException where there is no such connection.
+    `patient` is one that retries and waits. Raises AirflowNotFoundException where there is no such connection.
     """
 
     def __init__(self, channel: str, *, patient: bool = True) -> None:
         self.name = f"channel {channel}"
         self._channel = channel
         self._attempts = 1 + transport.RETRIES if patient else 1
+        self._timeout = settings.slack_timeout() if patient else min(settings.slack_timeout(), IMPATIENT_SECONDS)
         # To post is retried here only where Slack says that it was not done; to ask or to replace, whatever happens.
         self._once = self._connect([transport.limited()] if patient else [])
         self._repeatable = self._connect(transport.all_trouble() if patient else [])
@@ -55,6 +61,9 @@ class Bot:
     ) -> Place:
         """Post or replace it, with what is long in its thread. See `transport.Channel`."""
         shown, rest = split(message.blocks)
+        aloud = bool(place) and message.kind == FAILED
+        if aloud:
+            rest = rest or shown[:1]
         place = place or (self._find(label, since) if since else None)
         replaced = place and self._say("chat.update", message, shown, label, place=place)
         place = replaced or self._post(message, shown, label)
@@ -63,10 +72,12 @@ class Bot:
             if details:
                 self._say("chat.update", message, rest, label, place=details)
             else:
-                self._post(message, rest, label, thread=place)
+                self._post(message, rest, label, thread=place, aloud=aloud)
         return place
 
-    def _post(self, message: Message, blocks: list[dict], label: Label, *, thread: Place | None = None) -> Place:
+    def _post(
+        self, message: Message, blocks: list[dict], label: Label, *, thread: Place | None = None, aloud: bool = False
+    ) -> Place:
         """Post, and before posting again look whether it arrived although its answer got lost."""
         started = datetime.now().astimezone()
         for attempt in range(self._attempts):
@@ -75,7 +86,7 @@ class Bot:
                 if found := self._find(label, started, thread=thread):
                     return found
             try:
-                return self._say("chat.postMessage", message, blocks, label, thread=thread)
+                return self._say("chat.postMessage", message, blocks, label, thread=thread, aloud=aloud)
             except UnavailableError as error:
                 trouble = error
         raise trouble
@@ -89,12 +100,13 @@ class Bot:
         *,
         place: Place | None = None,
         thread: Place | None = None,
+        aloud: bool = False,
     ) -> Place | None:
         """One call that writes; None where what is to be replaced is gone."""
         at = {"channel": place.channel, "ts": place.ts} if place else {"channel": self._channel}
         body = {
             **at,
-            **({"thread_ts": thread.ts} if thread else {}),
+            **({"thread_ts": thread.ts, "reply_broadcast": aloud} if thread else {}),
             "text": message.headline,
             "blocks": blocks,
             "metadata": {"event_type": EVENT, "event_payload": vars(label)},
@@ -135,7 +147,7 @@ class Bot:
         return None
 
     def _connect(self, retried: list) -> Any:
-        return SlackHook(slack_conn_id=CONNECTION, timeout=settings.slack_timeout(), retry_handlers=retried).client
+        return SlackHook(slack_conn_id=CONNECTION, timeout=self._timeout, retry_handlers=retried).client
 
     def _call(self, client: Any, method: str, **arguments: Any) -> Any:
         try:

@@ -127,9 +127,10 @@ def sending(connection: Connection) -> Iterator[None]:
         try:
             yield
         finally:
-            connection.rollback()
-            cursor.execute("select pg_advisory_unlock(hashtext('greenery outbox'))")
-            connection.commit()
+            if not connection.closed:  # or the lock is gone with it
+                connection.rollback()
+                cursor.execute("select pg_advisory_unlock(hashtext('greenery outbox'))")
+                connection.commit()
 
 
 def _replace(connection: Connection, last: Kept, message: Message, *, waiting: bool) -> Kept | None:
