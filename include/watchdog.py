@@ -142,7 +142,8 @@ def _look(connection: Connection, now: datetime) -> tuple[datetime | None, Facts
     url = settings.airflow_url()
     if word == LATE:
         begun, held = _begun_since(connection, due), publications.hold(connection)
-        message = notices.late(due, due + grace, data_as_of=as_of, run_id=begun, held=held, url=url)
+        failed = bool(begun) and send.told(connection, begun, "failed")
+        message = notices.late(due, due + grace, data_as_of=as_of, run_id=begun, failed=failed, held=held, url=url)
         send.keep(connection, _run_id(due), to_all(message))
     elif word == BACK:
         message = notices.back(facts.said_of, facts.published_at, as_of, url=url)

@@ -60,6 +60,8 @@ class Bot:
         self, message: Message, label: Label, *, place: Place | None = None, since: datetime | None = None
     ) -> Place:
         """Post or replace it, with what is long in its thread. See `transport.Channel`."""
+        if not self._channel:
+            raise RefusedError("GREENERY_SLACK_CHANNEL is not set, so the bot of slack_bot has no channel to speak in")
         shown, rest = split(message.blocks)
         aloud = bool(place) and message.kind == FAILED
         if aloud:

@@ -7,6 +7,7 @@ the connections `slack_default` for stakeholders and `slack_engineers`. Where th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import StrEnum
 
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -36,11 +37,9 @@ def to_all(message: Message) -> dict[Audience, Message]:
 def channels() -> dict[Audience, Channel]:
     """The way to each audience that has one of its own; empty where there is no Slack."""
     named = {Audience.STAKEHOLDERS: settings.slack_channel(), Audience.ENGINEERS: settings.slack_engineers_channel()}
-    try:
-        by_bot = {audience: Bot(channel) for audience, channel in named.items() if channel}
-    except AirflowNotFoundException:
-        by_bot = {}
-    return by_bot or {audience: hook for audience, name in WEBHOOKS.items() if (hook := _webhook(name))}
+    by_bot = _bots({audience: channel for audience, channel in named.items() if channel})
+    # Last, a bot that nobody gave a channel: it refuses, and the message says why it waits.
+    return by_bot or _webhooks() or _bots({Audience.ENGINEERS: ""})
 
 
 def route(ways: Mapping[Audience, Channel], audience: Audience) -> Channel | None:
@@ -56,8 +55,16 @@ def heard(ways: Mapping[Audience, Channel], messages: Mapping[Audience, Message]
     return {whole: messages[whole]}
 
 
-def _webhook(name: str) -> Webhook | None:
+def _bots(named: Mapping[Audience, str]) -> dict[Audience, Channel]:
     try:
-        return Webhook(name)
+        return {audience: Bot(channel) for audience, channel in named.items()}
     except AirflowNotFoundException:
-        return None
+        return {}
+
+
+def _webhooks() -> dict[Audience, Channel]:
+    ways: dict[Audience, Channel] = {}
+    for audience, connection_id in WEBHOOKS.items():
+        with suppress(AirflowNotFoundException):
+            ways[audience] = Webhook(connection_id)
+    return ways

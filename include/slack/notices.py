@@ -26,14 +26,18 @@ def late(
     *,
     data_as_of: datetime | None,
     run_id: str | None,
+    failed: bool,
     held: Decision | None,
     url: str,
 ) -> Message:
-    """Nothing was published by the time at which it should have been; `run_id` is the last run since it was due."""
+    """Nothing was published by the time at which it should have been.
+
+    `run_id` is the last run since it was due, and `failed` says whether it told that it failed.
+    """
     if held:
         why = f"{held.decided_by} holds publishing back since {_moment(held.decided_at)}: {held.reason}"
     elif run_id:
-        why = f"Run {run_id} has begun and not published; its own message tells more, as soon as it ends."
+        why = f"Run {run_id} {'failed; its message says of what.' if failed else 'has begun and not ended yet.'}"
     else:
         why = "No run has begun since. Is the scheduler up, and is greenery_daily switched on?"
     return _notice(

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -160,6 +161,29 @@ def test_a_rollback_is_neither_a_publication_nor_late(watched: Connection, slack
     assert check(at("24 12:00")).code == FINE
     publish(watched, "25 06:30", as_of="23 06:05")
     assert check(at("25 07:00")).code == TOO_LATE
+
+
+@pytest.mark.db
+def test_a_run_that_is_under_way_and_one_that_failed_are_told_apart(watched: Connection, slack: Slack) -> None:
+    with watched.cursor() as cursor:
+        cursor.execute(
+            "insert into ops.runs (run_id, release, started_at) values ('run 1', 'x', %s)", (at("24 06:00"),)
+        )
+    check(at("24 07:00"))
+    assert "Run run 1 has begun and not ended yet." in str(slack.accepted[-1]["blocks"])
+    with connect() as connection:
+        deliver(connection, "run 1", to_all(Message("failed", "🔴", "🔴", [])))
+    with watched.cursor() as cursor:
+        cursor.execute("delete from ops.messages where kind = 'late'")
+    check(at("24 07:05"))
+    assert "Run run 1 failed; its message says of what." in str(slack.accepted[-1]["blocks"])
+
+
+@pytest.mark.db
+def test_two_that_look_at_once_say_it_once(watched: Connection, slack: Slack) -> None:
+    with ThreadPoolExecutor(4) as lookers:
+        assert [one.code for one in lookers.map(check, [at("24 07:00")] * 4)] == [TOO_LATE] * 4
+    assert len(slack.accepted) == 1
 
 
 @pytest.mark.db

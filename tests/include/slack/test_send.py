@@ -246,6 +246,17 @@ def test_a_wrong_token_and_a_channel_that_is_none_are_refused(
     assert kept(outbox)[-1][3].startswith("invalid_auth")
 
 
+def test_a_bot_without_a_channel_says_what_it_lacks(
+    outbox: Connection, bot: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GREENERY_SLACK_CHANNEL")
+    send()
+    assert kept(outbox)[0][3].startswith("GREENERY_SLACK_CHANNEL is not set")
+    monkeypatch.setenv("GREENERY_SLACK_CHANNEL", "C0STATE")
+    send(FAILED, "run 2")
+    assert heard(bot) == ["✅ fine", "🔴 one test"]
+
+
 def test_what_slack_can_not_draw_arrives_as_text(outbox: Connection, either: Slack) -> None:
     send(Message("published", "✅ fine", "✅ fine & <!channel>", [SECTION] * 51))
     assert [word.split(":")[0] for word in either.refused] == ["invalid_blocks"]
