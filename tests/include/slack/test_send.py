@@ -178,8 +178,10 @@ def test_with_a_bot_what_arrived_unheard_is_found_and_not_posted_again(
 def test_with_a_bot_a_crash_between_sending_and_noting_it_doubles_nothing(outbox: Connection, bot: Slack) -> None:
     crash(bot)
     assert kept(outbox) == [("run 1", "published", False, None)]
+    # People talk meanwhile, so that it is not on the history's first page any more.
+    bot.posted += [{"channel": "C0STATE", "ts": f"4100000000.{number}", "text": "hm"} for number in range(3)]
     send(Message("published", "✅ fine", "✅ fine", []))
-    assert heard(bot) == ["✅ fine"]
+    assert heard(bot) == ["✅ fine", "hm", "hm", "hm"]
     assert kept(outbox) == [("run 1", "published", True, None)]
 
 
