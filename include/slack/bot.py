@@ -29,7 +29,7 @@ CONNECTION = "slack_bot"
 EVENT = "greenery_message"
 FAILED = "failed"
 # What a phone shows without much scrolling; the rest goes to the thread.
-LONGEST_MESSAGE = 1500
+LONGEST_MESSAGE = 2500
 IMPATIENT_SECONDS = 3
 # Slack's clock and the warehouse's may differ.
 CLOCKS = timedelta(minutes=10)

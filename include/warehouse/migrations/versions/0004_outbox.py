@@ -10,7 +10,7 @@ down_revision = "0003"
 OUTBOX = """
 alter table ops.messages
     add column audience text not null default 'engineers' check (audience in ('engineers', 'stakeholders')),
-    add column number integer,
+    add column number integer default 1,
     add column waiting boolean not null default false,
     add column tried_at timestamptz,
     add column channel text,
