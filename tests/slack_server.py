@@ -153,7 +153,7 @@ def _call(slack: Slack, method: str, asked: dict[str, Any], authorization: str) 
         slack.taken.set()
         return {"ok": True, "channel": channel, "ts": ts}
     if method == "conversations.history":
-        return _page([one for one in reversed(here) if "thread_ts" not in one], asked)
+        return _page([one for one in reversed(here) if "thread_ts" not in one or one.get("reply_broadcast")], asked)
     if method == "conversations.replies":
         return _page([one for one in here if asked["ts"] in (one["ts"], one.get("thread_ts"))], asked)
     return _no("unknown_method")

@@ -140,8 +140,11 @@ class Bot:
                 page = self._call(self._repeatable, method, params=params | ({"cursor": cursor} if cursor else {}))
                 for one in page["messages"]:
                     metadata = one.get("metadata", {})
-                    itself = thread is not None and one["ts"] == thread.ts  # a thread begins with what it is about
-                    if metadata.get("event_type") == EVENT and metadata["event_payload"] == vars(label) and not itself:
+                    # A thread begins with what it is about, and a channel shows replies that are heard in it.
+                    reply = one.get("thread_ts", one["ts"]) != one["ts"]
+                    if reply != bool(thread):
+                        continue
+                    if metadata.get("event_type") == EVENT and metadata["event_payload"] == vars(label):
                         return Place(params["channel"], one["ts"])
                 cursor = page.get("response_metadata", {}).get("next_cursor", "")
         except RefusedError as refusal:

@@ -63,6 +63,21 @@ def test_a_failure_that_takes_the_place_of_progress_is_heard_in_the_channel(bot:
     assert (reply["thread_ts"], reply["reply_broadcast"], reply["text"]) == (message["ts"], True, "🔴 broken")
 
 
+def test_a_last_word_that_arrived_unheard_is_not_mistaken_for_what_its_thread_says(
+    outbox: Connection, bot: Slack
+) -> None:
+    at("sources")
+    end(FAILED)
+    with outbox.cursor() as cursor:  # as if nobody had noted where it stands
+        cursor.execute("update ops.messages set waiting = true, ts = null")
+        cursor.execute("select count(*) from ops.messages where waiting")
+        assert cursor.fetchone() == (1,)
+    end(Message("failed", "🔴 broken", "🔴 broken, again", [HEADER, SECTION]))
+    with outbox.cursor() as cursor:
+        cursor.execute("select ts from ops.messages order by message_id limit 1")
+        assert cursor.fetchone() == (bot.posted[0]["ts"],)
+
+
 def test_a_run_that_shows_progress_has_not_said_its_last_word(bot: Slack) -> None:
     at(LAYERS[0])
     with connect() as connection:
