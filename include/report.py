@@ -45,7 +45,6 @@ def _tell(dag_id: str, run_id: str, states: dict[str, str | None], *, run_failed
     let_go(run_id)  # first of all: what comes now reads no raw table
     project, problem = release_of(run_id), release.problem()
     notes = (render.unparsed(problem.message),) if problem else ()
-    tests = frozenset(test.unique_id for test in read(project.manifest).data_tests)
     with connect("greenery report") as connection:
         store.settle_tasks(connection, run_id, {task: state for task, state in states.items() if task != "report"})
         connection.commit()
@@ -54,10 +53,11 @@ def _tell(dag_id: str, run_id: str, states: dict[str, str | None], *, run_failed
             run_id,
             _run_url(dag_id, run_id),
             run_failed=run_failed,
-            expected_tests=tests,
+            facts=read(project.manifest),
             notes=notes,
+            health_url=settings.health_url(),
         )
-        store.put_metrics(connection, run_id, {"repeat_rate": summary.repeat_rate})
+        store.put_metrics(connection, run_id, summary.figures.metrics)
         connection.commit()
         send.deliver(connection, run_id, render.render(summary))
         if summary.order_changes is not None:

@@ -8,6 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
+# Where the Airflow UI has the data-health page ("/data-health"); None while there is none, and no message links to it.
+HEALTH_PATH: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,3 +92,8 @@ def ui_port() -> int:
 def airflow_url() -> str:
     """The address at which people reach the Airflow UI: links in messages begin with it."""
     return os.environ.get("AIRFLOW__API__BASE_URL", "http://localhost:8080").rstrip("/")
+
+
+def health_url() -> str | None:
+    """The address of the data-health page; None while there is none."""
+    return f"{airflow_url()}{HEALTH_PATH}" if HEALTH_PATH else None
