@@ -17,10 +17,14 @@ from slack_sdk.models.blocks import Block, ContextBlock, HeaderBlock, MarkdownTe
 # Slack's, as documented.
 BLOCKS_LIMIT = 50
 SECTION_LIMIT = 3000
+# Ours for the sections of a message: with its header and footer it stays below 10,000 or so.
+TOTAL_LIMIT = 8800
 HEADER_LIMIT = 150
 
 LONGEST_TEXT = 240
 _LINE_BREAKS = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]")
+_FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
+_ISOLATED = re.compile("(\u2068[^\u2068\u2069]*\u2069)")
 # Ids of a user or of a user group; what else a project names as somebody's Slack is a text like any other.
 _USER, _USER_GROUP = re.compile(r"[UW][A-Z0-9]{6,20}"), re.compile(r"S[A-Z0-9]{6,20}")
 
@@ -54,7 +58,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Link:
-    """An address of ours under a label; in plain text the address itself."""
+    """An address of ours under a label; in plain text after it."""
 
     label: str
     url: str
@@ -76,7 +80,7 @@ Section = list[Line]
 def compose(kind: str, headline: str, sections: Iterable[Section], footer: Line) -> Message:
     """Put a message together, within what Slack takes of one."""
     headline = short(headline.replace("<", "‹").replace(">", "›"), HEADER_LIMIT - 20)
-    packed = [part for section in sections for part in _packed(section)][: BLOCKS_LIMIT - 2]
+    packed = _within_limits(part for section in sections for part in _packed(section))
     blocks: list[Block] = [HeaderBlock(text=PlainTextObject(text=headline, emoji=True))]
     blocks += [SectionBlock(text=_text(section)) for section in packed]
     blocks.append(ContextBlock(elements=[_text([footer])]))
@@ -113,7 +117,7 @@ def escape(text: str) -> str:
 
 def safe(text: str) -> str:
     """The same without line breaks and invisible characters: those that turn the direction of what follows, too."""
-    return _isolated(_visible(text))
+    return "".join(_isolated(_visible(part)) for part in _ISOLATED.split(text))
 
 
 def _visible(text: str) -> str:
@@ -123,7 +127,7 @@ def _visible(text: str) -> str:
 
 def _isolated(text: str) -> str:
     from_the_right = any(unicodedata.bidirectional(character) in ("R", "AL") for character in text)
-    return f"\N{FIRST STRONG ISOLATE}{text}\N{POP DIRECTIONAL ISOLATE}" if from_the_right else text
+    return f"{_FIRST_STRONG_ISOLATE}{text}{_POP_ISOLATE}" if from_the_right else text
 
 
 def _plain(piece: Piece) -> str:
@@ -131,7 +135,7 @@ def _plain(piece: Piece) -> str:
         case str():
             return safe(piece)
         case Link():
-            return piece.url
+            return f"{piece.label}: {piece.url}"
         case Mention(name, slack):
             return safe(name if slack is None or _mention(slack) else f"{name} ({slack})")
     return safe(piece.text)
@@ -159,6 +163,18 @@ def _mention(slack: str) -> str | None:
 def _text(section: Section) -> MarkdownTextObject:
     # Verbatim: Slack makes no links and no mentions out of what only looks like one.
     return MarkdownTextObject(text="\n".join(markdown(line) for line in section)[:SECTION_LIMIT], verbatim=True)
+
+
+def _within_limits(parts: Iterable[Section]) -> list[Section]:
+    """The parts that fit into one message; render keeps below the limits, this is for what it has not foreseen."""
+    fitting: list[Section] = []
+    room = TOTAL_LIMIT
+    for part in parts:
+        room -= size(part)
+        if room < 0 or len(fitting) == BLOCKS_LIMIT - 3:
+            return [*fitting, [("… there is more, which did not fit into this message.",)]]
+        fitting.append(part)
+    return fitting
 
 
 def _packed(section: Section) -> Iterator[Section]:

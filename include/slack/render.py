@@ -20,11 +20,12 @@ from include.slack.message import Bold, Code, Line, Link, Mention, Message, Sect
 __all__ = ["Message", "decided", "render", "render_state", "unparsed", "unreachable"]
 
 # Of what failed and of what warned, in characters as Slack counts them. The whole stays below 10,000.
-FAILED_LIMIT, WARNED_LIMIT = 5000, 1500
+FAILED_LIMIT, WARNED_LIMIT = 4500, 1500
 # Told in full: so many places of either, and as long as no more than this is used.
 SHOWN_ROOTS, DETAILS_LIMIT = 8, 3000
 SHOWN_ROWS = 5
-SHOWN_CHANGES = 6
+# Changes of orders: so many are counted apart, and of so many the first orders are named.
+COUNTED_CHANGES, NAMED_CHANGES = 6, 3
 SHOWN_NAMES = 3
 SHOWN_FIXED = 5
 INDENT = "    "
@@ -47,7 +48,7 @@ def render(report: Report) -> Message:
 def render_state(report: Report) -> Message:
     """The same run to those who look at the data: what they see, its figures, and who is at it. No technical detail."""
     sections = [_state_of_the_data(report), _figures(report), _changes(report) if report.published else []]
-    headline = _headline(report) if report.published or report.overtaken else "🔴 Greenery data: no new data today"
+    headline = _headline(report) if report.published or report.overtaken else "🔴 Greenery data: no new data"
     return compose(report.kind, headline.split(", ")[0], filter(None, sections), (f"run {short(report.run_id, 80)}",))
 
 
@@ -76,6 +77,8 @@ def unparsed(problem: str) -> str:
 def _headline(report: Report) -> str:
     if report.overtaken:
         return "ℹ️ Greenery data: a run that was published before ran again, and changed nothing"
+    if report.published and report.decision and report.failed:
+        return f"✋ Greenery data was published by hand, although {_count(report.failed, 'test')} failed"
     if report.published:
         warned = f", {_count(report.warned, 'warning')}" if report.warned else ""
         return f"✅ Greenery data is up to date{warned}"
@@ -92,6 +95,8 @@ def _what_broke(report: Report) -> str:
         first = f"{roots[0].kind} {short(roots[0].name, 60)} failed"
     else:
         first = f"{_count(len(tests), 'test')} failed on {short(roots[0].name, 60)}"
+    if roots[0].known:
+        first += f", known since {_day(min(one.since for one in roots[0].failures if one.since))}"
     return f"{first}, and {len(roots) - 1} more" if roots[1:] else first
 
 
@@ -104,7 +109,7 @@ def _state(report: Report) -> Section:
     elif report.overtaken:
         lines.append((f"People query the data as of {when}, of another run.",))
     else:
-        lines.append((Bold(_seen_meanwhile(report)),))
+        lines.append((Bold(_seen_meanwhile(report, "Stakeholders")),))
     lines += [(_decision(report.decision),)] if report.decision else []
     lines += [(_decision(report.hold),)] if report.hold and not report.published else []
     lines += [(_resolved(report),)] if report.resolved else []
@@ -123,20 +128,21 @@ def _state_of_the_data(report: Report) -> Section:
         return lines + ([(f"New data again after {_span(report.resolved.after)}.",)] if report.resolved else [])
     if report.overtaken:
         return [(Bold(f"You see the data as of {when}."),)]
-    lines = [(Bold(_seen_meanwhile(report)),)]
-    if report.data_as_of:
+    lines = [(Bold(_seen_meanwhile(report, "You")),)]
+    lines += [(_decision(report.decision),)] if report.decision else []
+    if report.data_as_of and report.decision is None:
         lines.append(("What you see is complete and tested; it is only older.",))
     owners = list(dict.fromkeys(root.owner.name for root in report.roots if root.owner))
     if owners:
-        lines.append((f"It is with {_names(owners)}.",))
+        lines.append((f"Who is at it: {_names(owners)}.",))
     if report.hold:
         lines.append((_decision(report.hold),))
     return lines
 
 
-def _seen_meanwhile(report: Report) -> str:
+def _seen_meanwhile(report: Report, who: str) -> str:
     when = _moment(report.data_as_of)
-    return f"Stakeholders still see the data as of {when}." if when else "Nothing has been published yet."
+    return f"{who} still see the data as of {when}." if when else "Nothing has been published yet."
 
 
 def _tests(report: Report) -> str:
@@ -174,7 +180,7 @@ def _broken(title: str, roots: Iterable[Root], report: Report, limit: int) -> It
     if brief:
         yield [(Bold(f"{title}:"),), *brief]
     if told < total:
-        yield [(f"… and {total - told:,} more {title.lower()}; ", Link("the run", report.run_url), " lists them.")]
+        yield [(f"… and {total - told:,} more {title.lower()}. ", Link("All of them", report.run_url))]
 
 
 def _newest_first(roots: Iterable[Root]) -> list[Root]:
@@ -234,8 +240,10 @@ def _briefly(root: Root, room: int) -> tuple[Section, int]:
     for failure in root.failures:
         where = f"{short(root.name, 120)}{'.' + short(failure.column, 80) if failure.column else ''}: "
         kind = "" if failure.kind in ("test", "freshness") else f"{_KINDS.get(root.kind, root.kind)} "
+        # What is new and found no room in full is named; what is known says in a line what it said in many before.
         owner = f" · {short(root.owner.name, 60)}" if root.owner and failure.since else ""
-        line = (*_line(failure, f"{kind}{where}"), owner)
+        behind = f" · {_count(len(root.not_built), 'model')} behind it not built" if failure.since and not lines else ""
+        line = (*_line(failure, f"{kind}{where}"), owner, behind if root.not_built else "")
         if size([*lines, line]) > room:
             break
         lines.append(line)
@@ -260,7 +268,7 @@ def _consequences(root: Root) -> Iterator[Line]:
     if root.exposures:
         yield (f"Downstream: {_names(root.exposures, 5)}",)
     if root.log_url:
-        yield ("Log: ", Link("the task's log", root.log_url))
+        yield (Link("Log of the task", root.log_url),)
 
 
 def _elsewhere(report: Report) -> Iterator[Section]:
@@ -293,7 +301,7 @@ def _figures(report: Report) -> Section:
             for one in figures.daily
         ]
     if lines and report.published and _compared(figures):
-        lines.append((f"Arrows: since the publish of {_moment(figures.former_as_of)}.",))
+        lines.append((f"▲▼ since the publish of {_moment(figures.former_as_of)}.",))
     return lines
 
 
@@ -330,8 +338,8 @@ def _changes(report: Report) -> Section:
         return [("What changed in the orders was not recorded in this run; the next one that can will tell.",)]
     if not report.order_changes:
         return [("No order changed status since the last run.",)]
-    lines = [line for change in report.order_changes[:SHOWN_CHANGES] for line in _order_change(change)]
-    rest = report.order_changes[SHOWN_CHANGES:]
+    told, rest = report.order_changes[:COUNTED_CHANGES], report.order_changes[COUNTED_CHANGES:]
+    lines = [line for number, one in enumerate(told) for line in _order_change(one, named=number < NAMED_CHANGES)]
     if rest:
         lines.append(
             (f"… and {_count(sum(one.count for one in rest), 'order')} in {_count(len(rest), 'other change')}",)
@@ -339,9 +347,11 @@ def _changes(report: Report) -> Section:
     return lines
 
 
-def _order_change(change: OrderChange) -> Iterator[Line]:
+def _order_change(change: OrderChange, *, named: bool) -> Iterator[Line]:
     before, after = short(_value(change.before), 40), short(_value(change.after), 40)
     yield (f"{_count(change.count, 'order')} went from {before} to {after}",)
+    if not named:
+        return
     for order in change.first:
         tracking = (", tracking ", Code(short(order.tracking_id, 60))) if order.tracking_id else ()
         yield (INDENT, Code(short(order.order_id, 60)), *tracking)
