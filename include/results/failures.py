@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from include.dbt_project.manifest import Manifest
@@ -29,7 +29,8 @@ class Failure:
 
     `measured` is what was found and `expected` what should have been, where that can be said apart. `rows` are the
     first rows that a test found, as text, without personal columns. `since` is the start of the first run that found
-    the same, None where this one is the first; `days` is how long ago that was.
+    the same, None where this one is the first; `days` is how many
+    UTC days ago that was.
     """
 
     kind: str
@@ -186,8 +187,12 @@ def _failure(result: NodeResult, facts: Manifest, run: Run) -> Failure:
         column=column,
         rows=tuple({name: row[name] for name in row if name not in hidden} for row in rows),
         since=since,
-        days=(run.started_at - since).days if since and run.started_at else 0,
+        days=(_day(run.started_at) - _day(since)).days if since and run.started_at else 0,
     )
+
+
+def _day(at: datetime) -> date:
+    return at.astimezone(UTC).date()
 
 
 def _measured(result: NodeResult, facts: Manifest) -> tuple[str, str | None]:

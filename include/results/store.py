@@ -216,7 +216,7 @@ def since(
 
             silent as (
                 select asked.unique_id, earlier.started_at, false as is_bad
-                from unnest(%(unique_ids)s) as asked (unique_id)
+                from unnest(%(unique_ids)s::text[]) as asked (unique_id)
                 cross join earlier
                 where asked.unique_id like 'task.%%'
                     and not exists (
