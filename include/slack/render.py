@@ -7,6 +7,7 @@ line says it all, what is new comes before what is known, and the length is boun
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -22,7 +23,7 @@ __all__ = ["Message", "decided", "render", "render_state", "unparsed", "unreacha
 # Of what failed and of what warned, in characters as Slack counts them. The whole stays below 10,000.
 FAILED_LIMIT, WARNED_LIMIT = 4500, 1500
 # Told in full: so many places of either, and as long as no more than this is used.
-SHOWN_ROOTS, DETAILS_LIMIT = 8, 3000
+SHOWN_ROOTS, DETAILS_LIMIT = 8, 2500
 SHOWN_ROWS = 5
 # Changes of orders: so many are counted apart, and of so many the first orders are named.
 COUNTED_CHANGES, NAMED_CHANGES = 6, 3
@@ -243,7 +244,8 @@ def _briefly(root: Root, room: int) -> tuple[Section, int]:
         # What is new and found no room in full is named; what is known says in a line what it said in many before.
         owner = f" · {short(root.owner.name, 60)}" if root.owner and failure.since else ""
         behind = f" · {_count(len(root.not_built), 'model')} behind it not built" if failure.since and not lines else ""
-        line = (*_line(failure, f"{kind}{where}"), owner, behind if root.not_built else "")
+        told = failure if failure.since else replace(failure, expected=None)
+        line = (*_line(told, f"{kind}{where}"), owner, behind if root.not_built else "")
         if size([*lines, line]) > room:
             break
         lines.append(line)
