@@ -21,6 +21,10 @@ from include.slack.samples import messages
 
 # What the picture for the README shows.
 _PICTURED = ("failed_source", "published")
+# What Slack shows where a message mentions somebody of the samples.
+_MENTIONED = {"S0PLATFORM": "data-platform", "U0PRODUCT1": "Pia Product"}
+# Drawn here, since not every machine has a font for them.
+_EMOJI = {"✅": ("#2bac76", "✓"), "🔴": ("#e01e5a", ""), "✋": ("#ecb22e", "!"), "ℹ️": ("#36c5f0", "i")}
 _STYLE = """
 body { margin: 0; padding: 24px; background: #f4f4f4; color: #1d1c1d; font: 15px/1.46 Lato, "Noto Sans", sans-serif }
 h1 { font-size: 20px } h2 { font: 600 13px monospace; margin: 28px 0 6px; color: #616061 }
@@ -33,6 +37,8 @@ h1 { font-size: 20px } h2 { font: 600 13px monospace; margin: 28px 0 6px; color:
 .context { font-size: 13px; color: #616061; margin-top: 8px }
 code { font: 12px monospace; color: #c01343; background: #f6f6f6; border: 1px solid #ddd; border-radius: 3px }
 code { padding: 1px 3px } a { color: #1264a3; text-decoration: none }
+i { display: inline-block; width: 1.2em; height: 1.2em; line-height: 1.2; border-radius: 50%; color: #fff; font-style: normal; text-align: center }
+i:empty { vertical-align: -0.2em }
 .mention { color: #1264a3; background: #e8f5fa; border-radius: 3px; padding: 0 2px }
 """
 
@@ -61,7 +67,7 @@ def _take_picture(page: Path, picture: Path) -> str:
     """Have a browser draw the page; what to say of it."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=2"]
-    take = [*options, "--window-size=792,700", f"--screenshot={picture}", page.as_uri()]
+    take = [*options, "--window-size=792,960", f"--screenshot={picture}", page.as_uri()]
     if browser is None:
         return f"No picture, as there is no chromium. Where there is one: chromium {' '.join(take)}"
     done = subprocess.run([browser, *take], capture_output=True, text=True, timeout=120, check=False)
@@ -89,6 +95,8 @@ def _draw(message: Message, width: str) -> str:
 def _block(block: dict[str, Any]) -> str:
     texts = block.get("elements") or [block["text"]]
     drawn = "".join(_mrkdwn(one["text"]) if one["type"] == "mrkdwn" else escape(one["text"]) for one in texts)
+    for emoji, (color, sign) in _EMOJI.items():
+        drawn = drawn.replace(emoji, f'<i style="background: {color}">{sign}</i>')
     return f'<div class="{escape(block["type"])}">{drawn}</div>'
 
 
@@ -96,7 +104,8 @@ def _mrkdwn(text: str) -> str:
     """Slack's mrkdwn as HTML. What is in it is escaped as Slack wants it, which HTML wants as well."""
     text = text.replace('"', "&quot;")
     text = re.sub(r"<(https?:[^|>]*)\|([^>]*)>", r'<a href="\1">\2</a>', text)
-    text = re.sub(r"<(?:@|!subteam\^)(\w+)>", r'<span class="mention">@\1</span>', text)
+    for slack, name in _MENTIONED.items():
+        text = re.sub(rf"<(?:@|!subteam\^){slack}>", f'<span class="mention">@{name}</span>', text)
     text = re.sub(r"`([^`\n]+)`", r"<code>\1</code>", text)
     return re.sub(r"(?<![\w*])\*([^*\n]+)\*(?![\w*])", r"<b>\1</b>", text)
 

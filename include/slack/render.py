@@ -114,10 +114,8 @@ def _state(report: Report) -> Section:
     lines += [(_decision(report.decision),)] if report.decision else []
     lines += [(_decision(report.hold),)] if report.hold and not report.published else []
     lines += [(_resolved(report),)] if report.resolved else []
-    lines.append((_tests(report),))
-    if report.took is not None:
-        lines.append((f"Took {_span(report.took)}.",))
-    return lines
+    took = f" Took {_span(report.took)}." if report.took is not None else ""
+    return [*lines, (f"{_tests(report)}{took}",)]
 
 
 def _state_of_the_data(report: Report) -> Section:
@@ -171,7 +169,7 @@ def _broken(title: str, roots: Iterable[Root], report: Report, limit: int) -> It
         full = not root.known and number < SHOWN_ROOTS and used < DETAILS_LIMIT
         lines, count = _root(root, limit - used) if full else _briefly(root, limit - used)
         if full:
-            yield [(Bold(f"{title}: "), *lines[0]), *lines[1:]]
+            yield [(Bold(f"{title}:"), " ", *lines[0]), *lines[1:]]
         else:
             brief += lines
         used += size(lines)
