@@ -268,9 +268,10 @@ def _owner(node: str | None, facts: Manifest) -> Owner | None:
     if node is None:
         return None
     group = facts.group_of(node)
-    if group is None and node in facts.nodes:  # a test across models is of those who own the first of them
+    if group is None and node in facts.nodes:  # a test across models is of those who own what it leads to
         parents = facts.nodes[node]["depends_on"]["nodes"]
-        group = next((found for parent in parents if (found := facts.group_of(parent))), None)
+        last = [one for one in parents if not any(one in facts.upstream(other) for other in parents)]
+        group = next((found for one in last if (found := facts.group_of(one))), None)
     if group is None:
         return None
     meta = {**(group.get("meta") or {}), **(group.get("config", {}).get("meta") or {})}

@@ -37,7 +37,8 @@ h1 { font-size: 20px } h2 { font: 600 13px monospace; margin: 28px 0 6px; color:
 .context { font-size: 13px; color: #616061; margin-top: 8px }
 code { font: 12px monospace; color: #c01343; background: #f6f6f6; border: 1px solid #ddd; border-radius: 3px }
 code { padding: 1px 3px } a { color: #1264a3; text-decoration: none }
-i { display: inline-block; width: 1.2em; height: 1.2em; line-height: 1.2; border-radius: 50%; color: #fff; font-style: normal; text-align: center }
+i { display: inline-block; width: 1.2em; height: 1.2em; line-height: 1.2; border-radius: 50%; text-align: center }
+i { color: #fff; font-style: normal }
 i:empty { vertical-align: -0.2em }
 .mention { color: #1264a3; background: #e8f5fa; border-radius: 3px; padding: 0 2px }
 """
@@ -66,7 +67,7 @@ def main() -> int:
 def _take_picture(page: Path, picture: Path) -> str:
     """Have a browser draw the page; what to say of it."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=2"]
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=1.5"]
     take = [*options, "--window-size=792,960", f"--screenshot={picture}", page.as_uri()]
     if browser is None:
         return f"No picture, as there is no chromium. Where there is one: chromium {' '.join(take)}"
