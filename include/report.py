@@ -15,7 +15,7 @@ from include.dbt_project.runs import let_go, release_of
 from include.results import report as run_report
 from include.results import store
 from include.slack import render, send
-from include.slack.channels import to_all
+from include.slack.channels import Audience
 from include.slack.transport import UnavailableError
 from include.warehouse import connect
 
@@ -53,7 +53,6 @@ def _tell(dag_id: str, run_id: str, states: dict[str, str | None], *, run_failed
     let_go(run_id)  # first of all: what comes now reads no raw table
     project, problem = release_of(run_id), release.problem()
     notes = (render.unparsed(problem.message),) if problem else ()
-    tests = frozenset(test.unique_id for test in read(project.manifest).data_tests)
     with connect("greenery report") as connection:
         store.settle_tasks(connection, run_id, {task: state for task, state in states.items() if task != "report"})
         connection.commit()
@@ -62,11 +61,16 @@ def _tell(dag_id: str, run_id: str, states: dict[str, str | None], *, run_failed
             run_id,
             settings.run_url(dag_id, run_id),
             run_failed=run_failed,
-            expected_tests=tests,
+            facts=read(project.manifest),
             notes=notes,
+            health_url=settings.health_url(),
         )
-        store.put_metrics(connection, run_id, {"repeat_rate": summary.repeat_rate})
+        store.put_metrics(connection, run_id, summary.figures.metrics)
         store.forget_results(connection, settings.results_kept_for())
         if summary.order_changes is not None:
             store.told_changes(connection, run_id)  # for what is kept in the outbox arrives
-        send.deliver(connection, run_id, to_all(render.render(summary)))
+        send.deliver(
+            connection,
+            run_id,
+            {Audience.ENGINEERS: render.render(summary), Audience.STAKEHOLDERS: render.render_state(summary)},
+        )

@@ -9,6 +9,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
+# Where the Airflow UI has the data-health page ("/data-health"); None while there is none, and no message links to it.
+HEALTH_PATH: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,3 +118,8 @@ def airflow_url() -> str:
 def run_url(dag_id: str, run_id: str) -> str:
     """The page of a run in the Airflow UI."""
     return f"{airflow_url()}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
+
+
+def health_url() -> str | None:
+    """The address of the data-health page; None while there is none."""
+    return f"{airflow_url()}{HEALTH_PATH}" if HEALTH_PATH else None

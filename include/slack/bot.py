@@ -21,7 +21,7 @@ from slack_sdk.http_retry.handler import default_interval_calculator
 
 from include import settings
 from include.slack import transport
-from include.slack.render import Message
+from include.slack.message import Message
 from include.slack.transport import Label, Place, RefusedError, UnavailableError
 from include.slack.webhook import BAD_CONTENT, plain
 

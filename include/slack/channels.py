@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 
 from include import settings
 from include.slack.bot import Bot
-from include.slack.render import Message
+from include.slack.message import Message
 from include.slack.transport import Channel
 from include.slack.webhook import Webhook
 

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from slack_sdk.models.blocks import ContextBlock, HeaderBlock, MarkdownTextObject, PlainTextObject, SectionBlock
-
 from include.results.publications import Decision
+from include.slack.message import Link, Message, compose, short
 from include.slack.outbox import PROGRESS
-from include.slack.render import Message, escape
 
 LATE, BACK = "late", "back"
 WATCHDOG = "greenery_watchdog"
@@ -43,7 +41,7 @@ def late(
     return _notice(
         LATE,
         f"🔴 Greenery data is late: nothing was published by {_moment(by)}",
-        [f"It was due at {_moment(due)}.", why[:LONGEST_REASON], _seen(data_as_of)],
+        [f"It was due at {_moment(due)}.", short(why, LONGEST_REASON), _seen(data_as_of)],
         url,
     )
 
@@ -65,7 +63,7 @@ def down(since: datetime, problem: str) -> Message:
         "🔴 Greenery data: the warehouse can't be reached",
         [
             f"Nobody can query the data, since {_moment(since)} at the latest.",
-            " ".join(problem.split())[:LONGEST_REASON],
+            short(problem, LONGEST_REASON),
         ],
         None,
     )
@@ -86,14 +84,8 @@ def progress(run_id: str, layer: str, *, url: str) -> Message:
 
 
 def _notice(kind: str, headline: str, lines: list[str], url: str | None, *, footer: str = WATCHDOG) -> Message:
-    link = f"<{url}|Open Airflow> · " if url else ""
-    blocks = [
-        HeaderBlock(text=PlainTextObject(text=headline, emoji=True)),
-        SectionBlock(text=MarkdownTextObject(text=escape("\n".join(lines)))),
-        ContextBlock(elements=[MarkdownTextObject(text=f"{link}{escape(footer)}")]),
-    ]
-    body = "\n".join([headline, "", *lines, "", *([url] if url else []), footer])
-    return Message(kind, headline, body, [block.to_dict() for block in blocks])
+    link = (Link("Open Airflow", url), " · ") if url else ()
+    return compose(kind, headline, [[(line,) for line in lines]], (*link, footer))
 
 
 def _seen(data_as_of: datetime | None) -> str:

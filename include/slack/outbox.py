@@ -16,7 +16,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import Json
 
-from include.slack.render import Message
+from include.slack.message import Message
 from include.slack.transport import Label, Place, UnavailableError
 
 # The message that shows how far a run is, until its last word takes its place.

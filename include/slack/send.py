@@ -14,7 +14,7 @@ from psycopg2.extensions import connection as Connection
 
 from include.slack import outbox
 from include.slack.channels import Audience, channels, heard, route, to_all
-from include.slack.render import Message
+from include.slack.message import Message
 from include.slack.transport import Channel, Label, RefusedError, UnavailableError
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from slack_sdk.http_retry.builtin_handlers import (
     ServerErrorRetryHandler,
 )
 
-from include.slack.render import Message
+from include.slack.message import Message
 
 RETRIES = 3
 # How a connection is lost: refused, reset, out of time, or cut within an answer. Slack's clients raise these.

@@ -12,7 +12,7 @@ from airflow.providers.slack.hooks.slack_webhook import SlackWebhookHook
 
 from include import settings
 from include.slack import transport
-from include.slack.render import Message, escape
+from include.slack.message import Message, escape
 from include.slack.transport import Label, Place, RefusedError, UnavailableError
 
 # Slack's words for a message that it can't draw.
