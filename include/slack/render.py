@@ -92,7 +92,9 @@ def _what_broke(report: Report) -> str:
     if not roots:
         return f"{_count(report.failed, 'test')} failed" if report.failed else "the run did not reach the end"
     tests = [failure for failure in roots[0].failures if failure.kind in ("test", "freshness")]
-    if not tests or roots[0].kind == "test":
+    if tests and all(one.kind == "freshness" for one in tests):
+        first = f"{short(roots[0].name, 60)} is stale"
+    elif not tests or roots[0].kind == "test":
         first = f"{roots[0].kind} {short(roots[0].name, 60)} failed"
     else:
         first = f"{_count(len(tests), 'test')} failed on {short(roots[0].name, 60)}"

@@ -14,7 +14,7 @@ from include.results.report import Resolved
 from include.results.store import ChangedOrder, OrderChange
 from include.slack.message import Message
 from include.slack.render import render, render_state, unreachable
-from include.slack.samples import BROKEN_SOURCE, BROKEN_TOTAL, FAILED, KNOWN, PUBLISHED
+from include.slack.samples import BROKEN_SOURCE, BROKEN_TOTAL, FAILED, KNOWN, PUBLISHED, STALE_EVENTS
 from tests.slack_server import _problem
 
 
@@ -43,6 +43,10 @@ def test_the_first_line_says_what_broke_first() -> None:
         "2 tests failed on raw.orders, and 1 more"
     ), "what is new comes first"
     assert render(replace(FAILED, roots=(known(BROKEN_SOURCE),))).headline.endswith("raw.orders, known since 22 Nov")
+
+
+def test_a_table_that_was_not_loaded_is_called_stale() -> None:
+    assert render(replace(FAILED, failed=1, roots=(STALE_EVENTS,))).headline.endswith(": raw.events is stale")
 
 
 def test_a_failure_says_where_what_which_rows_since_when_whose_and_what_stands_on_it() -> None:
