@@ -275,7 +275,8 @@ def _owner(node: str | None, facts: Manifest) -> Owner | None:
     if group is None:
         return None
     meta = {**(group.get("meta") or {}), **(group.get("config", {}).get("meta") or {})}
-    return Owner(group["owner"].get("name") or group["name"], meta.get("slack"))
+    slack = meta.get("slack")
+    return Owner((group.get("owner") or {}).get("name") or group["name"], str(slack) if slack else None)
 
 
 def _exposures(node: str | None, facts: Manifest) -> tuple[str, ...]:

@@ -381,7 +381,11 @@ def order_changes(connection: Connection, run_id: str) -> list[OrderChange]:
                 before.status,
                 after.status,
                 count(*),
-                (array_agg(array[after.order_id, after.tracking_id] order by after.order_id))[1:%(few)s]
+                (
+                    array_agg(
+                        array[after.order_id::text, to_jsonb(after) ->> 'tracking_id'] order by after.order_id
+                    )
+                )[1:%(few)s]
             from snapshots.orders_snapshot as before
             join snapshots.orders_snapshot as after
                 on after.order_id = before.order_id

@@ -58,7 +58,7 @@ def decided(decision: Decision, live: Publication | None) -> Message:
     seen = f"People query the data as of {_moment(live.data_as_of)}." if live else "Nothing has been published yet."
     return compose(
         decision.action,
-        f"✋ Greenery data: {_DECIDED[decision.action]}",
+        f"✋ Greenery data: {_DECIDED.get(decision.action, decision.action)}",
         [[(_decision(decision),), (seen,)]],
         (f"decision {decision.decision_id}",),
     )
@@ -92,7 +92,9 @@ def _what_broke(report: Report) -> str:
     if not roots:
         return f"{_count(report.failed, 'test')} failed" if report.failed else "the run did not reach the end"
     tests = [failure for failure in roots[0].failures if failure.kind in ("test", "freshness")]
-    if not tests or roots[0].kind == "test":
+    if tests and all(one.kind == "freshness" for one in tests):
+        first = f"{short(roots[0].name, 60)} is stale"
+    elif not tests or roots[0].kind == "test":
         first = f"{roots[0].kind} {short(roots[0].name, 60)} failed"
     else:
         first = f"{_count(len(tests), 'test')} failed on {short(roots[0].name, 60)}"
@@ -192,7 +194,7 @@ def _root(root: Root, room: int) -> tuple[Section, int]:
     lines: Section = [(*_heading(root), *((f": {short(own[0].measured)}", _age(own[0])) if own else ()))]
     ending = list(_consequences(root))
     used, told = size(lines) + size(ending), len(own)
-    for failure in root.failures:
+    for failure in sorted(root.failures, key=lambda failure: failure.since is not None):
         if failure in own:
             continue
         wanted = list(_failure(failure))
@@ -239,7 +241,7 @@ def _briefly(root: Root, room: int) -> tuple[Section, int]:
     for failure in root.failures:
         where = f"{short(root.name, 120)}{'.' + short(failure.column, 80) if failure.column else ''}: "
         kind = "" if failure.kind in ("test", "freshness") else f"{_KINDS.get(root.kind, root.kind)} "
-        # What is new and found no room in full is named; what is known says in a line what it said in many before.
+        # What is known says in a line what it said in many before; what is new and found no room in full is only named.
         owner = f" · {short(root.owner.name, 60)}" if root.owner and failure.since else ""
         behind = f" · {_count(len(root.not_built), 'model')} behind it not built" if failure.since and not lines else ""
         told = failure if failure.since else replace(failure, expected=None)
@@ -301,7 +303,7 @@ def _figures(report: Report) -> Section:
             for one in figures.daily
         ]
     if lines and report.published and _compared(figures):
-        lines.append((f"▲▼ since the publish of {_moment(figures.former_as_of)}.",))
+        lines.append((f"Compared with the publish of {_moment(figures.former_as_of)}.",))
     return lines
 
 
@@ -369,7 +371,7 @@ _DECIDED = {
 
 
 def _decision(decision: Decision) -> str:
-    what = _DECIDED[decision.action]
+    what = _DECIDED.get(decision.action, decision.action)
     who, when = short(decision.decided_by, 60), _moment(decision.decided_at)
     return f"{what[0].upper()}{what[1:]} by {who} on {when}: {short(decision.reason)}"
 

@@ -85,6 +85,14 @@ def test_what_was_stated_is_found_again(marts: Connection) -> None:
     assert [figure.former for figure in (*found.daily, found.repeat_rate) if figure] == [30, 300.5, 0.5, 0.75]
 
 
+def test_a_project_whose_marts_are_others_has_no_figures_and_no_error(marts: Connection) -> None:
+    with marts.cursor() as cursor:
+        cursor.execute("alter table analytics.dim_users rename column orders to number_of_orders")
+        cursor.execute("alter table analytics.daily_metrics drop column value")
+    publish(marts, "today", "2026-11-24")
+    assert gathered(marts) == Figures()
+
+
 def test_before_the_first_publish_there_are_none(db: Connection) -> None:
     migrate.upgrade()
     assert gathered(db) == Figures()

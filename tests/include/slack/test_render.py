@@ -14,7 +14,7 @@ from include.results.report import Resolved
 from include.results.store import ChangedOrder, OrderChange
 from include.slack.message import Message
 from include.slack.render import render, render_state, unreachable
-from include.slack.samples import BROKEN_SOURCE, BROKEN_TOTAL, FAILED, KNOWN, PUBLISHED
+from include.slack.samples import BROKEN_SOURCE, BROKEN_TOTAL, FAILED, KNOWN, PUBLISHED, STALE_EVENTS
 from tests.slack_server import _problem
 
 
@@ -43,6 +43,10 @@ def test_the_first_line_says_what_broke_first() -> None:
         "2 tests failed on raw.orders, and 1 more"
     ), "what is new comes first"
     assert render(replace(FAILED, roots=(known(BROKEN_SOURCE),))).headline.endswith("raw.orders, known since 22 Nov")
+
+
+def test_a_table_that_was_not_loaded_is_called_stale() -> None:
+    assert render(replace(FAILED, failed=1, roots=(STALE_EVENTS,))).headline.endswith(": raw.events is stale")
 
 
 def test_a_failure_says_where_what_which_rows_since_when_whose_and_what_stands_on_it() -> None:
@@ -75,8 +79,8 @@ def test_what_is_new_at_a_place_that_is_known_is_told_in_full() -> None:
     first, second = BROKEN_SOURCE.failures
     root = replace(BROKEN_SOURCE, failures=(replace(first, since=KNOWN, days=2), second))
     body = render(replace(FAILED, roots=(root,))).body
-    assert "each value once (known since 22 Nov, 2 days)\n• status: " in body
-    assert "value_field = null, n_records = 1" in body
+    assert "value_field = null, n_records = 1\n• order_id: 1 value occurs" in body
+    assert "each value once (known since 22 Nov, 2 days)\n21 models" in body
 
 
 def test_what_failed_before_on_the_same_day_is_known_since_a_time() -> None:
@@ -96,7 +100,7 @@ def test_figures_come_with_their_change_and_an_arrow() -> None:
     body = render(PUBLISHED).body
     assert "Repeat rate: 79.8 % (99 of 124 buyers ordered more than once) ▲ 0.3 points\n" in body
     assert "On Mon 23 Nov 2026:\n    Orders: 41 ▲ 3\n    Revenue: $4,210 ▼ $312\n" in body
-    assert "    Conversion: 62.5 % = unchanged\n▲▼ since the publish of 23 Nov 2026 06:04 UTC.\n" in body
+    assert "    Conversion: 62.5 % = unchanged\nCompared with the publish of 23 Nov 2026 06:04 UTC.\n" in body
 
 
 def test_without_a_former_figure_there_is_no_arrow() -> None:
