@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import psycopg2
 import pytest
+from airflow.sdk.execution_time.context import set_current_context
 from psycopg2.extensions import connection as Connection
 
 from include import report
 from include.results import publications, store
-from include.warehouse import migrate
+from include.slack import send
+from include.slack.transport import UnavailableError
+from include.warehouse import connect, migrate
 from tests.include.results.project import FACTS
 from tests.include.results.test_report import BUILT, DOUBLED, PASSED
+from tests.slack_server import ENGINEERS_PATH, Slack, slack_server
 
 pytestmark = pytest.mark.db
 
@@ -59,3 +67,76 @@ def test_a_report_that_is_repeated_says_the_same(ops: Connection) -> None:
     with ops.cursor() as cursor:
         cursor.execute("select metric, value from ops.metrics")
         assert cursor.fetchall() == [("repeat_rate", 0.5)]
+
+
+@pytest.fixture
+def slack(ops: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slack]:
+    """A Slack that takes no time to give up on."""
+    monkeypatch.setenv("GREENERY_SLACK_TIMEOUT_SECONDS", "1")
+    with slack_server() as server:
+        monkeypatch.setenv("AIRFLOW_CONN_SLACK_DEFAULT", server.connection())
+        yield server
+
+
+def run_report(*, attempt: int) -> None:
+    """The task itself at one of its four attempts, in a context as Airflow gives it."""
+    instance = SimpleNamespace(
+        try_number=attempt, max_tries=3, get_task_states=lambda **_: {"run": {"check_sources": "failed"}}
+    )
+    context: Any = {"run_id": "run", "dag": SimpleNamespace(dag_id="greenery_daily"), "ti": instance}
+    with set_current_context(context):
+        report.report.function()
+
+
+def test_a_refusal_of_slack_s_is_no_failure_of_the_report(ops: Connection, slack: Slack) -> None:
+    slack.answers[:] = [404]
+    run_report(attempt=1)
+    assert slack.accepted == []
+    run_report(attempt=1)
+    assert len(slack.accepted) == 1
+
+
+def test_a_slack_that_is_down_has_the_report_retried_and_at_last_left_to_the_next_run(
+    ops: Connection, slack: Slack
+) -> None:
+    slack.answers[:] = [500] * 50
+    with pytest.raises(UnavailableError):
+        run_report(attempt=1)
+    run_report(attempt=4)
+    slack.answers.clear()
+    with connect() as connection:
+        send.send_waiting(connection)
+    assert len(slack.accepted) == 1
+    assert len(told(ops)) == 1
+
+
+def test_stakeholders_and_engineers_hear_each_their_own_of_a_run(
+    ops: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SLACK_ENGINEERS", slack.connection(ENGINEERS_PATH))
+    store.record(ops, "run", "check_sources", 1, [DOUBLED])
+    run_report(attempt=1)
+    [state], [details] = slack.accepted, slack.engineers
+    assert state["text"] == "🔴 Greenery data: no new data"
+    assert "raw.orders" in details["text"]
+
+
+def test_after_a_report_the_backstop_has_nothing_to_say(ops: Connection, slack: Slack) -> None:
+    run_report(attempt=1)
+    report.report_backstop({"run_id": "run", "dag": SimpleNamespace(dag_id="greenery_daily")})
+    assert len(slack.accepted) == 1
+
+
+def test_where_the_report_died_the_backstop_says_it(ops: Connection, slack: Slack) -> None:
+    report.report_backstop({"run_id": "run", "dag": SimpleNamespace(dag_id="greenery_daily")})
+    assert len(slack.accepted) == 1
+
+
+def test_a_warehouse_that_is_down_is_said_at_the_last_attempt(
+    ops: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAREHOUSE_PORT", "1")
+    for attempt in (1, 4):
+        with pytest.raises(psycopg2.OperationalError):
+            run_report(attempt=attempt)
+    assert [one["text"] for one in slack.accepted] == ["🔴 Greenery data: the warehouse can't be reached"]
