@@ -4,10 +4,10 @@ RUN = @.venv/bin/python
 ARGS ?=
 DATA ?=
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down psql decide test torture check format constraints bench clean
+.PHONY: help install demo up down psql decide slack-preview test torture check format constraints bench clean
 
 help: ## list the commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 install: ## make .venv, from requirements-dev.txt and constraints.txt
 	@$(PYTHON3) include/local/install.py
@@ -26,6 +26,9 @@ psql: install ## psql on the warehouse: make psql ARGS='-Atc "select 1"'
 
 decide: install ## decide by hand what people query: make decide ARGS='roll-back --by ada --reason "revenue is wrong"'
 	$(RUN) -m include.local decide $(ARGS)
+
+slack-preview: install ## draw every kind of Slack message from sample runs: text, JSON for Block Kit Builder, a page
+	$(RUN) -m include.slack.preview
 
 test: install ## all tests, two at a time; they start Postgres and Airflow of their own
 	$(RUN) -m pytest -n 2 --no-loadscope-reorder $(ARGS)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
-from urllib.parse import quote
 
 import psycopg2
 from airflow.sdk import get_current_context, task
@@ -15,7 +15,11 @@ from include.dbt_project.runs import let_go, release_of
 from include.results import report as run_report
 from include.results import store
 from include.slack import render, send
+from include.slack.channels import Audience
+from include.slack.transport import UnavailableError
 from include.warehouse import connect
+
+log = logging.getLogger(__name__)
 
 
 @task(task_id="report", retries=3, retry_delay=10)
@@ -28,8 +32,12 @@ def report() -> None:
         _tell(dag_id, run_id, states, run_failed=states.get("publish") not in ("success", "skipped"))
     except psycopg2.OperationalError as error:
         if instance.try_number > instance.max_tries:
-            send.post(render.unreachable(run_id, _run_url(dag_id, run_id), str(error)))
+            send.post(run_id, render.unreachable(run_id, settings.run_url(dag_id, run_id), str(error)))
         raise
+    except UnavailableError:
+        if instance.try_number <= instance.max_tries:
+            raise
+        log.exception("The message is kept: the next run's report or the watchdog sends it.")
 
 
 def report_backstop(context: Any) -> None:
@@ -45,25 +53,24 @@ def _tell(dag_id: str, run_id: str, states: dict[str, str | None], *, run_failed
     let_go(run_id)  # first of all: what comes now reads no raw table
     project, problem = release_of(run_id), release.problem()
     notes = (render.unparsed(problem.message),) if problem else ()
-    tests = frozenset(test.unique_id for test in read(project.manifest).data_tests)
     with connect("greenery report") as connection:
         store.settle_tasks(connection, run_id, {task: state for task, state in states.items() if task != "report"})
         connection.commit()
         summary = run_report.gather(
             connection,
             run_id,
-            _run_url(dag_id, run_id),
+            settings.run_url(dag_id, run_id),
             run_failed=run_failed,
-            expected_tests=tests,
+            facts=read(project.manifest),
             notes=notes,
+            health_url=settings.health_url(),
         )
-        store.put_metrics(connection, run_id, {"repeat_rate": summary.repeat_rate})
-        connection.commit()
-        send.deliver(connection, run_id, render.render(summary))
-        if summary.order_changes is not None:
-            store.told_changes(connection, run_id)
+        store.put_metrics(connection, run_id, summary.figures.metrics)
         store.forget_results(connection, settings.results_kept_for())
-
-
-def _run_url(dag_id: str, run_id: str) -> str:
-    return f"{settings.airflow_url()}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
+        if summary.order_changes is not None:
+            store.told_changes(connection, run_id)  # for what is kept in the outbox arrives
+        send.deliver(
+            connection,
+            run_id,
+            {Audience.ENGINEERS: render.render(summary), Audience.STAKEHOLDERS: render.render_state(summary)},
+        )

@@ -6,8 +6,11 @@ import os
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
+# Where the Airflow UI has the data-health page ("/data-health"); None while there is none, and no message links to it.
+HEALTH_PATH: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,26 @@ def schedule() -> str | None:
     return os.environ.get("GREENERY_SCHEDULE", "0 6 * * *").strip() or None
 
 
+def published_by() -> timedelta:
+    """How long after the tick of its schedule a run should have published. Raises ValueError for what is no number."""
+    return timedelta(minutes=int(os.environ.get("GREENERY_PUBLISHED_BY_MINUTES", "60")))
+
+
+def slack_channel() -> str | None:
+    """The id of the channel in which the bot tells stakeholders; None where it has none."""
+    return os.environ.get("GREENERY_SLACK_CHANNEL", "").strip() or None
+
+
+def slack_engineers_channel() -> str | None:
+    """The id of the channel in which the bot tells engineers, if that is another one."""
+    return os.environ.get("GREENERY_SLACK_ENGINEERS_CHANNEL", "").strip() or None
+
+
+def slack_timeout() -> int:
+    """How many seconds Slack has to answer one request."""
+    return int(os.environ.get("GREENERY_SLACK_TIMEOUT_SECONDS", "10"))
+
+
 def state_dir() -> Path:
     """Where what is built at run time is kept: the parsed dbt project and, on a laptop, the whole local stack."""
     return Path(os.environ.get("GREENERY_STATE_DIR", PROJECT_ROOT / ".local")).resolve()
@@ -90,3 +113,13 @@ def ui_port() -> int:
 def airflow_url() -> str:
     """The address at which people reach the Airflow UI: links in messages begin with it."""
     return os.environ.get("AIRFLOW__API__BASE_URL", "http://localhost:8080").rstrip("/")
+
+
+def run_url(dag_id: str, run_id: str) -> str:
+    """The page of a run in the Airflow UI."""
+    return f"{airflow_url()}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
+
+
+def health_url() -> str | None:
+    """The address of the data-health page; None while there is none."""
+    return f"{airflow_url()}{HEALTH_PATH}" if HEALTH_PATH else None

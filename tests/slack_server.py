@@ -1,6 +1,7 @@
-"""Slack's side of an incoming webhook, played on localhost: takes what Slack takes and refuses what Slack refuses.
+"""Slack's side, played on localhost: incoming webhooks and the Web API, which take and refuse what Slack does.
 
-Limits as documented by Slack: 50 blocks a message, 3,000 characters a section, 150 a header, 40,000 in all.
+Limits as documented by Slack: 50 blocks a message, 3,000 characters a section, 150 a header, 40,000 in all. A channel
+goes by its id, except where a message is posted; metadata is shown to who asks for it.
 """
 
 from __future__ import annotations
@@ -12,22 +13,51 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl
 
 PATH = "/services/T000/B000/secret"
+ENGINEERS_PATH = "/services/T000/B001/secret"
+TOKEN = "xoxb-played"
+# By id, and the name by which a message may be posted as well.
+CHANNELS = {"C0STATE": "#greenery", "C0ENGINEERS": "#greenery-engineers"}
+PAGE = 2
+
+# Trouble that is no answer at all; what is taken first arrives, and its sender does not hear of it.
+HANG, DROP, TAKE_AND_HANG, TAKE_AND_DROP = "hang", "drop", "take and hang", "take and drop"
 
 
 @dataclass
 class Slack:
-    """What arrived, and what to answer: each entry of `answers` is used up by one request, then Slack is well again."""
+    """What arrived, and what to answer: each entry of `answers` is used up by one request, then Slack is well again.
+
+    An answer is an HTTP status, one of the troubles above, an error word of the Web API, or None for Slack as it is.
+    `accepted` and `engineers` are what the two webhooks took, `posted` what the bot posted, as it reads now, and
+    `calls` what it asked for.
+    """
 
     url: str = ""
     accepted: list[dict[str, Any]] = field(default_factory=list)
+    engineers: list[dict[str, Any]] = field(default_factory=list)
+    posted: list[dict[str, Any]] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
-    answers: list[int] = field(default_factory=list)
+    answers: list[int | str | None] = field(default_factory=list)
+    taken: threading.Event = field(default_factory=threading.Event)
+    closing: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def connection(self) -> str:
+    def connection(self, path: str = PATH) -> str:
         """An Airflow connection to it, as AIRFLOW_CONN_SLACK_DEFAULT takes it."""
-        return json.dumps({"conn_type": "slackwebhook", "host": self.url, "password": PATH.removeprefix("/services/")})
+        return json.dumps({"conn_type": "slackwebhook", "host": self.url, "password": path.removeprefix("/services/")})
+
+    def bot(self, token: str = TOKEN) -> str:
+        """An Airflow connection to its Web API, as AIRFLOW_CONN_SLACK_BOT takes it."""
+        extra = {"base_url": self.url.removesuffix("services") + "api/"}
+        return json.dumps({"conn_type": "slack", "password": token, "extra": extra})
+
+    def said(self, channel: str = "C0STATE") -> list[str]:
+        """The texts that stand in a channel, threads aside."""
+        return [one["text"] for one in self.posted if one["channel"] == channel and "thread_ts" not in one]
 
 
 @contextmanager
@@ -37,17 +67,40 @@ def slack_server() -> Iterator[Slack]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if slack.answers:
-                self._answer(slack.answers.pop(0), "not now")
-            elif self.path != PATH:
-                self._answer(404, "no_service")
-            elif problem := _problem(json.loads(body)):
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            with slack.lock:
+                answer = slack.answers.pop(0) if slack.answers else None
+                status, text = self._planned(answer) or self._handled(body)
+            if answer in (HANG, TAKE_AND_HANG):
+                slack.closing.wait()
+            if answer not in (HANG, DROP, TAKE_AND_HANG, TAKE_AND_DROP):
+                self._answer(status, text)
+
+        def _planned(self, answer: int | str | None) -> tuple[int, str] | None:
+            if answer in (None, TAKE_AND_HANG, TAKE_AND_DROP):
+                return None
+            if isinstance(answer, int):
+                return answer, "not now"
+            return 200, json.dumps({"ok": False, "error": answer})
+
+        def _handled(self, body: str) -> tuple[int, str]:
+            if self.path.startswith("/api/"):
+                asked = json.loads(body) if "json" in self.headers["Content-Type"] else dict(parse_qsl(body))
+                method = self.path.removeprefix("/api/")
+                slack.calls.append(method)
+                reply = _call(slack, method, asked, self.headers.get("Authorization", ""))
+                if not reply["ok"]:
+                    slack.refused.append(reply["error"])
+                return 200, json.dumps(reply)
+            if self.path not in (PATH, ENGINEERS_PATH):
+                return 404, "no_service"
+            message = json.loads(body)
+            if problem := _problem(message):
                 slack.refused.append(problem)
-                self._answer(400, problem)
-            else:
-                slack.accepted.append(json.loads(body))
-                self._answer(200, "ok")
+                return 400, problem
+            (slack.accepted if self.path == PATH else slack.engineers).append(message)
+            slack.taken.set()
+            return 200, "ok"
 
         def _answer(self, status: int, text: str) -> None:
             self.send_response(status)
@@ -66,8 +119,68 @@ def slack_server() -> Iterator[Slack]:
     try:
         yield slack
     finally:
+        slack.closing.set()
         server.shutdown()
         server.server_close()
+
+
+def _call(slack: Slack, method: str, asked: dict[str, Any], authorization: str) -> dict[str, Any]:
+    """A call of the Web API: its answer."""
+    if not authorization:
+        return _no("not_authed")
+    if authorization != f"Bearer {TOKEN}":
+        return _no("invalid_auth")
+    channel = asked.get("channel")
+    if method == "chat.postMessage":
+        channel = next((one for one, name in CHANNELS.items() if channel in (one, name)), channel)
+    if channel not in CHANNELS:
+        return _no("channel_not_found")
+    here = [one for one in slack.posted if one["channel"] == channel]
+    if method in ("chat.postMessage", "chat.update"):
+        if problem := _problem(asked) or _bad_metadata(asked.get("metadata")):
+            return _no(problem.split(":")[0])
+        if method == "chat.update":
+            replaced = next((one for one in here if one["ts"] == asked["ts"]), None)
+            if replaced is None:
+                return _no("message_not_found")
+            replaced |= {**asked, "channel": channel}
+            return {"ok": True, "channel": channel, "ts": asked["ts"]}
+        if "thread_ts" in asked and asked["thread_ts"] not in [one["ts"] for one in here]:
+            return _no("thread_not_found")
+        # After any clock's now, so that a test need not wait for a second to pass.
+        ts = f"{4_000_000_000 + len(slack.posted)}.000100"
+        slack.posted.append({**asked, "channel": channel, "ts": ts})
+        slack.taken.set()
+        return {"ok": True, "channel": channel, "ts": ts}
+    if method == "conversations.history":
+        return _page([one for one in reversed(here) if "thread_ts" not in one or one.get("reply_broadcast")], asked)
+    if method == "conversations.replies":
+        return _page([one for one in here if asked["ts"] in (one["ts"], one.get("thread_ts"))], asked)
+    return _no("unknown_method")
+
+
+def _page(messages: list[dict[str, Any]], asked: dict[str, Any]) -> dict[str, Any]:
+    """A page of messages: fewer than asked for, as Slack may give, and the cursor to the rest."""
+    start = int(asked.get("cursor", 0))
+    shown = [one for one in messages if float(one["ts"]) > float(asked.get("oldest", 0))]
+    page = [dict(one) for one in shown[start : start + PAGE]]
+    if str(asked.get("include_all_metadata")).lower() not in ("1", "true"):
+        for one in page:
+            one.pop("metadata", None)
+    more = str(start + PAGE) if len(shown) > start + PAGE else ""
+    return {"ok": True, "messages": page, "response_metadata": {"next_cursor": more}}
+
+
+def _no(word: str) -> dict[str, Any]:
+    return {"ok": False, "error": word}
+
+
+def _bad_metadata(metadata: dict[str, Any] | None) -> str | None:
+    if metadata is None:
+        return None
+    payload = metadata.get("event_payload")
+    fine = bool(metadata.get("event_type")) and isinstance(payload, dict)
+    return None if fine and all(isinstance(one, str | int) for one in payload.values()) else "invalid_metadata_format"
 
 
 def _problem(message: dict[str, Any]) -> str | None:

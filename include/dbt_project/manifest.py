@@ -1,12 +1,18 @@
-"""What the manifest says of tests: which there are, and which task of the day runs each."""
+"""What the manifest says: which tests there are, which task runs each, who owns what, and what leads where."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from functools import lru_cache
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
+
+# The relation that a generic test is on, as its arguments name it.
+_TESTED = re.compile(r"(ref|source)\(\s*'(\w+)'(?:\s*,\s*'(\w+)')?")
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,8 @@ class Manifest:
 
     nodes: dict[str, dict[str, Any]]
     sources: dict[str, dict[str, Any]]
+    groups: dict[str, dict[str, Any]] = field(default_factory=dict)
+    exposures: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def models(self) -> frozenset[str]:
@@ -92,12 +100,62 @@ class Manifest:
 
     def ancestors(self, unique_id: str) -> set[str]:
         """What is there before a model is built: all that it descends from, and every source."""
-        found, left = set(self.sources), [unique_id]
-        while left:
-            parents = set(self.nodes.get(left.pop(), {"depends_on": {"nodes": []}})["depends_on"]["nodes"]) - found
-            found |= parents
-            left += parents
-        return found
+        return self.upstream(unique_id) | set(self.sources)
+
+    def upstream(self, unique_id: str) -> set[str]:
+        """All that a node descends from."""
+        return _reached(unique_id, self._parents)
+
+    def downstream(self, unique_id: str) -> set[str]:
+        """Models and snapshots that descend from a node."""
+        return _reached(unique_id, self._children)
+
+    @cached_property
+    def _parents(self) -> Mapping[str, list[str]]:
+        return {unique_id: node["depends_on"]["nodes"] for unique_id, node in self.nodes.items()}
+
+    @cached_property
+    def _children(self) -> Mapping[str, list[str]]:
+        children = defaultdict(list)
+        for unique_id, node in self.nodes.items():
+            for parent in node["depends_on"]["nodes"] if node["resource_type"] in ("model", "snapshot") else ():
+                children[parent].append(unique_id)
+        return dict(children)
+
+    def tested(self, test: str) -> list[str]:
+        """Unique ids of what a data test is about: the one node that it stands at, else all that it reads."""
+        node = self.nodes[test]
+        if node.get("attached_node"):
+            return [node["attached_node"]]
+        parents = node["depends_on"]["nodes"]
+        model = str((node.get("test_metadata") or {}).get("kwargs", {}).get("model", ""))
+        if named := _TESTED.search(model):  # dbt attaches no test to a source
+            ending = ".".join(part for part in named.groups()[1:] if part)
+            return [parent for parent in parents if parent.endswith(f".{ending}")] or parents
+        return parents
+
+    def title(self, unique_id: str) -> str:
+        """What people call a node: a model by its name, a source's table with its schema."""
+        if source := self.sources.get(unique_id):
+            return f"{source['schema']}.{source['name']}"
+        return self.nodes[unique_id]["name"] if unique_id in self.nodes else unique_id.split(".")[-1]
+
+    def group_of(self, unique_id: str) -> dict[str, Any] | None:
+        """The group that answers for a node: a model's own, a source's by `meta: {group: …}`."""
+        node = self.nodes.get(unique_id) or self.sources.get(unique_id) or {}
+        config = node.get("config", {})
+        name = node.get("group") or config.get("group") or (node.get("meta") or config.get("meta") or {}).get("group")
+        return next((group for group in self.groups.values() if group["name"] == name), None)
+
+
+def _reached(start: str, steps: Mapping[str, list[str]]) -> set[str]:
+    found: set[str] = set()
+    left = [start]
+    while left:
+        new = set(steps.get(left.pop(), ())) - found
+        found |= new
+        left += new
+    return found
 
 
 def read(path: Path) -> Manifest:
@@ -109,4 +167,4 @@ def read(path: Path) -> Manifest:
 @lru_cache(maxsize=2)
 def _read(path: Path, _mtime: int, _size: int) -> Manifest:
     content = json.loads(path.read_bytes())
-    return Manifest(content["nodes"], content["sources"])
+    return Manifest(content["nodes"], content["sources"], content.get("groups", {}), content.get("exposures", {}))

@@ -14,6 +14,7 @@ from include.dbt_project import invocation, manifest, runs
 from include.dbt_project.release import Release
 from include.results import nodes
 from include.results.record import record
+from include.slack import progress
 from include.warehouse import connect
 
 
@@ -59,6 +60,7 @@ class CheckSources(RunTests):
         with connect("greenery check_sources") as connection:
             full_refresh = bool(context["params"].get("full_refresh"))
             buffers.begin(connection, context["run_id"], full_refresh=full_refresh)
+        progress.at(context, "sources")
         failures = []
         for self.base_cmd in (["source", "freshness"], ["test"]):
             try:
@@ -67,6 +69,7 @@ class CheckSources(RunTests):
                 failures.append(failure)
         if failures:
             raise failures[0]
+        progress.at(context, "models")
 
 
 class TakeSnapshot(_OnRelease, DbtBuildLocalOperator):
@@ -77,7 +80,9 @@ class TakeSnapshot(_OnRelease, DbtBuildLocalOperator):
         project = runs.admit(context, builds=False)
         facts = manifest.read(project.manifest)
         runs.refuse_if(context, history.problem(facts))
+        progress.at(context, "snapshot")
         try:
             self._run(context, project, self.add_cmd_flags())
         finally:
             history.remember(facts, context["run_id"])
+        progress.at(context, "history")

@@ -23,6 +23,7 @@ from include.publish.publish import publish_run
 from include.results import publications, store
 from include.results.publications import HOLD, PUBLISH, RELEASE, ROLL_BACK, Decision
 from include.slack import render, send
+from include.slack.channels import to_all
 from include.warehouse import connect
 
 log = logging.getLogger(__name__)
@@ -157,6 +158,6 @@ def _tell(decision: Decision) -> None:
     try:
         with connect("greenery by hand") as connection:
             message = render.decided(decision, publications.live(connection))
-            send.deliver(connection, f"decision {decision.decision_id}", message)
+            send.deliver(connection, f"decision {decision.decision_id}", to_all(message))
     except Exception:
         log.exception("Done, but Slack could not be told: the message is kept in ops.messages.")

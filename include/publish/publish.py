@@ -15,6 +15,7 @@ from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
 from include.results import publications, store
 from include.results.publications import Decision
+from include.slack import progress
 from include.warehouse import connect
 
 # Other DAGs can be scheduled on it: it changes when, and only when, tested data was published.
@@ -28,6 +29,7 @@ def publish() -> None:
     """Publish what the run built; skipped where the run was published before and has built nothing since."""
     context = get_current_context()
     project = runs.admit(context, builds=False)
+    progress.at(context, "publish")
     try:
         published = publish_run(context["run_id"], read(project.manifest))
     except NotPublishedError as refusal:

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from urllib.parse import quote
 
 from psycopg2.extensions import connection as Connection
 
-from include.results import publications, store
+from include.dbt_project.manifest import Manifest
+from include.results import failures, figures, publications, store
+from include.results.failures import BROKEN, Failure, Root
+from include.results.figures import Figures
 from include.results.nodes import NodeResult
-from include.results.publications import Decision
-from include.results.store import BROKEN, OrderChange
+from include.results.publications import Decision, Publication
+from include.results.store import OrderChange
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Something that broke: a test, a model, a snapshot, or a task that left no result of dbt's.
+class Resolved:
+    """A publish that ended some time without one: how long it had been, and what had failed, by name."""
 
-    `rows` are the first rows that a test found, as text, without personal columns.
-    """
-
-    kind: str
-    name: str
-    message: str
-    rows: tuple[Mapping[str, Any], ...] = ()
+    after: timedelta
+    failed: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,10 @@ class Report:
 
     `overtaken` says of a run that was published once that people query another one's marts by now.
     Times are UTC. `data_as_of` and `decision` are those of what people query now: `decision` where somebody put it
-    there by hand. `repeat_rate` is a share of it; `order_changes` is None where no snapshot was taken. `hold` keeps
-    runs from publishing.
+    there by hand; `hold` keeps runs from publishing. `took` is from the run's start to its last result.
+    `roots` are the places where it broke first, and `not_built` the models that are behind none of them and were not
+    built either. `fixed` names what failed before and is well now, `resolved` is there on the first publish after
+    failed runs. `order_changes` is None where no snapshot was taken.
     """
 
     run_id: str
@@ -46,22 +45,30 @@ class Report:
     decision: Decision | None
     hold: Decision | None
     started_at: datetime | None
+    took: timedelta | None
     passed: int
     warned: int
     failed: int
     skipped: int
-    failures: tuple[Failure, ...]
-    warnings: tuple[Failure, ...]
-    repeat_rate: float | None
-    buyers: int
-    repeat_buyers: int
+    roots: tuple[Root, ...]
+    warnings: tuple[Root, ...]
+    not_built: tuple[str, ...]
+    fixed: tuple[str, ...]
+    resolved: Resolved | None
+    figures: Figures
     order_changes: tuple[OrderChange, ...] | None
     notes: tuple[str, ...] = ()
+    health_url: str | None = None
 
     @property
     def kind(self) -> str:
         """Which message this is."""
         return "overtaken" if self.overtaken else "published" if self.published else "failed"
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """All that failed where it broke first."""
+        return tuple(failure for root in self.roots for failure in root.failures)
 
 
 def gather(
@@ -70,64 +77,88 @@ def gather(
     run_url: str,
     *,
     run_failed: bool,
-    expected_tests: frozenset[str] = frozenset(),
+    facts: Manifest,
     notes: tuple[str, ...] = (),
+    health_url: str | None = None,
 ) -> Report:
     """Sum up a run.
 
     `run_failed` is Airflow's word on the run as it is now: one that was published once can fail when it is cleared.
-    `expected_tests` are the unique ids of all data tests of the project: those without a result count as skipped.
+    `facts` are those of the run's release: a data test or model of which the run left no result was skipped.
     """
     run = store.run(connection, run_id)
     results = store.node_results(connection, run_id)
     checks = [result for result in results if result.resource_type in ("test", "freshness")]
+    expected_tests = {test.unique_id for test in facts.data_tests}
     live, own = publications.live(connection), publications.of_run(connection, run_id)
+    published = bool(own and live and live.run_id == run_id) and not run_failed
+    roots, warnings = _what_broke(connection, run_id, run_url, results, facts, run)
     recorded = any(result.name == "orders_snapshot" and result.status == "success" for result in results)
-    repeat_buyers, buyers = _buyers(connection)
+    ended_at = store.last_word_at(connection, run_id)
+    resolved = _resolved(connection, run_id, own, facts) if published else None
+    explained = {model for root in roots for model in root.not_built}
+    broke = {root.name for root in roots}
+    not_built = [
+        title for model in _not_built(results, facts) if (title := facts.title(model)) not in explained | broke
+    ]
     return Report(
         run_id=run_id,
         run_url=run_url,
-        published=bool(own and live and live.run_id == run_id) and not run_failed,
+        published=published,
         overtaken=bool(own and live and live.run_id != run_id) and not run_failed,
         data_as_of=live.data_as_of if live else None,
         decision=live.decision if live else None,
         hold=publications.hold(connection),
         started_at=run.started_at if run else None,
+        took=ended_at - run.started_at if run and ended_at else None,
         passed=sum(check.status == "pass" for check in checks),
         warned=sum(check.status == "warn" for check in checks),
         failed=sum(check.status in BROKEN for check in checks),
         skipped=len(expected_tests - {check.unique_id for check in checks if check.status != "skipped"}),
-        failures=tuple(_failures(results)),
-        warnings=tuple(_failure(result) for result in results if result.status == "warn"),
-        repeat_rate=repeat_buyers / buyers if buyers else None,
-        buyers=buyers,
-        repeat_buyers=repeat_buyers,
+        roots=roots,
+        warnings=warnings,
+        not_built=() if published else tuple(not_built),
+        fixed=tuple(failures.title(one, facts) for one in store.fixed(connection, run_id)),
+        resolved=resolved,
+        figures=figures.gather(connection, live),
         order_changes=tuple(store.order_changes(connection, run_id)) if recorded else None,
         notes=(*notes, *(own.notes if own else ())),
+        health_url=health_url,
     )
 
 
-def _failures(results: list[NodeResult]) -> Iterator[Failure]:
-    """What broke; two tasks that were refused for one reason are one failure."""
-    told = set()
-    for result in results:
-        reason = (result.resource_type, result.message)
-        if result.status in BROKEN and not (result.resource_type == "task" and reason in told):
-            told.add(reason)
-            yield _failure(result)
+def _what_broke(
+    connection: Connection, run_id: str, run_url: str, results: list[NodeResult], facts: Manifest, run: store.Run | None
+) -> tuple[tuple[Root, ...], tuple[Root, ...]]:
+    """The roots of what failed, and what warned."""
+    failed = [result for result in results if result.status in BROKEN]
+    warned = [result for result in results if result.status == "warn"]
+    # What warns today has not become new by having failed yesterday.
+    since = {
+        **store.since(connection, run_id, [one.unique_id for one in failed], bad=BROKEN),
+        **store.since(connection, run_id, [one.unique_id for one in warned], bad=("warn", *BROKEN)),
+    }
+    tasks = store.tasks(connection, run_id)
+    of_run = failures.Run(
+        started_at=run.started_at if run else None,
+        since=since,
+        log_urls={name: f"{run_url}/tasks/{quote(task, safe='')}" for name, task in tasks.items()},
+    )
+    broken = failures.broken(failed, facts, of_run, _not_built(results, facts))
+    return tuple(broken), tuple(failures.warned(warned, facts, of_run))
 
 
-def _failure(result: NodeResult) -> Failure:
-    return Failure(result.resource_type, result.name, (result.message or "").strip(), tuple(result.failing_rows))
+def _not_built(results: list[NodeResult], facts: Manifest) -> list[str]:
+    """Unique ids of the models that this run did not build."""
+    built = {result.unique_id for result in results if result.resource_type == "model" and result.status == "success"}
+    return [model for model in facts.nodes if model in facts.models - built]
 
 
-def _buyers(connection: Connection) -> tuple[int, int]:
-    """Users with two or more orders, and with one or more, in what is published; (0, 0) before the first time."""
-    with connection.cursor() as cursor:
-        cursor.execute("select to_regclass('analytics.dim_users')")
-        if cursor.fetchone()[0] is None:
-            return 0, 0
-        cursor.execute(
-            "select count(*) filter (where orders >= 2), count(*) filter (where orders >= 1) from analytics.dim_users"
-        )
-        return cursor.fetchone()
+def _resolved(connection: Connection, run_id: str, own: Publication | None, facts: Manifest) -> Resolved | None:
+    """What a publish ended, unless somebody only waived it."""
+    recovery = store.recovery(connection, run_id) if own and own.decision is None else None
+    if recovery is None:
+        return None
+    # A task that could not do its work because of what failed is no news of its own.
+    names = [failures.title(one, facts) for one in recovery.failed]
+    return Resolved(recovery.after, tuple(dict.fromkeys(names)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,9 +10,13 @@ from typing import Any
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import Json, execute_values
 
+from include.results.failures import BROKEN
 from include.results.nodes import NodeResult
 
-BROKEN = ("fail", "error")
+# How many orders of a change are named.
+FEW_ORDERS = 5
+_RESULT = """unique_id, resource_type, name, status, severity, failures, message, seconds, rows_affected,
+    null as compiled_sql, failing_rows"""
 # A run's word on a node is its last one: a retried or cleared task replaces what it said before.
 _LATEST = """
 select distinct on (unique_id) *
@@ -32,12 +36,29 @@ class Run:
 
 
 @dataclass(frozen=True)
-class OrderChange:
-    """Orders that the snapshot of a run saw go from one status to another; `order_ids` in id order."""
+class ChangedOrder:
+    """An order by its id, with its tracking number where it has one."""
 
-    before: str
-    after: str
-    order_ids: tuple[str, ...]
+    order_id: str
+    tracking_id: str | None = None
+
+
+@dataclass(frozen=True)
+class OrderChange:
+    """Orders that the snapshot of a run saw go from one status to another; `first` holds a few of them, in id order."""
+
+    before: str | None
+    after: str | None
+    count: int
+    first: tuple[ChangedOrder, ...]
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """The first publish after days without: how long it took, and the results that had failed, as they failed last."""
+
+    after: timedelta
+    failed: tuple[NodeResult, ...]
 
 
 def begin(connection: Connection, run_id: str, release: str) -> str:
@@ -136,14 +157,166 @@ def node_results(connection: Connection, run_id: str) -> list[NodeResult]:
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            select unique_id, resource_type, name, status, severity, failures, message, seconds, rows_affected,
-                null, failing_rows
+            select {_RESULT}
             from ({_LATEST}) as latest
             order by recorded_at, unique_id
             """,  # noqa: S608 - a constant
             (run_id,),
         )
         return [NodeResult(*row) for row in cursor.fetchall()]
+
+
+def tasks(connection: Connection, run_id: str) -> dict[str, str]:
+    """Which task of a run had the last word on each node, by unique id."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"select unique_id, task_id from ({_LATEST}) as latest", (run_id,))  # noqa: S608 - a constant
+        return dict(cursor.fetchall())
+
+
+def last_word_at(connection: Connection, run_id: str) -> datetime | None:
+    """When a run left its last result or was published: as good as its end, and the same however often it is asked."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            select greatest(
+                (select max(recorded_at) from ops.node_results where run_id = %(run_id)s),
+                (select max(published_at) from ops.publications
+                    where run_id = %(run_id)s and published_at = data_as_of)
+            )
+            """,
+            {"run_id": run_id},
+        )
+        return cursor.fetchone()[0]
+
+
+def since(
+    connection: Connection, run_id: str, unique_ids: Collection[str], *, bad: Sequence[str]
+) -> dict[str, datetime]:
+    """The start of the first run that found the same, for what was bad already in the last run that tells.
+
+    Counted from when it was last not `bad`. What was skipped tells nothing; a task that left no result did its work.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            with earlier as (
+                select run_id, started_at
+                from ops.runs
+                where started_at < (select started_at from ops.runs where run_id = %(run_id)s)
+            ),
+
+            told as (
+                select distinct on (results.unique_id, earlier.run_id)
+                    results.unique_id, earlier.started_at, results.status = any(%(bad)s) as is_bad
+                from ops.node_results as results
+                join earlier using (run_id)
+                where results.unique_id = any(%(unique_ids)s) and results.status <> 'skipped'
+                order by results.unique_id, earlier.run_id, results.recorded_at desc
+            ),
+
+            silent as (
+                select asked.unique_id, earlier.started_at, false as is_bad
+                from unnest(%(unique_ids)s::text[]) as asked (unique_id)
+                cross join earlier
+                where asked.unique_id like 'task.%%'
+                    and not exists (
+                        select from ops.node_results as results
+                        where results.run_id = earlier.run_id and results.unique_id = asked.unique_id
+                    )
+            ),
+
+            known as (
+                select *, max(started_at) filter (where not is_bad) over (partition by unique_id) as last_good
+                from (select * from told union all select * from silent) as both_kinds
+            )
+
+            select unique_id, min(started_at)
+            from known
+            where is_bad and started_at > coalesce(last_good, '-infinity')
+            group by unique_id
+            """,
+            {"run_id": run_id, "unique_ids": list(unique_ids), "bad": list(bad)},
+        )
+        return dict(cursor.fetchall())
+
+
+def fixed(connection: Connection, run_id: str) -> list[NodeResult]:
+    """What is well in this run and was broken in the last one before it that tells."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            select {_RESULT}
+            from ({_LATEST}) as latest
+            where status in ('pass', 'warn', 'success')
+                and (
+                    select results.status
+                    from ops.node_results as results
+                    join ops.runs as others using (run_id)
+                    where results.unique_id = latest.unique_id
+                        and results.status <> 'skipped'
+                        and others.started_at < (select started_at from ops.runs where runs.run_id = latest.run_id)
+                    order by results.recorded_at desc
+                    limit 1
+                ) = any(%s)
+            order by recorded_at, unique_id
+            """,  # noqa: S608 - constants
+            (run_id, list(BROKEN)),
+        )
+        return [NodeResult(*row) for row in cursor.fetchall()]
+
+
+def recovery(connection: Connection, run_id: str) -> Recovery | None:
+    """What a published run ended: the days without since the publish before it. None where there were none.
+
+    A run that had failed, was mended and cleared, ends its own.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            with own as (
+                select max(published_at) as published_at
+                from ops.publications
+                where run_id = %(run_id)s
+            )
+
+            select run_id, started_at, (select published_at from own)
+            from ops.runs
+            where started_at <= (select started_at from ops.runs where run_id = %(run_id)s)
+                and started_at > coalesce(
+                    (
+                        select max(runs.started_at)
+                        from ops.publications
+                        join ops.runs using (run_id)
+                        where run_id <> %(run_id)s
+                            and published_at < (select published_at from own)
+                    ),
+                    '-infinity'
+                )
+                and (
+                    run_id <> %(run_id)s
+                    or exists (select from ops.messages where run_id = %(run_id)s and kind = 'failed')
+                )
+            """,
+            {"run_id": run_id},
+        )
+        runs = cursor.fetchall()
+        if not runs:
+            return None
+        cursor.execute(
+            f"""
+            select {_RESULT}
+            from (
+                select distinct on (unique_id) *
+                from ops.node_results
+                where run_id = any(%s) and status = any(%s)
+                order by unique_id, recorded_at desc
+            ) as broken
+            order by recorded_at, unique_id
+            """,  # noqa: S608 - a constant
+            ([one for one, _, _ in runs], list(BROKEN)),
+        )
+        after = runs[0][2] - min(started_at for _, started_at, _ in runs)
+        return Recovery(after, tuple(NodeResult(*row) for row in cursor.fetchall()))
 
 
 def newest_builds(connection: Connection, since: datetime | None) -> dict[str, tuple[str, datetime]]:
@@ -204,7 +377,15 @@ def order_changes(connection: Connection, run_id: str) -> list[OrderChange]:
                 from ops.runs
             )
 
-            select before.status, after.status, array_agg(after.order_id order by after.order_id)
+            select
+                before.status,
+                after.status,
+                count(*),
+                (
+                    array_agg(
+                        array[after.order_id::text, to_jsonb(after) ->> 'tracking_id'] order by after.order_id
+                    )
+                )[1:%(few)s]
             from snapshots.orders_snapshot as before
             join snapshots.orders_snapshot as after
                 on after.order_id = before.order_id
@@ -214,9 +395,12 @@ def order_changes(connection: Connection, run_id: str) -> list[OrderChange]:
             group by before.status, after.status
             order by count(*) desc, before.status, after.status
             """,
-            {"run_id": run_id},
+            {"run_id": run_id, "few": FEW_ORDERS},
         )
-        return [OrderChange(before, after, tuple(ids)) for before, after, ids in cursor.fetchall()]
+        return [
+            OrderChange(before, after, count, tuple(ChangedOrder(*order) for order in first))
+            for before, after, count, first in cursor.fetchall()
+        ]
 
 
 def forget_results(connection: Connection, older_than: timedelta) -> int:

@@ -1,100 +1,95 @@
-"""Sending: the outbox in `ops.messages`, and Slack's incoming webhook where there is a connection for one.
+"""Sending: what a run has to say is kept in the outbox first, then all that waits there is sent, the oldest first.
 
-A message is kept before it is sent and marked once Slack took it, so a retried or repeated report sends nothing twice.
-(A crash between the two can: a webhook can't be asked what it has received.)
+One delivered message a run, kind and audience: a retried or repeated report, a backstop that fires as well, and two
+processes at once send nothing twice. What a crash left between sending and noting it is found again in the channel by
+its label where there is a bot token; a webhook can't be asked, and there alone the message may come twice.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
-from airflow.providers.slack.hooks.slack_webhook import SlackWebhookHook
-from airflow.sdk.exceptions import AirflowNotFoundException
 from psycopg2.extensions import connection as Connection
-from psycopg2.extras import Json
-from slack_sdk.http_retry.builtin_handlers import (
-    ConnectionErrorRetryHandler,
-    RateLimitErrorRetryHandler,
-    ServerErrorRetryHandler,
-)
 
-from include.slack.render import Message
-
-CONNECTION = "slack_default"
+from include.slack import outbox
+from include.slack.channels import Audience, channels, heard, route, to_all
+from include.slack.message import Message
+from include.slack.transport import Channel, Label, RefusedError, UnavailableError
 
 log = logging.getLogger(__name__)
 
 
-def deliver(connection: Connection, run_id: str, message: Message) -> None:
-    """Keep the message of a run and send it, unless it is what this run said last.
+def deliver(connection: Connection, run_id: str, messages: Mapping[Audience, Message]) -> None:
+    """Keep what a run says to each audience, and send it with all that waits, unless it is what it said last.
 
-    Without a Slack connection it stays in `ops.messages`, which is no failure. Raises what the webhook raises; the
-    message is kept then, with the reason, and sent when the run is reported again.
+    Commits. Without a Slack connection it stays in `ops.messages`, which is no failure; nor is it where Slack refuses
+    it: it is kept with the reason, and sent with a later one. Raises UnavailableError where to try again may help.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            select message_id, body, sent_at is null
-            from ops.messages
-            where run_id = %s
-            order by message_id desc
-            limit 1
-            """,
-            (run_id,),
-        )
-        message_id, body, waiting = cursor.fetchone() or (None, None, True)
-        if body == message.body and not waiting:
-            log.info("This run has said the same before; it is not sent again.")
-            return
-        if body != message.body:
-            cursor.execute(
-                """
-                insert into ops.messages (run_id, kind, headline, body, blocks) values (%s, %s, %s, %s, %s)
-                returning message_id
-                """,
-                (run_id, message.kind, message.headline, message.body, Json(message.blocks)),
-            )
-            (message_id,) = cursor.fetchone()
-        connection.commit()
-        try:
-            sent = post(message)
-        except Exception as error:
-            cursor.execute("update ops.messages set problem = %s where message_id = %s", (str(error), message_id))
-            connection.commit()
-            raise
-        if sent:
-            cursor.execute(
-                "update ops.messages set sent_at = clock_timestamp(), problem = null where message_id = %s",
-                (message_id,),
-            )
-            connection.commit()
+    ways = channels()
+    keep(connection, run_id, messages, ways)
+    send_waiting(connection, ways)
+
+
+def keep(
+    connection: Connection,
+    run_id: str,
+    messages: Mapping[Audience, Message],
+    ways: Mapping[Audience, Channel] | None = None,
+) -> None:
+    """Keep what a run says to each audience, and commit; it waits to be sent unless it is what the run said last."""
+    ways = channels() if ways is None else ways
+    for audience, message in heard(ways, messages).items():
+        kept = outbox.keep(connection, run_id, audience, message, waiting=bool(ways))
+        if not kept.waiting:
+            log.info("Not sent, as %s:\n%s", "it was before" if kept.sent else "there is no Slack", message.body)
+
+
+def send_waiting(connection: Connection, ways: Mapping[Audience, Channel] | None = None) -> None:
+    """Send what waits in the outbox, the oldest first; an audience that can't be reached keeps the rest of its own.
+
+    Commits. Raises UnavailableError where to try again may help.
+    """
+    if outbox.next_waiting(connection) is None or not (ways := channels() if ways is None else ways):
+        return
+    trouble: dict[str, UnavailableError | RefusedError] = {}
+    with outbox.sending(connection):
+        while kept := outbox.next_waiting(connection, trouble):
+            audience = Audience(kept.label.audience)
+            outbox.trying(connection, kept)
+            try:
+                place = route(ways, audience).send(kept.message, kept.label, place=kept.place, since=kept.tried_at)
+            except (UnavailableError, RefusedError) as error:
+                trouble[audience] = error
+                outbox.failed(connection, audience, str(error))
+                log.error("Slack did not take the message to %s; it is kept and sent later: %s", audience, error)
+            else:
+                outbox.arrived(connection, kept, place)
+    for error in trouble.values():
+        if isinstance(error, UnavailableError):
+            raise error
 
 
 def told(connection: Connection, run_id: str, kind: str) -> bool:
     """Whether the last that a run said is of this kind and reached whoever there is to reach."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "select kind = %s and problem is null from ops.messages where run_id = %s order by message_id desc limit 1",
+            """
+            select bool_and(kind = %s and not waiting)
+            from (select distinct on (audience) * from ops.messages where run_id = %s order by audience, number desc)
+            """,
             (kind, run_id),
         )
-        row = cursor.fetchone()
-    return bool(row and row[0])
+        return bool(cursor.fetchone()[0])
 
 
-def post(message: Message) -> bool:
-    """Post to the webhook; False where there is none."""
-    try:
-        hook = SlackWebhookHook(
-            slack_webhook_conn_id=CONNECTION,
-            timeout=10,
-            retry_handlers=[
-                RateLimitErrorRetryHandler(max_retry_count=3),
-                ServerErrorRetryHandler(max_retry_count=3),
-                ConnectionErrorRetryHandler(max_retry_count=3),
-            ],
-        )
-        hook.send(text=message.headline, blocks=message.blocks)
-    except AirflowNotFoundException:
-        log.info("There is no connection %s: the message stays in ops.messages.\n%s", CONNECTION, message.body)
-        return False
-    return True
+def post(run_id: str, message: Message) -> bool:
+    """Post to every audience past the outbox, for when the warehouse is down; False where there is no Slack.
+
+    Raises UnavailableError or RefusedError.
+    """
+    ways = channels()
+    for audience in heard(ways, to_all(message)):
+        if way := route(ways, audience):
+            way.send(message, Label(run_id, audience, 1))
+    return bool(ways)

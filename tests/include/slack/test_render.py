@@ -1,62 +1,119 @@
-"""The message as people read it: what each kind says, that it fits, and that data can't speak in it."""
+"""What each kind of message says, in which order, and what it leaves to be counted."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import timedelta
 
 import pytest
 
-from include.results.report import Failure, Report
-from include.results.store import OrderChange
-from include.slack.render import Message, render, unreachable
-
-PUBLISHED = Report(
-    run_id="scheduled__2026-11-24",
-    run_url="http://localhost:8080/dags/greenery_daily/runs/scheduled__2026-11-24",
-    published=True,
-    overtaken=False,
-    data_as_of=datetime(2026, 11, 24, 6, 4, tzinfo=UTC),
-    decision=None,
-    hold=None,
-    started_at=datetime(2026, 11, 24, 6, 0, tzinfo=UTC),
-    passed=152,
-    warned=0,
-    failed=0,
-    skipped=0,
-    failures=(),
-    warnings=(),
-    repeat_rate=99 / 124,
-    buyers=124,
-    repeat_buyers=99,
-    order_changes=(OrderChange("preparing", "shipped", ("a1", "b2", "c3")),),
-)
-FAILED = replace(
-    PUBLISHED,
-    published=False,
-    data_as_of=datetime(2026, 11, 23, 6, 4, tzinfo=UTC),
-    passed=100,
-    failed=1,
-    skipped=51,
-    failures=(Failure("test", "unique_orders", "Got 1 result", ({"order_id": "a1", "n_records": "2"},)),),
-)
+from include.results.failures import Failure, Root
+from include.results.figures import Figure
+from include.results.publications import Decision
+from include.results.report import Resolved
+from include.results.store import ChangedOrder, OrderChange
+from include.slack.message import Message
+from include.slack.render import render, render_state, unreachable
+from include.slack.samples import BROKEN_SOURCE, BROKEN_TOTAL, FAILED, KNOWN, PUBLISHED, STALE_EVENTS
+from tests.slack_server import _problem
 
 
 def everything(message: Message) -> str:
-    """All text of the blocks, as Slack would show it."""
+    """All text of the blocks, as it is sent."""
     texts = [block["text"]["text"] for block in message.blocks if "text" in block]
     return "\n".join(texts + [element["text"] for block in message.blocks for element in block.get("elements", [])])
 
 
-def test_a_published_run_says_as_of_when_and_the_figures() -> None:
-    assert render(PUBLISHED).body == (
-        "✅ Greenery data is up to date\n\n"
-        "Published 24 Nov 2026 06:04 UTC.\n"
-        "Tests: 152 passed, 0 warned, 0 failed, 0 skipped.\n\n"
-        "Repeat rate: 79.8 % (99 of 124 buyers ordered more than once)\n\n"
-        "3 orders went from preparing to shipped\n    a1, b2, c3\n\n"
-        "http://localhost:8080/dags/greenery_daily/runs/scheduled__2026-11-24\nrun scheduled__2026-11-24"
+def known(root: Root) -> Root:
+    return replace(root, failures=tuple(replace(one, since=KNOWN, days=2) for one in root.failures))
+
+
+def places(count: int, root: Root = BROKEN_TOTAL) -> tuple[Root, ...]:
+    return tuple(
+        replace(root, name=f"model_{n}", failures=tuple(replace(one, name=f"test_{n}") for one in root.failures))
+        for n in range(count)
     )
+
+
+def test_the_first_line_says_what_broke_first() -> None:
+    assert render(replace(FAILED, roots=(BROKEN_SOURCE,))).headline == (
+        "🔴 Greenery data was not published: 2 tests failed on raw.orders"
+    )
+    assert render(replace(FAILED, roots=(known(BROKEN_TOTAL), BROKEN_SOURCE))).headline.endswith(
+        "2 tests failed on raw.orders, and 1 more"
+    ), "what is new comes first"
+    assert render(replace(FAILED, roots=(known(BROKEN_SOURCE),))).headline.endswith("raw.orders, known since 22 Nov")
+
+
+def test_a_table_that_was_not_loaded_is_called_stale() -> None:
+    assert render(replace(FAILED, failed=1, roots=(STALE_EVENTS,))).headline.endswith(": raw.events is stale")
+
+
+def test_a_failure_says_where_what_which_rows_since_when_whose_and_what_stands_on_it() -> None:
+    body = render(replace(FAILED, roots=(BROKEN_SOURCE,))).body
+    assert "Stakeholders still see the data as of 23 Nov 2026 06:04 UTC." in body
+    assert "raw table raw.orders · Data platform\n" in body
+    assert "• order_id: 1 value occurs more than once; expected each value once (new)\n" in body
+    assert "    unique_field = 914b8929-e04a-40f8-86ee-357f2be3a2a2, n_records = 2\n" in body
+    assert "21 models behind it were not built: stg_greenery__orders, " in body
+    assert "Downstream: Daily message in Slack, Data-health page, Sales, Products and Website\n" in body
+    assert f"Log of the task: {BROKEN_SOURCE.log_url}\n" in body
+
+
+def test_the_owner_of_something_new_is_mentioned_and_of_something_known_named() -> None:
+    assert "<!subteam^S0PLATFORM>" in everything(render(replace(FAILED, roots=(BROKEN_SOURCE,))))
+    again = everything(render(replace(FAILED, roots=(known(BROKEN_SOURCE),))))
+    assert "<!subteam" not in again
+    assert "Data platform" in again
+
+
+def test_what_is_known_is_a_line_with_its_age_and_without_rows() -> None:
+    body = render(replace(FAILED, roots=(known(BROKEN_TOTAL),))).body
+    [line] = [line for line in body.splitlines() if "int_orders: " in line]
+    assert line.startswith("• int_orders: 6 rows where it does not hold; expected order_total = ")
+    assert line.endswith("(known since 22 Nov, 2 days) · Analytics · 5 models behind it not built")
+    assert "order_id = " not in body
+
+
+def test_what_is_new_at_a_place_that_is_known_is_told_in_full() -> None:
+    first, second = BROKEN_SOURCE.failures
+    root = replace(BROKEN_SOURCE, failures=(replace(first, since=KNOWN, days=2), second))
+    body = render(replace(FAILED, roots=(root,))).body
+    assert "value_field = null, n_records = 1\n• order_id: 1 value occurs" in body
+    assert "each value once (known since 22 Nov, 2 days)\n21 models" in body
+
+
+def test_what_failed_before_on_the_same_day_is_known_since_a_time() -> None:
+    root = replace(BROKEN_TOTAL, failures=tuple(replace(one, since=FAILED.started_at) for one in BROKEN_TOTAL.failures))
+    assert "(known since 24 Nov 2026 06:00 UTC)" in render(replace(FAILED, roots=(root,))).body
+
+
+def test_recovery_is_said_once_and_what_is_fixed_with_it() -> None:
+    resolved = Resolved(timedelta(days=2), ("unique on raw.orders.order_id",))
+    body = render(replace(PUBLISHED, resolved=resolved, fixed=resolved.failed)).body
+    assert "Resolved after 2 days: unique on raw.orders.order_id.\n" in body
+    assert "Fixed" not in body
+    assert "Fixed: unique on raw.orders.order_id" in render(replace(FAILED, fixed=resolved.failed)).body
+
+
+def test_figures_come_with_their_change_and_an_arrow() -> None:
+    body = render(PUBLISHED).body
+    assert "Repeat rate: 79.8 % (99 of 124 buyers ordered more than once) ▲ 0.3 points\n" in body
+    assert "On Mon 23 Nov 2026:\n    Orders: 41 ▲ 3\n    Revenue: $4,210 ▼ $312\n" in body
+    assert "    Conversion: 62.5 % = unchanged\nCompared with the publish of 23 Nov 2026 06:04 UTC.\n" in body
+
+
+def test_without_a_former_figure_there_is_no_arrow() -> None:
+    figures = replace(PUBLISHED.figures, repeat_rate=Figure("repeat_rate", 0.5), daily=(Figure("orders", 41),))
+    body = render(replace(PUBLISHED, figures=figures)).body
+    assert "▲" not in body
+    assert "    Orders: 41\n" in body
+
+
+def test_a_run_that_was_not_published_claims_no_change_of_the_figures() -> None:
+    body = render(replace(FAILED, figures=PUBLISHED.figures)).body
+    assert "Repeat rate, as published: 79.8 %" in body
+    assert "▲" not in body
 
 
 def test_a_run_that_others_have_overtaken_says_whose_data_people_see() -> None:
@@ -65,31 +122,25 @@ def test_a_run_that_others_have_overtaken_says_whose_data_people_see() -> None:
     assert "People query the data as of 24 Nov 2026 06:04 UTC, of another run." in message.body
 
 
-def test_a_failed_run_says_what_broke_which_rows_and_what_people_see_meanwhile() -> None:
-    body = render(FAILED).body
-    assert body.startswith("🔴 Greenery data was not published: 1 test failed\n")
-    assert "Stakeholders still see the data as of 23 Nov 2026 06:04 UTC." in body
-    assert "• test unique_orders: Got 1 result\n    order_id = a1, n_records = 2\n" in body
-
-
 def test_the_first_run_that_fails_says_that_nothing_is_published() -> None:
     assert "Nothing has been published yet." in render(replace(FAILED, data_as_of=None)).body
 
 
-def test_a_run_that_died_without_a_failed_test_is_no_success() -> None:
-    broken = replace(FAILED, failed=0, failures=(Failure("task", "snapshot", "its log says why"),))
-    assert render(broken).headline == "🔴 Greenery data was not published: task snapshot failed"
-
-
 def test_a_run_that_never_began_is_reported_all_the_same() -> None:
-    silent = replace(FAILED, failed=0, failures=(), started_at=None, repeat_rate=None, order_changes=())
+    silent = replace(FAILED, roots=(), started_at=None, took=None)
     assert render(silent).headline == "🔴 Greenery data was not published: the run did not reach the end"
 
 
-def test_a_warning_is_said_in_the_headline() -> None:
-    warned = replace(PUBLISHED, warned=1, warnings=(Failure("test", "cost_identity", "Got 2 results"),))
-    assert render(warned).headline == "✅ Greenery data is up to date, 1 warning"
-    assert "Warned:\n• test cost_identity" in render(warned).body
+def test_a_task_that_died_is_the_first_line() -> None:
+    broken = replace(FAILED, roots=(Root("task", "snapshot", (Failure("task", "snapshot", "its log says why"),)),))
+    assert render(broken).headline == "🔴 Greenery data was not published: task snapshot failed"
+    assert "task snapshot: its log says why (new)" in render(broken).body
+
+
+def test_a_warning_is_said_in_the_headline_and_below_the_figures() -> None:
+    warned = render(replace(PUBLISHED, warned=1, warnings=(BROKEN_TOTAL,)))
+    assert warned.headline == "✅ Greenery data is up to date, 1 warning"
+    assert warned.body.index("Repeat rate") < warned.body.index("Warned: model int_orders")
 
 
 def test_no_change_is_said_and_not_left_out() -> None:
@@ -100,44 +151,80 @@ def test_a_run_without_a_snapshot_does_not_claim_that_nothing_changed() -> None:
     assert "was not recorded in this run" in render(replace(FAILED, order_changes=None)).body
 
 
-def test_the_link_leads_to_the_run() -> None:
+def test_orders_that_changed_are_counted_and_the_first_named_with_their_tracking() -> None:
+    body = render(PUBLISHED).body
+    assert "7 orders went from preparing to shipped\n" in body
+    assert "    05202733-0e17-4726-97c2-0520c024ab85, tracking 1Z-88201-A\n" in body
+    assert "    and 2 more\n" in body
+
+
+def test_the_links_lead_to_the_run_and_to_the_health_page_where_there_is_one() -> None:
     assert f"<{PUBLISHED.run_url}|Open the run in Airflow>" in everything(render(PUBLISHED))
+    assert "Data health" not in everything(render(PUBLISHED))
+    with_page = render(replace(PUBLISHED, health_url="http://localhost:8080/data-health"))
+    assert "<http://localhost:8080/data-health|Data health>" in everything(with_page)
+
+
+def test_stakeholders_read_what_they_see_and_nothing_technical() -> None:
+    body = render_state(replace(FAILED, failed=2, roots=(BROKEN_SOURCE,))).body
+    assert body.startswith("🔴 Greenery data: no new data\n\nYou still see the data as of 23 Nov 2026 06:04 UTC.\n")
+    assert "Who is at it: Data platform." in body
+    assert not any(word in body for word in ("raw.orders", "order_id", "unique", "http", "model"))
+
+
+def test_data_that_was_published_in_spite_of_tests_is_not_called_tested() -> None:
+    by_hand = replace(FAILED, decision=Decision(1, "publish", "run", "ada", "why", KNOWN))
+    assert "complete and tested" in render_state(FAILED).body
+    assert "complete and tested" not in render_state(by_hand).body
 
 
 @pytest.mark.parametrize("hostile", ["<!channel>", "<http://evil.example|click>", "<@U123>", "a & b > c"])
 def test_markup_in_data_is_shown_and_not_obeyed(hostile: str) -> None:
-    report = replace(FAILED, failures=(Failure("test", hostile, hostile, ({"name": hostile},)),))
-    shown = everything(render(report)).replace(f"<{FAILED.run_url}|Open the run in Airflow>", "")
+    root = Root("model", hostile, (Failure("test", hostile, hostile, rows=({"name": hostile},)),))
+    shown = everything(render(replace(FAILED, roots=(root,))))
+    shown = shown.replace(f"<{FAILED.run_url}|Open the run in Airflow>", "")
     assert "<" not in shown
     assert ">" not in shown
 
 
-@pytest.mark.parametrize("count", [3, 300])
+@pytest.mark.parametrize("count", [1, 3, 300])
 @pytest.mark.parametrize("length", [10, 10_000])
-def test_any_number_and_length_of_failures_fits(count: int, length: int) -> None:
+@pytest.mark.parametrize("together", [True, False], ids=["at one place", "at a place each"])
+@pytest.mark.parametrize("age", ["new", "known"])
+def test_any_number_and_length_of_failures_fits(count: int, length: int, together: bool, age: str) -> None:
     long = "&" * length
-    failures = tuple(Failure("test", f"test_{n}", long, ({"key": long},) * 5) for n in range(count))
-    changes = tuple(OrderChange("preparing", "shipped", tuple(str(n) * 36 for n in range(count))) for _ in range(3))
-    message = render(replace(FAILED, failed=count, failures=failures, order_changes=changes))
-    assert len(message.blocks) <= 50
-    for block in message.blocks:
-        limit = 150 if block["type"] == "header" else 3000
-        assert all(len(text) <= limit for text in [block.get("text", {}).get("text", "")])
+    failures = tuple(
+        Failure("test", f"test_{n}", long, long, long, ({"key": long},) * 5, KNOWN if age == "known" else None, 2)
+        for n in range(count)
+    )
+    behind = (long,) * count
+    roots = tuple(
+        Root("model", long, part, None, behind, behind, behind, BROKEN_TOTAL.log_url)
+        for part in ([failures] if together else [(one,) for one in failures])
+    )
+    changes = (OrderChange("preparing", long, count, (ChangedOrder(long, long),) * 5),) * count
+    report = replace(FAILED, failed=count, roots=roots, warnings=roots, order_changes=changes)
+    message = render(replace(report, fixed=behind, not_built=behind))
+    assert _problem({"text": message.headline, "blocks": message.blocks}) is None
     assert len(everything(message)) <= 10_000
+    assert "test" in message.headline
 
 
 def test_thirty_failures_are_all_named() -> None:
-    failures = tuple(Failure("test", f"test_{n}", "Got 1 result", ({"key": "a"},)) for n in range(30))
-    body = render(replace(FAILED, failed=30, failures=failures)).body
-    assert all(f"test_{n}:" in body for n in range(30))
+    body = render(replace(FAILED, failed=30, roots=places(30))).body
+    assert all(f"model_{n}" in body for n in range(30))
 
 
-def test_failures_that_are_not_shown_are_counted() -> None:
-    failures = tuple(Failure("test", f"test_{n}", "Got 1 result") for n in range(300))
-    body = render(replace(FAILED, failed=300, failures=failures)).body
-    shown = body.count("Got 1 result")
+@pytest.mark.parametrize("place", ["at one place", "at a place each"])
+def test_failures_that_are_not_shown_are_counted_and_linked(place: str) -> None:
+    roots = places(300)
+    if place == "at one place":
+        roots = (replace(roots[0], failures=tuple(failure for root in roots for failure in root.failures)),)
+    message = render(replace(FAILED, failed=300, roots=roots))
+    shown = message.body.count("6 rows where it does not hold")
     assert 0 < shown < 300
-    assert f"… and {300 - shown} more" in body
+    assert f"… and {300 - shown} more failed. " in message.body
+    assert f"<{FAILED.run_url}|All of them>" in everything(message)
 
 
 def test_a_warehouse_that_is_down_is_said_without_it() -> None:

@@ -1,47 +1,88 @@
-"""The outbox: one delivered message a run and kind, whatever Slack answers."""
+"""The outbox: one delivered message a run, kind and audience, whatever Slack answers and whoever crashes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from psycopg2.extensions import connection as Connection
 
+from include.settings import PROJECT_ROOT
+from include.slack.channels import Audience, to_all
+from include.slack.outbox import newest
 from include.slack.render import Message
-from include.slack.send import deliver, told
-from include.warehouse import connect, migrate
-from tests.slack_server import Slack, slack_server
+from include.slack.send import deliver, send_waiting, told
+from include.slack.transport import UnavailableError
+from include.warehouse import connect
+from tests.slack_server import DROP, ENGINEERS_PATH, HANG, TAKE_AND_DROP, TAKE_AND_HANG, Slack
 
 pytestmark = pytest.mark.db
 
 SECTION = {"type": "section", "text": {"type": "mrkdwn", "text": "all is well"}}
 MESSAGE = Message("published", "✅ fine", "✅ fine\n\nall is well", [SECTION])
+FAILED = Message("failed", "🔴 one test", "🔴 one test", [SECTION])
+SHORT = Message("failed", "🔴 not published", "🔴 not published", [SECTION])
+
+# What a process does that is killed before it can note that Slack took its message.
+SENDER = """
+from include.slack.channels import to_all
+from include.slack.render import Message
+from include.slack.send import deliver
+from include.warehouse import connect
+with connect() as connection:
+    deliver(connection, "run 1", to_all(Message("published", "✅ fine", "✅ fine", [])))
+"""
 
 
 @pytest.fixture
-def outbox(db: Connection) -> Connection:
-    """A warehouse with `ops`."""
-    migrate.upgrade()
-    return db
+def webhook(slack: Slack, monkeypatch: pytest.MonkeyPatch) -> Slack:
+    """One webhook leads to Slack."""
+    monkeypatch.setenv("AIRFLOW_CONN_SLACK_DEFAULT", slack.connection())
+    return slack
 
 
 @pytest.fixture
-def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slack]:
-    """A Slack that the environment's connection leads to."""
-    with slack_server() as server:
-        monkeypatch.setenv("AIRFLOW_CONN_SLACK_DEFAULT", server.connection())
-        yield server
+def bot(slack: Slack, monkeypatch: pytest.MonkeyPatch) -> Slack:
+    """A bot speaks in one channel."""
+    monkeypatch.setenv("AIRFLOW_CONN_SLACK_BOT", slack.bot())
+    monkeypatch.setenv("GREENERY_SLACK_CHANNEL", "C0STATE")
+    return slack
+
+
+@pytest.fixture(params=["webhook", "bot"])
+def either(request: pytest.FixtureRequest) -> Slack:
+    """A Slack reached in the one way and in the other."""
+    return request.getfixturevalue(request.param)
 
 
 def send(message: Message = MESSAGE, run_id: str = "run 1") -> None:
     with connect() as connection:
-        deliver(connection, run_id, message)
+        deliver(connection, run_id, to_all(message))
+
+
+def heard(slack: Slack) -> list[str]:
+    """The texts that stand in the channel."""
+    return [one["text"] for one in slack.accepted] or slack.said()
 
 
 def kept(outbox: Connection) -> list[tuple]:
     with outbox.cursor() as cursor:
-        cursor.execute("select run_id, kind, sent_at is not null, problem from ops.messages order by run_id, kind")
+        cursor.execute("select run_id, kind, sent_at is not null, problem from ops.messages order by message_id")
         return cursor.fetchall()
+
+
+def crash(slack: Slack) -> None:
+    """A sender that is killed once Slack has its message, before it hears so."""
+    slack.answers[:] = [TAKE_AND_HANG]
+    sender = subprocess.Popen([sys.executable, "-c", SENDER], cwd=PROJECT_ROOT)
+    try:
+        assert slack.taken.wait(60)
+    finally:
+        sender.kill()
+        sender.wait()
 
 
 def test_without_a_connection_the_message_is_kept(outbox: Connection) -> None:
@@ -49,59 +90,239 @@ def test_without_a_connection_the_message_is_kept(outbox: Connection) -> None:
     assert kept(outbox) == [("run 1", "published", False, None)]
 
 
-def test_a_message_arrives_with_its_blocks_and_a_text_for_notifications(outbox: Connection, slack: Slack) -> None:
+def test_what_was_kept_without_a_connection_is_no_news_when_there_is_one(
+    outbox: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(run_id="run 1")
+    monkeypatch.setenv("AIRFLOW_CONN_SLACK_DEFAULT", slack.connection())
+    send(FAILED, run_id="run 2")
+    assert heard(slack) == ["🔴 one test"]
+
+
+def test_a_message_arrives_with_its_blocks_and_a_text_for_notifications(outbox: Connection, either: Slack) -> None:
     send()
-    assert [(one["text"], one["blocks"]) for one in slack.accepted] == [("✅ fine", [SECTION])]
+    assert [(one["text"], one["blocks"]) for one in either.accepted + either.posted] == [("✅ fine", [SECTION])]
     assert kept(outbox) == [("run 1", "published", True, None)]
 
 
-def test_a_repeated_report_sends_nothing_twice(outbox: Connection, slack: Slack) -> None:
+def test_a_repeated_report_sends_nothing_twice(outbox: Connection, either: Slack) -> None:
     send()
     send()
-    assert len(slack.accepted) == 1
+    assert heard(either) == ["✅ fine"]
 
 
-def test_each_run_has_its_own_message(outbox: Connection, slack: Slack) -> None:
+def test_each_run_has_its_own_message(outbox: Connection, either: Slack) -> None:
     send()
     send(run_id="run 2")
-    assert len(slack.accepted) == 2
+    assert heard(either) == ["✅ fine"] * 2
 
 
-def test_a_run_that_is_cleared_and_ends_otherwise_says_so(outbox: Connection, slack: Slack) -> None:
-    send(Message("failed", "🔴 one test", "🔴 one test", [SECTION]))
+def test_a_run_that_is_cleared_and_ends_otherwise_says_so(outbox: Connection, either: Slack) -> None:
+    send(FAILED)
     send(Message("failed", "🔴 another test", "🔴 another test", [SECTION]))
     send()
-    assert [one["text"] for one in slack.accepted] == ["🔴 one test", "🔴 another test", "✅ fine"]
+    assert heard(either) == ["🔴 one test", "🔴 another test", "✅ fine"]
 
 
-def test_the_backstop_knows_what_was_told(outbox: Connection, slack: Slack) -> None:
+def test_the_backstop_knows_what_was_told(outbox: Connection, webhook: Slack) -> None:
     with connect() as connection:
         assert not told(connection, "run 1", "failed")
         send()
         assert not told(connection, "run 1", "failed")
-        send(Message("failed", "🔴", "🔴", [SECTION]))
+        send(FAILED)
         assert told(connection, "run 1", "failed")
+        webhook.answers[:] = [404]
+        send(SHORT)
+        assert not told(connection, "run 1", "failed")
 
 
-@pytest.mark.parametrize("answers", [[500], [429], [500, 500]])
-def test_a_passing_trouble_is_retried(outbox: Connection, slack: Slack, answers: list[int]) -> None:
-    slack.answers = answers
+def test_senders_at_once_send_one_message(outbox: Connection, either: Slack) -> None:
+    with ThreadPoolExecutor(6) as senders:
+        list(senders.map(lambda _: send(), range(6)))
+    assert heard(either) == ["✅ fine"]
+    assert kept(outbox) == [("run 1", "published", True, None)]
+
+
+@pytest.mark.parametrize("answers", [[429], [500, 500], [DROP], [HANG]])
+def test_a_passing_trouble_is_retried(outbox: Connection, either: Slack, answers: list[int | str | None]) -> None:
+    either.answers[:] = answers
     send()
-    assert len(slack.accepted) == 1
+    assert heard(either) == ["✅ fine"]
+    assert kept(outbox) == [("run 1", "published", True, None)]
 
 
-def test_a_refused_message_is_kept_with_the_reason_and_sent_later(outbox: Connection, slack: Slack) -> None:
-    slack.answers = [404]
-    with pytest.raises(Exception, match=r"not now|404"):
+def test_a_lasting_trouble_is_for_airflow_to_retry_and_the_message_waits(outbox: Connection, either: Slack) -> None:
+    either.answers[:] = [500] * 50
+    with pytest.raises(UnavailableError):
         send()
     [(_, _, sent, problem)] = kept(outbox)
     assert not sent
     assert problem
+    either.answers.clear()
     send()
+    assert heard(either) == ["✅ fine"]
+
+
+@pytest.mark.parametrize("trouble", [TAKE_AND_HANG, TAKE_AND_DROP])
+def test_with_a_bot_what_arrived_unheard_is_found_and_not_posted_again(
+    outbox: Connection, bot: Slack, trouble: str
+) -> None:
+    for number in range(3):  # so that history has pages
+        send(run_id=f"run before {number}")
+    bot.answers[:] = [trouble]
+    send()
+    assert heard(bot) == ["✅ fine"] * 4
+    assert kept(outbox)[-1] == ("run 1", "published", True, None)
+
+
+def test_with_a_bot_a_crash_between_sending_and_noting_it_doubles_nothing(outbox: Connection, bot: Slack) -> None:
+    crash(bot)
+    assert kept(outbox) == [("run 1", "published", False, None)]
+    # People talk meanwhile, so that it is not on the history's first page any more.
+    bot.posted += [{"channel": "C0STATE", "ts": f"4100000000.{number}", "text": "hm"} for number in range(3)]
+    send(Message("published", "✅ fine", "✅ fine", []))
+    assert heard(bot) == ["✅ fine", "hm", "hm", "hm"]
     assert kept(outbox) == [("run 1", "published", True, None)]
 
 
-def test_the_played_slack_refuses_what_slack_refuses(outbox: Connection, slack: Slack) -> None:
-    with pytest.raises(Exception, match="invalid_blocks"):
-        send(Message("published", "x", "x", [SECTION] * 51))
-    assert slack.accepted == []
+def test_after_a_crash_the_next_run_sends_what_waits(outbox: Connection, bot: Slack) -> None:
+    crash(bot)
+    send(FAILED, run_id="run 2")
+    assert heard(bot) == ["✅ fine", "🔴 one test"]
+    assert kept(outbox) == [("run 1", "published", True, None), ("run 2", "failed", True, None)]
+
+
+def test_with_a_webhook_a_crash_between_the_two_is_the_one_window_for_a_double(
+    outbox: Connection, webhook: Slack
+) -> None:
+    crash(webhook)
+    send(Message("published", "✅ fine", "✅ fine", []))
+    assert heard(webhook) == ["✅ fine"] * 2
+
+
+def test_what_is_reported_anew_before_it_arrived_is_one_message_as_it_is_now(outbox: Connection, bot: Slack) -> None:
+    crash(bot)
+    send(Message("published", "✅ fine, in a minute", "✅ fine, in a minute", []))
+    assert heard(bot) == ["✅ fine, in a minute"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [([404], "404"), (["channel_not_found"], "channel_not_found"), (["invalid_auth"], "invalid_auth")],
+)
+def test_a_refused_message_is_no_failure_and_is_sent_before_the_next_one(
+    outbox: Connection,
+    request: pytest.FixtureRequest,
+    answers: list[int | str],
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    slack = request.getfixturevalue("webhook" if answers == [404] else "bot")
+    slack.answers[:] = answers
+    send(FAILED)
+    [(_, _, sent, problem)] = kept(outbox)
+    assert not sent
+    assert reason in problem
+    assert reason in caplog.text
+    send(run_id="run 2")
+    assert heard(slack) == ["🔴 one test", "✅ fine"]
+    assert [(sent, problem) for _, _, sent, problem in kept(outbox)] == [(True, None)] * 2
+
+
+def test_what_waits_is_sent_without_a_new_message_too(outbox: Connection, webhook: Slack) -> None:
+    webhook.answers[:] = [403]
+    send()
+    with connect() as connection:
+        send_waiting(connection)
+    assert heard(webhook) == ["✅ fine"]
+
+
+def test_a_wrong_token_and_a_channel_that_is_none_are_refused(
+    outbox: Connection, bot: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GREENERY_SLACK_CHANNEL", "C0TYPO")
+    send()
+    assert kept(outbox)[-1][3].startswith("channel_not_found")
+    monkeypatch.setenv("AIRFLOW_CONN_SLACK_BOT", bot.bot("xoxb-wrong"))
+    send()
+    assert kept(outbox)[-1][3].startswith("invalid_auth")
+
+
+def test_a_bot_without_a_channel_says_what_it_lacks(
+    outbox: Connection, bot: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GREENERY_SLACK_CHANNEL")
+    send()
+    assert kept(outbox)[0][3].startswith("GREENERY_SLACK_CHANNEL is not set")
+    monkeypatch.setenv("GREENERY_SLACK_CHANNEL", "C0STATE")
+    send(FAILED, "run 2")
+    assert heard(bot) == ["✅ fine", "🔴 one test"]
+
+
+def test_what_slack_can_not_draw_arrives_as_text(outbox: Connection, either: Slack) -> None:
+    send(Message("published", "✅ fine", "✅ fine & <!channel>", [SECTION] * 51))
+    assert [word.split(":")[0] for word in either.refused] == ["invalid_blocks"]
+    assert heard(either) == ["✅ fine &amp; &lt;!channel&gt;"]
+
+
+@pytest.mark.usefixtures("outbox")
+class TestRouting:
+    """Who hears what."""
+
+    def tell(self) -> None:
+        with connect() as connection:
+            deliver(connection, "run 1", {Audience.ENGINEERS: FAILED, Audience.STAKEHOLDERS: SHORT})
+
+    def test_two_webhooks_hear_each_their_own(self, webhook: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_SLACK_ENGINEERS", webhook.connection(ENGINEERS_PATH))
+        self.tell()
+        assert [one["text"] for one in webhook.accepted] == ["🔴 not published"]
+        assert [one["text"] for one in webhook.engineers] == ["🔴 one test"]
+
+    def test_two_channels_hear_each_their_own(self, bot: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("GREENERY_SLACK_ENGINEERS_CHANNEL", "C0ENGINEERS")
+        self.tell()
+        assert bot.said("C0STATE") == ["🔴 not published"]
+        assert bot.said("C0ENGINEERS") == ["🔴 one test"]
+
+    def test_one_alone_hears_the_whole(self, either: Slack) -> None:
+        self.tell()
+        assert heard(either) == ["🔴 one test"]
+
+    def test_engineers_alone_hear_the_whole(self, slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_SLACK_ENGINEERS", slack.connection(ENGINEERS_PATH))
+        self.tell()
+        assert [one["text"] for one in slack.engineers] == ["🔴 one test"]
+
+    def test_the_bot_goes_before_the_webhook(self, bot: Slack, webhook: Slack) -> None:
+        self.tell()
+        assert (bot.said(), webhook.accepted) == (["🔴 one test"], [])
+
+    def test_a_channel_that_refuses_keeps_nothing_from_the_other(
+        self, bot: Slack, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("GREENERY_SLACK_ENGINEERS_CHANNEL", "C0TYPO")
+        self.tell()
+        assert bot.said() == ["🔴 not published"]
+        monkeypatch.setenv("GREENERY_SLACK_ENGINEERS_CHANNEL", "C0ENGINEERS")
+        self.tell()
+        assert (bot.said(), bot.said("C0ENGINEERS")) == (["🔴 not published"], ["🔴 one test"])
+
+
+def test_what_is_long_stands_in_the_thread_and_is_not_doubled_there(outbox: Connection, bot: Slack) -> None:
+    long = [{"type": "section", "text": {"type": "mrkdwn", "text": str(number) * 900}} for number in range(6)]
+    message = Message("failed", "🔴 many", "🔴 many", long)
+    bot.answers[:] = [TAKE_AND_DROP, None, TAKE_AND_DROP]  # of the message itself, of looking for it, of its details
+    send(message)
+    channel, *thread = bot.posted
+    assert [len(one) for one in (channel["blocks"], *(one["blocks"] for one in thread))] == [3, 3]
+    assert thread[0]["thread_ts"] == channel["ts"]
+    assert channel["blocks"][-1] == long[-1]
+
+
+def test_the_outbox_knows_where_a_message_stands(outbox: Connection, bot: Slack) -> None:
+    send()
+    with connect() as connection:
+        place = newest(connection, "run 1", "engineers").place
+    assert (place.channel, place.ts) == ("C0STATE", bot.posted[0]["ts"])
+    assert json.loads(json.dumps(bot.posted[0]["metadata"]))["event_payload"]["run_id"] == "run 1"

@@ -1,0 +1,35 @@
+"""
+### Greenery, watched
+
+Asks every five minutes whether what `greenery_daily` should have published by now is there: an hour after its tick,
+unless `GREENERY_PUBLISHED_BY_MINUTES` says otherwise. Says so once a day where it is not, and once more when it is;
+sends messages that Slack did not take before.
+
+A scheduler that is down can't run this: let cron, or a container beside it, run `python -m include.watchdog` as well.
+
+| task | when it is red |
+|---|---|
+| `watch` | the warehouse or Slack can't be reached, or `GREENERY_SCHEDULE` is no cron expression: its log says which |
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from airflow.sdk import DAG
+
+from include.watchdog import watch
+
+with DAG(
+    dag_id="greenery_watchdog",
+    description="Says so when Greenery's marts were not published in time, and when they are again",
+    doc_md=__doc__,
+    schedule="*/5 * * * *",
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(minutes=10),
+    default_args={"owner": "platform"},
+    tags=["greenery", "watchdog"],
+):
+    watch()

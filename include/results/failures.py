@@ -1,0 +1,299 @@
+"""What broke, as people need to hear it: where it started, what was measured, whose it is, and what it holds up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+from include.dbt_project.manifest import Manifest
+from include.results.nodes import NodeResult
+
+BROKEN = ("fail", "error")
+_PASSED_BY_DEFAULT = ("!= 0", "!=0", None)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who answers for a model: the owner of its group. `slack` is who they are in Slack, if the project says."""
+
+    name: str
+    slack: str | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Something that broke or warned: a test, a model, a snapshot, or a task that left no result of dbt's.
+
+    `measured` is what was found and `expected` what should have been, where that can be said apart. `rows` are the
+    first rows that a test found, as text, without personal columns. `since` is the start of the first run that found
+    the same, None where this one is the first; `days` is how many
+    UTC days ago that was.
+    """
+
+    kind: str
+    name: str
+    measured: str
+    expected: str | None = None
+    column: str | None = None
+    rows: tuple[Mapping[str, Any], ...] = ()
+    since: datetime | None = None
+    days: int = 0
+
+
+@dataclass(frozen=True)
+class Root:
+    """A place where it broke, with all that broke there: a model, a source's table, a snapshot or a task.
+
+    `not_built` are the models behind it that were not built because of it, `also_failed` what failed behind it, and
+    `exposures` what people look at that stands on it, each by name. `log_url` leads to the log of its task.
+    """
+
+    kind: str
+    name: str
+    failures: tuple[Failure, ...]
+    owner: Owner | None = None
+    not_built: tuple[str, ...] = ()
+    also_failed: tuple[str, ...] = ()
+    exposures: tuple[str, ...] = ()
+    log_url: str | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether all of it has been told before."""
+        return all(failure.since for failure in self.failures)
+
+
+@dataclass
+class _Place:
+    """Where results belong, while they are put together."""
+
+    kind: str
+    name: str
+    node: str | None
+    results: list[NodeResult] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is known of the run whose results they are: `since` and `log_urls` go by the results' unique ids."""
+
+    started_at: datetime | None
+    since: Mapping[str, datetime]
+    log_urls: Mapping[str, str]
+
+
+def broken(results: Iterable[NodeResult], facts: Manifest, run: Run, not_built: Iterable[str]) -> list[Root]:
+    """What failed, by the place where it broke first; what broke behind such a place is told with it.
+
+    `not_built` are unique ids of models; one behind several places is told with the first of them.
+    """
+    places = _places(results, facts)
+    nodes = {place.node for place in places if place.node}
+    behind = [place for place in places if place.node and facts.upstream(place.node) & nodes]
+    firsts = [place for place in places if place not in behind]
+    left = set(not_built)
+    found = []
+    for place in firsts:
+        downstream = facts.downstream(place.node) if place.node else set()
+        held_up = [node for node in facts.nodes if node in left and node in downstream]
+        left -= set(held_up)
+        failed = [one for one in behind if place.node in facts.upstream(one.node or "")]
+        behind = [one for one in behind if one not in failed]
+        also = tuple(title(result, facts) for one in failed for result in one.results)
+        found.append(_root(place, facts, run, tuple(map(facts.title, held_up)), also))
+    return found
+
+
+def warned(results: Iterable[NodeResult], facts: Manifest, run: Run) -> list[Root]:
+    """What warned, by place: a warning holds nothing up, so each stands for itself."""
+    return [_root(place, facts, run) for place in _places(results, facts)]
+
+
+def _root(
+    place: _Place, facts: Manifest, run: Run, not_built: tuple[str, ...] = (), also_failed: tuple[str, ...] = ()
+) -> Root:
+    return Root(
+        kind=place.kind,
+        name=place.name,
+        failures=tuple(_failure(one, facts, run) for one in place.results),
+        owner=_owner(place.node, facts),
+        not_built=not_built,
+        also_failed=also_failed,
+        exposures=_exposures(place.node, facts),
+        log_url=run.log_urls.get(place.results[0].unique_id),
+    )
+
+
+def title(result: NodeResult, facts: Manifest) -> str:
+    """What people call a result in a few words: "unique on raw.orders.order_id", "model int_orders"."""
+    if result.unique_id not in facts.nodes or result.resource_type != "test":
+        place = _place(result, facts)
+        return f"freshness of {place.name}" if result.resource_type == "freshness" else f"{place.kind} {place.name}"
+    node = facts.nodes[result.unique_id]
+    generic = (node.get("test_metadata") or {}).get("name")
+    if generic is None:
+        return f"test {result.name}"
+    column = f".{node['column_name']}" if node.get("column_name") else ""
+    return f"{generic} on {_place(result, facts).name}{column}"
+
+
+def _places(results: Iterable[NodeResult], facts: Manifest) -> list[_Place]:
+    """By place, in the order in which they broke; tasks that were refused for one reason are one."""
+    places: dict[str, _Place] = {}
+    reasons = set()
+    for result in results:
+        place = _place(result, facts)
+        if result.resource_type == "task":
+            if result.message in reasons:
+                continue
+            reasons.add(result.message)
+        places.setdefault(place.node or place.name, place).results.append(result)
+    return list(places.values())
+
+
+def _place(result: NodeResult, facts: Manifest) -> _Place:
+    if result.resource_type == "task":
+        # Cosmos names the task of a model after it.
+        model = result.name.rsplit(".", 1)[-1].removesuffix("_model_build")
+        node = next((one for one in facts.models if facts.title(one) == model), None)
+        return _Place("task", model if node else result.name, node)
+    if result.resource_type == "freshness":
+        source = result.unique_id.removeprefix("freshness.")
+        return _Place("source", facts.title(source) if source in facts.sources else result.name, source)
+    if result.resource_type != "test" or result.unique_id not in facts.nodes:
+        return _Place(result.resource_type, result.name, result.unique_id)
+    tested = facts.tested(result.unique_id)
+    if len(tested) != 1:
+        return _Place("test", result.name, result.unique_id)
+    [node] = tested
+    kind = "source" if node in facts.sources else facts.nodes.get(node, {}).get("resource_type", "model")
+    return _Place(kind, facts.title(node), node)
+
+
+def _failure(result: NodeResult, facts: Manifest, run: Run) -> Failure:
+    node = facts.nodes.get(result.unique_id, {})
+    measured, expected = _measured(result, facts)
+    column = node.get("column_name") if result.resource_type == "test" else None
+    hidden, since = facts.personal_columns, run.since.get(result.unique_id)
+    rows = [] if column in hidden else result.failing_rows
+    return Failure(
+        kind=result.resource_type,
+        name=result.name,
+        measured=measured,
+        expected=expected,
+        column=column,
+        rows=tuple({name: row[name] for name in row if name not in hidden} for row in rows),
+        since=since,
+        days=(_day(run.started_at) - _day(since)).days if since and run.started_at else 0,
+    )
+
+
+def _day(at: datetime) -> date:
+    return at.astimezone(UTC).date()
+
+
+def _measured(result: NodeResult, facts: Manifest) -> tuple[str, str | None]:
+    """What was found, and what should have been."""
+    if result.resource_type == "freshness":
+        return result.message or "stale", _fresh_within(result, facts)
+    node = facts.nodes.get(result.unique_id, {})
+    if result.resource_type != "test" or result.status == "error" or result.failures is None or not node:
+        message = result.message or ""
+        return (message if result.resource_type == "task" else _without_data(message)), None
+    metadata = node.get("test_metadata") or {}
+    found, expected = _of_test(metadata.get("name"), metadata.get("kwargs", {}), result.failures)
+    config = node["config"]
+    if where := config.get("where"):
+        found += f" (where {where})"
+    limit = config.get("error_if") if result.status == "fail" else config.get("warn_if")
+    if limit not in _PASSED_BY_DEFAULT:
+        expected = f"{expected}, and it {'fails' if result.status == 'fail' else 'warns'} where the count is {limit}"
+    if not metadata and node.get("description"):
+        expected = node["description"]
+    return found, expected
+
+
+def _of_test(name: str | None, arguments: Mapping[str, Any], count: int) -> tuple[str, str]:
+    """The same of dbt's own generic tests and of this project's; of others, the number of rows."""
+    columns = ", ".join(map(str, arguments.get("columns", ())))
+    match name:
+        case "unique":
+            return f"{_values(count)} more than once", "each value once"
+        case "unique_combination":
+            return f"{_values(count, f'combination of {columns}')} more than once", "each once"
+        case "not_null":
+            return f"{_count(count, 'row')} without a value", "a value in every row"
+        case "accepted_values":
+            allowed = ", ".join(map(str, arguments.get("values", ())))
+            return f"{_count(count, 'other value')}", f"one of {allowed}"
+        case "relationships":
+            to = re.sub(r".*?'([^']+)'\s*\)$", r"\1", str(arguments.get("to", "")))
+            return f"{_count(count, 'row')} without a match", f"each in {to}.{arguments.get('field', '')}"
+        case "not_empty":
+            return "no rows", "at least one"
+        case "has_shape":
+            verb = "is" if count == 1 else "are"
+            return f"{_count(count, 'column')} {verb} not as declared", "the declared names and types"
+        case "not_negative":
+            return f"{_count(count, 'negative value')}", "none"
+        case "holds":
+            return f"{_count(count, 'row')} where it does not hold", str(arguments.get("expression"))
+    return f"{_count(count, 'row')} found", "none"
+
+
+def _fresh_within(result: NodeResult, facts: Manifest) -> str | None:
+    source = facts.sources.get(result.unique_id.removeprefix("freshness."), {})
+    freshness = source.get("freshness") or source.get("config", {}).get("freshness") or {}
+    within = freshness.get("error_after" if result.status in BROKEN else "warn_after") or {}
+    if not within.get("count"):
+        return None
+    return f"at most {_count(within['count'], within['period'])} ago"
+
+
+def _without_data(message: str) -> str:
+    """dbt's message without what leads up to it, and without values that a database quotes: they may be personal."""
+    lines = [line.strip() for line in message.strip().splitlines()]
+    told = [
+        line
+        for line in lines
+        if line and not re.match(r"(Database|Runtime|Compilation) Error in |compiled code at |DETAIL:|CONTEXT:", line)
+    ]
+    return re.sub(r': ".*?"', ': "…"', " ".join(told))
+
+
+def _owner(node: str | None, facts: Manifest) -> Owner | None:
+    if node is None:
+        return None
+    group = facts.group_of(node)
+    if group is None and node in facts.nodes:  # a test across models is of those who own what it leads to
+        parents = facts.nodes[node]["depends_on"]["nodes"]
+        last = [one for one in parents if not any(one in facts.upstream(other) for other in parents)]
+        group = next((found for one in last if (found := facts.group_of(one))), None)
+    if group is None:
+        return None
+    meta = {**(group.get("meta") or {}), **(group.get("config", {}).get("meta") or {})}
+    slack = meta.get("slack")
+    return Owner((group.get("owner") or {}).get("name") or group["name"], str(slack) if slack else None)
+
+
+def _exposures(node: str | None, facts: Manifest) -> tuple[str, ...]:
+    """What people look at that stands on a node, or on what a test reads."""
+    tested = facts.tested(node) if node in facts.nodes and facts.nodes[node]["resource_type"] == "test" else [node]
+    reached = {one for start in tested if start for one in (start, *facts.downstream(start))}
+    return tuple(
+        exposure.get("label") or exposure["name"]
+        for exposure in facts.exposures.values()
+        if reached & set(exposure["depends_on"]["nodes"])
+    )
+
+
+def _values(number: int, noun: str = "value") -> str:
+    noun = noun if number == 1 else noun.replace(noun.split()[0], f"{noun.split()[0]}s", 1)
+    return f"{number:,} {noun} {'occurs' if number == 1 else 'occur'}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,136 @@
+"""The figures that a message states, and those that it stated of the publish before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from psycopg2.extensions import connection as Connection
+
+from include.results.publications import Publication
+
+# By day, in the order in which they are told. They are named as in `daily_metrics`.
+DAILY = ("orders", "revenue", "conversion")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of what is published, and the same as the former publish stated it; None where it stated none.
+
+    `orders` are counted, `revenue` is in dollars, `conversion` and `repeat_rate` are shares.
+    """
+
+    name: str
+    value: float
+    former: float | None = None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is published in figures. `daily` are those of `day`, a UTC day; the repeat rate is of all buyers there are.
+
+    `former_as_of` is as of when the former publish was, which they are compared with.
+    """
+
+    repeat_rate: Figure | None = None
+    buyers: int = 0
+    repeat_buyers: int = 0
+    day: date | None = None
+    daily: tuple[Figure, ...] = ()
+    former_as_of: datetime | None = None
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """By name, as `ops.metrics` keeps them."""
+        stated = (self.repeat_rate, *self.daily)
+        return {figure.name: figure.value for figure in stated if figure is not None}
+
+
+def gather(connection: Connection, live: Publication | None) -> Figures:
+    """The figures of what people query now; none before the first publish.
+
+    The day is the last that was over when the data was published; where all of it is of that same day, that day.
+    """
+    repeat_buyers, buyers = _buyers(connection)
+    day, daily = _daily(connection, live.data_as_of if live else None)
+    former_as_of, former = _former(connection, live)
+    return Figures(
+        repeat_rate=Figure("repeat_rate", repeat_buyers / buyers, former.get("repeat_rate")) if buyers else None,
+        buyers=buyers,
+        repeat_buyers=repeat_buyers,
+        day=day,
+        daily=tuple(Figure(name, daily[name], former.get(name)) for name in DAILY if name in daily),
+        former_as_of=former_as_of,
+    )
+
+
+def _buyers(connection: Connection) -> tuple[int, int]:
+    """Users with two or more orders, and with one or more; (0, 0) before the first publish."""
+    if not _has(connection, "analytics.dim_users", "orders"):
+        return 0, 0
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select count(*) filter (where orders >= 2), count(*) filter (where orders >= 1) from analytics.dim_users"
+        )
+        return cursor.fetchone()
+
+
+def _daily(connection: Connection, as_of: datetime | None) -> tuple[date | None, dict[str, float]]:
+    if not _has(connection, "analytics.daily_metrics", "day", "metric", "value"):
+        return None, {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            select day, metric, value::double precision
+            from analytics.daily_metrics
+            where metric = any(%(metrics)s)
+                and value is not null
+                and day = (
+                    select coalesce(max(day) filter (where day < (%(as_of)s at time zone 'UTC')::date), max(day))
+                    from analytics.daily_metrics
+                )
+            """,
+            {"metrics": list(DAILY), "as_of": as_of},
+        )
+        rows = cursor.fetchall()
+    return (rows[0][0] if rows else None), {metric: value for _, metric, value in rows}
+
+
+def _former(connection: Connection, live: Publication | None) -> tuple[datetime | None, dict[str, float]]:
+    """As of when the run published before was, and the figures that its message stated."""
+    if live is None:
+        return None, {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            with former as (
+                select run_id, data_as_of
+                from ops.publications
+                where run_id <> %s and data_as_of < %s and published_at = data_as_of
+                order by data_as_of desc
+                limit 1
+            )
+
+            select former.data_as_of, metrics.metric, metrics.value
+            from former
+            join ops.metrics using (run_id)
+            where metrics.value is not null
+            """,
+            (live.run_id, live.data_as_of),
+        )
+        rows = cursor.fetchall()
+    return (rows[0][0] if rows else None), {metric: value for _, metric, value in rows}
+
+
+def _has(connection: Connection, table: str, *columns: str) -> bool:
+    """Whether a table is there with these columns: a project that has made it anew gets its message without figures."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            select count(*)
+            from pg_attribute
+            where attrelid = to_regclass(%s) and attname = any(%s) and not attisdropped
+            """,
+            (table, list(columns)),
+        )
+        return cursor.fetchone()[0] == len(columns)

@@ -1,0 +1,104 @@
+"""What is said beside a run's own message: that nothing was published, that something was again, how far a run is.
+
+Pure functions, as in `render`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from include.results.publications import Decision
+from include.slack.message import Link, Message, compose, short
+from include.slack.outbox import PROGRESS
+
+LATE, BACK = "late", "back"
+WATCHDOG = "greenery_watchdog"
+# The steps of a run, as somebody who waits for it calls them.
+LAYERS = ("sources", "models", "snapshot", "history", "publish")
+LONGEST_REASON = 300
+
+
+def late(
+    due: datetime,
+    by: datetime,
+    *,
+    data_as_of: datetime | None,
+    run_id: str | None,
+    failed: bool,
+    held: Decision | None,
+    url: str,
+) -> Message:
+    """Nothing was published by the time at which it should have been.
+
+    `run_id` is the last run since it was due, and `failed` says whether it told that it failed.
+    """
+    if held:
+        why = f"{held.decided_by} holds publishing back since {_moment(held.decided_at)}: {held.reason}"
+    elif run_id:
+        why = f"Run {run_id} {'failed; its message says of what.' if failed else 'has begun and not ended yet.'}"
+    else:
+        why = "No run has begun since. Is the scheduler up, and is greenery_daily switched on?"
+    return _notice(
+        LATE,
+        f"🔴 Greenery data is late: nothing was published by {_moment(by)}",
+        [f"It was due at {_moment(due)}.", short(why, LONGEST_REASON), _seen(data_as_of)],
+        url,
+    )
+
+
+def back(due: datetime, published_at: datetime, data_as_of: datetime | None, *, url: str) -> Message:
+    """What was late has been published."""
+    return _notice(
+        BACK,
+        "✅ Greenery data is published again",
+        [f"What was due at {_moment(due)} came {_span(published_at - due)} later.", _seen(data_as_of)],
+        url,
+    )
+
+
+def down(since: datetime, problem: str) -> Message:
+    """The warehouse can't be reached, so nobody can say what was published."""
+    return _notice(
+        LATE,
+        "🔴 Greenery data: the warehouse can't be reached",
+        [
+            f"Nobody can query the data, since {_moment(since)} at the latest.",
+            short(problem, LONGEST_REASON),
+        ],
+        None,
+    )
+
+
+def up(since: datetime, at: datetime) -> Message:
+    """The warehouse can be reached again."""
+    headline = "✅ Greenery data: the warehouse can be reached again"
+    return _notice(BACK, headline, [f"It was out of reach for {_span(at - since)}."], None)
+
+
+def progress(run_id: str, layer: str, *, url: str) -> Message:
+    """How far a run is: at `layer`."""
+    at = LAYERS.index(layer)
+    steps = [f"✔ {name}" for name in LAYERS[:at]] + [f"▶ {layer}"] + [f"· {name}" for name in LAYERS[at + 1 :]]
+    headline = f"⏳ Greenery data: a run is under way, {layer} ({at + 1} of {len(LAYERS)})"
+    return _notice(PROGRESS, headline, ["   ".join(steps)], url, footer=f"run {run_id}")
+
+
+def _notice(kind: str, headline: str, lines: list[str], url: str | None, *, footer: str = WATCHDOG) -> Message:
+    link = (Link("Open Airflow", url), " · ") if url else ()
+    return compose(kind, headline, [[(line,) for line in lines]], (*link, footer))
+
+
+def _seen(data_as_of: datetime | None) -> str:
+    return f"Stakeholders see the data as of {_moment(data_as_of)}." if data_as_of else "Nothing was ever published."
+
+
+def _moment(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%d %b %Y %H:%M} UTC"
+
+
+def _span(span: timedelta) -> str:
+    minutes = max(0, round(span.total_seconds() / 60))
+    days, hours = minutes // 1440, round(minutes / 60)
+    if days >= 2:
+        return f"{days} days"
+    return f"{hours} hours" if hours >= 2 else f"{minutes} minute{'' if minutes == 1 else 's'}"

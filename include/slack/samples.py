@@ -1,0 +1,347 @@
+"""One run of every kind, as data: what `make slack-preview` shows, and what the golden files hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+from include.results.failures import Failure, Owner, Root
+from include.results.figures import Figure, Figures
+from include.results.publications import Decision, Publication
+from include.results.report import Report, Resolved
+from include.results.store import ChangedOrder, OrderChange
+from include.slack.message import Message
+from include.slack.render import decided, render, render_state, unparsed, unreachable
+
+_AIRFLOW = "http://localhost:8080/dags/greenery_daily/runs"
+_TODAY, _YESTERDAY = datetime(2026, 11, 24, 6, 4, tzinfo=UTC), datetime(2026, 11, 23, 6, 4, tzinfo=UTC)
+_RUN = "scheduled__2026-11-24T06:00:00+00:00"
+_RUN_URL = f"{_AIRFLOW}/scheduled__2026-11-24T06%3A00%3A00%2B00%3A00"
+_PLATFORM, _CORE = Owner("Data platform", "S0PLATFORM"), Owner("Analytics", "@analytics")
+_PRODUCT, _MARKETING = Owner("Product", "U0PRODUCT1"), Owner("Marketing")
+_DASHBOARDS = ("Sales", "Products", "Website")
+_MODELS = (
+    *(f"stg_greenery__{name}" for name in ("orders", "order_items", "events")),
+    *("int_orders", "int_order_items", "fact_orders", "fact_order_items", "int_user_sessions", "dim_users"),
+    *("int_user_product_sessions", "fact_product", "fact_product_sessions_daily", "product_funnel_daily"),
+    *("int_daily_figures", "daily_metrics", "order_status_changes", "repeat_purchase_indicators"),
+    *("int_product_kinds", "int_first_order_values", "product_stock_outs", "dim_days"),
+)
+
+PUBLISHED = Report(
+    run_id=_RUN,
+    run_url=_RUN_URL,
+    published=True,
+    overtaken=False,
+    data_as_of=_TODAY,
+    decision=None,
+    hold=None,
+    started_at=datetime(2026, 11, 24, 6, 0, tzinfo=UTC),
+    took=timedelta(minutes=4, seconds=10),
+    passed=274,
+    warned=0,
+    failed=0,
+    skipped=0,
+    roots=(),
+    warnings=(),
+    not_built=(),
+    fixed=(),
+    resolved=None,
+    figures=Figures(
+        repeat_rate=Figure("repeat_rate", 99 / 124, 0.795),
+        buyers=124,
+        repeat_buyers=99,
+        day=date(2026, 11, 23),
+        daily=(
+            Figure("orders", 41, 38),
+            Figure("revenue", 4210.4, 4521.9),
+            Figure("conversion", 0.625, 0.625),
+        ),
+        former_as_of=_YESTERDAY,
+    ),
+    order_changes=(
+        OrderChange(
+            "preparing",
+            "shipped",
+            7,
+            (
+                ChangedOrder("05202733-0e17-4726-97c2-0520c024ab85", "1Z-88201-A"),
+                ChangedOrder("914b8929-e04a-40f8-86ee-357f2be3a2a2", "1Z-88202-B"),
+                ChangedOrder("939767ac-357a-4bec-91f8-a7b25edd46c9"),
+                ChangedOrder("a3e7ee11-0c4e-4b9f-9d05-1c1f6a1dbf0e", "1Z-88204-D"),
+                ChangedOrder("b21f6cc0-6df1-4a6e-8f37-6a6d21a25b0f", "1Z-88205-E"),
+            ),
+        ),
+        OrderChange("shipped", "delivered", 1, (ChangedOrder("c98f1f3a-2cc2-4e1f-8df8-3ac53f0f8c57", "1Z-87990-Q"),)),
+    ),
+)
+# What people see is the former publish: its figures, without a change.
+FAILED = replace(
+    PUBLISHED,
+    published=False,
+    data_as_of=_YESTERDAY,
+    figures=replace(
+        PUBLISHED.figures,
+        repeat_rate=Figure("repeat_rate", 98 / 123),
+        buyers=123,
+        repeat_buyers=98,
+        day=date(2026, 11, 22),
+        daily=(Figure("orders", 38), Figure("revenue", 4521.9), Figure("conversion", 0.625)),
+    ),
+    order_changes=(),
+)
+
+
+def _log(task: str) -> str:
+    return f"{_RUN_URL}/tasks/{task}"
+
+
+DOUBLED_ORDER = Failure(
+    kind="test",
+    name="source_unique_greenery_orders_order_id",
+    measured="1 value occurs more than once",
+    expected="each value once",
+    column="order_id",
+    rows=({"unique_field": "914b8929-e04a-40f8-86ee-357f2be3a2a2", "n_records": "2"},),
+)
+UNKNOWN_STATUS = Failure(
+    kind="test",
+    name="source_accepted_values_greenery_orders_status__preparing__shipped__delivered",
+    measured="2 other values",
+    expected="one of preparing, shipped, delivered",
+    column="status",
+    rows=({"value_field": "lost", "n_records": "3"}, {"value_field": None, "n_records": "1"}),
+)
+BROKEN_SOURCE = Root(
+    kind="source",
+    name="raw.orders",
+    failures=(DOUBLED_ORDER, UNKNOWN_STATUS),
+    owner=_PLATFORM,
+    not_built=_MODELS,
+    exposures=("Daily message in Slack", "Data-health page", *_DASHBOARDS),
+    log_url=_log("check_sources"),
+)
+BROKEN_TOTAL = Root(
+    kind="model",
+    name="int_orders",
+    failures=(
+        Failure(
+            kind="test",
+            name="int_orders_total_is_cost_plus_shipping_less_discount",
+            measured="6 rows where it does not hold",
+            expected="order_total = order_cost + shipping_cost - discount",
+            rows=tuple({"order_id": f"{number}05202733-0e17-4726"} for number in range(1, 6)),
+        ),
+    ),
+    owner=_CORE,
+    not_built=("fact_orders", "fact_order_items", "dim_users", "int_daily_figures", "daily_metrics"),
+    also_failed=("unique on fact_orders.order_id",),
+    exposures=("Sales",),
+    log_url=_log("transform.models.marts.core.int_orders_model_build"),
+)
+BROKEN_MODEL = Root(
+    kind="model",
+    name="fact_product",
+    failures=(
+        Failure(
+            kind="model",
+            name="fact_product",
+            measured='column "inventry" does not exist LINE 14: inventry, HINT: Perhaps you meant "inventory".',
+        ),
+    ),
+    owner=_PRODUCT,
+    exposures=("Products",),
+    log_url=_log("transform.models.marts.product.fact_product_model_build"),
+)
+STALE_EVENTS = Root(
+    kind="source",
+    name="raw.events",
+    failures=(
+        Failure(
+            kind="freshness",
+            name="of greenery.greenery.events",
+            measured="last loaded at 2026-11-22T05:58:11Z, 48.0 hours ago",
+            expected="at most 26 hours ago",
+        ),
+    ),
+    owner=_PLATFORM,
+    exposures=_DASHBOARDS,
+    log_url=_log("check_sources"),
+)
+KNOWN = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
+
+
+def _known(root: Root) -> Root:
+    return replace(root, failures=tuple(replace(one, since=KNOWN, days=2) for one in root.failures))
+
+
+LONG = "0123456789" * 1000
+HOSTILE = (
+    "<!channel> <@U123456789> <http://evil.example|click> & *bold* `code` _it_ :tada: http://evil.example",
+    "two\nlines\r\u2028three\ttabs",
+    "\u202egnirts\u202c \u200bzero\u200dwidth\ufeff \u2066isolate",
+    "שלום <!here> مرحبا",
+    "🌱🪴👩‍🌾",
+    LONG,
+)
+
+
+def reports() -> dict[str, Report]:
+    """Every kind of run by the name of its sample."""
+    three_hundred = tuple(
+        Root(
+            kind="model",
+            name=f"model_{number:03}",
+            failures=(
+                replace(DOUBLED_ORDER, name=f"unique_model_{number:03}_key", column="key", rows=DOUBLED_ORDER.rows * 5),
+            ),
+            owner=_MARKETING,
+            not_built=_MODELS,
+            exposures=_DASHBOARDS,
+            log_url=_log(f"transform.models.marts.model_{number:03}_model_build"),
+        )
+        for number in range(300)
+    )
+    hostile = tuple(
+        Root(
+            kind="model",
+            name=text,
+            failures=(
+                Failure("test", text, text, expected=text, column=text, rows=({"name": text, text: None},) * 5),
+                Failure("model", text, text),
+            ),
+            owner=Owner(text, text),
+            not_built=(text,) * 30,
+            also_failed=(text,) * 30,
+            exposures=(text,) * 30,
+            log_url=_log("snapshot"),
+        )
+        for text in HOSTILE
+    )
+    task = Root(
+        kind="task",
+        name="snapshot",
+        failures=(Failure("task", "snapshot", "ended without a result; its log says why"),),
+        log_url=_log("snapshot"),
+    )
+    return {
+        "published": PUBLISHED,
+        "published_first_day": replace(
+            PUBLISHED,
+            order_changes=(),
+            figures=replace(
+                PUBLISHED.figures,
+                repeat_rate=Figure("repeat_rate", 99 / 124),
+                daily=tuple(replace(one, former=None) for one in PUBLISHED.figures.daily),
+                former_as_of=None,
+            ),
+        ),
+        "published_with_warnings": replace(
+            PUBLISHED, passed=272, warned=2, warnings=(STALE_EVENTS, _known(replace(BROKEN_TOTAL, not_built=())))
+        ),
+        "published_by_hand": replace(
+            PUBLISHED,
+            passed=273,
+            failed=1,
+            roots=(replace(BROKEN_TOTAL, not_built=(), also_failed=()),),
+            decision=_decision("publish"),
+        ),
+        "published_again": replace(
+            PUBLISHED,
+            resolved=Resolved(
+                timedelta(days=2, minutes=4), ("unique on raw.orders.order_id", "accepted_values on raw.orders.status")
+            ),
+            fixed=("unique on raw.orders.order_id", "accepted_values on raw.orders.status"),
+        ),
+        "failed_source": replace(
+            FAILED,
+            passed=55,
+            failed=2,
+            skipped=217,
+            roots=(BROKEN_SOURCE,),
+            not_built=("stg_greenery__promos", "stg_greenery__products"),
+        ),
+        "failed_tests": replace(
+            FAILED,
+            passed=190,
+            failed=3,
+            skipped=81,
+            roots=(BROKEN_TOTAL, BROKEN_MODEL, STALE_EVENTS),
+            fixed=("unique on raw.orders.order_id",),
+            order_changes=PUBLISHED.order_changes,
+        ),
+        "failed_known": replace(
+            FAILED,
+            data_as_of=datetime(2026, 11, 21, 6, 4, tzinfo=UTC),
+            passed=150,
+            failed=4,
+            skipped=120,
+            roots=(_known(BROKEN_SOURCE), _known(BROKEN_TOTAL), BROKEN_MODEL),
+        ),
+        "failed_300": replace(FAILED, passed=10, failed=300, roots=three_hundred),
+        "failed_task": replace(FAILED, passed=270, skipped=4, roots=(task,), order_changes=None),
+        "failed_before_anything": replace(
+            FAILED,
+            data_as_of=None,
+            started_at=None,
+            took=None,
+            passed=0,
+            skipped=274,
+            figures=Figures(),
+            order_changes=None,
+            not_built=_MODELS,
+        ),
+        "failed_held": replace(
+            FAILED,
+            passed=274,
+            hold=_decision("hold"),
+            roots=(
+                Root(
+                    "task",
+                    "publish",
+                    (
+                        Failure(
+                            "task",
+                            "publish",
+                            "ada holds publishing back since 24 Nov 2026 05:30 UTC: the auditors are here",
+                        ),
+                    ),
+                    log_url=_log("publish"),
+                ),
+            ),
+        ),
+        "failed_hostile": replace(
+            FAILED,
+            run_id=f"manual__{LONG}",
+            failed=6,
+            roots=hostile,
+            warnings=hostile,
+            not_built=HOSTILE,
+            fixed=HOSTILE,
+            notes=(unparsed(LONG), *HOSTILE),
+            hold=replace(_decision("hold"), decided_by=HOSTILE[0], reason=LONG),
+            order_changes=tuple(
+                OrderChange(text, text, 10_000, (ChangedOrder(text, text),) * 5) for text in HOSTILE * 3
+            ),
+        ),
+        "overtaken": replace(PUBLISHED, published=False, overtaken=True),
+    }
+
+
+def messages() -> dict[str, Message]:
+    """Every kind of message by the name of its sample: in full, as stakeholders get it (`state_…`), and others."""
+    live = Publication(_RUN, _TODAY, _TODAY, 1, (), None)
+    actions = ("publish", "roll back", "hold", "release", "accept history")
+    return {
+        **{name: render(report) for name, report in reports().items()},
+        **{f"state_{name}": render_state(report) for name, report in reports().items()},
+        **{f"decided_{action.replace(' ', '_')}": decided(_decision(action), live) for action in actions},
+        "decided_before_anything": decided(_decision("hold"), None),
+        "unreachable": unreachable(_RUN, _RUN_URL, 'connection to server at "127.0.0.1", port 5432 failed: refused'),
+    }
+
+
+def _decision(action: str) -> Decision:
+    return Decision(
+        7, action, _RUN, "ada", "revenue of the 23rd is checked by hand", datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
+    )

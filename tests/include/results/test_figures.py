@@ -1,0 +1,98 @@
+"""The figures of a message: of what is published, for a day that was over, and against what was stated before."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import pytest
+from psycopg2.extensions import connection as Connection
+
+from include.results import figures, publications, store
+from include.results.figures import Figure, Figures
+from include.warehouse import migrate
+
+pytestmark = pytest.mark.db
+
+BY_DAY = {"2026-11-22": (30, 300.5, 0.5), "2026-11-23": (40, 410.25, 0.625), "2026-11-24": (2, 20, None)}
+
+
+@pytest.fixture
+def marts(db: Connection) -> Connection:
+    """A warehouse with the two marts that figures come from, and two runs."""
+    migrate.upgrade()
+    for run_id in ("yesterday", "today"):
+        store.begin(db, run_id, "release")
+    with db.cursor() as cursor:
+        cursor.execute("create table analytics.dim_users as select unnest(array[0, 1, 2, 3, 2]) as orders")
+        cursor.execute("create table analytics.daily_metrics (day date, metric text, value numeric(16, 4))")
+        for day, values in BY_DAY.items():
+            for metric, value in zip(figures.DAILY, values, strict=True):
+                cursor.execute("insert into analytics.daily_metrics values (%s, %s, %s)", (day, metric, value))
+    return db
+
+
+def publish(marts: Connection, run_id: str, day: str) -> None:
+    """Note a publish at six o'clock of a day."""
+    with marts.cursor() as cursor:
+        publications.note(cursor, run_id, "analytics", as_of=None, decision=None, notes=[])
+        cursor.execute(
+            "update ops.publications set published_at = %(at)s, data_as_of = %(at)s where run_id = %(run)s",
+            {"at": f"{day} 06:00+00", "run": run_id},
+        )
+
+
+def gathered(marts: Connection) -> Figures:
+    return figures.gather(marts, publications.live(marts))
+
+
+def test_the_day_is_the_last_that_was_over(marts: Connection) -> None:
+    publish(marts, "today", "2026-11-24")
+    found = gathered(marts)
+    assert found.day == date(2026, 11, 23)
+    assert found.daily == (Figure("orders", 40), Figure("revenue", 410.25), Figure("conversion", 0.625))
+    assert (found.repeat_rate, found.repeat_buyers, found.buyers) == (Figure("repeat_rate", 0.75), 3, 4)
+
+
+def test_of_a_single_day_it_is_that_day(marts: Connection) -> None:
+    with marts.cursor() as cursor:
+        cursor.execute("delete from analytics.daily_metrics where day < '2026-11-24'")
+    publish(marts, "today", "2026-11-24")
+    found = gathered(marts)
+    assert (found.day, found.daily) == (date(2026, 11, 24), (Figure("orders", 2), Figure("revenue", 20)))
+
+
+def test_figures_are_compared_with_what_the_publish_before_stated(marts: Connection) -> None:
+    publish(marts, "yesterday", "2026-11-23")
+    store.put_metrics(marts, "yesterday", {"orders": 30, "repeat_rate": 0.7})
+    publish(marts, "today", "2026-11-24")
+    found = gathered(marts)
+    assert found.former_as_of == datetime(2026, 11, 23, 6, tzinfo=UTC)
+    assert (found.daily[0], found.daily[1]) == (Figure("orders", 40, 30), Figure("revenue", 410.25, None))
+    assert found.repeat_rate == Figure("repeat_rate", 0.75, 0.7)
+
+
+def test_what_a_run_stated_that_was_not_published_is_no_measure(marts: Connection) -> None:
+    store.put_metrics(marts, "yesterday", {"orders": 30})
+    publish(marts, "today", "2026-11-24")
+    assert gathered(marts).daily[0] == Figure("orders", 40, None)
+
+
+def test_what_was_stated_is_found_again(marts: Connection) -> None:
+    publish(marts, "yesterday", "2026-11-23")
+    store.put_metrics(marts, "yesterday", gathered(marts).metrics)
+    publish(marts, "today", "2026-11-24")
+    found = gathered(marts)
+    assert [figure.former for figure in (*found.daily, found.repeat_rate) if figure] == [30, 300.5, 0.5, 0.75]
+
+
+def test_a_project_whose_marts_are_others_has_no_figures_and_no_error(marts: Connection) -> None:
+    with marts.cursor() as cursor:
+        cursor.execute("alter table analytics.dim_users rename column orders to number_of_orders")
+        cursor.execute("alter table analytics.daily_metrics drop column value")
+    publish(marts, "today", "2026-11-24")
+    assert gathered(marts) == Figures()
+
+
+def test_before_the_first_publish_there_are_none(db: Connection) -> None:
+    migrate.upgrade()
+    assert gathered(db) == Figures()
