@@ -34,10 +34,13 @@ LIBRARIES = (
     "babel.dates",
     "cosmos.operators.local",
     "daff",
+    "dbt.adapters.__about__",
     "dbt.adapters.postgres.impl",
     "dbt.cli.main",
     "dbt.task.build",
     "dbt.task.freshness",
+    "dbt_common.clients.agate_helper",
+    "multiprocessing.dummy",
 )
 OURS = ("include.dbt_project.cosmos", "include.publish.publish", "include.report")
 

@@ -35,7 +35,7 @@ class AirflowApi:
         end = time.monotonic() + limit_seconds
         while self._client.get(f"/api/v2/dags/{dag_id}").status_code != 200:
             errors = self._checked(self._client.get("/api/v2/importErrors"))["import_errors"]
-            if errors:
+            if errors := [error for error in errors if error["filename"].endswith(f"{dag_id}.py")]:
                 raise AirflowApiError(f"{errors[0]['filename']} does not import:\n{errors[0]['stack_trace']}")
             if time.monotonic() > end:
                 raise AirflowApiError(

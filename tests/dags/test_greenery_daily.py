@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -174,3 +175,19 @@ def what_it_does(task: BaseOperator) -> dict[str, object]:
     }
     names |= {"select", "exclude", "selector", "indirect_selection", "project_dir", "dbt_cmd_flags"}
     return {name: repr(getattr(task, name, None)) for name in names if not name.startswith("_")}
+
+
+def test_a_broken_project_is_in_the_ui_and_leaves_the_daily_dag_alone(
+    dag: DAG, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "dbt"
+    shutil.copytree(release.current().path, source, ignore=shutil.ignore_patterns("target", ".cosmos"))
+    (source / "models" / "staging" / "greenery" / "broken.sql").write_text("select {{")
+    monkeypatch.setenv("GREENERY_DBT_DIR", str(source))
+    broken = DagBag(dag_folder=str(DAGS / "greenery_daily.py"))
+    assert broken.import_errors == {}
+    assert set(broken.dags["greenery_daily"].task_ids) == set(dag.task_ids)
+    banner = DagBag(dag_folder=str(DAGS / "greenery_dbt_project.py"), safe_mode=False)
+    [told] = banner.import_errors.values()
+    assert "models/staging/greenery/broken.sql" in told
+    assert "line 1" in told

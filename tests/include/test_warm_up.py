@@ -5,20 +5,28 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from include.dbt_project import release
-from include.settings import PROJECT_ROOT, Warehouse
+from include import settings, warm_up
+from include.dbt_project import invocation, release
+from include.dbt_project.release import Release
+from include.local import postgres
+from include.local.postgres import LocalPostgres
+from include.settings import PROJECT_ROOT
+from include.shop import demo
+from include.warehouse import connect, migrate
 
 pytestmark = pytest.mark.db
 
 # Runs in a process of its own, since what a process has imported can't be taken back: prints what the test asks about.
 IN_A_PROCESS = """
-import json, os, sys, threading
+import json, os, signal, sys, threading
 import psutil
 from include import warm_up
 from include.dbt_project import invocation, release
@@ -29,70 +37,101 @@ told = {
     "connections": len(psutil.Process().net_connections()),
     "loaded": [one.stamp for one in warm_up._loaded if one],
 }
-read, write = os.pipe()
-if os.fork() == 0:  # a task
-    before, hits = set(sys.modules), invocation.load.cache_info().misses
-    done = invocation.invoke(release.current(), ["build", "--quiet", "--select", "stg_greenery__promos"])
-    task = {
+
+
+def task(select):
+    # Forks a task; returns its process id and where it writes what it found.
+    read, write = os.pipe()
+    if pid := os.fork():
+        os.close(write)
+        return pid, read
+    before, misses = set(sys.modules), invocation.load.cache_info().misses
+    done = invocation.invoke(release.current(), ["build", "--quiet", "--select", select])
+    found = {
         "imported": sorted(set(sys.modules) - before),
-        "loads": invocation.load.cache_info().misses - hits,
-        "results": len(done.result.results),
+        "loads": invocation.load.cache_info().misses - misses,
+        "statuses": sorted({str(one.status) for one in done.result.results}),
     }
-    os.write(write, json.dumps(task).encode())
+    os.write(write, json.dumps(found).encode())
     os._exit(0)
-os.wait()
-print(json.dumps({**told, **json.loads(os.read(read, 1_000_000))}))
+
+
+def found_by(pid, read):
+    os.waitpid(pid, 0)
+    return json.loads(os.read(read, 1_000_000) or "null")
+
+
+killed = task("stg_greenery__users")
+os.kill(killed[0], signal.SIGKILL)
+told["killed"] = found_by(*killed)
+side_by_side = [task(name) for name in ("stg_greenery__promos", "stg_greenery__users", "stg_greenery__products")]
+told["tasks"] = [found_by(*one) for one in side_by_side]
+print(json.dumps(told))
 """
 
 
-@pytest.fixture
-def state(tmp_path: Path, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state folder with a release of the project."""
-    monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path))
-    release.refresh()
-    return tmp_path
+@pytest.fixture(scope="module")
+def home(server: LocalPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state folder with a release of the project, and a warehouse with the shop's first day."""
+    postgres.ensure_database(server, "warm")
+    where = server.database("warm")
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in where.environment().items():
+            environment.setenv(name, value)
+        environment.setenv("GREENERY_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+        migrate.upgrade()
+        with connect() as connection:
+            demo.play_day(connection, 1, orders_per_day=3)
+        release.refresh()
+        yield settings.state_dir()
 
 
-@pytest.fixture
-def told(state: Path) -> dict:
-    """What a warm process and a task forked from it say of themselves."""
+@pytest.fixture(scope="module")
+def told(home: Path) -> dict:
+    """What a warm process and tasks forked from it say of themselves."""
     command = [sys.executable, "-c", IN_A_PROCESS]
-    done = subprocess.run(command, cwd=PROJECT_ROOT, env=os.environ, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=PROJECT_ROOT, env=os.environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_a_task_finds_everything_loaded_and_a_fork_copies_nothing_open(told: dict) -> None:
+def test_a_fork_copies_nothing_that_is_open(told: dict) -> None:
     assert told["loaded"] == [release.current().stamp]
     assert (told["threads"], told["connections"]) == (1, 0)
-    assert told["results"] > 0
-    assert (told["imported"], told["loads"]) == ([], 0)
 
 
-def test_a_new_release_is_followed_and_the_same_one_is_not_loaded_twice(
-    state: Path, monkeypatch: pytest.MonkeyPatch
+def test_tasks_side_by_side_and_after_a_killed_one_find_everything_loaded(told: dict) -> None:
+    assert told["killed"] is None
+    assert [one["imported"] for one in told["tasks"]] == [[], [], []]
+    assert [one["loads"] for one in told["tasks"]] == [0, 0, 0]
+    assert [one["statuses"] for one in told["tasks"]] == [["pass", "success"]] * 3
+
+
+def test_a_new_release_is_loaded_once_and_before_the_next_task(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from include import warm_up
-
-    loads = []
-    monkeypatch.setattr(
-        warm_up, "_load", lambda project: (loads.append(project), warm_up._loaded.__setitem__(slice(None), [project]))
-    )
-    monkeypatch.setattr(warm_up, "_loaded", [])
+    loads: list[Release | None] = []
+    monkeypatch.setattr(warm_up, "_loaded", loads)
+    monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path))
+    shutil.copytree(home / "dbt", tmp_path / "dbt", symlinks=True)
     first = release.current()
     warm_up.follow()
+    assert loads == [first]
+    kept = invocation.load.cache_info()
     warm_up.follow()
-    other = first.path.with_name("other")
-    first.path.rename(other)
-    release._point_current_at(other)
+    assert invocation.load.cache_info() == kept, "the same release was loaded twice"
+
+    other = Release(first.path.with_name("other"))
+    shutil.copytree(first.path, other.path)
+    release._point_current_at(other.path)
     warm_up.follow()
-    assert [one.stamp for one in loads] == [first.stamp, "other"]
+    assert loads == [other]
+    assert invocation.load.cache_info().misses == kept.misses + 1
 
 
 def test_a_warm_up_that_fails_is_told_and_stops_nothing(
-    state: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from include import warm_up
-
     monkeypatch.setattr(warm_up, "LIBRARIES", ("no_such_module",))
     monkeypatch.setattr(warm_up, "_loaded", [])
     with caplog.at_level(logging.ERROR, warm_up.__name__):
