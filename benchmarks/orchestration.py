@@ -191,7 +191,7 @@ def _stack(home: Path, say: Callable[[str], None], *, project: Path, dags: dict[
         "GREENERY_DBT_DIR": str(project),
     }
     if stock:
-        environment["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(empty)
+        environment |= {"AIRFLOW__CORE__PLUGINS_FOLDER": str(empty), "AIRFLOW__SDK__QUEUE_TO_COORDINATOR": "{}"}
     return Stack(home, say, extra_env=environment)
 
 
