@@ -3,6 +3,7 @@ PYTHON3 ?= python3
 RUN = @.venv/bin/python
 ARGS ?=
 DATA ?=
+BENCH ?= orchestration size
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down psql decide slack-preview test torture check format constraints bench clean
 
@@ -43,8 +44,8 @@ check: install ## lint, format and the tests that need no database
 	$(RUN) -m sqlfluff lint --disable-progress-bar dbt
 	$(RUN) -m pytest -m "not db and not stack" $(ARGS)
 
-bench: install ## what a full build and an ordinary day cost at 100 thousand, 1 and 10 million events of history
-	$(RUN) -m benchmarks.size $(ARGS)
+bench: install ## what a task a model costs, and a day by the size of the history (BENCH=orchestration, BENCH=size: one of them)
+	@for one in $(BENCH); do .venv/bin/python -m benchmarks.$$one $(ARGS) || exit; done
 
 format: install ## mend what make check says of the Python's format and lint
 	$(RUN) -m ruff format .

@@ -55,6 +55,7 @@ def _from_a_low_stack(call: Callable[[list[str]], dbtRunnerResult], arguments: l
 @lru_cache(maxsize=1)
 def load(project: Path) -> Manifest:
     """dbt's manifest of a release. A release never changes, so what is kept can't go stale."""
+    log.info("Loading release %s of the dbt project", project.name)
     with tempfile.TemporaryDirectory(prefix="greenery-dbt-") as scratch:
         parsed = project / "target" / "partial_parse.msgpack"
         done = dbtRunner().invoke(

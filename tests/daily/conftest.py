@@ -72,6 +72,15 @@ class Deployment:
         run_id = self.api.trigger("greenery_by_hand", params)
         return self.api.wait_for_run("greenery_by_hand", run_id)
 
+    def task_logs(self, run_id: str) -> dict[str, str]:
+        """What the tasks of a run of the daily DAG have logged, all attempts of each together."""
+        folder = self.stack.home / "airflow" / "logs" / f"dag_id={demo.DAG_ID}" / f"run_id={run_id}"
+        logs: dict[str, str] = {}
+        for attempt in sorted(folder.glob("task_id=*/attempt=*.log")):
+            task_id = attempt.parent.name.removeprefix("task_id=")
+            logs[task_id] = logs.get(task_id, "") + attempt.read_text()
+        return logs
+
     def published(self) -> dict[str, list[tuple]]:
         """What people query, row by row."""
         tables = self.query("select tablename from pg_tables where schemaname = 'analytics' order by 1")

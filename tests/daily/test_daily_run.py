@@ -27,6 +27,16 @@ def test_two_days_are_published_and_the_second_message_tells_what_changed(deploy
     assert all(marts[name] for name in ("dim_users", "fact_orders", "fact_product_sessions_daily", "daily_metrics"))
 
 
+def test_no_task_of_a_run_parses_or_loads_the_dbt_project(deployment: Deployment) -> None:
+    deployment.play_day()
+    outcome = deployment.run()
+    logs = deployment.task_logs(outcome.run_id)
+    assert logs.keys() == outcome.task_states.keys()
+    for task_id, log in logs.items():
+        for sign in ("Loading release", "parsed anew", "partial parsing"):
+            assert sign not in log, task_id
+
+
 def test_a_failing_model_stops_what_is_downstream_keeps_history_and_is_told(deployment: Deployment) -> None:
     deployment.play_day()
     deployment.query(
