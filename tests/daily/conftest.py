@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +43,7 @@ class Deployment:
             cursor.execute("drop database warehouse with (force)")
         warehouse.prepare(self.server)
         self.slack.accepted.clear()
+        self.slack.posted.clear()
 
     def query(self, statement: str) -> list[tuple]:
         """The rows of a query on the warehouse; [] for a statement that has none."""
@@ -81,6 +84,18 @@ class Deployment:
             logs[task_id] = logs.get(task_id, "") + attempt.read_text()
         return logs
 
+    @contextmanager
+    def bot(self) -> Iterator[None]:
+        """For the time of the block Slack is spoken to by a bot, as Airflow's own connections say."""
+        connection = json.loads(self.slack.bot())
+        connection |= {"connection_id": "slack_bot", "extra": json.dumps(connection["extra"])}
+        client = self.api._client
+        client.post("/api/v2/connections", json=connection).raise_for_status()
+        try:
+            yield
+        finally:
+            client.delete("/api/v2/connections/slack_bot").raise_for_status()
+
     def published(self) -> dict[str, list[tuple]]:
         """What people query, row by row."""
         tables = self.query("select tablename from pg_tables where schemaname = 'analytics' order by 1")
@@ -98,6 +113,8 @@ def _deployment() -> Iterator[Deployment]:
             home / "state",
             extra_env={
                 "AIRFLOW_CONN_SLACK_DEFAULT": slack.connection(),
+                # For the test that has a bot as well; without one, this names nothing.
+                "GREENERY_SLACK_CHANNEL": "C0STATE",
                 "GREENERY_SCHEDULE": "",
                 "GREENERY_DBT_DIR": str(project),
                 "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",

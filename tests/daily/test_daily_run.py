@@ -37,6 +37,17 @@ def test_no_task_of_a_run_parses_or_loads_the_dbt_project(deployment: Deployment
             assert sign not in log, task_id
 
 
+def test_a_bot_shows_how_far_a_run_is_in_the_message_that_its_last_word_replaces(deployment: Deployment) -> None:
+    deployment.play_day()
+    with deployment.bot():
+        outcome = deployment.run()
+    assert outcome.state == "success"
+    assert deployment.slack.said() == ["✅ Greenery data is up to date"]
+    assert deployment.slack.accepted == [], "the webhook was told as well"
+    assert deployment.slack.calls.count("chat.postMessage") == 1
+    assert deployment.slack.calls.count("chat.update") >= 3
+
+
 def test_a_failing_model_stops_what_is_downstream_keeps_history_and_is_told(deployment: Deployment) -> None:
     deployment.play_day()
     deployment.query(
