@@ -43,18 +43,17 @@ with DAG(
     tags=["greenery", "dbt", "daily"],
 ):
     sources = cosmos.check_sources(project)
-    transform = cosmos.models("transform", project, exclude=[f"{name}+" for name in cosmos.SNAPSHOTS])
+    transform = cosmos.models("transform", project, exclude=cosmos.HISTORY)
     snapshot = cosmos.snapshot(project)
-    history = cosmos.models(
-        "history", project, select=[f"{name}+" for name in cosmos.SNAPSHOTS], exclude=list(cosmos.SNAPSHOTS)
-    )
-    across = cosmos.cross_model_tests(project)
+    history = cosmos.models("history", project, select=cosmos.HISTORY, exclude=cosmos.SNAPSHOTS)
+    across = cosmos.cross_model_tests(project, transform, history)
     published = publish()
     reported = report().as_teardown()
 
-    chain(sources, transform, snapshot, history, across, published, reported)
+    chain(sources, transform, snapshot, history, published, reported)
+    across >> published
     # Snapshot runs in any case, so the red of what came before it has to reach what comes after by itself.
-    for later in (*history.iter_tasks(), across, published):
+    for later in (*history.iter_tasks(), published):
         [sources, *transform.iter_tasks()] >> later
     # Publish is red at the first red of any; report waits for all of them.
     [snapshot, *history.iter_tasks(), across] >> reported

@@ -24,7 +24,9 @@ from include.dbt_project import manifest, release
 from include.dbt_project.operators import BuildModel, CheckSources, RunTests, TakeSnapshot
 from include.dbt_project.release import Release
 
-SNAPSHOTS = ("orders_snapshot", "products_snapshot")
+SNAPSHOTS = ["orders_snapshot", "products_snapshot"]
+# The snapshots, and what descends from them.
+HISTORY = [f"{name}+" for name in SNAPSHOTS]
 # What Cosmos calls the task of a model after its name.
 _SUFFIX = "_model_build"
 
@@ -70,10 +72,16 @@ def snapshot(project: Release) -> TakeSnapshot:
     return TakeSnapshot(task_id="snapshot", selector="snapshot", trigger_rule=TriggerRule.ALL_DONE, **_common(project))
 
 
-def cross_model_tests(project: Release) -> RunTests:
-    """The tests that belong to no single model."""
-    names = [test.name for test in manifest.read(project.manifest).tests_of_no_single_model]
-    return RunTests(task_id="cross_model_tests", select=" ".join(sorted(names)) or "tag:none", **_common(project))
+def cross_model_tests(project: Release, *groups: TaskGroup) -> RunTests:
+    """The tests that belong to no single model, after those of the groups that hold a model which they read."""
+    tests = manifest.read(project.manifest).tests_of_no_single_model
+    names = " ".join(sorted(test.name for test in tests)) or "tag:none"
+    task = RunTests(task_id="cross_model_tests", select=names, **_common(project))
+    read = {f"{model.rsplit('.', 1)[-1]}{_SUFFIX}" for test in tests for model in test.parents}
+    for group in groups:
+        if read & {one.task_id.rsplit(".", 1)[-1] for one in group.iter_tasks()}:
+            group >> task
+    return task
 
 
 def _converter(project: Release) -> Callable[..., BuildModel]:
@@ -105,7 +113,8 @@ def _model(project: Release, task_id: str, fqn: list[str], task_group: TaskGroup
         select=f"fqn:{'.'.join(fqn)}",
         # A test on two models runs with the later one, when both are there.
         indirect_selection=TestIndirectSelection.BUILDABLE.value,
-        dbt_cmd_flags=["--exclude-resource-type", "unit_test"],
+        # Tasks run side by side already: each thread is a connection that a small test does not pay back.
+        dbt_cmd_flags=["--exclude-resource-type", "unit_test", "--threads", "2"],
         **_common(project),
     )
 

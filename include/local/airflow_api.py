@@ -86,11 +86,12 @@ class AirflowApi:
                 state = self.run(dag_id, run_id)["state"]
                 if state in ("success", "failed"):
                     return state
-                states = list(self.task_states(dag_id, run_id).values())
-                done = sum(state in ENDED for state in states)
-                if tell and done > told:
-                    tell(done, len(states))
-                    told = done
+                if tell:
+                    states = list(self.task_states(dag_id, run_id).values())
+                    done = sum(state in ENDED for state in states)
+                    if done > told:
+                        tell(done, len(states))
+                        told = done
             time.sleep(0.5)
         raise AirflowApiError(f"run {run_id} has not ended after {limit_seconds:.0f} s")
 
