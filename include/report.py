@@ -16,6 +16,7 @@ from include.results import report as run_report
 from include.results import store
 from include.slack import render, send
 from include.slack.channels import Audience
+from include.slack.message import Message
 from include.slack.transport import UnavailableError
 from include.warehouse import connect
 
@@ -30,14 +31,14 @@ def report() -> None:
     states = instance.get_task_states(dag_id=dag_id, run_ids=[run_id]).get(run_id, {})
     try:
         _tell(dag_id, run_id, states, run_failed=states.get("publish") not in ("success", "skipped"))
-    except psycopg2.OperationalError as error:
-        if instance.try_number > instance.max_tries:
-            send.post(run_id, render.unreachable(run_id, settings.run_url(dag_id, run_id), str(error)))
-        raise
-    except UnavailableError:
+    except Exception as error:
         if instance.try_number <= instance.max_tries:
             raise
-        log.exception("The message is kept: the next run's report or the watchdog sends it.")
+        if isinstance(error, UnavailableError):
+            log.exception("The message is kept: the next run's report or the watchdog sends it.")
+            return
+        send.post(run_id, _last_words(run_id, settings.run_url(dag_id, run_id), error))
+        raise
 
 
 def report_backstop(context: Any) -> None:
@@ -47,6 +48,16 @@ def report_backstop(context: Any) -> None:
         told = send.told(connection, run_id, "failed")
     if not told:
         _tell(dag_id, run_id, {}, run_failed=True)
+
+
+def _last_words(run_id: str, run_url: str, error: Exception) -> dict[Audience, Message]:
+    """What is said where the report itself can't be made. What the error says is for engineers: it names servers."""
+    unreachable = isinstance(error, psycopg2.OperationalError) and error.pgcode is None
+    say = render.unreachable if unreachable else render.unreported
+    return {
+        Audience.ENGINEERS: say(run_id, run_url, f"{type(error).__name__}: {error}"),
+        Audience.STAKEHOLDERS: say(run_id, run_url, None),
+    }
 
 
 def _tell(dag_id: str, run_id: str, states: dict[str, str | None], *, run_failed: bool) -> None:
@@ -65,7 +76,8 @@ def _tell(dag_id: str, run_id: str, states: dict[str, str | None], *, run_failed
             notes=notes,
             health_url=settings.health_url(),
         )
-        store.put_metrics(connection, run_id, summary.figures.metrics)
+        if summary.published:
+            store.put_metrics(connection, run_id, summary.figures.metrics)
         store.forget_results(connection, settings.results_kept_for())
         if summary.order_changes is not None:
             store.told_changes(connection, run_id)  # for what is kept in the outbox arrives

@@ -80,6 +80,7 @@ def follow() -> None:
         if _loaded == [current]:
             return
         start = time.monotonic()
+        _loaded[:] = [current]  # once: a release that does not load is not tried before every task
         _load(current)
         log.info("Warm-up took %.1f s", time.monotonic() - start)
     except Exception:
@@ -95,11 +96,10 @@ def _load(project: Release | None) -> None:
 
         invocation.compile_macros(invocation.load(project.path))
         reset_adapters()
-        manifest.read(project.manifest)
+        _ = manifest.read(project.manifest).tests_of_no_single_model  # which each task's process asks for
         # Cosmos and Airflow find out about their own classes when they first draw a task.
         with DAG(dag_id="warm_up", schedule=None):
             cosmos.models("models", project)
-    _loaded[:] = [project]
     # Tasks share these pages for as long as nobody touches them, and the garbage collector would.
     gc.unfreeze()
     gc.collect()
@@ -108,4 +108,7 @@ def _load(project: Release | None) -> None:
 
 def _import(modules: Iterable[str]) -> None:
     for name in modules:
-        import_module(name)
+        try:
+            import_module(name)
+        except ImportError:
+            log.warning("Warm-up: %s is not there; tasks that need it import it themselves.", name, exc_info=True)

@@ -4,7 +4,8 @@
 
 Airflow can't report that it is dead itself, so cron, or a container beside it, runs the command as well: exit code 0
 where all is well, 1 where nothing was published in time, 2 where that can't be told, with one line on stdout. It needs
-no database of Airflow's; it sends through Slack connections in its environment (`AIRFLOW_CONN_SLACK_…`).
+no database of Airflow's; it sends through Slack connections in its environment (`AIRFLOW_CONN_SLACK_…`). Where there
+is none it says nothing to Slack and leaves that to the DAG, which may know one.
 
 What is late is said once a day, and once more when it is there. The outbox remembers that, so who asks first says it.
 That the warehouse is down is remembered in `warehouse_down.json` in the state folder: let both askers share that one.
@@ -28,7 +29,7 @@ from psycopg2.extensions import connection as Connection
 from include import settings
 from include.results import publications
 from include.slack import notices, send
-from include.slack.channels import to_all
+from include.slack.channels import Audience, channels, to_all
 from include.slack.notices import BACK, LATE
 from include.slack.transport import RefusedError, UnavailableError
 from include.warehouse import connect
@@ -88,20 +89,25 @@ def is_late(due: datetime | None, facts: Facts) -> bool:
     return due is not None and (facts.published_at is None or facts.published_at < due)
 
 
-def check(now: datetime | None = None) -> Verdict:
+def check(now: datetime | None = None, *, speaks: bool = True) -> Verdict:
     """Look, say what there is to say, and send what waits in the outbox; what Slack doesn't take now stays there.
 
-    Raises ValueError for a setting that is none, and psycopg2.ProgrammingError for a warehouse without `ops`.
+    One that does not speak only looks, and sends what waits. Raises ValueError for a setting that is none, and
+    psycopg2.ProgrammingError for a warehouse without `ops`.
     """
     now = now or datetime.now(UTC)
     try:
         with connect("greenery watchdog") as connection:
-            _was_up(connection, now)
-            due, facts = _look(connection, now)
+            if speaks:
+                _was_up(connection, now)
+            due, facts = _look(connection, now, speaks=speaks)
             with suppress(UnavailableError):  # which is logged
                 send.send_waiting(connection)
     except psycopg2.OperationalError as error:
-        _is_down(now, str(error))
+        if error.pgcode:  # it answered, if with a no
+            raise
+        if speaks:
+            _is_down(now, str(error))
         return Verdict(UNKNOWN, f"The warehouse can't be reached: {error}".strip())
     if is_late(due, facts):
         return Verdict(TOO_LATE, f"Late: nothing was published since {due:%d %b %Y %H:%M} UTC, when it was due.")
@@ -121,14 +127,14 @@ def watch() -> None:
 def main() -> int:
     """The command: says on stdout what it found, and returns the exit code."""
     try:
-        verdict = check()
+        verdict = check(speaks=bool(channels()))
     except Exception as error:  # whatever it is, cron has to hear of it
         verdict = Verdict(UNKNOWN, f"It can't be told whether the data is late: {error}")
     print(" ".join(verdict.says.split()))
     return verdict.code
 
 
-def _look(connection: Connection, now: datetime) -> tuple[datetime | None, Facts]:
+def _look(connection: Connection, now: datetime, *, speaks: bool) -> tuple[datetime | None, Facts]:
     """What is due and what is known; says what there is to say of it."""
     with connection.cursor() as cursor:
         # Who asks at the same moment waits until what is to be said is kept.
@@ -136,13 +142,13 @@ def _look(connection: Connection, now: datetime) -> tuple[datetime | None, Facts
     facts = _facts(connection)
     grace = settings.published_by()
     due = due_tick(settings.schedule(), now, grace, facts.watching_since)
-    word = to_say(due, facts)
+    word = to_say(due, facts) if speaks else None
     live = publications.live(connection)
     as_of = live.data_as_of if live else None
     url = settings.airflow_url()
     if word == LATE:
         begun, held = _begun_since(connection, due), publications.hold(connection)
-        failed = bool(begun) and send.told(connection, begun, "failed")
+        failed = bool(begun) and send.said(connection, begun, "failed")
         message = notices.late(due, due + grace, data_as_of=as_of, run_id=begun, failed=failed, held=held, url=url)
         send.keep(connection, _run_id(due), to_all(message))
     elif word == BACK:
@@ -195,7 +201,12 @@ def _is_down(now: datetime, problem: str) -> None:
         since = datetime.fromisoformat(state["since"])
         try:
             if not state["said"] and now - since >= PATIENCE:
-                state["said"] = send.post(f"warehouse down {state['since']}", notices.down(since, problem))
+                # How a server is reached is for engineers.
+                messages = {
+                    Audience.ENGINEERS: notices.down(since, problem),
+                    Audience.STAKEHOLDERS: notices.down(since, None),
+                }
+                state["said"] = send.post(f"warehouse down {state['since']}", messages)
         except (UnavailableError, RefusedError) as trouble:
             log.error("Slack did not take the message: %s", trouble)
         finally:

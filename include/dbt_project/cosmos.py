@@ -27,8 +27,6 @@ from include.dbt_project.release import Release
 SNAPSHOTS = ["orders_snapshot", "products_snapshot"]
 # The snapshots, and what descends from them.
 HISTORY = [f"{name}+" for name in SNAPSHOTS]
-# What Cosmos calls the task of a model after its name.
-_SUFFIX = "_model_build"
 
 
 def models(
@@ -77,7 +75,7 @@ def cross_model_tests(project: Release, *groups: TaskGroup) -> RunTests:
     tests = manifest.read(project.manifest).tests_of_no_single_model
     names = " ".join(sorted(test.name for test in tests)) or "tag:none"
     task = RunTests(task_id="cross_model_tests", select=names, **_common(project))
-    read = {f"{model.rsplit('.', 1)[-1]}{_SUFFIX}" for test in tests for model in test.parents}
+    read = {f"{model.rsplit('.', 1)[-1]}{manifest.MODEL_TASK}" for test in tests for model in test.parents}
     for group in groups:
         if read & {one.task_id.rsplit(".", 1)[-1] for one in group.iter_tasks()}:
             group >> task
@@ -88,7 +86,7 @@ def _converter(project: Release) -> Callable[..., BuildModel]:
     """What Cosmos calls for each model that it draws: it says where, and we how it runs."""
 
     def build_model(*, node: DbtNode, task_id: str, task_group: TaskGroup, **_: Any) -> BuildModel:
-        return _model(project, task_id, node.fqn, task_group)
+        return _model(project, task_id, node.name, task_group)
 
     return build_model
 
@@ -98,19 +96,19 @@ def _only(task_id: str, group_id: str, project: Release) -> TaskGroup:
     group = inner = TaskGroup(group_id)
     first, *folders = task_id.split(".")
     if first == group_id and folders:
-        name = folders.pop()
-        if node := manifest.read(project.manifest).model_named(name.removesuffix(_SUFFIX)):
+        name, facts = folders.pop(), manifest.read(project.manifest)
+        if model := facts.model_of(name):
             for folder in folders:
                 inner = TaskGroup(folder, parent_group=inner)
-            _model(project, name, node["fqn"], inner)
+            _model(project, name, facts.nodes[model]["name"], inner)
     return group
 
 
-def _model(project: Release, task_id: str, fqn: list[str], task_group: TaskGroup) -> BuildModel:
+def _model(project: Release, task_id: str, name: str, task_group: TaskGroup) -> BuildModel:
     return BuildModel(
         task_id=task_id,
         task_group=task_group,
-        select=f"fqn:{'.'.join(fqn)}",
+        select=f"fqn:{name}",  # wherever it lies in the release that the run began with
         # A test on two models runs with the later one, when both are there.
         indirect_selection=TestIndirectSelection.BUILDABLE.value,
         # Tasks run side by side already: each thread is a connection that a small test does not pay back.

@@ -45,7 +45,7 @@ def _from_a_low_stack(call: Callable[[list[str]], dbtRunnerResult], arguments: l
     flags; below fifty frames of Airflow's that takes as long as a small model.
     """
     results: list[dbtRunnerResult] = []
-    # A daemon: a task that is told to end does not wait for dbt.
+    # A daemon: a process that ends does not wait for it.
     thread = Thread(target=lambda: results.append(call(arguments)), daemon=True)
     thread.start()
     thread.join()

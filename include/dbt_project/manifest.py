@@ -11,6 +11,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+# What Cosmos calls the task that builds a model, after the model's name.
+MODEL_TASK = "_model_build"
 # The relation that a generic test is on, as its arguments name it.
 _TESTED = re.compile(r"(ref|source)\(\s*'(\w+)'(?:\s*,\s*'(\w+)')?")
 
@@ -34,7 +36,7 @@ class Manifest:
     groups: dict[str, dict[str, Any]] = field(default_factory=dict)
     exposures: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def models(self) -> frozenset[str]:
         """Unique ids of the models that dbt builds as relations."""
         return frozenset(
@@ -43,9 +45,10 @@ class Manifest:
             if node["resource_type"] == "model" and node["config"]["materialized"] != "ephemeral"
         )
 
-    def model_named(self, name: str) -> dict[str, Any] | None:
-        """A model's node; None where there is no such model."""
-        return next((self.nodes[model] for model in self.models if self.nodes[model]["name"] == name), None)
+    def model_of(self, task_id: str) -> str | None:
+        """The unique id of the model that a task builds; None for a task that builds none."""
+        name = task_id.rsplit(".", 1)[-1]
+        return next((model for model in self.models if name == f"{self.nodes[model]['name']}{MODEL_TASK}"), None)
 
     def tables_of(self, schema: str) -> frozenset[str]:
         """Names of the tables that models own in a schema."""
@@ -60,7 +63,7 @@ class Manifest:
         """The snapshots' nodes by their unique ids."""
         return {unique_id: node for unique_id, node in self.nodes.items() if node["resource_type"] == "snapshot"}
 
-    @property
+    @cached_property
     def data_tests(self) -> list[DataTest]:
         """All enabled data tests (unit tests aren't among them)."""
         return [
@@ -74,7 +77,7 @@ class Manifest:
             if node["resource_type"] == "test"
         ]
 
-    @property
+    @cached_property
     def tests_of_no_single_model(self) -> list[DataTest]:
         """Tests that neither `check_sources` nor the build of one model runs: those across models.
 
@@ -88,7 +91,7 @@ class Manifest:
             and not any(test.parents - {model} <= self.ancestors(model) for model in test.parents)
         ]
 
-    @property
+    @cached_property
     def personal_columns(self) -> frozenset[str]:
         """Names of the columns that are marked `meta: {personal: true}` anywhere: they are never shown."""
         return frozenset(
@@ -112,13 +115,14 @@ class Manifest:
 
     @cached_property
     def _parents(self) -> Mapping[str, list[str]]:
-        return {unique_id: node["depends_on"]["nodes"] for unique_id, node in self.nodes.items()}
+        # A seed depends on nothing that dbt would write down.
+        return {unique_id: node["depends_on"].get("nodes", []) for unique_id, node in self.nodes.items()}
 
     @cached_property
     def _children(self) -> Mapping[str, list[str]]:
         children = defaultdict(list)
         for unique_id, node in self.nodes.items():
-            for parent in node["depends_on"]["nodes"] if node["resource_type"] in ("model", "snapshot") else ():
+            for parent in self._parents[unique_id] if node["resource_type"] in ("model", "snapshot") else ():
                 children[parent].append(unique_id)
         return dict(children)
 

@@ -156,10 +156,8 @@ def _places(results: Iterable[NodeResult], facts: Manifest) -> list[_Place]:
 
 def _place(result: NodeResult, facts: Manifest) -> _Place:
     if result.resource_type == "task":
-        # Cosmos names the task of a model after it.
-        model = result.name.rsplit(".", 1)[-1].removesuffix("_model_build")
-        node = next((one for one in facts.models if facts.title(one) == model), None)
-        return _Place("task", model if node else result.name, node)
+        node = facts.model_of(result.name)
+        return _Place("task", facts.title(node) if node else result.name, node)
     if result.resource_type == "freshness":
         source = result.unique_id.removeprefix("freshness.")
         return _Place("source", facts.title(source) if source in facts.sources else result.name, source)
@@ -198,7 +196,7 @@ def _day(at: datetime) -> date:
 def _measured(result: NodeResult, facts: Manifest) -> tuple[str, str | None]:
     """What was found, and what should have been."""
     if result.resource_type == "freshness":
-        return result.message or "stale", _fresh_within(result, facts)
+        return _without_data(result.message or "stale"), _fresh_within(result, facts)
     node = facts.nodes.get(result.unique_id, {})
     if result.resource_type != "test" or result.status == "error" or result.failures is None or not node:
         message = result.message or ""
@@ -255,13 +253,11 @@ def _fresh_within(result: NodeResult, facts: Manifest) -> str | None:
 
 def _without_data(message: str) -> str:
     """dbt's message without what leads up to it, and without values that a database quotes: they may be personal."""
-    lines = [line.strip() for line in message.strip().splitlines()]
-    told = [
-        line
-        for line in lines
-        if line and not re.match(r"(Database|Runtime|Compilation) Error in |compiled code at |DETAIL:|CONTEXT:", line)
-    ]
-    return re.sub(r': ".*?"', ': "…"', " ".join(told))
+    # A value may have line breaks and quotes of its own.
+    told = re.sub(r"^\s*(DETAIL|CONTEXT):.*?(?=^\s*(?:HINT:|LINE \d)|\Z)", "", message, flags=re.MULTILINE | re.DOTALL)
+    told = re.sub(r"^\s*((Database|Runtime|Compilation) Error in |compiled code at ).*$", "", told, flags=re.MULTILINE)
+    told = re.sub(r'(: |\bvalue )".*"', r'\1"…"', told)
+    return " ".join(told.split())
 
 
 def _owner(node: str | None, facts: Manifest) -> Owner | None:

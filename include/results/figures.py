@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import date, datetime
 
+import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from include.results.publications import Publication
+
+log = logging.getLogger(__name__)
 
 # By day, in the order in which they are told. They are named as in `daily_metrics`.
 DAILY = ("orders", "revenue", "conversion")
@@ -50,9 +54,15 @@ def gather(connection: Connection, live: Publication | None) -> Figures:
     """The figures of what people query now; none before the first publish.
 
     The day is the last that was over when the data was published; where all of it is of that same day, that day.
+    A project whose marts are made otherwise gets its message without figures. Only reads; rolls back where it can't.
     """
-    repeat_buyers, buyers = _buyers(connection)
-    day, daily = _daily(connection, live.data_as_of if live else None)
+    try:
+        repeat_buyers, buyers = _buyers(connection)
+        day, daily = _daily(connection, live.data_as_of if live else None)
+    except (psycopg2.ProgrammingError, psycopg2.DataError) as error:
+        connection.rollback()
+        log.warning("No figures, since the marts are not as this project's: %s", error)
+        return Figures()
     former_as_of, former = _former(connection, live)
     return Figures(
         repeat_rate=Figure("repeat_rate", repeat_buyers / buyers, former.get("repeat_rate")) if buyers else None,

@@ -160,5 +160,5 @@ def _resolved(connection: Connection, run_id: str, own: Publication | None, fact
     if recovery is None:
         return None
     # A task that could not do its work because of what failed is no news of its own.
-    names = [failures.title(one, facts) for one in recovery.failed]
+    names = [failures.title(one, facts) for one in recovery.failed if one.resource_type != "task"]
     return Resolved(recovery.after, tuple(dict.fromkeys(names)))

@@ -131,20 +131,21 @@ def record_task(connection: Connection, run_id: str, task_id: str, attempt: int,
 def settle_tasks(connection: Connection, run_id: str, states: Mapping[str, str | None]) -> None:
     """Fill in, from Airflow's states, what tasks could not say themselves, because they were killed.
 
-    A later attempt that succeeds takes back what an earlier one said of its task.
+    A later attempt that got on, to an end or to results of dbt's, takes back what an earlier one said of its task.
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            f"select task_id, unique_id, status from ({_LATEST}) as latest",  # noqa: S608 - a constant
+            f"select task_id, unique_id, status, recorded_at from ({_LATEST}) as latest",  # noqa: S608 - a constant
             (run_id,),
         )
         said = cursor.fetchall()
-    explained = {task_id for task_id, _, status in said if status in BROKEN}
-    taken_back = {task_id for task_id, unique_id, status in said if unique_id == f"task.{task_id}" and status in BROKEN}
+    explained = {task_id for task_id, _, status, _ in said if status in BROKEN}
+    reasons = {task_id: at for task_id, node, status, at in said if node == f"task.{task_id}" and status in BROKEN}
+    got_on = {task_id for task_id, _, _, at in said if task_id in reasons and at > reasons[task_id]}
     for task_id, state in states.items():
         if state == "failed" and task_id not in explained:
             record_task(connection, run_id, task_id, 0, "ended without a result; its log says why")
-        elif state in ("success", "skipped") and task_id in taken_back:
+        elif task_id in reasons and (state in ("success", "skipped") or task_id in got_on):
             record(connection, run_id, task_id, 0, [_task_result(task_id, "success", None)])
 
 
@@ -247,7 +248,7 @@ def fixed(connection: Connection, run_id: str) -> list[NodeResult]:
             f"""
             select {_RESULT}
             from ({_LATEST}) as latest
-            where status in ('pass', 'warn', 'success')
+            where status in ('pass', 'success')
                 and (
                     select results.status
                     from ops.node_results as results
@@ -268,7 +269,7 @@ def fixed(connection: Connection, run_id: str) -> list[NodeResult]:
 def recovery(connection: Connection, run_id: str) -> Recovery | None:
     """What a published run ended: the days without since the publish before it. None where there were none.
 
-    A run that had failed, was mended and cleared, ends its own.
+    A run that had failed, was mended and cleared, ends its own; of others, their last word on each node counts.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -307,13 +308,18 @@ def recovery(connection: Connection, run_id: str) -> Recovery | None:
             select {_RESULT}
             from (
                 select distinct on (unique_id) *
-                from ops.node_results
-                where run_id = any(%s) and status = any(%s)
+                from (
+                    select distinct on (run_id, unique_id, case when run_id = %s then attempt end) *
+                    from ops.node_results
+                    where run_id = any(%s)
+                    order by run_id, unique_id, case when run_id = %s then attempt end, recorded_at desc
+                ) as last_words
+                where status = any(%s)
                 order by unique_id, recorded_at desc
             ) as broken
             order by recorded_at, unique_id
             """,  # noqa: S608 - a constant
-            ([one for one, _, _ in runs], list(BROKEN)),
+            (run_id, [one for one, _, _ in runs], run_id, list(BROKEN)),
         )
         after = runs[0][2] - min(started_at for _, started_at, _ in runs)
         return Recovery(after, tuple(NodeResult(*row) for row in cursor.fetchall()))

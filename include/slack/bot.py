@@ -35,8 +35,15 @@ IMPATIENT_SECONDS = 3
 CLOCKS = timedelta(minutes=10)
 # Slack's words for trouble that passes.
 PASSING = ("ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout")
-# What was posted can't be replaced any more: it is gone, or too old.
-GONE = ("message_not_found", "cant_update_message", "edit_window_closed")
+# What was posted can't be replaced any more: it is gone, or its channel is, or it is too old.
+GONE = (
+    "message_not_found",
+    "cant_update_message",
+    "edit_window_closed",
+    "is_archived",
+    "channel_not_found",
+    "not_in_channel",
+)
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +126,7 @@ class Bot:
             answer = self._call(client, method, json=body)
         except RefusedError as refusal:
             word = str(refusal)
-            if word.startswith(GONE):
+            if place and word.startswith(GONE):
                 return None
             if not word.startswith(BAD_CONTENT):
                 raise

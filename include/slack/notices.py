@@ -56,14 +56,14 @@ def back(due: datetime, published_at: datetime, data_as_of: datetime | None, *, 
     )
 
 
-def down(since: datetime, problem: str) -> Message:
+def down(since: datetime, problem: str | None) -> Message:
     """The warehouse can't be reached, so nobody can say what was published."""
     return _notice(
         LATE,
         "🔴 Greenery data: the warehouse can't be reached",
         [
             f"Nobody can query the data, since {_moment(since)} at the latest.",
-            short(problem, LONGEST_REASON),
+            *([short(problem, LONGEST_REASON)] if problem else []),
         ],
         None,
     )

@@ -26,7 +26,7 @@ LONGEST_WAIT = "2min"
 
 @dataclass(frozen=True)
 class Kept:
-    """A row of the outbox. `waiting`: still to be sent; `tried_at`: when sending was last begun."""
+    """A row of the outbox. `waiting`: still to be sent; `tried_at`: when sending was first begun."""
 
     message_id: int
     label: Label
@@ -46,7 +46,7 @@ from ops.messages
 
 
 def keep(connection: Connection, run_id: str, audience: str, message: Message, *, waiting: bool) -> Kept:
-    """Keep a message and commit: a row of its own, unless it is what the run said last to this audience.
+    """Keep a message, in the caller's transaction: a row of its own, unless the run said the same last.
 
     One of the same kind that was not sent, or one that shows progress, is replaced.
     """
@@ -59,7 +59,6 @@ def keep(connection: Connection, run_id: str, audience: str, message: Message, *
             kept = _replace(connection, last, message, waiting=waiting)
         else:
             kept = _add(connection, Label(run_id, audience, last.label.number + 1 if last else 1), message, waiting)
-        connection.commit()
         if kept:  # or somebody else has added one just now
             return kept
 
@@ -78,7 +77,11 @@ def next_waiting(connection: Connection, deaf: Collection[str] = ()) -> Kept | N
 
 def trying(connection: Connection, kept: Kept) -> None:
     """Note, and commit, that a message is being sent: from now on it may have arrived."""
-    _note(connection, "update ops.messages set tried_at = clock_timestamp() where message_id = %s", kept.message_id)
+    _note(
+        connection,
+        "update ops.messages set tried_at = coalesce(tried_at, clock_timestamp()) where message_id = %s",
+        kept.message_id,
+    )
 
 
 def arrived(connection: Connection, kept: Kept, place: Place | None) -> None:

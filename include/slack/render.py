@@ -18,7 +18,7 @@ from include.results.report import Report
 from include.results.store import OrderChange
 from include.slack.message import Bold, Code, Line, Link, Mention, Message, Section, compose, short, size
 
-__all__ = ["Message", "decided", "render", "render_state", "unparsed", "unreachable"]
+__all__ = ["Message", "decided", "render", "render_state", "unparsed", "unreachable", "unreported"]
 
 # Of what failed and of what warned, in characters as Slack counts them. The whole stays below 10,000.
 FAILED_LIMIT, WARNED_LIMIT = 4500, 1500
@@ -64,10 +64,21 @@ def decided(decision: Decision, live: Publication | None) -> Message:
     )
 
 
-def unreachable(run_id: str, run_url: str, problem: str) -> Message:
+def unreachable(run_id: str, run_url: str, problem: str | None) -> Message:
     """What is said where not even the warehouse could be asked what happened."""
-    lines: Section = [("Nobody can query the data, and this run could not end.",), (Code(short(problem)),)]
-    return compose("failed", "🔴 Greenery data: the warehouse can't be reached", [lines], _run(run_id, run_url))
+    headline = "🔴 Greenery data: the warehouse can't be reached"
+    return _bare(headline, "Nobody can query the data, and this run could not end.", run_id, run_url, problem)
+
+
+def unreported(run_id: str, run_url: str, problem: str | None) -> Message:
+    """What is said where a run can't be summed up: silence would look as if all were well."""
+    headline = "🔴 Greenery data: a run ended, and what became of it can't be told"
+    return _bare(headline, "Its page says what failed. The report has to be mended.", run_id, run_url, problem)
+
+
+def _bare(headline: str, line: str, run_id: str, run_url: str, problem: str | None) -> Message:
+    lines: Section = [(line,), *([(Code(short(problem)),)] if problem else [])]
+    return compose("failed", headline, [lines], _run(run_id, run_url))
 
 
 def unparsed(problem: str) -> str:

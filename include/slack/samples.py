@@ -11,7 +11,7 @@ from include.results.publications import Decision, Publication
 from include.results.report import Report, Resolved
 from include.results.store import ChangedOrder, OrderChange
 from include.slack.message import Message
-from include.slack.render import decided, render, render_state, unparsed, unreachable
+from include.slack.render import decided, render, render_state, unparsed, unreachable, unreported
 
 _AIRFLOW = "http://localhost:8080/dags/greenery_daily/runs"
 _TODAY, _YESTERDAY = datetime(2026, 11, 24, 6, 4, tzinfo=UTC), datetime(2026, 11, 23, 6, 4, tzinfo=UTC)
@@ -337,6 +337,7 @@ def messages() -> dict[str, Message]:
         **{f"state_{name}": render_state(report) for name, report in reports().items()},
         **{f"decided_{action.replace(' ', '_')}": decided(_decision(action), live) for action in actions},
         "decided_before_anything": decided(_decision("hold"), None),
+        "unreported": unreported(_RUN, _RUN_URL, "UndefinedFunction: operator does not exist: text >= integer"),
         "unreachable": unreachable(_RUN, _RUN_URL, 'connection to server at "127.0.0.1", port 5432 failed: refused'),
     }
 

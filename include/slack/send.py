@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from psycopg2.extensions import connection as Connection
 
 from include.slack import outbox
-from include.slack.channels import Audience, channels, heard, route, to_all
+from include.slack.channels import Audience, channels, heard, route
 from include.slack.message import Message
 from include.slack.transport import Channel, Label, RefusedError, UnavailableError
 
@@ -43,6 +43,7 @@ def keep(
         kept = outbox.keep(connection, run_id, audience, message, waiting=bool(ways))
         if not kept.waiting:
             log.info("Not sent, as %s:\n%s", "it was before" if kept.sent else "there is no Slack", message.body)
+    connection.commit()
 
 
 def send_waiting(connection: Connection, ways: Mapping[Audience, Channel] | None = None) -> None:
@@ -70,26 +71,45 @@ def send_waiting(connection: Connection, ways: Mapping[Audience, Channel] | None
             raise error
 
 
+def said(connection: Connection, run_id: str, kind: str) -> bool:
+    """Whether the last that a run had to say, to every audience, is of this kind."""
+    return _last(connection, run_id, "kind = %s", kind)
+
+
 def told(connection: Connection, run_id: str, kind: str) -> bool:
-    """Whether the last that a run said is of this kind and reached whoever there is to reach."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            select bool_and(kind = %s and not waiting)
-            from (select distinct on (audience) * from ops.messages where run_id = %s order by audience, number desc)
-            """,
-            (kind, run_id),
-        )
-        return bool(cursor.fetchone()[0])
+    """The same, and it reached whoever there is to reach."""
+    return _last(connection, run_id, "kind = %s and not waiting", kind)
 
 
-def post(run_id: str, message: Message) -> bool:
+def post(run_id: str, messages: Mapping[Audience, Message]) -> bool:
     """Post to every audience past the outbox, for when the warehouse is down; False where there is no Slack.
 
-    Raises UnavailableError or RefusedError.
+    Raises UnavailableError or RefusedError where nobody took it.
     """
     ways = channels()
-    for audience in heard(ways, to_all(message)):
+    taken, trouble = 0, None
+    for audience, message in heard(ways, messages).items():
         if way := route(ways, audience):
-            way.send(message, Label(run_id, audience, 1))
-    return bool(ways)
+            try:
+                way.send(message, Label(run_id, audience, 1))
+                taken += 1
+            except (UnavailableError, RefusedError) as error:
+                log.error("Slack did not take the message to %s: %s", audience, error)
+                trouble = error
+    if trouble and not taken:
+        raise trouble
+    return taken > 0
+
+
+def _last(connection: Connection, run_id: str, condition: str, *parameters: str) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            select bool_and({condition})
+            from (
+                select distinct on (audience) * from ops.messages where run_id = %s order by audience, number desc
+            ) as last
+            """,  # noqa: S608 - constants
+            (*parameters, run_id),
+        )
+        return bool(cursor.fetchone()[0])

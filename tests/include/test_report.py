@@ -140,3 +140,55 @@ def test_a_warehouse_that_is_down_is_said_at_the_last_attempt(
         with pytest.raises(psycopg2.OperationalError):
             run_report(attempt=attempt)
     assert [one["text"] for one in slack.accepted] == ["🔴 Greenery data: the warehouse can't be reached"]
+
+
+def test_marts_of_another_make_cost_the_figures_and_not_the_message(ops: Connection, slack: Slack) -> None:
+    with ops.cursor() as cursor:
+        publications.note(cursor, "run", "analytics", as_of=None, decision=None, notes=[])
+        cursor.execute("create table analytics.dim_users as select 'two'::text as orders")
+    run_report(attempt=1)
+    assert len(slack.accepted) == 1
+
+
+def test_a_run_that_can_not_be_summed_up_is_told_at_the_last_attempt(ops: Connection, slack: Slack) -> None:
+    with ops.cursor() as cursor:
+        cursor.execute("alter table ops.node_results rename column failures to anything_else")
+    for attempt in (1, 4):
+        with pytest.raises(psycopg2.ProgrammingError):
+            run_report(attempt=attempt)
+    assert [one["text"] for one in slack.accepted] == [
+        "🔴 Greenery data: a run ended, and what became of it can't be told"
+    ]
+
+
+def test_how_a_server_is_reached_is_for_engineers(
+    ops: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SLACK_ENGINEERS", slack.connection(ENGINEERS_PATH))
+    monkeypatch.setenv("WAREHOUSE_PORT", "1")
+    with pytest.raises(psycopg2.OperationalError):
+        run_report(attempt=4)
+    assert "127.0.0.1" in json.dumps(slack.engineers)
+    assert "127.0.0.1" not in json.dumps(slack.accepted)
+
+
+def test_one_audience_that_can_not_be_reached_keeps_nothing_from_the_other(
+    ops: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SLACK_ENGINEERS", slack.connection("/services/revoked"))
+    monkeypatch.setenv("WAREHOUSE_PORT", "1")
+    with pytest.raises(psycopg2.OperationalError):
+        run_report(attempt=4)
+    assert len(slack.accepted) == 1
+
+
+def test_what_a_failed_run_says_is_nothing_to_compare_with(ops: Connection, slack: Slack) -> None:
+    store.begin(ops, "other", "release")
+    with ops.cursor() as cursor:
+        publications.note(cursor, "other", "analytics", as_of=None, decision=None, notes=[])
+        cursor.execute("create table analytics.dim_users as select unnest(array[1, 2]) as orders")
+    store.record(ops, "run", "check_sources", 1, [DOUBLED])
+    run_report(attempt=1)
+    with ops.cursor() as cursor:
+        cursor.execute("select count(*) from ops.metrics")
+        assert cursor.fetchone() == (0,)

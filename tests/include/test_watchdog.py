@@ -296,3 +296,15 @@ def test_the_command_needs_no_airflow_and_says_all_in_its_exit_code(watched: Con
     code, words = command(WAREHOUSE_PORT="1")
     assert (code, words[:26]) == (UNKNOWN, "The warehouse can't be rea")
     assert words.count("\n") == 1
+
+
+@pytest.mark.db
+def test_a_command_that_knows_no_slack_leaves_the_word_to_the_dag(
+    watched: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as outside:
+        outside.delenv("AIRFLOW_CONN_SLACK_DEFAULT")
+        code, words = command()
+    assert (code, words[:5], said(slack)) == (TOO_LATE, "Late:", [])
+    check()
+    assert len(said(slack)) == 1

@@ -71,3 +71,16 @@ def test_personal_columns_are_known_from_meta_in_either_place() -> None:
         }
     }
     assert Manifest({"a": node}, {}).personal_columns == {"email", "phone"}
+
+
+def test_a_seed_depends_on_nothing_and_breaks_nothing() -> None:
+    seed = {"name": "s", "resource_type": "seed", "depends_on": {"macros": []}, "config": {"materialized": "seed"}}
+    model = {
+        "name": "m",
+        "resource_type": "model",
+        "depends_on": {"nodes": ["seed.p.s"]},
+        "config": {"materialized": "table"},
+    }
+    facts = Manifest({"seed.p.s": seed, "model.p.m": model}, {})
+    assert (facts.upstream("model.p.m"), facts.downstream("seed.p.s")) == ({"seed.p.s"}, {"model.p.m"})
+    assert facts.tests_of_no_single_model == []

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from include.results import failures
 from include.results.failures import Owner, Root, Run, broken, title, warned
 from include.results.nodes import NodeResult
 from tests.include.results.project import FACTS, MODELS, ORDERS
@@ -147,3 +148,24 @@ def test_what_is_known_has_its_age() -> None:
 )
 def test_what_people_call_it(unique_id: str, called: str) -> None:
     assert title(failed(unique_id), FACTS) == called
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        'duplicate key value violates "k"\n  DETAIL:  Key (address)=(12 Main St\nApt 4) already exists.',
+        'invalid input syntax for type integer: "5" pots"',
+        'invalid value "Ada" for "Mon"',
+    ],
+)
+def test_values_that_a_database_quotes_are_left_out(message: str) -> None:
+    told = failures._without_data(message)
+    for value in ("Main St", "Apt 4", "pots", "Ada"):
+        assert value not in told
+
+
+def test_a_hint_is_left_in() -> None:
+    told = failures._without_data(
+        'Database Error in model m (m.sql)\n  column "a" does not exist\n  HINT:  Perhaps "b".'
+    )
+    assert told == 'column "a" does not exist HINT: Perhaps "b".'

@@ -185,3 +185,20 @@ def test_orders_that_changed_come_with_their_tracking_number(ops: Connection) ->
 
 def test_before_the_first_publish_there_are_no_figures(ops: Connection) -> None:
     assert summed_up(ops, PASSED).figures.metrics == {}
+
+
+def test_what_a_retry_mended_was_never_resolved(ops: Connection) -> None:
+    earlier(ops, "before", 3)
+    publish(ops, "before")
+    earlier(ops, "yesterday", 1, DOUBLED, node("model.p.orders", "error"))
+    store.record(ops, "yesterday", "task", 2, [node("model.p.orders")])
+    publish(ops, "run")
+    resolved = summed_up(ops, *BUILT, replace(DOUBLED, status="pass")).resolved
+    assert resolved is not None
+    assert resolved.failed == ("unique on raw.orders.order_id",)
+
+
+def test_what_failed_and_warns_now_is_not_fixed(ops: Connection) -> None:
+    earlier(ops, "yesterday", 1, DOUBLED)
+    report = summed_up(ops, replace(DOUBLED, status="warn"))
+    assert report.fixed == ()

@@ -276,3 +276,11 @@ def test_a_run_that_had_said_that_it_failed_ends_its_own_failure(ops: Connection
     recovery = store.recovery(ops, "run")
     assert recovery is not None
     assert [one.unique_id for one in recovery.failed] == ["test.t"]
+
+
+def test_a_reason_is_taken_back_by_a_later_attempt_that_got_to_run_dbt(ops: Connection) -> None:
+    store.record_task(ops, "run", "build", 1, "the lease was held")
+    store.record(ops, "run", "build", 2, [result("fail")])
+    store.settle_tasks(ops, "run", {"build": "failed"})
+    words = {one.unique_id: one.status for one in store.node_results(ops, "run")}
+    assert words == {"task.build": "success", "test.t": "fail"}

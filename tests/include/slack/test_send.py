@@ -11,11 +11,12 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from include.settings import PROJECT_ROOT
+from include.slack import outbox as store_of
 from include.slack.channels import Audience, to_all
 from include.slack.outbox import newest
 from include.slack.render import Message
 from include.slack.send import deliver, send_waiting, told
-from include.slack.transport import UnavailableError
+from include.slack.transport import Place, UnavailableError
 from include.warehouse import connect
 from tests.slack_server import DROP, ENGINEERS_PATH, HANG, TAKE_AND_DROP, TAKE_AND_HANG, Slack
 
@@ -326,3 +327,13 @@ def test_the_outbox_knows_where_a_message_stands(outbox: Connection, bot: Slack)
         place = newest(connection, "run 1", "engineers").place
     assert (place.channel, place.ts) == ("C0STATE", bot.posted[0]["ts"])
     assert json.loads(json.dumps(bot.posted[0]["metadata"]))["event_payload"]["run_id"] == "run 1"
+
+
+def test_a_message_whose_channel_is_gone_is_posted_where_people_are_now(
+    outbox: Connection, bot: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect() as connection:
+        kept_now = store_of.keep(connection, "run 1", "engineers", Message("progress", "…", "…", []), waiting=False)
+        store_of.stands(connection, kept_now, Place("C0GONE", "1.0"))
+    send()
+    assert heard(bot) == ["✅ fine"]
