@@ -241,12 +241,17 @@ def _table(told: list[tuple[Measured, list[Measured]]]) -> list[str]:
     ]
     for bare, ways in told:
         for way in (bare, *ways):
-            lines.append(
-                f"| {way.name} | {way.median:.1f} ({min(way.seconds):.1f} to {max(way.seconds):.1f})"
-                f" | **{way.median / bare.median:.2f}**"
-                f" | {statistics.median(way.cpu):.1f} | {statistics.median(way.cpu) / statistics.median(bare.cpu):.2f}"
-                f" | {way.peak_mb:,.0f} | {way.task_mb or '':.0f} |".replace("|  |", "| |")
+            cpu = statistics.median(way.cpu)
+            cells = (
+                way.name,
+                f"{way.median:.1f} ({min(way.seconds):.1f} to {max(way.seconds):.1f})",
+                f"**{way.median / bare.median:.2f}**",
+                f"{cpu:.1f}",
+                f"{cpu / statistics.median(bare.cpu):.2f}",
+                f"{way.peak_mb:,.0f}",
+                f"{way.task_mb:.0f}" if way.task_mb else "",
             )
+            lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
