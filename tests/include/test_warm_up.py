@@ -129,11 +129,27 @@ def test_a_new_release_is_loaded_once_and_before_the_next_task(
     assert invocation.load.cache_info().misses == kept.misses + 1
 
 
-def test_a_warm_up_that_fails_is_told_and_stops_nothing(
+def test_a_module_that_is_not_there_is_told_and_the_rest_is_loaded(
     home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(warm_up, "LIBRARIES", ("no_such_module",))
     monkeypatch.setattr(warm_up, "_loaded", [])
+    invocation.load.cache_clear()
+    with caplog.at_level(logging.WARNING, warm_up.__name__):
+        warm_up.follow()
+    assert "no_such_module" in caplog.text
+    assert invocation.load.cache_info().currsize == 1
+
+
+def test_a_warm_up_that_fails_is_told_once_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path))
+    monkeypatch.setattr(warm_up, "_loaded", [])
+    empty = Release(tmp_path / "dbt" / "releases" / "empty")
+    empty.path.mkdir(parents=True)
+    release._point_current_at(empty.path)
     with caplog.at_level(logging.ERROR, warm_up.__name__):
         warm_up.follow()
-    assert "Warm-up failed" in caplog.text
+        warm_up.follow()
+    assert caplog.text.count("Warm-up failed") == 1
