@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -43,6 +44,8 @@ from include.warehouse import connect
 DAGS = PROJECT_ROOT / "benchmarks" / "dags"
 STOCK = ("bash", "local_build", "local_after_each", "watcher")
 LIMIT_SECONDS = 3600
+# How Airflow calls the process of a task: by the id of the task instance.
+_TASK = re.compile(r"airflow worker -- [0-9a-f]{8}-")
 
 
 @dataclass
@@ -144,11 +147,11 @@ class Bench:
         def watch() -> None:
             while not stop.wait(0.5):
                 total = 0.0
-                for process in [*self._processes(leaders), *psutil.Process().children(recursive=True)]:
+                for process in self._processes(leaders) + ([] if leaders else _builds()):
                     with suppress(psutil.Error, OSError):
                         memory = process.memory_full_info()
                         total += memory.pss / 1e6
-                        if process.cmdline()[:1] and process.cmdline()[0].startswith("airflow worker -- 0"):
+                        if _TASK.match(" ".join(process.cmdline())):
                             measured.task_mb = max(measured.task_mb, memory.uss / 1e6)
                 measured.peak_mb = max(measured.peak_mb, total)
 
@@ -159,6 +162,11 @@ class Bench:
         finally:
             stop.set()
             watcher.join()
+
+
+def _builds() -> list[psutil.Process]:
+    """The `dbt build` that we have started; Airflow is our child as well."""
+    return [one for one in psutil.Process().children() if "dbt.cli.main" in one.cmdline()]
 
 
 def _moment(text: str) -> datetime:
