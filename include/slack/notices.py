@@ -5,10 +5,10 @@ Pure functions, as in `render`.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from include.results.publications import Decision
-from include.slack.message import Link, Message, compose, short
+from include.slack.message import Link, Message, compose, moment, short
 from include.slack.outbox import PROGRESS
 
 LATE, BACK = "late", "back"
@@ -33,15 +33,15 @@ def late(
     `run_id` is the last run since it was due, and `failed` says whether it told that it failed.
     """
     if held:
-        why = f"{held.decided_by} holds publishing back since {_moment(held.decided_at)}: {held.reason}"
+        why = f"{held.decided_by} holds publishing back since {moment(held.decided_at)}: {held.reason}"
     elif run_id:
         why = f"Run {run_id} {'failed; its message says of what.' if failed else 'has begun and not ended yet.'}"
     else:
         why = "No run has begun since. Is the scheduler up, and is greenery_daily switched on?"
     return _notice(
         LATE,
-        f"🔴 Greenery data is late: nothing was published by {_moment(by)}",
-        [f"It was due at {_moment(due)}.", short(why, LONGEST_REASON), _seen(data_as_of)],
+        f"🔴 Greenery data is late: nothing was published by {moment(by)}",
+        [f"It was due at {moment(due)}.", short(why, LONGEST_REASON), _seen(data_as_of)],
         url,
     )
 
@@ -51,7 +51,7 @@ def back(due: datetime, published_at: datetime, data_as_of: datetime | None, *, 
     return _notice(
         BACK,
         "✅ Greenery data is published again",
-        [f"What was due at {_moment(due)} came {_span(published_at - due)} later.", _seen(data_as_of)],
+        [f"What was due at {moment(due)} came {_span(published_at - due)} later.", _seen(data_as_of)],
         url,
     )
 
@@ -62,7 +62,7 @@ def down(since: datetime, problem: str | None) -> Message:
         LATE,
         "🔴 Greenery data: the warehouse can't be reached",
         [
-            f"Nobody can query the data, since {_moment(since)} at the latest.",
+            f"Nobody can query the data, since {moment(since)} at the latest.",
             *([short(problem, LONGEST_REASON)] if problem else []),
         ],
         None,
@@ -89,11 +89,7 @@ def _notice(kind: str, headline: str, lines: list[str], url: str | None, *, foot
 
 
 def _seen(data_as_of: datetime | None) -> str:
-    return f"Stakeholders see the data as of {_moment(data_as_of)}." if data_as_of else "Nothing was ever published."
-
-
-def _moment(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%d %b %Y %H:%M} UTC"
+    return f"Stakeholders see the data as of {moment(data_as_of)}." if data_as_of else "Nothing was ever published."
 
 
 def _span(span: timedelta) -> str:

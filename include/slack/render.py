@@ -16,7 +16,7 @@ from include.results.figures import Figure, Figures
 from include.results.publications import Decision, Publication
 from include.results.report import Report
 from include.results.store import OrderChange
-from include.slack.message import Bold, Code, Line, Link, Mention, Message, Section, compose, short, size
+from include.slack.message import Bold, Code, Line, Link, Mention, Message, Section, compose, moment, short, size
 
 __all__ = ["Message", "decided", "render", "render_state", "unparsed", "unreachable", "unreported"]
 
@@ -406,7 +406,7 @@ def _names(names: Sequence[str], shown: int = SHOWN_NAMES) -> str:
 
 
 def _moment(at: datetime | None) -> str | None:
-    return f"{at.astimezone(UTC):%d %b %Y %H:%M} UTC" if at else None
+    return moment(at) if at else None
 
 
 def _day(at: datetime) -> str:
