@@ -28,7 +28,6 @@ from include.warehouse import connect
 
 log = logging.getLogger(__name__)
 
-DAILY = "greenery_daily"
 # What can be decided, and what each is for.
 ACTIONS = {
     ROLL_BACK: "put the former marts back, if no run has written over them",
@@ -125,7 +124,7 @@ def decide_in_airflow() -> None:
             params["run_id"],
             params["decided_by"],
             params["reason"],
-            ended=lambda holder: runs.has_ended(context, DAILY, holder),
+            ended=lambda holder: runs.has_ended(context, runs.DAILY, holder),
         )
     except ValueError as error:
         raise AirflowFailException(str(error)) from error
