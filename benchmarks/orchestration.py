@@ -57,6 +57,7 @@ class Measured:
     cpu: list[float] = field(default_factory=list)
     peak_mb: float = 0
     task_mb: float = 0
+    parse_seconds: float | None = None
 
     @property
     def median(self) -> float:
@@ -100,7 +101,9 @@ class Bench:
             told = api.run(dag_id, run_id)
             return (_moment(told["end_date"]) - _moment(told["queued_at"])).total_seconds()
 
-        return self._measure(dag_id, run, list(running.pids.values()))
+        measured = self._measure(dag_id, run, list(running.pids.values()))
+        measured.parse_seconds = api.parse_seconds(dag_id)  # by a DAG processor that has read it a few times
+        return measured
 
     def _begin(self) -> None:
         """What a build finds in `ops` when `greenery_daily` has begun on it."""
@@ -229,7 +232,7 @@ def compare(home: Path, runs: int, models: list[int], say: Callable[[str], None]
                     conf = {"full_refresh": True} if name == "greenery" else None
                     ways = [bench.dag(stack, dag_id, conf if dag_id == own else None) for dag_id in dags]
                     told.append((bench.bare(project), ways))
-            lines += ["", f"### {name}", "", *_table(told)]
+            lines += ["", f"### {name}", "", *_table(told), "", *_parse_lines(told)]
     return lines
 
 
@@ -261,6 +264,11 @@ def _table(told: list[tuple[Measured, list[Measured]]]) -> list[str]:
             )
             lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _parse_lines(told: list[tuple[Measured, list[Measured]]]) -> list[str]:
+    ways = [way for _, own in told for way in own if way.name not in STOCK and way.parse_seconds is not None]
+    return [f"The DAG processor reads the file of `{way.name}` in {way.parse_seconds:.2f} s." for way in ways]
 
 
 def main() -> None:

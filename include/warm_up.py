@@ -28,11 +28,13 @@ from include.dbt_project.release import Release
 
 # What dbt, Airflow and Cosmos import when they first need it.
 LIBRARIES = (
+    "airflow.dag_processing.bundles.local",
     "airflow.dag_processing.dagbag",
     "airflow.providers.slack.hooks.slack_webhook",
     "airflow.sdk.execution_time.task_runner",
     "babel.dates",
     "cosmos.operators.local",
+    "cosmos.profiles",
     "daff",
     "dbt.adapters.__about__",
     "dbt.adapters.postgres.impl",
@@ -95,6 +97,7 @@ def _load(project: Release | None) -> None:
         from include.dbt_project import cosmos, invocation, manifest
 
         invocation.compile_macros(invocation.load(project.path))
+        invocation.rehearse(project)
         reset_adapters()
         _ = manifest.read(project.manifest).tests_of_no_single_model  # which each task's process asks for
         # Cosmos and Airflow find out about their own classes when they first draw a task.

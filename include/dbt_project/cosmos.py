@@ -108,7 +108,7 @@ def _model(project: Release, task_id: str, name: str, task_group: TaskGroup) -> 
     return BuildModel(
         task_id=task_id,
         task_group=task_group,
-        select=f"fqn:{name}",  # wherever it lies in the release that the run began with
+        model=name,
         # A test on two models runs with the later one, when both are there.
         indirect_selection=TestIndirectSelection.BUILDABLE.value,
         # Tasks run side by side already: each thread is a connection that a small test does not pay back.

@@ -6,13 +6,17 @@ import json
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
 from dbt_common.clients.jinja import template_cache
+from dbt_common.events.base_types import EventMsg
+from dbt_common.events.functions import env_scrubber
 
 from include.dbt_project import release
 from include.dbt_project.release import ProjectError, Release
@@ -20,8 +24,10 @@ from include.dbt_project.release import ProjectError, Release
 log = logging.getLogger(__name__)
 
 
-def invoke(project: Release, command: Sequence[str]) -> dbtRunnerResult:
+def invoke(project: Release, command: Sequence[str], *, model: str | None = None) -> dbtRunnerResult:
     """Run a dbt command (`build`, `test`, `source freshness`) on a release; its results are in the return value.
+
+    `model` names the one model that a command is about: dbt then does not hear of the tests of others.
 
     The manifest is the release's, loaded once a process and, where `include.warm_up` has loaded it, not even that:
     forks inherit it. dbt's own files go to a folder that is gone afterwards. Raises ProjectError where the release
@@ -29,13 +35,44 @@ def invoke(project: Release, command: Sequence[str]) -> dbtRunnerResult:
     """
     lean = (
         # What is in the artifacts is in the return value.
-        *("--no-write-json", "--log-level-file", "none", "--no-use-colors"),
+        *("--no-write-json", "--log-level-file", "none", "--log-level", "none", "--no-use-colors"),
         # One model needs to know of a few relations: asked for as they come up, and not all of them beforehand.
         "--no-populate-cache",
     )
     with tempfile.TemporaryDirectory(prefix="greenery-dbt-") as scratch:
         arguments = [*command, *lean, *_flags(project, Path(scratch))]
-        return _from_a_low_stack(dbtRunner(manifest=load(project.path)).invoke, arguments)
+        whole = load(project.path)
+        dbt = dbtRunner(manifest=_about(model, whole) if model else whole, callbacks=[_say])
+        return _from_a_low_stack(dbt.invoke, arguments)
+
+
+def _about(model: str, whole: Manifest) -> Manifest:
+    """A manifest without what no build of this model asks for, chiefly the tests that don't read it.
+
+    dbt links, orders and describes every node, in each invocation, and nine in ten are tests of other models. Models,
+    snapshots and sources are all there, so `ref` and the selection of tests find what they would; so does a macro
+    that looks at `graph`, which is the whole project's.
+    """
+    named = {key for key, node in whole.nodes.items() if node.name == model and node.resource_type == "model"}
+    nodes = {
+        key: node
+        for key, node in whole.nodes.items()
+        if node.resource_type != "test" or named.intersection(node.depends_on.nodes)
+    }
+    unasked: dict[str, Any] = {
+        "unit_tests": {},
+        "exposures": {},
+        "metrics": {},
+        "semantic_models": {},
+        "saved_queries": {},
+    }
+    return replace(whole, nodes=nodes, **unasked)
+
+
+def _say(event: EventMsg) -> None:
+    """Print a line as dbt's own console does; that one words every event, and drops nine in ten of the lines."""
+    if event.info.level not in ("debug", "test"):
+        print(f"{event.info.ts.ToDatetime():%H:%M:%S}  {env_scrubber(event.info.msg)}\n", end="")
 
 
 def _from_a_low_stack(call: Callable[[list[str]], dbtRunnerResult], arguments: list[str]) -> dbtRunnerResult:
@@ -69,6 +106,14 @@ def load(project: Path) -> Manifest:
     if not isinstance(done.result, Manifest):
         raise ProjectError(f"release {project.name} of the dbt project does not load: {done.exception}")
     return done.result
+
+
+def rehearse(project: Release) -> None:
+    """Run a dbt command that needs no warehouse: dbt writes code for its classes when it first uses them."""
+    with tempfile.TemporaryDirectory(prefix="greenery-dbt-") as scratch:
+        quiet = ("--log-level", "none", "--log-level-file", "none", "--no-write-json")
+        command = ["list", "--output", "json", *quiet, *_flags(project, Path(scratch))]
+        dbtRunner(manifest=load(project.path)).invoke(command)
 
 
 def compile_macros(manifest: Manifest) -> None:

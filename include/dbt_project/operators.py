@@ -24,13 +24,18 @@ class _OnRelease:
     What changes in the project meanwhile is for the next run: a run builds from one state of it.
     """
 
+    # Airflow renders each of these and sends them all twice; nothing that we hand to Cosmos has a template in it.
+    template_fields = ("compiled_sql",)
+    # The one model that dbt needs to hear of, with its tests; None where it is more than one.
+    model: str | None = None
+
     def build_and_run_cmd(self, context: Any, cmd_flags: list[str] | None = None, **_: Any) -> dbtRunnerResult:
         """Run dbt on the run's release, if the task may. Raises RefusedError, or what dbt failed of."""
         return self._run(context, runs.admit(context, builds=True), cmd_flags)
 
     def _run(self, context: Any, project: Release, flags: list[str] | None = None) -> dbtRunnerResult:
         command, _ = self.build_cmd(context, flags)
-        done = invocation.invoke(project, command[1:])  # without the program's name
+        done = invocation.invoke(project, command[1:], model=self.model)  # without the program's name
         results = nodes.read(getattr(done.result, "results", ()))  # dbt may not have got to any
         record(context, results, manifest.read(project.manifest))
         # Shown in the UI as the task's rendered template.
@@ -44,6 +49,11 @@ class _OnRelease:
 
 class BuildModel(_OnRelease, DbtBuildLocalOperator):
     """`dbt build` of one model and its tests."""
+
+    def __init__(self, *, model: str, **options: Any) -> None:
+        # Wherever the model lies in the release that the run began with.
+        super().__init__(select=f"fqn:{model}", **options)
+        self.model = model
 
 
 class RunTests(_OnRelease, DbtTestLocalOperator):

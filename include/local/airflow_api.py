@@ -43,6 +43,10 @@ class AirflowApi:
                 )
             time.sleep(0.3)
 
+    def parse_seconds(self, dag_id: str) -> float | None:
+        """How long Airflow took to read the DAG's file the last time; None where it has not noted that."""
+        return self._checked(self._client.get(f"/api/v2/dags/{dag_id}"))["last_parse_duration"]
+
     def tasks(self, dag_id: str) -> set[str]:
         """The ids of the tasks that Airflow draws now."""
         return {one["task_id"] for one in self._checked(self._client.get(f"/api/v2/dags/{dag_id}/tasks"))["tasks"]}

@@ -69,3 +69,44 @@ def test_a_failing_model_is_a_result_and_not_an_exception(project: Path) -> None
     done = invocation.invoke(release.refresh(), ["build", "--quiet"])
     assert not done.success
     assert "nowhere" in done.result.results[0].message
+
+
+def test_a_build_of_one_model_selects_and_sees_what_it_would_of_the_whole_project(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "models/two.sql").write_text(
+        "{% set names = graph.nodes.values() | map(attribute='name') | sort | join(' ') %}"
+        "select one as two, '{{ names }}' as names from {{ ref('one') }}"
+    )
+    (project / "tests").mkdir()
+    for name, model in (("of_one", "one"), ("of_two", "two")):
+        (project / f"tests/{name}.sql").write_text(f"select * from {{{{ ref('{model}') }}}} where false")
+    (project / "tests/of_both.sql").write_text("select * from {{ ref('one') }}, {{ ref('two') }} where false")
+    of = release.refresh()
+    invocation.invoke(of, ["build"])
+    capsys.readouterr()
+
+    def built(**model: str) -> dict[str, str]:
+        command = ["build", "--select", "fqn:two", "--indirect-selection", "buildable"]
+        results = invocation.invoke(of, command, **model).result.results
+        return {one.node.name: one.node.compiled_code for one in results}
+
+    whole = built()
+    assert whole.keys() == {"two", "of_two", "of_both"}
+    assert "of_both of_one of_two one two" in whole["two"]
+    assert "Found 2 models, 3 data tests" in capsys.readouterr().out
+    assert built(model="two") == whole
+    assert "Found 2 models, 2 data tests" in capsys.readouterr().out
+
+
+def test_the_log_has_a_line_for_what_happened_without_secrets_and_none_for_debugging(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DBT_ENV_SECRET_WORD", "opensesame")
+    (project / MODEL).write_text("select 1 as opensesame from nowhere")
+    invocation.invoke(release.refresh(), ["build"])
+    said = capsys.readouterr().out
+    assert "1 of 1 ERROR creating sql view model" in said
+    assert 'relation "nowhere" does not exist' in said
+    assert "opensesame" not in said
+    assert "Opening a new connection" not in said
