@@ -5,7 +5,7 @@ ARGS ?=
 DATA ?=
 BENCH ?= orchestration size
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down psql decide slack-preview test torture check format constraints bench clean
+.PHONY: help install demo up down psql decide slack-preview secrets test torture containers check format constraints bench clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -31,12 +31,18 @@ decide: install ## decide by hand what people query: make decide ARGS='roll-back
 slack-preview: install ## draw every kind of Slack message from sample runs: text, JSON for Block Kit Builder, a page
 	$(RUN) -m include.slack.preview
 
+secrets: ## write .env, with fresh passwords and keys for docker compose; none that is there is changed
+	@$(PYTHON3) deploy/env_file.py
+
 test: install ## all tests, two at a time; they start Postgres and Airflow of their own
 	$(RUN) -m pytest -n 2 --no-loadscope-reorder $(ARGS)
 
 torture: install ## a fault at every task, and many seeds: the better part of an hour
 	$(RUN) -m pytest -m torture $(ARGS)
 	@SEEDS=20 .venv/bin/python -m pytest tests/dbt -k "any_sequence" $(ARGS)
+
+containers: install ## build the image and really start docker-compose.yaml, where that can be done without docker
+	$(RUN) -m pytest -m containers $(ARGS)
 
 check: install ## lint, format and the tests that need no database
 	$(RUN) -m ruff format --check .
@@ -52,7 +58,7 @@ format: install ## mend what make check says of the Python's format and lint
 	$(RUN) -m ruff check --fix .
 
 constraints: install ## renew constraints.txt
-	$(RUN) -m uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --upgrade requirements-dev.txt -o constraints.txt
+	$(RUN) -m uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --upgrade requirements-dev.txt requirements-deployment.txt -o constraints.txt
 
 clean: install ## stop the local stack and forget its state
 	$(RUN) -m include.local clean

@@ -9,6 +9,10 @@ The stamp hashes what dbt's own partial parse depends on: the project's files, t
 
 One file of a copy differs from the project's: `macros/macros_hash.sql` holds a hash over all macros and variables. dbt
 itself leaves these out of the checksums of the models that use them.
+
+    python -m include.dbt_project.release
+
+makes one, for an image or before Airflow starts.
 """
 
 from __future__ import annotations
@@ -227,3 +231,21 @@ def _lock() -> Iterator[None]:
     with (_home() / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def main() -> int:
+    """The command: makes the project as it is now the current release; 1 where it does not parse, and says why."""
+    try:
+        made = refresh()
+    except ProjectError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if failed := problem():
+        print(f"The dbt project does not parse:\n{failed.message}", file=sys.stderr)
+        return 1
+    print(f"Release {made.stamp} of the dbt project is current")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -86,7 +86,7 @@ class Stack:
         return USER, self._secrets()["password"]
 
     def environment(self, server: postgres.LocalPostgres, port: int) -> dict[str, str]:
-        """The environment of every process of the stack: Airflow's settings, the warehouse, dbt."""
+        """The environment of every process of the stack: what `airflow.cfg` leaves open, the warehouse, dbt."""
         keys = self._secrets()
         url = f"http://localhost:{port}"
         return {
@@ -96,14 +96,11 @@ class Stack:
             "PYTHONPATH": str(PROJECT_ROOT),
             "GREENERY_STATE_DIR": str(self.home),
             "AIRFLOW_HOME": str(self.home / "airflow"),
+            "AIRFLOW_CONFIG": str(PROJECT_ROOT / "airflow.cfg"),
             "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT_ROOT / "dags"),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "AIRFLOW__CORE__PARALLELISM": str(PARALLELISM),
-            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-            "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",
-            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "15",
             "AIRFLOW__CORE__FERNET_KEY": keys["fernet"],
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
@@ -117,16 +114,7 @@ class Stack:
             "AIRFLOW__API_AUTH__JWT_SECRET": keys["jwt"],
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(postgres.free_port()),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(postgres.free_port()),
-            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
-            "AIRFLOW__SDK__COORDINATORS": '{"warm": {"classpath": "include.warm_up.WarmCoordinator"}}',
-            "AIRFLOW__SDK__QUEUE_TO_COORDINATOR": '{"default": "warm"}',
-            # A task's supervisor can miss the end of its process, and then looks again after this many seconds (5).
-            "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
-            # What Cosmos draws is the same in each task's log.
-            "AIRFLOW__LOGGING__NAMESPACE_LEVELS": "cosmos=WARNING",
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.home / "airflow" / "logs"),
-            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-            "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "False",
             "AIRFLOW__COSMOS__CACHE_DIR": str(self.home / "cosmos"),
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "False",
             "NO_PROXY": "localhost,127.0.0.1",

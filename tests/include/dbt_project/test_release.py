@@ -132,3 +132,21 @@ def test_processes_that_start_together_parse_once(project: Path) -> None:
         made = {pool.submit(release.refresh) for _ in range(4)}
     assert len({one.result() for one in made}) == 1
     assert len(list((settings.state_dir() / "dbt" / "releases").iterdir())) == 1
+
+
+def test_the_command_fails_where_the_project_does_not_parse_though_a_release_is_kept(
+    released: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert release.main() == 0
+    assert release.current().stamp in capsys.readouterr().out
+    (released / MODEL).write_text("select {{ ref('nowhere') }}")
+    assert release.main() == 1
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_the_command_fails_with_dbts_words_where_nothing_ever_parsed(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / MODEL).write_text("select {{ ref('nowhere') }}")
+    assert release.main() == 1
+    assert "nowhere" in capsys.readouterr().err

@@ -1,0 +1,49 @@
+# The image of every component: Airflow with what requirements-deployment.txt pins, and this project, already parsed.
+ARG BASE_IMAGE=apache/airflow:3.3.2-python3.12
+FROM ${BASE_IMAGE}
+
+# Dependencies first: code changes more often than they do.
+COPY requirements.txt requirements-deployment.txt constraints.txt /tmp/requirements/
+RUN pip install --no-cache-dir --quiet --constraint /tmp/requirements/constraints.txt \
+        --requirement /tmp/requirements/requirements-deployment.txt
+
+COPY --chown=airflow:0 airflow.cfg /opt/airflow/
+COPY --chown=airflow:0 plugins /opt/airflow/plugins
+COPY --chown=airflow:0 dags /opt/airflow/dags
+COPY --chown=airflow:0 include /opt/airflow/include
+COPY --chown=airflow:0 dbt /opt/airflow/dbt
+
+# How Airflow and dbt find the warehouse. A release of the dbt project holds for these values: where others are set when
+# a container starts, its init makes a new one.
+ARG WAREHOUSE_HOST=postgres
+ARG WAREHOUSE_PORT=5432
+ARG WAREHOUSE_DB=warehouse
+ARG WAREHOUSE_USER=greenery_transformer
+ENV PYTHONPATH=/opt/airflow \
+    GREENERY_STATE_DIR=/opt/airflow/state \
+    AIRFLOW__COSMOS__CACHE_DIR=/opt/airflow/state/cosmos \
+    DBT_SEND_ANONYMOUS_USAGE_STATS=False \
+    WAREHOUSE_HOST=${WAREHOUSE_HOST} \
+    WAREHOUSE_PORT=${WAREHOUSE_PORT} \
+    WAREHOUSE_DB=${WAREHOUSE_DB} \
+    WAREHOUSE_USER=${WAREHOUSE_USER}
+
+# A project that does not parse does not build. The state folder can be written by any user of group 0.
+RUN python -m compileall -q /opt/airflow/include /opt/airflow/plugins /opt/airflow/dags \
+    && mkdir -m 2775 /opt/airflow/state \
+    && python -m include.dbt_project.release \
+    && chmod -R g+rwX /opt/airflow/state
+
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Greenery daily" \
+      org.opencontainers.image.description="Airflow, Cosmos and dbt: Greenery's daily data run" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="docker.io/apache/airflow:3.3.2-python3.12"
+
+USER airflow
+# Of the API server, which is what the image runs by itself; docker-compose.yaml has those of the others.
+HEALTHCHECK --interval=15s --timeout=10s --start-period=90s --retries=4 \
+    CMD curl --fail --silent --show-error http://localhost:8080/api/v2/monitor/health
+CMD ["api-server"]

@@ -1,0 +1,153 @@
+"""The image and the compose file, as far as reading them tells; `make containers` starts them."""
+
+from __future__ import annotations
+
+import configparser
+import re
+from fnmatch import fnmatch
+
+import pytest
+import yaml
+
+from deploy import env_file
+from include.settings import PROJECT_ROOT
+from include.warehouse import roles
+
+COMPOSE = (PROJECT_ROOT / "docker-compose.yaml").read_text()
+SERVICES: dict[str, dict] = yaml.safe_load(COMPOSE)["services"]
+DOCKERFILE = (PROJECT_ROOT / "Dockerfile").read_text()
+HELM = yaml.safe_load((PROJECT_ROOT / "deploy" / "helm" / "values.yaml").read_text())
+PINS = dict(re.findall(r"^([\w.-]+)==([\w.]+)", (PROJECT_ROOT / "constraints.txt").read_text(), re.MULTILINE))
+AT_WORK = sorted(set(SERVICES) - {"init"})
+
+
+def environment(service: str) -> dict[str, str]:
+    return {name: str(value or "") for name, value in SERVICES[service].get("environment", {}).items()}
+
+
+def knows(service: str) -> set[str]:
+    """The secrets that a service is given, under whatever name, or on its command line."""
+    text = str([environment(service), SERVICES[service].get("command")])
+    return {name for name in env_file.SECRETS if f"${{{name}" in text}
+
+
+# Secrets ---------------------------------------------------------------------------------------------------------
+
+
+def test_compose_refuses_to_start_without_any_secret_and_make_secrets_writes_them_all() -> None:
+    wanted = re.findall(r"\$\{(\w+):\?([^}]+)\}", COMPOSE)
+    assert {name for name, _ in wanted} == set(env_file.SECRETS)
+    assert all("make secrets" in message for _, message in wanted)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_password_is_written_down(service: str) -> None:
+    secret = {name: value for name, value in environment(service).items() if re.search("PASSWORD|SECRET|FERNET", name)}
+    assert [name for name, value in secret.items() if not re.fullmatch(r"\$\{\w+(:\?[^}]*)?\}", value)] == []
+    urls = re.findall(r"://[^/\s]*@", str(environment(service)))
+    assert [url for url in urls if "${" not in url] == []
+
+
+def test_a_service_knows_the_secrets_of_its_own_work() -> None:
+    airflow = {
+        "AIRFLOW_DB_PASSWORD",
+        "AIRFLOW__API_AUTH__JWT_SECRET",
+        "AIRFLOW__API__SECRET_KEY",
+        "AIRFLOW__CORE__FERNET_KEY",
+        "REDIS_PASSWORD",
+    }
+    assert knows("api-server") == airflow | {"WAREHOUSE_HEALTH_PASSWORD"}
+    assert knows("triggerer") == airflow
+    assert knows("scheduler") == knows("dag-processor") == airflow | {"WAREHOUSE_TRANSFORMER_PASSWORD"}
+    # Not Airflow's database: what runs in a task asks the API.
+    assert knows("worker") == {"AIRFLOW__API__SECRET_KEY", "REDIS_PASSWORD", "WAREHOUSE_TRANSFORMER_PASSWORD"}
+    assert knows("watchdog") == {"WAREHOUSE_TRANSFORMER_PASSWORD"}
+    assert knows("demo") == {"WAREHOUSE_LOADER_PASSWORD"}
+    assert [name for name in AT_WORK if "POSTGRES_PASSWORD" in knows(name)] == ["postgres"]
+
+
+def test_each_service_works_in_the_warehouse_as_its_role() -> None:
+    users = {name: environment(name)["WAREHOUSE_USER"] for name in SERVICES if "WAREHOUSE_USER" in environment(name)}
+    tasks = dict.fromkeys(("init", "scheduler", "dag-processor", "worker", "watchdog"), roles.TRANSFORMER)
+    assert users == tasks | {"api-server": roles.HEALTH, "demo": roles.LOADER}
+    for role in roles.ROLES:
+        assert f"WAREHOUSE_{role.removeprefix('greenery_').upper()}_PASSWORD" in environment("init")
+
+
+# Services --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("service", AT_WORK)
+def test_a_service_is_watched_started_again_and_bounded(service: str) -> None:
+    assert SERVICES[service]["restart"] == "unless-stopped"
+    assert SERVICES[service]["healthcheck"]["test"]
+    assert SERVICES[service]["deploy"]["resources"]["limits"]["memory"]
+
+
+def test_ports_are_open_to_this_machine_alone_unless_a_setting_says_otherwise() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert ports == ["${GREENERY_UI_ADDRESS:-127.0.0.1}:${GREENERY_UI_PORT:-8080}:8080"]
+
+
+def test_without_a_profile_neither_the_demo_shop_nor_celery_starts() -> None:
+    assert {name: one["profiles"] for name, one in SERVICES.items() if "profiles" in one} == {
+        "demo": ["demo"],
+        "redis": ["celery"],
+        "worker": ["celery"],
+    }
+
+
+def test_every_setting_is_listed() -> None:
+    listed = set(re.findall(r"^(?:# )?([A-Z]\w+)=", (PROJECT_ROOT / ".env.example").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?<!\$)\$\{(\w+)", COMPOSE)) | {
+        name for one in SERVICES for name, value in environment(one).items() if not value
+    }
+    images = {"AIRFLOW_IMAGE", "POSTGRES_IMAGE", "REDIS_IMAGE"}
+    assert named - set(env_file.SECRETS) - images <= listed
+
+
+# Image -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_pins_are_the_same_everywhere() -> None:
+    deployed = (PROJECT_ROOT / "requirements-deployment.txt").read_text()
+    wanted = (PROJECT_ROOT / "requirements.txt").read_text() + deployed
+    exact = dict(re.findall(r"^([\w.-]+)==([\w.]+)", wanted, re.MULTILINE))
+    assert {name: PINS.get(name) for name in exact} == exact
+    assert set(re.findall(r"apache/airflow:([\d.]+)-", DOCKERFILE)) == {exact["apache-airflow"]}
+    assert str(HELM["airflowVersion"]) == exact["apache-airflow"]
+    assert "requirements-dev" not in DOCKERFILE
+
+
+def test_only_what_a_run_needs_can_be_copied() -> None:
+    rules = (PROJECT_ROOT / ".dockerignore").read_text().splitlines()
+    assert next(rule for rule in rules if not rule.startswith("#")) == "*"
+    allowed = [rule.removeprefix("!") for rule in rules if rule.startswith("!")]
+    copied = [
+        source for line in re.findall(r"^COPY (.*)$", DOCKERFILE, re.MULTILINE) for source in _sources(line.split())
+    ]
+    assert [one for one in copied if not any(fnmatch(f"{one}/x.py", f"{rule}*") for rule in allowed)] == []
+    assert not any(fnmatch(".env", rule) for rule in allowed)
+
+
+def _sources(words: list[str]) -> list[str]:
+    return [word for word in words[:-1] if not word.startswith("--")]
+
+
+def test_the_release_in_the_image_is_of_the_compose_files_warehouse() -> None:
+    built = dict(re.findall(r"^ARG (WAREHOUSE_\w+)=(\S+)$", DOCKERFILE, re.MULTILINE))
+    assert built == {name: environment("scheduler")[name] for name in built}
+    assert len(built) == 4
+
+
+def test_the_helm_chart_gets_every_setting_of_airflow_cfg() -> None:
+    ours = configparser.ConfigParser(interpolation=None)
+    ours.read(PROJECT_ROOT / "airflow.cfg")
+    theirs = {section: {name: str(value) for name, value in keys.items()} for section, keys in HELM["config"].items()}
+    missing = {
+        (section, name): value
+        for section in ours.sections()
+        for name, value in ours[section].items()
+        if theirs.get(section, {}).get(name) != value
+    }
+    assert missing == {}

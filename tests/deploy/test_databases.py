@@ -1,0 +1,53 @@
+"""What Postgres runs when it makes its cluster: two databases, and a login that knows one of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from include.local import postgres
+from include.local.postgres import LocalPostgres
+from include.settings import PROJECT_ROOT
+
+pytestmark = pytest.mark.db
+
+
+@pytest.fixture
+def made(server: LocalPostgres) -> Iterator[LocalPostgres]:
+    """A server on which the script has run; its traces are removed afterwards."""
+    environment = os.environ | {
+        "PATH": f"{Path(postgres.binary('psql')).parent}{os.pathsep}{os.environ['PATH']}",
+        "PGHOST": "127.0.0.1",
+        "PGPORT": str(server.port),
+        "POSTGRES_USER": postgres.SUPERUSER,
+        "POSTGRES_DB": "postgres",
+        "AIRFLOW_DB_PASSWORD": "it's a password",
+    }
+    with postgres.admin(server) as cursor:
+        for database in ("airflow", "warehouse"):
+            cursor.execute(f"drop database if exists {database}")
+        subprocess.run([PROJECT_ROOT / "deploy" / "postgres" / "databases.sh"], env=environment, check=True)
+        yield server
+        for database in ("airflow", "warehouse"):
+            cursor.execute(f"drop database {database}")
+        cursor.execute("drop role airflow")
+
+
+def test_airflow_owns_its_database_and_can_make_nothing_else(made: LocalPostgres) -> None:
+    with postgres.admin(made) as cursor:
+        cursor.execute(
+            "select datname, pg_get_userbyid(datdba) from pg_database where datname in ('airflow', 'warehouse')"
+        )
+        assert dict(cursor.fetchall()) == {"airflow": "airflow", "warehouse": postgres.SUPERUSER}
+        cursor.execute(
+            "select rolsuper, rolcreatedb, rolcreaterole, rolcanlogin from pg_roles where rolname = 'airflow'"
+        )
+        assert cursor.fetchone() == (False, False, False, True)
+        cursor.execute("select has_database_privilege('airflow', 'warehouse', 'create')")
+        assert cursor.fetchone() == (False,)
+    psycopg2.connect(host="127.0.0.1", port=made.port, dbname="airflow", user="airflow").close()

