@@ -87,9 +87,8 @@ def test_the_watchdog_sends_the_age_of_the_data_whether_it_is_late_and_what_wait
     exchange("run", current(db).schema_oid)
     with db.cursor() as cursor:
         cursor.execute("update ops.watch set since = now() - interval '9 days'")
-        cursor.execute(
-            "update ops.publications set published_at = now() - interval '2 days', data_as_of = now() - interval '2 days'"
-        )
+        cursor.execute("update ops.publications set published_at = now() - interval '2 days'")
+        cursor.execute("update ops.publications set data_as_of = published_at")
     outbox.keep(db, "run", "engineers", Message("failed", "bad", "bad", [{}]), waiting=True)
     found = sent("from include.watchdog import check; check()", AIRFLOW_CONN_SLACK_DEFAULT="")
     assert timedelta(days=2) < timedelta(seconds=found.pop("published.age_seconds")) < timedelta(days=2, minutes=5)
