@@ -187,6 +187,26 @@ def test_a_file_that_was_cut_off_restores_nothing(saved: Path, elsewhere: Wareho
     assert ask(elsewhere, "select nspname from pg_namespace where nspname in ('ops', 'snapshots', 'raw')") == []
 
 
+def test_a_pg_restore_that_is_killed_near_its_end_restores_nothing(
+    saved: Path, elsewhere: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All rows are there by then, and keys and indexes are not."""
+    killed = tmp_path / "bin" / "pg_restore"
+    killed.parent.mkdir()
+    killed.write_text(
+        f"""#!/bin/sh
+        case "$*" in *--version*|*--data-only*) exec {postgres.binary("pg_restore")} "$@";; esac
+        {postgres.binary("pg_restore")} "$@" | head -n -40
+        kill -9 $$
+        """
+    )
+    killed.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{killed.parent}:{os.environ['PATH']}")
+    with pytest.raises(BackupError, match="Nothing was restored"):
+        backup.restore(saved, elsewhere)
+    assert ask(elsewhere, "select nspname from pg_namespace where nspname in ('ops', 'snapshots', 'raw')") == []
+
+
 def test_what_the_database_refuses_restores_nothing(saved: Path, elsewhere: Warehouse) -> None:
     migrate.upgrade(elsewhere)
     ask(elsewhere, "alter database " + elsewhere.database + " set default_transaction_read_only to on")
