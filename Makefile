@@ -3,9 +3,11 @@ PYTHON3 ?= python3
 RUN = @.venv/bin/python
 ARGS ?=
 DATA ?=
+TO ?= backups
+FROM ?= $(error say which backup: make restore FROM=backups/NAME.dump)
 BENCH ?= orchestration size
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down psql decide slack-preview secrets test torture containers check format constraints bench clean
+.PHONY: help install demo up down psql decide backup restore slack-preview secrets test torture containers check format constraints bench clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -27,6 +29,12 @@ psql: install ## psql on the warehouse: make psql ARGS='-Atc "select 1"'
 
 decide: install ## decide by hand what people query: make decide ARGS='roll-back --by ada --reason "revenue is wrong"'
 	$(RUN) -m include.local decide $(ARGS)
+
+backup: install ## save the history and ops into a file in TO=DIR (backups)
+	$(RUN) -m include.local backup save "$(TO)"
+
+restore: install ## bring one back: make restore FROM=FILE (ARGS=--replace: over a history that is there)
+	$(RUN) -m include.local backup restore "$(FROM)" $(ARGS)
 
 slack-preview: install ## draw every kind of Slack message from sample runs: text, JSON for Block Kit Builder, a page
 	$(RUN) -m include.slack.preview

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg2
 from airflow.sdk import get_current_context, task
 
-from include import settings
+from include import metrics, settings
 from include.dbt_project import release
 from include.dbt_project.manifest import read
 from include.dbt_project.runs import let_go, release_of
@@ -78,6 +78,7 @@ def _tell(dag_id: str, run_id: str, states: dict[str, str | None], *, run_failed
         )
         if summary.published:
             store.put_metrics(connection, run_id, summary.figures.metrics)
+        metrics.of_run(summary)
         store.forget_results(connection, settings.results_kept_for())
         if summary.order_changes is not None:
             store.told_changes(connection, run_id)  # for what is kept in the outbox arrives

@@ -26,7 +26,7 @@ from airflow.sdk import get_current_context, task
 from croniter import croniter
 from psycopg2.extensions import connection as Connection
 
-from include import settings
+from include import metrics, settings
 from include.dbt_project import runs
 from include.results import publications
 from include.slack import notices, send
@@ -104,6 +104,7 @@ def check(now: datetime | None = None, *, speaks: bool = True) -> Verdict:
             due, facts = _look(connection, now, speaks=speaks)
             with suppress(UnavailableError):  # which is logged
                 send.send_waiting(connection)
+            metrics.of_now(connection, now, late=is_late(due, facts))
     except psycopg2.OperationalError as error:
         if error.pgcode:  # it answered, if with a no
             raise

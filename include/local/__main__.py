@@ -1,4 +1,4 @@
-"""The commands behind `make`: demo, up, down, psql, decide, clean."""
+"""The commands behind `make`: demo, up, down, psql, decide, backup, clean."""
 
 from __future__ import annotations
 
@@ -37,9 +37,12 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser(
         "decide", help="roll back, publish or hold by hand; takes what `python -m include.publish` does", add_help=False
     )
+    commands.add_parser(
+        "backup", help="save or restore the history; takes what `python -m include.backup` does", add_help=False
+    )
     commands.add_parser("clean", help="stop the stack and forget its state")
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.command not in ("psql", "decide"):
+    if rest and options.command not in ("psql", "decide", "backup"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
     signal.signal(signal.SIGTERM, _interrupt)
@@ -100,6 +103,15 @@ def _decide(stack: Stack, options: argparse.Namespace) -> int:
     return main(options.rest)
 
 
+def _backup(stack: Stack, options: argparse.Namespace) -> int:
+    from include.backup import main
+
+    server = stack.postgres()
+    os.environ.update(warehouse.as_admin(server).environment())
+    os.environ["PATH"] = f"{Path(postgres.binary('psql')).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return main(options.rest)
+
+
 def _clean(stack: Stack, _: argparse.Namespace) -> int:
     stack.stop()
     shutil.rmtree(stack.home, ignore_errors=True)
@@ -117,7 +129,15 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 # Errors whose message is a sentence that says what to do.
 _TOLD = (StackError, PostgresError, AirflowApiError, CsvError, LoadError, ShopError, ProjectError, ValueError)
-_COMMANDS = {"demo": _demo, "up": _up, "down": _down, "psql": _psql, "decide": _decide, "clean": _clean}
+_COMMANDS = {
+    "demo": _demo,
+    "up": _up,
+    "down": _down,
+    "psql": _psql,
+    "decide": _decide,
+    "backup": _backup,
+    "clean": _clean,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

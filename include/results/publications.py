@@ -50,8 +50,12 @@ left join ops.decisions on decisions.decision_id = made.decision_id
 
 
 def live(connection: Connection) -> Publication | None:
-    """What people query now; None before the first time."""
-    return _one(connection, f"{_PUBLICATIONS} order by made.publication_id desc limit 1")
+    """What people query now; None before the first time, and where only `ops` was restored from a backup."""
+    return _one(
+        connection,
+        f"{_PUBLICATIONS} where made.schema_oid = to_regnamespace('analytics')::oid"
+        " order by made.publication_id desc limit 1",
+    )
 
 
 def of_run(connection: Connection, run_id: str) -> Publication | None:

@@ -75,6 +75,13 @@ def next_waiting(connection: Connection, deaf: Collection[str] = ()) -> Kept | N
     return _one(connection, "where waiting and audience <> all(%s::text[]) order by message_id limit 1", sorted(deaf))
 
 
+def count_waiting(connection: Connection) -> int:
+    """How many messages wait to be sent."""
+    with connection.cursor() as cursor:
+        cursor.execute("select count(*) from ops.messages where waiting")
+        return cursor.fetchone()[0]
+
+
 def audiences(connection: Connection) -> list[str]:
     """Whom the last message was for that went to Slack or waits to; none where nothing ever did."""
     with connection.cursor() as cursor:

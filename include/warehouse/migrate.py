@@ -12,6 +12,8 @@ from sqlalchemy import create_engine, text
 from include import settings
 from include.warehouse import planner
 
+MIGRATIONS = Path(__file__).parent / "migrations"
+
 
 def upgrade(where: settings.Warehouse | None = None) -> None:
     """Run the migrations that the warehouse lacks, in one transaction; nothing happens where it is up to date."""
@@ -28,7 +30,7 @@ def upgrade(where: settings.Warehouse | None = None) -> None:
         ),
     )
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     with engine.begin() as connection:
         # Two processes that start together take turns; alembic itself has no lock.
         connection.execute(text("select pg_advisory_xact_lock(hashtext('greenery migrate'))"))

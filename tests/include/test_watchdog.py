@@ -124,7 +124,8 @@ def publish(db: Connection, when: str, *, as_of: str | None = None) -> None:
     with db.cursor() as cursor:
         cursor.execute("insert into ops.runs (run_id, release, started_at) values (%s, 'x', %s)", (when, at(when)))
         cursor.execute(
-            "insert into ops.publications (run_id, published_at, data_as_of, schema_oid) values (%s, %s, %s, 1)",
+            "insert into ops.publications (run_id, published_at, data_as_of, schema_oid)"
+            " values (%s, %s, %s, to_regnamespace('analytics')::oid)",
             (when, at(when), at(as_of or when)),
         )
 
@@ -286,7 +287,8 @@ def test_the_command_needs_no_airflow_and_says_all_in_its_exit_code(watched: Con
     with watched.cursor() as cursor:
         cursor.execute("insert into ops.runs (run_id, release) values ('now', 'x')")
         cursor.execute(
-            "insert into ops.publications (run_id, published_at, data_as_of, schema_oid) select 'now', now(), now(), 1"
+            "insert into ops.publications (run_id, published_at, data_as_of, schema_oid)"
+            " select 'now', now(), now(), to_regnamespace('analytics')::oid"
         )
     code, words = command()
     assert (code, words[:5]) == (FINE, "Fine:")

@@ -1,0 +1,55 @@
+"""What a monitor can watch, sent by tasks through Airflow's own metrics: docs/operations.md lists it.
+
+Where Airflow sends no metrics (`AIRFLOW__METRICS__OTEL_ON`), and outside of a task, nothing is sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+
+from airflow.sdk.observability import stats
+from psycopg2.extensions import connection as Connection
+
+from include.results import publications
+from include.results.report import Report
+from include.slack import outbox
+
+log = logging.getLogger(__name__)
+
+
+def of_run(report: Report) -> None:
+    """What became of a run."""
+    _send(
+        {
+            "run.published": report.published,
+            "run.seconds": report.took.total_seconds() if report.took else None,
+            "run.tests_passed": report.passed,
+            "run.tests_warned": report.warned,
+            "run.tests_failed": report.failed,
+            "run.tests_skipped": report.skipped,
+        }
+    )
+
+
+def of_now(connection: Connection, now: datetime, *, late: bool) -> None:
+    """How old what people query is, whether that is late, and how many messages Slack has not taken."""
+    live = publications.live(connection)
+    _send(
+        {
+            "published.age_seconds": (now - live.data_as_of).total_seconds() if live else None,
+            "published.late": late,
+            "messages.waiting": outbox.count_waiting(connection),
+        }
+    )
+
+
+def _send(gauges: Mapping[str, float | None]) -> None:
+    """Set gauges, except those of which nothing is known. Never raises: a monitor must not cost a message."""
+    try:
+        for name, value in gauges.items():
+            if value is not None:
+                stats.gauge(f"greenery.{name}", float(value))
+    except Exception:
+        log.exception("Airflow did not take the metrics.")

@@ -1,0 +1,315 @@
+"""A backup, brought into another warehouse: every row is there, what belongs to the old one is not, and days go on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from include import backup, history, lease
+from include.backup import BackupError
+from include.dbt_project import manifest
+from include.local import postgres
+from include.publish import by_hand
+from include.publish.gate import NotPublishedError
+from include.results import publications, store
+from include.results.nodes import NodeResult
+from include.settings import Warehouse
+from include.slack import outbox
+from include.slack.message import Message
+from include.warehouse import connect, migrate
+from tests.dbt.conftest import WAREHOUSE, Dbt, Shop
+from tests.dbt.days import SCHEMAS, Days, Project
+
+pytestmark = pytest.mark.db
+
+# What is about the warehouse of which the backup was made, and is not so in another one.
+OF_THE_OTHER = {
+    "ops.publications": {"schema_oid"},
+    "ops.messages": {"waiting", "problem"},
+    "ops.leases": {"released_at"},
+}
+
+
+@pytest.fixture(autouse=True)
+def _client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL's programs of the server's version."""
+    folder = Path(postgres.binary("psql")).parent
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.fixture(scope="module")
+def days(dbt: Dbt, shop: Shop) -> Iterator[Days]:
+    """A warehouse after two days, with a row in every table of `ops`, a run under way and a message that waits."""
+    played = Days(shop, Project(dbt.project, dbt.work, dbt.manifest), seed=1)
+    played.run()
+    played.load_a_day()
+    played.run()
+    with connect("test") as connection:
+        result = NodeResult("test.a", "test", "a", "fail", "error", 1, None, 0.5, None, failing_rows=[{"id": "é\\ \t"}])
+        store.record(connection, "run 2", "check_sources", 1, [result])
+        store.put_metrics(connection, "run 2", {"orders": 12.0, "conversion": float("nan")})
+        store.told_changes(connection, "run 2")
+        publications.decide(connection, publications.HOLD, None, "ada", "the auditors\nare here")
+        outbox.keep(connection, "run 1", "engineers", Message("published", "well", "so\n", [{}]), waiting=False)
+        outbox.keep(connection, "run 2", "engineers", Message("failed", "bad", "oh", [{"a": '"'}]), waiting=True)
+        lease.take(connection, "run 3")
+    history.remember(manifest.read(dbt.work / "target" / "manifest.json"), "run 2")
+    yield played
+    for schema in (*SCHEMAS, "ops_replaced", "snapshots_replaced"):
+        shop.query(f"drop schema if exists {schema} cascade")
+
+
+@pytest.fixture
+def saved(days: Days, server: postgres.LocalPostgres, tmp_path: Path) -> Path:
+    """Its backup."""
+    return backup.save(tmp_path / "backups", server.database(WAREHOUSE))
+
+
+@pytest.fixture
+def elsewhere(server: postgres.LocalPostgres) -> Iterator[Warehouse]:
+    """An empty database."""
+    name = f"elsewhere_{uuid.uuid4().hex[:12]}"
+    postgres.ensure_database(server, name)
+    yield server.database(name)
+    with postgres.admin(server) as cursor:
+        cursor.execute(f'drop database "{name}" with (force)')
+
+
+def ask(where: Warehouse, statement: str) -> list[tuple]:
+    with connect("test", where) as connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+
+def content(where: Warehouse) -> dict[str, list[dict]]:
+    """Every row of every table of the two schemas."""
+    tables = ask(
+        where, "select format('%s.%s', schemaname, tablename) from pg_tables where schemaname in ('ops', 'snapshots')"
+    )
+    rows = {table: ask(where, f"select to_jsonb(whole) from {table} as whole") for (table,) in tables}
+    return {table: sorted((row for (row,) in found), key=str_of) for table, found in rows.items()}
+
+
+@pytest.mark.parametrize("prepared", [False, True], ids=["empty database", "migrated warehouse"])
+def test_every_row_is_restored(days: Days, saved: Path, server, elsewhere: Warehouse, prepared: bool) -> None:
+    if prepared:
+        migrate.upgrade(elsewhere)
+    before = content(server.database(WAREHOUSE))
+    assert [table for table, rows in before.items() if not rows] == []
+    backup.restore(saved, elsewhere)
+    restored = content(elsewhere)
+    assert restored.keys() == before.keys()
+    for table, rows in before.items():
+        kept = [] if table in backup.OF_THE_BUFFERS else rows
+        assert without(restored[table], OF_THE_OTHER.get(table)) == without(kept, OF_THE_OTHER.get(table)), table
+    assert {row["schema_oid"] for row in restored["ops.publications"]} == {"0"}
+    assert [row["waiting"] for row in restored["ops.messages"]] == [False, False]
+    assert all(row["released_at"] for row in restored["ops.leases"])
+
+
+def without(rows: list[dict], columns: set[str] | None) -> list[dict]:
+    """Rows but for some columns, in an order that depends on nothing but them."""
+    return sorted(({key: row[key] for key in row.keys() - (columns or set())} for row in rows), key=str_of)
+
+
+def str_of(row: dict) -> str:
+    return repr(sorted(row.items()))
+
+
+def test_indexes_keys_and_numbers_go_on(days: Days, saved: Path, server, elsewhere: Warehouse) -> None:
+    indexes = "select indexdef from pg_indexes where schemaname in ('ops', 'snapshots') order by 1"
+    keys = (
+        "select conrelid::regclass::text, pg_get_constraintdef(oid) from pg_constraint"
+        " where connamespace in ('ops'::regnamespace, 'snapshots'::regnamespace) order by 1, 2"
+    )
+    backup.restore(saved, elsewhere)
+    for query in (indexes, keys):
+        assert ask(elsewhere, query) == ask(server.database(WAREHOUSE), query)
+    with connect("test", elsewhere) as connection:
+        decision = publications.decide(connection, publications.RELEASE, None, "ada", "they are gone")
+        lease.take(connection, "the next run")
+        kept = outbox.keep(connection, "run 4", "engineers", Message("late", "late", "late", [{}]), waiting=False)
+    assert (decision.decision_id, kept.message_id) == (2, 3)
+
+
+def test_the_roles_own_what_was_restored(saved: Path, elsewhere: Warehouse) -> None:
+    backup.restore(saved, elsewhere)
+    owners = ask(
+        elsewhere,
+        "select distinct tableowner from pg_tables where schemaname in ('ops', 'snapshots')"
+        " union select pg_get_userbyid(nspowner) from pg_namespace where nspname in ('ops', 'snapshots')",
+    )
+    assert owners == [("greenery_transformer",)]
+    assert ask(elsewhere, "select has_table_privilege('greenery_health', 'ops.messages', 'select')") == [(True,)]
+
+
+def test_nobody_is_told_of_marts_that_are_not_there(saved: Path, elsewhere: Warehouse, monkeypatch) -> None:
+    backup.restore(saved, elsewhere)
+    for key, value in elsewhere.environment().items():
+        monkeypatch.setenv(key, value)
+    with connect("test") as connection:
+        assert publications.live(connection) is None
+        assert publications.hold(connection).reason == "the auditors\nare here"
+        assert outbox.next_waiting(connection) is None
+        with connection.cursor() as cursor:
+            assert lease.held(cursor) is None
+    with pytest.raises(NotPublishedError, match="Nothing was published before"):
+        by_hand.roll_back("ada", "to see it refused")
+
+
+def test_a_warehouse_with_history_is_left_as_it_is(days: Days, saved: Path, server) -> None:
+    where = server.database(WAREHOUSE)
+    days.shop.query("update ops.leases set released_at = now()")
+    before = content(where)
+    with pytest.raises(BackupError, match=r"has a history of its own \(in ops.buffer_models, .* --replace"):
+        backup.restore(saved, where)
+    assert content(where) == before
+
+
+def test_a_run_that_is_under_way_is_not_disturbed(saved: Path, elsewhere: Warehouse) -> None:
+    migrate.upgrade(elsewhere)
+    with connect("test", elsewhere) as connection:
+        lease.take(connection, "run 9")
+    with pytest.raises(BackupError, match="run 9 is under way"):
+        backup.restore(saved, elsewhere, replace=True)
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.95], ids=["half of the file", "most of the file"])
+def test_a_file_that_was_cut_off_restores_nothing(saved: Path, elsewhere: Warehouse, kept: float) -> None:
+    saved.write_bytes(saved.read_bytes()[: int(saved.stat().st_size * kept)])
+    with pytest.raises(BackupError):
+        backup.restore(saved, elsewhere)
+    assert ask(elsewhere, "select nspname from pg_namespace where nspname in ('ops', 'snapshots', 'raw')") == []
+
+
+def test_a_pg_restore_that_is_killed_near_its_end_restores_nothing(
+    saved: Path, elsewhere: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All rows are there by then, and keys and indexes are not."""
+    killed = tmp_path / "bin" / "pg_restore"
+    killed.parent.mkdir()
+    killed.write_text(
+        f"""#!/bin/sh
+        case "$*" in *--version*|*--data-only*) exec {postgres.binary("pg_restore")} "$@";; esac
+        {postgres.binary("pg_restore")} "$@" | head -n -40
+        kill -9 $$
+        """
+    )
+    killed.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{killed.parent}:{os.environ['PATH']}")
+    with pytest.raises(BackupError, match="Nothing was restored"):
+        backup.restore(saved, elsewhere)
+    assert ask(elsewhere, "select nspname from pg_namespace where nspname in ('ops', 'snapshots', 'raw')") == []
+
+
+def test_what_the_database_refuses_restores_nothing(saved: Path, elsewhere: Warehouse) -> None:
+    migrate.upgrade(elsewhere)
+    ask(elsewhere, "alter database " + elsewhere.database + " set default_transaction_read_only to on")
+    with pytest.raises(BackupError, match=r"Nothing was restored .*read-only transaction"):
+        backup.restore(saved, elsewhere)
+    assert ask(elsewhere, "select count(*) from ops.runs") == [(0,)]
+
+
+def test_a_file_that_is_none_of_ours_is_refused(elsewhere: Warehouse, tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("Dear Ada")
+    with pytest.raises(BackupError, match="can't be read as a backup"):
+        backup.restore(tmp_path / "letter.txt", elsewhere)
+    other = ["pg_dump", "-Fc", "-h", elsewhere.host, "-p", str(elsewhere.port), "-U", elsewhere.user]
+    subprocess.run([*other, "-f", tmp_path / "other.dump", elsewhere.database], check=True)
+    with pytest.raises(BackupError, match="none of a warehouse"):
+        backup.restore(tmp_path / "other.dump", elsewhere)
+
+
+def test_a_backup_of_a_newer_version_is_refused(elsewhere: Warehouse, tmp_path: Path) -> None:
+    migrate.upgrade(elsewhere)
+    ask(elsewhere, "update ops.alembic_version set version_num = '9999'")
+    file = backup.save(tmp_path, elsewhere)
+    with pytest.raises(BackupError, match="at migration 9999"):
+        backup.restore(file, elsewhere)
+
+
+def test_a_backup_is_whole_or_not_there(elsewhere: Warehouse, tmp_path: Path) -> None:
+    with pytest.raises(BackupError, match="has no schema ops and no snapshots"):
+        backup.save(tmp_path, elsewhere)
+    migrate.upgrade(elsewhere)
+    ask(elsewhere, "create role nobody_much login")
+    try:
+        with pytest.raises(BackupError, match=r"pg_dump could not save .*permission denied"):
+            backup.save(tmp_path, Warehouse(elsewhere.host, elsewhere.port, elsewhere.database, "nobody_much", ""))
+    finally:
+        ask(elsewhere, "drop role nobody_much")
+    assert list(tmp_path.iterdir()) == []
+    assert backup.save(tmp_path, elsewhere).stat().st_mode & 0o777 == 0o600
+
+
+def test_no_client_or_one_of_another_version_is_said(saved: Path, elsewhere: Warehouse, tmp_path, monkeypatch) -> None:
+    migrate.upgrade(elsewhere)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(BackupError, match=r"there is no pg_dump on the PATH. .*postgresql-client-18"):
+        backup.save(tmp_path, elsewhere)
+    old = tmp_path / "pg_dump"
+    old.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)'\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(BackupError, match=r"is PostgreSQL 18, and .*/pg_dump is version 15"):
+        backup.restore(saved, elsewhere)
+
+
+def test_the_commands_save_restore_and_say_what_they_did(
+    saved, elsewhere: Warehouse, tmp_path, monkeypatch, capsys
+) -> None:
+    for key, value in elsewhere.environment().items():
+        monkeypatch.setenv(key, value)
+    assert backup.main(["restore", str(saved)]) == 0
+    assert backup.main(["restore", str(saved)]) == 1
+    assert "--replace" in capsys.readouterr().err
+    assert backup.main(["restore", str(saved), "--replace"]) == 0
+    assert ask(elsewhere, "table ops.runs except table ops_replaced.runs") == []
+    assert ask(elsewhere, "select count(*) from ops.runs") == ask(elsewhere, "select count(*) from ops_replaced.runs")
+    assert backup.main(["restore", str(saved), "--replace"]) == 1
+    assert "of a former restore is still there" in capsys.readouterr().err
+    assert backup.main(["save", str(tmp_path / "again")]) == 0
+    assert str(next((tmp_path / "again").iterdir())) in capsys.readouterr().out
+
+
+def test_what_is_known_of_the_schemas_is_forgotten_where_a_database_moved(
+    days: Days, elsewhere: Warehouse, monkeypatch
+) -> None:
+    where = Warehouse("127.0.0.1", elsewhere.port, WAREHOUSE, elsewhere.user, "")
+    whole = subprocess.run(
+        [*("pg_dump", "-h", where.host, "-p", str(where.port), "-U", where.user), WAREHOUSE],
+        capture_output=True,
+        check=True,
+    )
+    subprocess.run(
+        [*("psql", "-q", "-h", where.host, "-p", str(where.port), "-U", where.user), elsewhere.database],
+        input=whole.stdout,
+        capture_output=True,
+        check=True,
+    )
+    for key, value in elsewhere.environment().items():
+        monkeypatch.setenv(key, value)
+    assert backup.main(["moved"]) == 0
+    assert [ask(elsewhere, f"table {table}") for table in backup.OF_THE_BUFFERS] == [[], [], []]
+    assert ask(elsewhere, "select distinct schema_oid from ops.publications") == [(0,)]
+
+
+def test_the_next_days_run_on_what_was_restored(days: Days, saved: Path, server: postgres.LocalPostgres) -> None:
+    """Last, since it changes the warehouse that the tests above look at. The loader has brought raw again."""
+    days.shop.query("update ops.leases set released_at = now()")
+    versions = days.shop.value("select count(*) from snapshots.orders_snapshot")
+    for schema in set(SCHEMAS) - {"raw"}:
+        days.shop.query(f"drop schema if exists {schema} cascade")
+    backup.restore(saved, server.database(WAREHOUSE))
+    facts = manifest.read(days.project.work / "target" / "manifest.json")
+    assert history.problem(facts) is None
+    publications.decide(days.shop.connection, publications.RELEASE, None, "ada", "the auditors are gone")
+    days.two_full_runs()
+    assert days.run() == set()
+    assert days.shop.value("select count(*) from snapshots.orders_snapshot") > versions
+    assert days.shop.value("select count(*) from ops.publications") == 5

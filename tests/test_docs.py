@@ -1,0 +1,195 @@
+"""What the docs say is there: files, anchors, commands; and the runbook has a line for all that the code can say."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from include.results.failures import Failure, Root
+from include.settings import PROJECT_ROOT
+from include.slack import notices, samples
+from include.slack.message import Message
+from include.slack.render import render
+
+DOCS = sorted([*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").glob("*.md")])
+RUNBOOK = PROJECT_ROOT / "docs" / "runbook.md"
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def prose(text: str) -> str:
+    """A document without its blocks and pieces of code."""
+    return re.sub(r"`[^`\n]*`", "", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors that GitHub makes of a document's headings."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCS, ids=lambda path: path.name)
+def test_links_lead_to_a_file_and_a_heading_that_is_there(document: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(document.read_text())):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = unquote(link).partition("#")
+        target = document.parent / path if path else document
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+@pytest.mark.parametrize("document", DOCS, ids=lambda path: path.name)
+def test_commands_that_a_document_names_exist(document: Path) -> None:
+    """`make x` in code, and `python -m x` anywhere."""
+    text = document.read_text()
+    blocks = re.findall(r"^```.*?^```$", text, re.MULTILINE | re.DOTALL)
+    commands = re.findall(r"`([^`\n]+)`", text) + [line for block in blocks for line in block.splitlines()]
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT_ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {found[1] for line in commands if (found := re.match(r"\s*make ([a-z-]+)", line))} - targets == set()
+    modules = {name.rstrip(".") for name in re.findall(r"python -m ((?:include|benchmarks)[\w.]*)", text)}
+    assert {name for name in modules if not runs_as_a_command(name)} == set()
+
+
+def test_every_setting_is_in_the_example() -> None:
+    example = set(re.findall(r"^(?:# )?([A-Z_0-9]+)=", (PROJECT_ROOT / ".env.example").read_text(), re.MULTILINE))
+    read = re.findall(r'environ(?:\.get\(|\[)"([A-Z_0-9]+)"', (PROJECT_ROOT / "include/settings.py").read_text())
+    assert set(read) - example == set()
+
+
+def runs_as_a_command(module: str) -> bool:
+    try:
+        spec = find_spec(module)
+    except ModuleNotFoundError:
+        return False
+    if spec is not None and spec.submodule_search_locations is not None:
+        spec = find_spec(f"{module}.__main__")
+    return spec is not None and '__name__ == "__main__"' in Path(spec.origin).read_text()
+
+
+# What the system says ------------------------------------------------------------------------------------------------
+
+# Functions that say something to people without raising it.
+SAYING = {
+    "include/dbt_project/operators.py": ("_run",),
+    "include/dbt_project/runs.py": ("_refusal",),
+    "include/history.py": ("_problem",),
+    "include/publish/exchange.py": ("_prune", "_point_to_live"),
+    "include/results/store.py": ("settle_tasks",),
+    "include/slack/render.py": ("unparsed",),
+    "include/watchdog.py": ("check", "main"),
+}
+# So few letters, all in all, say nothing by themselves: what is put in between does.
+SAYS_LITTLE = 12
+HEADLINES = {
+    "late": lambda: notices.late(NOON, NOON, data_as_of=NOON, run_id=None, failed=False, held=None, url=""),
+    "back": lambda: notices.back(NOON, NOON, NOON, url=""),
+    "down": lambda: notices.down(NOON, None),
+    "up": lambda: notices.up(NOON, NOON),
+    "progress": lambda: notices.progress("run", "models", url=""),
+}
+KINDS = ("source", "model", "snapshot", "test", "task")
+
+
+def template(node: ast.AST) -> str:
+    """A text as the code has it, with … for what is put in."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr(values=parts):
+            return "".join(map(template, parts))
+    return "…"
+
+
+def says(node: ast.AST) -> str:
+    text = " ".join(template(node).split())
+    return text if len(re.sub(r"\W", "", text)) >= SAYS_LITTLE else ""
+
+
+def texts_of(path: Path, functions: tuple[str, ...]) -> Iterator[str]:
+    """What is raised anywhere in a file, and what some of its functions say otherwise."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
+            yield says(node.exc.args[0])
+        if isinstance(node, ast.FunctionDef) and node.name in functions:
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            whole = [part for statement in body for part in ast.walk(statement)]
+            inner = {id(part) for text in whole if isinstance(text, ast.JoinedStr) for part in ast.walk(text)}
+            for part in whole:
+                if isinstance(part, ast.JoinedStr) or (isinstance(part, ast.Constant) and id(part) not in inner):
+                    text = says(part)
+                    yield (
+                        text
+                        if " " in text and not text.lower().startswith(("select ", "drop ", "create ", "greenery "))
+                        else ""
+                    )
+
+
+@cache
+def said() -> dict[str, str]:
+    """Everything that people can be told, and where it comes from."""
+    found = {message.headline: f"the sample {name}" for name, message in samples.messages().items()}
+    found |= {make().headline: f"notices.{name}" for name, make in HEADLINES.items()}
+    for kind in KINDS:
+        failure = Failure("freshness" if kind == "source" else kind, "of_that_kind", "stale")
+        message = render(replace(samples.FAILED, roots=(Root(kind, "raw.x" if kind == "source" else "x", (failure,)),)))
+        found[message.headline] = f"what failed of kind {kind}"
+        known = replace(failure, since=NOON, days=2)
+        message = render(replace(samples.FAILED, roots=(Root(kind, "raw.x" if kind == "source" else "x", (known,)),)))
+        found[message.headline] = f"what is known to fail of kind {kind}"
+    for path in sorted((PROJECT_ROOT / "include").rglob("*.py")):
+        name = str(path.relative_to(PROJECT_ROOT))
+        found |= {text: name for text in texts_of(path, SAYING.get(name, ())) if text}
+    return found
+
+
+def entries() -> list[str]:
+    """The first cell of each row of the runbook's tables."""
+    rows = [line.strip("|").split("|") for line in RUNBOOK.read_text().splitlines() if line.startswith("| ")]
+    return [first.strip() for first, *others in rows if len(others) == 2 and first.strip() != "it says"]
+
+
+def fits(entry: str, text: str) -> bool:
+    parts = [part for part in map(str.strip, entry.split("…")) if part]
+    return re.search(".*".join(map(re.escape, parts)), text) is not None
+
+
+def test_the_runbook_has_a_line_for_all_that_is_said() -> None:
+    missing = {text: where for text, where in said().items() if not any(fits(entry, text) for entry in entries())}
+    assert missing == {}
+
+
+def test_the_runbook_has_no_line_for_what_nobody_says() -> None:
+    assert [entry for entry in entries() if not any(fits(entry, text) for text in said())] == []
+
+
+def test_no_line_of_the_runbook_fits_everything() -> None:
+    assert [entry for entry in entries() if max(map(len, entry.split("…"))) < 5] == []
+
+
+def test_every_notice_is_asked_for_its_headline() -> None:
+    made = {
+        name
+        for name, function in inspect.getmembers(notices, inspect.isfunction)
+        if not name.startswith("_")
+        and function.__module__ == notices.__name__
+        and inspect.signature(function).return_annotation in (Message, "Message")
+    }
+    assert made == HEADLINES.keys()
+
+
+def test_the_functions_that_say_something_are_there() -> None:
+    for name, functions in SAYING.items():
+        tree = ast.parse((PROJECT_ROOT / name).read_text())
+        assert set(functions) <= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}, name
