@@ -139,7 +139,7 @@ def _look(connection: Connection, now: datetime, *, speaks: bool) -> tuple[datet
     with connection.cursor() as cursor:
         # Who asks at the same moment waits until what is to be said is kept.
         cursor.execute("select pg_advisory_xact_lock(hashtext('greenery watchdog'))")
-    facts = _facts(connection)
+    facts = known(connection)
     grace = settings.published_by()
     due = due_tick(settings.schedule(), now, grace, facts.watching_since)
     word = to_say(due, facts) if speaks else None
@@ -166,7 +166,8 @@ def _run_id(due: datetime) -> str:
     return f"{_OF}{due.isoformat()}"
 
 
-def _facts(connection: Connection) -> Facts:
+def known(connection: Connection) -> Facts:
+    """What the warehouse knows now."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
