@@ -33,10 +33,10 @@ router = APIRouter(dependencies=[may_see])
 
 
 def _serve(path: str, kind: type, question: Any, template: str) -> None:
-    def page(asked: Annotated[Question, Depends(question)]) -> Response:
+    def page(asked: Question = Depends(question)) -> Response:
         return as_page(asked, template)
 
-    def data(asked: Annotated[Question, Depends(question)]) -> Response:
+    def data(asked: Question = Depends(question)) -> Response:
         return as_json(asked)
 
     name = kind.__name__.lower()
