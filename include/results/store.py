@@ -87,7 +87,7 @@ def run(connection: Connection, run_id: str) -> Run | None:
 
 
 def record(connection: Connection, run_id: str, task_id: str, attempt: int, results: list[NodeResult]) -> None:
-    """Keep what one attempt of a task found; saying it twice changes nothing."""
+    """Keep what one attempt of a task found, and the SQL that it ran; saying it twice changes nothing."""
     rows = [
         (
             run_id,
@@ -120,6 +120,31 @@ def record(connection: Connection, run_id: str, task_id: str, attempt: int, resu
                 failing_rows = excluded.failing_rows, recorded_at = clock_timestamp()
             """,
             rows,
+        )
+    _keep_compiled(connection, run_id, results)
+
+
+def _keep_compiled(connection: Connection, run_id: str, results: list[NodeResult]) -> None:
+    """Keep what dbt ran for each node last; a day like the one before writes nothing, so that nothing is locked."""
+    ran = {one.unique_id: one.compiled_sql for one in results if one.compiled_sql and one.status != "skipped"}
+    if not ran:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            insert into ops.compiled_sql (unique_id, run_id, sql)
+            select ran.unique_id, %(run)s, ran.sql
+            from unnest(%(nodes)s::text[], %(sql)s::text[]) as ran (unique_id, sql)
+            where not exists (
+                select from ops.compiled_sql as kept where kept.unique_id = ran.unique_id and kept.sql = ran.sql
+            )
+            -- Tasks run side by side: always in this order, or two could wait for each other.
+            order by ran.unique_id
+            on conflict (unique_id) do update set
+                run_id = excluded.run_id, sql = excluded.sql, recorded_at = clock_timestamp()
+            where compiled_sql.sql is distinct from excluded.sql
+            """,
+            {"run": run_id, "nodes": list(ran), "sql": list(ran.values())},
         )
 
 
