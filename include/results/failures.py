@@ -152,7 +152,18 @@ def expectation(test: str, facts: Manifest) -> str:
     metadata = node.get("test_metadata") or {}
     if not metadata and node.get("description"):
         return node["description"]
-    return _of_test(metadata.get("name"), metadata.get("kwargs", {}), 0)[1]
+    arguments = metadata.get("kwargs", {})
+    match metadata.get("name"):
+        case "unique_combination":
+            return f"each combination of {', '.join(map(str, arguments.get('columns', ())))} once"
+        case "not_empty":
+            return "at least one row"
+        case "not_negative":
+            return "no negative value"
+        case "holds":
+            return f"`{arguments.get('expression')}` in every row"
+    expected = _of_test(metadata.get("name"), arguments, 0)[1]
+    return "no row that its SQL finds" if expected == "none" else expected
 
 
 def _places(results: Iterable[NodeResult], facts: Manifest) -> list[_Place]:

@@ -6,28 +6,54 @@ import logging
 from typing import Annotated, Any, Literal
 
 import psycopg2
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from plugins.data_health import pages
+from plugins.data_health import dbt_docs, pages
 from plugins.data_health.access import may_see, to_login
 from plugins.data_health.answers import Question, as_json, as_page
 from plugins.data_health.headers import Headers
-from plugins.data_health.views import now
+from plugins.data_health.results import TestState
+from plugins.data_health.views import model, models, now, test, tests
 
 log = logging.getLogger(__name__)
 
 Days = Annotated[Literal[30, 90, 365], Query(description="How many days back.")]
+Name = Annotated[str, Path(max_length=512, description="What its page is called, or its unique id in dbt.")]
 
 
 def _now() -> Question:
     return Question(now.read)
 
 
+def _models() -> Question:
+    return Question(models.read)
+
+
+def _model(name: Name) -> Question:
+    return Question(model.read, (name,))
+
+
+def _tests(
+    state: Annotated[TestState | None, Query(description="Those that stand so; without it, all.")] = None,
+) -> Question:
+    return Question(tests.read, (state,))
+
+
+def _test(name: Name) -> Question:
+    return Question(test.read, (name,))
+
+
 # Path, what it answers with, the question behind it, and the template that draws it.
-VIEWS: tuple[tuple[str, type, Any, str], ...] = (("/", now.Now, _now, "now.html"),)
+VIEWS: tuple[tuple[str, type, Any, str], ...] = (
+    ("/", now.Now, _now, "now.html"),
+    ("/models", models.Models, _models, "models.html"),
+    ("/models/{name}", model.Model, _model, "model.html"),
+    ("/tests", tests.Tests, _tests, "tests.html"),
+    ("/tests/{name}", test.OneTest, _test, "test.html"),
+)
 
 router = APIRouter(dependencies=[may_see])
 
@@ -48,6 +74,31 @@ def _serve(path: str, kind: type, question: Any, template: str) -> None:
 
 for view in VIEWS:
     _serve(*view)
+
+
+@router.get("/docs", include_in_schema=False)
+@router.get("/docs/", include_in_schema=False)
+def docs() -> HTMLResponse:
+    """dbt's own documentation, below our navigation."""
+    return HTMLResponse(pages.render("docs.html"))
+
+
+@router.get("/docs/index.html", include_in_schema=False)
+def docs_page() -> HTMLResponse:
+    """dbt's page, which reads the two files beside it."""
+    return HTMLResponse(dbt_docs.page(), headers={"Content-Security-Policy": dbt_docs.policy()})
+
+
+@router.get("/docs/manifest.json", include_in_schema=False)
+def docs_manifest() -> Response:
+    """The dbt project as it is now."""
+    return Response(dbt_docs.manifest(), media_type="application/json")
+
+
+@router.get("/docs/catalog.json", include_in_schema=False)
+def docs_catalog() -> Response:
+    """What is in the warehouse now."""
+    return as_json(Question(dbt_docs.read))
 
 
 @router.get("/openapi.json", include_in_schema=False)
@@ -121,7 +172,7 @@ def unreadable(request: Request, error: psycopg2.Error) -> Response:
 
 def _wants_page(request: Request) -> bool:
     inside = request.url.path.removeprefix(request.scope.get("root_path", ""))
-    return not inside.startswith(("/api", "/openapi.json", "/static", "/health", "/badge"))
+    return not inside.startswith(("/api", "/static", "/health", "/badge")) and not inside.endswith(".json")
 
 
 _TITLES = {403: "Not for you", 404: "Not found", 422: "Not a question", 503: "No answer"}
