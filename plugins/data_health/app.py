@@ -80,13 +80,14 @@ for view in VIEWS:
 @router.get("/docs/", include_in_schema=False)
 def docs() -> HTMLResponse:
     """dbt's own documentation, below our navigation."""
-    return HTMLResponse(pages.render("docs.html"))
+    return HTMLResponse(pages.render("docs.html", version=dbt_docs.VERSION))
 
 
 @router.get("/docs/index.html", include_in_schema=False)
 def docs_page() -> HTMLResponse:
     """dbt's page, which reads the two files beside it."""
-    return HTMLResponse(dbt_docs.page(), headers={"Content-Security-Policy": dbt_docs.policy()})
+    kept = {"Cache-Control": "private, max-age=31536000, immutable"}
+    return HTMLResponse(dbt_docs.page(), headers={"Content-Security-Policy": dbt_docs.policy(), **kept})
 
 
 @router.get("/docs/manifest.json", include_in_schema=False)

@@ -18,6 +18,8 @@ from plugins.data_health import catalog, nodes
 from plugins.data_health.catalog import Relation
 from plugins.data_health.reading import Reading
 
+# What names the page: browsers may keep one of it for ever.
+VERSION = version("dbt-core")
 _SCHEMA = "https://schemas.getdbt.com/dbt/catalog/v1.json"
 _SECRET = re.compile(r"passw|secret|token|credential|api_?key|private_?key", re.IGNORECASE)
 
@@ -33,7 +35,7 @@ def page() -> bytes:
 def policy() -> str:
     """What that page may do: run its own scripts, by their hashes, and ask this host alone.
 
-    It writes markup out of descriptions, which may hold scripts: these, being none of its own, do not run.
+    It makes markup of descriptions, which may hold scripts: these, being none of its own, do not run.
     """
     scripts = re.findall(rb"<script[^>]*>(.*?)</script>", page(), re.DOTALL)
     hashes = " ".join(f"'sha256-{b64encode(sha256(script).digest()).decode()}'" for script in scripts)
@@ -80,7 +82,7 @@ def read(reading: Reading) -> dict[str, Any]:
     return {
         "metadata": {
             "dbt_schema_version": _SCHEMA,
-            "dbt_version": version("dbt-core"),
+            "dbt_version": VERSION,
             "generated_at": reading.at.isoformat(),
             "invocation_id": None,
             "env": {},
