@@ -13,7 +13,6 @@ from include.dbt_project.manifest import Manifest
 from plugins.data_health import pages
 from plugins.data_health.results import STRIP_DAYS
 from plugins.data_health.views import model, models
-from plugins.data_health.views.models import Tested
 from tests.plugins.shop import ADDS_UP, FACTS, MART, ORDERS, STAGED, UNIQUE, built, of_test, run
 
 pytestmark = pytest.mark.db
@@ -42,7 +41,7 @@ def test_models_stand_by_folder_with_what_the_last_run_made_of_them(ops: Connect
         "success",
         1234,
     )
-    assert fact_orders.tests == Tested(passed=1, warned=1, failed=0, not_run=1)
+    assert fact_orders.tests == models.Tested(passed=1, warned=1, failed=0, not_run=1)
     assert listed.run.run_id == "last"
     page = pages.render("models.html", answer=listed)
     assert "One row per order &amp; <code>order_id</code>." in page
