@@ -22,11 +22,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import psycopg2
-from airflow.sdk import task
+from airflow.sdk import get_current_context, task
 from croniter import croniter
 from psycopg2.extensions import connection as Connection
 
 from include import settings
+from include.dbt_project import runs
 from include.results import publications
 from include.slack import notices, send
 from include.slack.channels import Audience, channels, to_all
@@ -117,11 +118,15 @@ def check(now: datetime | None = None, *, speaks: bool = True) -> Verdict:
 
 @task(task_id="watch")
 def watch() -> None:
-    """The task of `greenery_watchdog`; red where it can't tell."""
+    """The task of `greenery_watchdog`; red where it can't tell.
+
+    It also lets loaders in again after a run that has ended without doing so.
+    """
     verdict = check()
     log.info(verdict.says)
     if verdict.code == UNKNOWN:
         raise RuntimeError(verdict.says)
+    runs.let_go_of_ended(get_current_context())
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
+from include import words
 from include.dbt_project.manifest import Manifest
 from include.results.nodes import NodeResult
 
@@ -212,11 +213,11 @@ def failure(result: NodeResult, facts: Manifest, run: Run) -> Failure:
         column=column,
         rows=tuple({name: row[name] for name in row if name not in hidden} for row in rows),
         since=since,
-        days=(_day(run.started_at) - _day(since)).days if since and run.started_at else 0,
+        days=(_utc_date(run.started_at) - _utc_date(since)).days if since and run.started_at else 0,
     )
 
 
-def _day(at: datetime) -> date:
+def _utc_date(at: datetime) -> date:
     return at.astimezone(UTC).date()
 
 
@@ -250,23 +251,23 @@ def _of_test(name: str | None, arguments: Mapping[str, Any], count: int) -> tupl
         case "unique_combination":
             return f"{_values(count, f'combination of {columns}')} more than once", "each once"
         case "not_null":
-            return f"{_count(count, 'row')} without a value", "a value in every row"
+            return f"{words.count(count, 'row')} without a value", "a value in every row"
         case "accepted_values":
             allowed = ", ".join(map(str, arguments.get("values", ())))
-            return f"{_count(count, 'other value')}", f"one of {allowed}"
+            return f"{words.count(count, 'other value')}", f"one of {allowed}"
         case "relationships":
             to = re.sub(r".*?'([^']+)'\s*\)$", r"\1", str(arguments.get("to", "")))
-            return f"{_count(count, 'row')} without a match", f"each in {to}.{arguments.get('field', '')}"
+            return f"{words.count(count, 'row')} without a match", f"each in {to}.{arguments.get('field', '')}"
         case "not_empty":
             return "no rows", "at least one"
         case "has_shape":
             verb = "is" if count == 1 else "are"
-            return f"{_count(count, 'column')} {verb} not as declared", "the declared names and types"
+            return f"{words.count(count, 'column')} {verb} not as declared", "the declared names and types"
         case "not_negative":
-            return f"{_count(count, 'negative value')}", "none"
+            return f"{words.count(count, 'negative value')}", "none"
         case "holds":
-            return f"{_count(count, 'row')} where it does not hold", str(arguments.get("expression"))
-    return f"{_count(count, 'row')} found", "none"
+            return f"{words.count(count, 'row')} where it does not hold", str(arguments.get("expression"))
+    return f"{words.count(count, 'row')} found", "none"
 
 
 def _fresh_within(result: NodeResult, facts: Manifest) -> str | None:
@@ -275,7 +276,7 @@ def _fresh_within(result: NodeResult, facts: Manifest) -> str | None:
     within = freshness.get("error_after" if result.status in BROKEN else "warn_after") or {}
     if not within.get("count"):
         return None
-    return f"at most {_count(within['count'], within['period'])} ago"
+    return f"at most {words.count(within['count'], within['period'])} ago"
 
 
 def _without_data(message: str) -> str:
@@ -317,7 +318,3 @@ def exposures(node: str | None, facts: Manifest) -> tuple[str, ...]:
 def _values(number: int, noun: str = "value") -> str:
     noun = noun if number == 1 else noun.replace(noun.split()[0], f"{noun.split()[0]}s", 1)
     return f"{number:,} {noun} {'occurs' if number == 1 else 'occur'}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
