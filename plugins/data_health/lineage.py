@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from include import settings
+from include import settings, words
 
 # In pixels; letters are drawn as wide as this, whatever the font.
 _LETTER, _HEIGHT, _STEP, _GAP, _INDENT = 7.3, 28, 38, 56, 26
@@ -35,7 +35,7 @@ def picture(name: str, upstream: Sequence[str], downstream: Sequence[str]) -> Ma
 
 
 def _count(names: Sequence[str]) -> str:
-    return f"{len(names)} other{'' if len(names) == 1 else 's'}" if names else "nothing here"
+    return words.count(len(names), "other") if names else "nothing here"
 
 
 def _columns(

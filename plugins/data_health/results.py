@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from include import settings
 from include.dbt_project.manifest import Manifest
+from include.dbt_project.runs import DAILY
 from include.results import failures
 from include.results.failures import Failure
 from include.results.nodes import NodeResult
 from plugins.data_health import pages
 from plugins.data_health.reading import Reading
-from plugins.data_health.runs import DAG_ID
 
 # The worst first: what a day was like whose runs did not agree.
 _WORST_FIRST = ("error", "fail", "warn", "pass", "success", "skipped")
@@ -111,7 +111,7 @@ def result(row: Any, facts: Manifest) -> Result:
         rows=row.rows_affected,
         failures=row.failures,
         measured=None if well else failure(row, facts).measured,
-        log_url=pages.task_url(settings.run_url(DAG_ID, row.run_id), row.task_id),
+        log_url=pages.task_url(settings.run_url(DAILY, row.run_id), row.task_id),
     )
 
 
