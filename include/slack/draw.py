@@ -1,7 +1,7 @@
 """A message's Block Kit drawn as HTML, about as Slack does: for the preview and for the data-health page.
 
-Draws the few parts of Block Kit that the messages use. Whatever text the blocks hold is escaped: what becomes a tag is a
-link to http(s), a mention by id, bold, code and the signs below, and nothing else. The classes are styled by
+Draws the few parts of Block Kit that the messages use. Whatever text the blocks hold is escaped: what becomes a tag is
+a link to http(s), a mention by id, bold, code and the signs below, and nothing else. The classes are styled by
 `plugins/data_health/static/slack.css`.
 """
 
@@ -17,7 +17,7 @@ _SIGNS = {
     "✅": ("green", "✓", "Green"),
     "🔴": ("red", "", "Red"),
     "✋": ("yellow", "!", "By hand"),
-    "ℹ️": ("blue", "i", "Information"),  # noqa: RUF001 - the sign itself
+    "ℹ️": ("blue", "i", "Information"),
 }
 _TYPES = ("header", "section", "context")
 # What Slack reads between angle brackets; in all other text the messages escape them.

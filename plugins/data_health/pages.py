@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from include import settings
+from include.slack.draw import draw
 
 HERE = Path(__file__).parent
 # In the order of the navigation.
@@ -82,6 +83,11 @@ def number(value: float | int | None) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
 
 
+def slack(blocks: list[dict[str, Any]]) -> Markup:
+    """A message's blocks as Slack draws them."""
+    return Markup(draw(blocks))  # noqa: S704 - escapes what it draws
+
+
 _templates = Environment(
     loader=FileSystemLoader(HERE / "templates"),
     autoescape=True,
@@ -89,5 +95,5 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.filters.update(moment=moment, day=day, span=span, number=number)
+_templates.filters.update(moment=moment, day=day, span=span, number=number, slack=slack)
 _templates.globals.update(path=path, static=static, task_url=task_url, sections=SECTIONS, airflow=settings.airflow_url)

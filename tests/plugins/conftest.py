@@ -1,0 +1,37 @@
+"""What the tests of the page's views share: a migrated warehouse with its roles, read as the page reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from psycopg2.extensions import connection as Connection
+
+from include.dbt_project.manifest import Manifest
+from include.warehouse import connect, migrate, roles
+from plugins.data_health.reading import Reading, reading
+
+
+@pytest.fixture
+def ops(db: Connection) -> Connection:
+    """A warehouse with `ops` and the roles; an administrator's connection to it."""
+    migrate.upgrade()
+    with connect("test") as connection:
+        roles.ensure(connection, login=True)
+    return db
+
+
+Ask = Callable[..., object]
+
+
+@pytest.fixture
+def ask(ops: Connection) -> Ask:  # noqa: ARG001 - which it reads
+    """Calls a view's `read` with arguments, as greenery_health; `at` is the moment that it takes for now."""
+
+    def ask(read: Callable[..., object], *arguments: object, at: datetime | None = None) -> object:
+        with reading() as found:
+            assert found.rows("select current_user as name")[0].name == roles.HEALTH
+            return read(Reading(found.connection, Manifest({}, {}), at or datetime.now(UTC)), *arguments)
+
+    return ask
