@@ -26,7 +26,7 @@ Ask = Callable[..., object]
 
 
 @pytest.fixture
-def ask(ops: Connection) -> Ask:  # noqa: ARG001 - which it reads
+def ask(ops: Connection) -> Ask:
     """Calls a view's `read` with arguments, as greenery_health; `at` is the moment that it takes for now."""
 
     def ask(read: Callable[..., object], *arguments: object, at: datetime | None = None) -> object:
