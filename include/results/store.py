@@ -25,6 +25,22 @@ where run_id = %s
 order by unique_id, recorded_at desc
 """
 
+# Orders of which the snapshot closed a version whose successor has another status; one seen for the first time is none.
+# `changed_at` is when a run saw it, in UTC.
+STATUS_CHANGES = """
+select
+    before.status as status_before,
+    after.status as status_after,
+    after.order_id,
+    to_jsonb(after) ->> 'tracking_id' as tracking_id,
+    after.dbt_valid_from as changed_at
+from snapshots.orders_snapshot as after
+join snapshots.orders_snapshot as before
+    on before.order_id = after.order_id
+    and before.dbt_valid_to = after.dbt_valid_from
+where after.status is distinct from before.status
+"""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -399,7 +415,7 @@ def order_changes(connection: Connection, run_id: str) -> list[OrderChange]:
         if cursor.fetchone()[0] is None:
             return []
         cursor.execute(
-            """
+            f"""
             with told as (
                 select coalesce(
                     max(changes_told_until) filter (where run_id <> %(run_id)s),
@@ -409,23 +425,15 @@ def order_changes(connection: Connection, run_id: str) -> list[OrderChange]:
             )
 
             select
-                before.status,
-                after.status,
+                status_before,
+                status_after,
                 count(*),
-                (
-                    array_agg(
-                        array[after.order_id::text, to_jsonb(after) ->> 'tracking_id'] order by after.order_id
-                    )
-                )[1:%(few)s]
-            from snapshots.orders_snapshot as before
-            join snapshots.orders_snapshot as after
-                on after.order_id = before.order_id
-                and after.dbt_valid_from = before.dbt_valid_to
-            where before.dbt_valid_to > (select until at time zone 'UTC' from told)
-                and after.status is distinct from before.status
-            group by before.status, after.status
-            order by count(*) desc, before.status, after.status
-            """,
+                (array_agg(array[order_id::text, tracking_id] order by order_id))[1:%(few)s]
+            from ({STATUS_CHANGES}) as changes
+            where changed_at > (select until at time zone 'UTC' from told)
+            group by status_before, status_after
+            order by count(*) desc, status_before, status_after
+            """,  # noqa: S608 - a constant
             {"run_id": run_id, "few": FEW_ORDERS},
         )
         return [

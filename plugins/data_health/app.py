@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import logging
+from datetime import date
 from typing import Annotated, Any, Literal
 
 import psycopg2
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from pydantic import BeforeValidator
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from plugins.data_health import dbt_docs, pages
+from plugins.data_health import dbt_docs, monitor, pages
 from plugins.data_health.access import may_see, to_login
 from plugins.data_health.answers import Question, as_json, as_page
 from plugins.data_health.headers import Headers
 from plugins.data_health.results import TestState
-from plugins.data_health.views import model, models, now, test, tests
+from plugins.data_health.views import inventory, messages, model, models, now, orders, test, tests
 
 log = logging.getLogger(__name__)
 
-Days = Annotated[Literal[30, 90, 365], Query(description="How many days back.")]
+# A query is text, which is no literal number yet.
+Days = Annotated[Literal[30, 90, 365], BeforeValidator(int), Query(description="How many days back.")]
 Name = Annotated[str, Path(max_length=512, description="What its page is called, or its unique id in dbt.")]
 
 
@@ -46,6 +49,26 @@ def _test(name: Name) -> Question:
     return Question(test.read, (name,))
 
 
+def _orders(days: Days = 30) -> Question:
+    return Question(orders.read, (days,))
+
+
+def _orders_of_day(day: Annotated[date, Path(description="A UTC day.")]) -> Question:
+    return Question(orders.read_day, (day,))
+
+
+def _inventory() -> Question:
+    return Question(inventory.read)
+
+
+def _messages(page: Annotated[int, Query(ge=1, le=100_000, description="From 1, the newest first.")] = 1) -> Question:
+    return Question(messages.read, (page,))
+
+
+def _message(message_id: Annotated[int, Path(ge=1, lt=2**63)]) -> Question:
+    return Question(messages.read_one, (message_id,))
+
+
 # Path, what it answers with, the question behind it, and the template that draws it.
 VIEWS: tuple[tuple[str, type, Any, str], ...] = (
     ("/", now.Now, _now, "now.html"),
@@ -53,6 +76,11 @@ VIEWS: tuple[tuple[str, type, Any, str], ...] = (
     ("/models/{name}", model.Model, _model, "model.html"),
     ("/tests", tests.Tests, _tests, "tests.html"),
     ("/tests/{name}", test.OneTest, _test, "test.html"),
+    ("/orders", orders.Orders, _orders, "orders.html"),
+    ("/orders/{day}", orders.Day, _orders_of_day, "orders_of_day.html"),
+    ("/inventory", inventory.Inventory, _inventory, "inventory.html"),
+    ("/messages", messages.Messages, _messages, "messages.html"),
+    ("/messages/{message_id}", messages.Message, _message, "message.html"),
 )
 
 router = APIRouter(dependencies=[may_see])
@@ -125,6 +153,7 @@ def nothing(rest: str) -> Response:
 
 # FastAPI's own pages of the API load scripts from elsewhere, and its schema would stand outside the login.
 app = FastAPI(title="Greenery data health", openapi_url=None, docs_url=None, redoc_url=None)
+app.include_router(monitor.router)
 app.include_router(router)
 app.add_middleware(Headers)
 

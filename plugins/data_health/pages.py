@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from include import settings
+from include.slack.draw import draw
 from plugins.data_health import lineage
 
 HERE = Path(__file__).parent
@@ -97,6 +98,11 @@ def size(count: int) -> str:
     return f"{count / 1000**4:,.3g} TB"
 
 
+def slack(blocks: list[dict[str, Any]]) -> Markup:
+    """A message's blocks as Slack draws them."""
+    return Markup(draw(blocks))  # noqa: S704 - escapes what it draws
+
+
 _templates = Environment(
     loader=FileSystemLoader(HERE / "templates"),
     autoescape=True,
@@ -104,7 +110,6 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.filters.update(moment=moment, day=day, span=span, number=number)
-_templates.filters.update(prose=prose, size=size)
+_templates.filters.update(moment=moment, day=day, span=span, number=number, prose=prose, size=size, slack=slack)
 _templates.globals.update(lineage=lineage.picture)
 _templates.globals.update(path=path, static=static, task_url=task_url, sections=SECTIONS, airflow=settings.airflow_url)

@@ -18,6 +18,7 @@ from sqlalchemy.pool import QueuePool
 from include import settings
 from include.dbt_project import manifest, release
 from include.dbt_project.manifest import Manifest
+from include.results import figures
 from include.warehouse import open_connection
 
 # A page that takes longer is of no use to anyone.
@@ -41,6 +42,10 @@ class Reading:
         with self.connection.cursor(cursor_factory=NamedTupleCursor) as cursor:
             cursor.execute(statement, parameters)
             return cursor.fetchall()
+
+    def has(self, table: str, *columns: str) -> bool:
+        """Whether a table, named with its schema, is there with these columns: a shop's marts may be others."""
+        return figures.has(self.connection, table, *columns)
 
 
 @lru_cache

@@ -28,7 +28,7 @@ def history(ops: Connection) -> Connection:
 
 
 def test_the_worst_stand_on_top_with_since_when_and_how_often(history: Connection, ask: Ask) -> None:
-    answer = ask(tests.read, FACTS)
+    answer = ask(tests.read, facts=FACTS)
     assert [(test.name, test.standing.state, test.in_last_run) for test in answer.tests] == [
         ("fact_unique", "fail", True),
         ("adds_up", "warn", False),
@@ -36,7 +36,7 @@ def test_the_worst_stand_on_top_with_since_when_and_how_often(history: Connectio
     ]
     unique = answer.tests[0]
     assert unique.standing.run_id == "4"
-    assert unique.standing.since == ask(one_test.read, FACTS, "fact_unique").results[1].started_at
+    assert unique.standing.since == ask(one_test.read, "fact_unique", facts=FACTS).results[1].started_at
     assert unique.standing.failed_runs == 2, "the one of 100 days ago is past"
     assert answer.counts == {"fail": 1, "error": 0, "warn": 1, "never": 1, "pass": 0}
     page = pages.render("tests.html", answer=answer)
@@ -45,20 +45,20 @@ def test_the_worst_stand_on_top_with_since_when_and_how_often(history: Connectio
 
 
 def test_those_that_stand_so_are_picked_and_all_are_counted(history: Connection, ask: Ask) -> None:
-    answer = ask(tests.read, FACTS, "warn")
+    answer = ask(tests.read, "warn", facts=FACTS)
     assert [test.name for test in answer.tests] == ["adds_up"]
     assert sum(answer.counts.values()) == 3
-    assert "None passed" in pages.render("tests.html", answer=ask(tests.read, FACTS, "pass"))
+    assert "None passed" in pages.render("tests.html", answer=ask(tests.read, "pass", facts=FACTS))
 
 
 def test_what_was_skipped_says_nothing_of_how_a_test_stands(history: Connection, ask: Ask) -> None:
     run(history, "5", 0, of_test("skipped"))
-    unique = ask(tests.read, FACTS).tests[0]
+    unique = ask(tests.read, facts=FACTS).tests[0]
     assert (unique.standing.state, unique.standing.run_id, unique.in_last_run) == ("fail", "4", False)
 
 
 def test_a_test_is_told_in_words_with_the_keys_that_failed(history: Connection, ask: Ask) -> None:
-    told = ask(one_test.read, FACTS, "fact_unique")
+    told = ask(one_test.read, "fact_unique", facts=FACTS)
     assert (told.title, told.expects, told.on) == (
         "unique on fact_orders.order_id",
         "each value once",
@@ -77,7 +77,7 @@ def test_a_test_is_told_in_words_with_the_keys_that_failed(history: Connection, 
 
 def test_a_test_of_a_personal_column_keeps_its_rows_back(ops: Connection, ask: Ask) -> None:
     run(ops, "run", 0, of_test("fail", EMAIL, failing_rows=[{"unique_field": "a@example.com"}]))
-    told = ask(one_test.read, FACTS, "dim_email")
+    told = ask(one_test.read, "dim_email", facts=FACTS)
     assert (told.last_failed.hidden, told.last_failed.failure.rows) == (True, ())
     page = pages.render("test.html", answer=told)
     assert "the column is personal" in page
@@ -86,12 +86,12 @@ def test_a_test_of_a_personal_column_keeps_its_rows_back(ops: Connection, ask: A
 
 def test_an_error_is_told_without_what_dbt_leads_it_up_with(ops: Connection, ask: Ask) -> None:
     run(ops, "run", 0, of_test("error", compiled_sql="select 1 / 0"))
-    told = ask(one_test.read, FACTS, UNIQUE)
+    told = ask(one_test.read, UNIQUE, facts=FACTS)
     assert (told.results[0].measured, told.sql, told.has_run) == ("division by zero", "select 1 / 0", True)
 
 
 def test_a_test_that_never_ran_has_a_page_all_the_same(ask: Ask) -> None:
-    told = ask(one_test.read, FACTS, "adds_up")
+    told = ask(one_test.read, "adds_up", facts=FACTS)
     assert (told.standing.state, told.expects) == ("never", "Orders are the same whichever mart one asks.")
     assert "No run of the last 90 days" in pages.render("test.html", answer=told)
 
@@ -99,4 +99,4 @@ def test_a_test_that_never_ran_has_a_page_all_the_same(ask: Ask) -> None:
 @pytest.mark.parametrize("name", ["nothing", "fact_orders"])
 def test_what_is_no_test_is_not_found(ask: Ask, name: str) -> None:
     with pytest.raises(LookupError, match="There is no data test"):
-        ask(one_test.read, FACTS, name)
+        ask(one_test.read, name, facts=FACTS)

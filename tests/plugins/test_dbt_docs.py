@@ -107,7 +107,7 @@ def test_the_catalog_is_one_that_dbt_reads(ops: Connection, ask: Callable[..., A
 
     with ops.cursor() as cursor:
         cursor.execute("create view staging.stg_orders as select 1 as one")
-    catalog = TypeAdapter(dict).dump_json(ask(dbt_docs.read, FACTS))
+    catalog = TypeAdapter(dict).dump_json(ask(dbt_docs.read, facts=FACTS))
     [node] = CatalogArtifact.from_dict(json.loads(catalog)).nodes.values()
     assert (node.metadata.type, node.columns["one"].type) == ("VIEW", "integer")
 

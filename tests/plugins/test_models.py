@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include.dbt_project.manifest import Manifest
 from plugins.data_health import pages
 from plugins.data_health.results import STRIP_DAYS
 from plugins.data_health.views import model, models
@@ -33,7 +32,7 @@ def mart(ops: Connection) -> Connection:
 def test_models_stand_by_folder_with_what_the_last_run_made_of_them(ops: Connection, ask: Ask) -> None:
     run(ops, "first", 1, built("error"), of_test("fail"))
     run(ops, "last", 0, built(), of_test("pass"), of_test("warn", ADDS_UP))
-    listed = ask(models.read, FACTS)
+    listed = ask(models.read, facts=FACTS)
     assert [folder.name for folder in listed.folders] == ["marts/core", "staging/shop", "snapshots", "sources"]
     [fact_orders] = listed.folders[0].models
     assert (fact_orders.grain, fact_orders.state, fact_orders.rows) == (
@@ -49,17 +48,17 @@ def test_models_stand_by_folder_with_what_the_last_run_made_of_them(ops: Connect
 
 
 def test_before_the_first_run_models_are_listed_without(ask: Ask) -> None:
-    listed = ask(models.read, FACTS)
+    listed = ask(models.read, facts=FACTS)
     assert (listed.run, listed.folders[0].models[0].state) == (None, None)
     assert "No run has begun yet" in pages.render("models.html", answer=listed)
 
 
 def test_before_the_project_was_parsed_the_page_says_so(ask: Ask) -> None:
-    assert "No dbt project" in pages.render("models.html", answer=ask(models.read, Manifest({}, {})))
+    assert "No dbt project" in pages.render("models.html", answer=ask(models.read))
 
 
 def test_a_model_is_told_as_it_is_published(mart: Connection, ask: Ask) -> None:
-    told = ask(model.read, FACTS, "fact_orders")
+    told = ask(model.read, "fact_orders", facts=FACTS)
     assert (told.live.schema, told.live.rows) == ("analytics", 7)
     assert {column.name: (column.type, column.there) for column in told.columns} == {
         "order_id": ("text", True),
@@ -74,7 +73,7 @@ def test_a_model_has_its_runs_and_its_tests_history(ops: Connection, ask: Ask) -
     run(ops, "bad", 2, built("error"), of_test("fail"))
     run(ops, "good", 1, built(), of_test("pass"))
     run(ops, "bad again", 0, built(), of_test("fail"))
-    told = ask(model.read, FACTS, "fact_orders")
+    told = ask(model.read, "fact_orders", facts=FACTS)
     assert [(result.run_id, result.state) for result in told.results] == [
         ("bad again", "success"),
         ("good", "success"),
@@ -91,7 +90,7 @@ def test_a_model_has_its_runs_and_its_tests_history(ops: Connection, ask: Ask) -
 def test_the_worst_run_of_a_day_is_what_the_day_was_like(ops: Connection, ask: Ask) -> None:
     run(ops, "one", 0, of_test("fail"))
     run(ops, "two", 0, of_test("pass"))
-    assert ask(model.read, FACTS, "fact_orders").tests[0].days[-1].state == "fail"
+    assert ask(model.read, "fact_orders", facts=FACTS).tests[0].days[-1].state == "fail"
 
 
 def test_a_retry_has_the_last_word_of_its_run(ops: Connection, ask: Ask) -> None:
@@ -101,21 +100,21 @@ def test_a_retry_has_the_last_word_of_its_run(ops: Connection, ask: Ask) -> None
             "insert into ops.node_results (run_id, task_id, attempt, unique_id, resource_type, name, status, seconds)"
             " select run_id, task_id, 2, unique_id, resource_type, name, 'success', 1 from ops.node_results"
         )
-    assert [result.state for result in ask(model.read, FACTS, "fact_orders").results] == ["success"]
+    assert [result.state for result in ask(model.read, "fact_orders", facts=FACTS).results] == ["success"]
 
 
 def test_what_ran_is_shown_and_else_what_is_written(ops: Connection, ask: Ask) -> None:
-    before = ask(model.read, FACTS, "fact_orders")
+    before = ask(model.read, "fact_orders", facts=FACTS)
     assert (before.sql, before.has_run) == ("select 1 as {{ one }}", False)
     assert "no run has left its compiled SQL" in pages.render("model.html", answer=before)
     run(ops, "run", 0, built(compiled_sql="select '<script>' as one"))
-    after = ask(model.read, FACTS, "fact_orders")
+    after = ask(model.read, "fact_orders", facts=FACTS)
     assert (after.sql, after.has_run) == ("select '<script>' as one", True)
     assert "select &#39;&lt;script&gt;&#39; as one" in pages.render("model.html", answer=after)
 
 
 def test_neighbours_are_drawn_and_named(ask: Ask) -> None:
-    told = ask(model.read, FACTS, "stg_orders")
+    told = ask(model.read, "stg_orders", facts=FACTS)
     assert (told.upstream, told.downstream) == (("raw.orders",), ("fact_orders",))
     page = pages.render("model.html", answer=told)
     assert page.count(f'<a href="{pages.path("models", "raw.orders")}"') == 3  # two pictures and the list
@@ -125,10 +124,10 @@ def test_neighbours_are_drawn_and_named(ask: Ask) -> None:
 def test_a_source_and_a_snapshot_have_such_a_page(ops: Connection, ask: Ask) -> None:
     freshness = replace(of_test("fail"), unique_id=f"freshness.{ORDERS}", resource_type="freshness", message="stale")
     run(ops, "run", 0, freshness)
-    source = ask(model.read, FACTS, "raw.orders")
+    source = ask(model.read, "raw.orders", facts=FACTS)
     assert (source.kind, source.downstream, source.sql) == ("source", ("seen", "stg_orders"), None)
     assert [(result.state, result.measured) for result in source.results] == [("fail", "stale")]
-    snapshot = ask(model.read, FACTS, "seen")
+    snapshot = ask(model.read, "seen", facts=FACTS)
     assert (snapshot.kind, snapshot.folder, snapshot.live) == ("snapshot", "snapshots", None)
     for told in (source, snapshot):
         assert told.name in pages.render("model.html", answer=told)
@@ -137,11 +136,11 @@ def test_a_source_and_a_snapshot_have_such_a_page(ops: Connection, ask: Ask) -> 
 def test_names_that_two_share_lead_to_each_by_its_unique_id(ask: Ask) -> None:
     other = "model.other.fact_orders"
     facts = replace(FACTS, nodes={**FACTS.nodes, other: {**FACTS.nodes[MART], "description": "Another."}})
-    assert ask(model.read, facts, other).description == "Another."
-    assert ask(model.read, facts, STAGED).downstream == (other, MART)
+    assert ask(model.read, other, facts=facts).description == "Another."
+    assert ask(model.read, STAGED, facts=facts).downstream == (other, MART)
 
 
 @pytest.mark.parametrize("name", ["nothing", UNIQUE, "'; drop schema ops cascade; --"])
 def test_what_is_no_model_is_not_found(ask: Ask, name: str) -> None:
     with pytest.raises(LookupError, match="There is no model, snapshot or source"):
-        ask(model.read, FACTS, name)
+        ask(model.read, name, facts=FACTS)
