@@ -3,7 +3,7 @@ PYTHON3 ?= python3
 RUN = @.venv/bin/python
 ARGS ?=
 DATA ?=
-BENCH ?= orchestration size
+BENCH ?= orchestration size health
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down psql decide slack-preview test torture check format constraints bench clean
 
@@ -44,7 +44,7 @@ check: install ## lint, format and the tests that need no database
 	$(RUN) -m sqlfluff lint --disable-progress-bar dbt
 	$(RUN) -m pytest -m "not db and not stack" $(ARGS)
 
-bench: install ## what a task a model costs, and a day by the size of the history (BENCH=orchestration, BENCH=size: one of them)
+bench: install ## what a task a model costs, and a day by the size of the history and how long the data-health page takes (BENCH=health: one of orchestration, size, health)
 	@for one in $(BENCH); do .venv/bin/python -m benchmarks.$$one $(ARGS) || exit; done
 
 format: install ## mend what make check says of the Python's format and lint
