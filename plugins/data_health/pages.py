@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from include import settings
+from plugins.data_health import charts
 
 HERE = Path(__file__).parent
 # In the order of the navigation.
@@ -46,6 +47,11 @@ def static(name: str) -> str:
     """The path of a file in `static/`, with its hash, so that browsers may keep it for ever."""
     digest = blake2b((HERE / "static" / name).read_bytes(), digest_size=6).hexdigest()
     return f"{path('static', name)}?{digest}"
+
+
+def vega() -> str:
+    """The path of what draws charts, with its version, for the same."""
+    return f"{path('static', charts.VEGA)}?{charts.vega_version()}"
 
 
 def moment(at: datetime | None) -> Markup:
@@ -91,3 +97,4 @@ _templates = Environment(
 )
 _templates.filters.update(moment=moment, day=day, span=span, number=number)
 _templates.globals.update(path=path, static=static, task_url=task_url, sections=SECTIONS, airflow=settings.airflow_url)
+_templates.globals.update(charts=charts, vega=vega)

@@ -44,5 +44,5 @@ def in_words(stretches: Iterable[Stretch]) -> str:
     """The days themselves: "3 Nov, 9–10 Nov"."""
     told = list(stretches)
     before = sum(stretch.days for stretch in told[:-_NAMED])
-    earlier = f"{before} day{'' if before == 1 else 's'} before, " if before else ""
-    return earlier + ", ".join(map(str, told[-_NAMED:]))
+    earlier = f" and {before} day{'' if before == 1 else 's'} before" if before else ""
+    return ", ".join(map(str, told[-_NAMED:])) + earlier

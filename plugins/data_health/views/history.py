@@ -6,6 +6,8 @@ import logging
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
+from itertools import groupby, pairwise
 
 import psycopg2
 
@@ -27,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class TestDays:
+class DaysOfTest:
     """A test, or a source's freshness, by UTC day; a day with several runs counts as the last of its results.
 
     `passed`, `warned` and `failed` count days; on others it did not run. `flips` is how often it began or ceased to
@@ -115,8 +117,8 @@ class History:
     first: date
     last: date
     runs: tuple[Stretch, ...]
-    tests: tuple[TestDays, ...]
-    steady: tuple[TestDays, ...]
+    tests: tuple[DaysOfTest, ...]
+    steady: tuple[DaysOfTest, ...]
     metrics: tuple[Metric, ...] | None
     repeat_rate: tuple[RunValue, ...]
     tasks: tuple[TaskTime, ...]
@@ -127,6 +129,20 @@ class History:
         """On which the last run failed."""
         failed = [stretch for stretch in self.runs if stretch.state == State.FAILED]
         return tuple(one.first + timedelta(days=number) for one in failed for number in range(one.days))
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """The tasks that are told apart, the slowest first, and the others last."""
+        seconds: dict[str, float] = defaultdict(float)
+        for one in self.tasks:
+            seconds[one.task] += one.seconds
+        return tuple(sorted(seconds, key=lambda task: (task == OTHER_TASKS, -seconds[task])))
+
+    @property
+    def seconds_by_run(self) -> tuple[tuple[datetime, dict[str, float]], ...]:
+        """When each run began, the last one first, and its seconds by task."""
+        by_run = [(at, {one.task: one.seconds for one in of_run}) for (at, _), of_run in groupby(self.tasks, _run_of)]
+        return tuple(reversed(by_run))
 
 
 def read(reading: Reading, days: int) -> History:
@@ -149,67 +165,77 @@ def read(reading: Reading, days: int) -> History:
     )
 
 
+def _run_of(time: TaskTime) -> tuple[datetime, str]:
+    return time.started_at, time.run_id
+
+
 def _by_day(found: list[Run]) -> dict[date, str]:
     """The state of the last run of each day."""
     return {run.started_at.astimezone(UTC).date(): str(run.state) for run in reversed(found)}
 
 
-def _worst(test: TestDays) -> tuple[int, int, str]:
+def _worst(test: DaysOfTest) -> tuple[int, int, str]:
     return (-test.failed - test.flips, -test.warned, test.title)
 
 
-# What passed is nearly all there is, so its days come a list a test; the order within a day is asked of the others.
+# What passed is nearly all there is, so its days come as a list a test; the order within a day is asked of the others.
 _RAN = """
+with days as materialized (
+    select run_id, (started_at at time zone 'UTC')::date - %(first)s as day
+    from ops.runs
+    where started_at >= %(since)s
+)
+
 select
     results.unique_id,
     min(results.resource_type) as kind,
     min(results.name) as name,
     bool_or(results.status <> 'pass') as is_troubled,
-    array_agg((runs.started_at at time zone 'UTC')::date - %(first)s) as days
+    array_agg(days.day) as days
 from ops.node_results as results
-join ops.runs using (run_id)
-where runs.started_at >= %(since)s
-    and results.resource_type in ('test', 'freshness')
-    and results.status <> 'skipped'
+join days using (run_id)
+where results.resource_type in ('test', 'freshness') and results.status <> 'skipped'
 group by results.unique_id
 """
 _LAST_WORDS = """
-with words as (
-    select
-        results.unique_id, (runs.started_at at time zone 'UTC')::date as day, results.recorded_at, results.status
-    from ops.node_results as results
-    join ops.runs using (run_id)
-    where runs.started_at >= %(since)s
-        and results.unique_id = any(%(troubled)s)
-        and results.status <> 'skipped'
+with days as materialized (
+    select run_id, (started_at at time zone 'UTC')::date - %(first)s as day
+    from ops.runs
+    where started_at >= %(since)s
 )
 
-select distinct on (unique_id, day) unique_id, day, status
-from words
-order by unique_id, day, recorded_at desc
+select distinct on (results.unique_id, days.day) results.unique_id, days.day, results.status
+from ops.node_results as results
+join days using (run_id)
+where results.unique_id = any(%(troubled)s) and results.status <> 'skipped'
+order by results.unique_id, days.day, results.recorded_at desc
 """
 
 
-def _tests(reading: Reading, first: date, last: date, since: datetime) -> list[TestDays]:
+def _tests(reading: Reading, first: date, last: date, since: datetime) -> list[DaysOfTest]:
     ran = reading.rows(_RAN, {"first": first, "since": since})
-    states: dict[str, dict[date, str]] = defaultdict(dict)
     troubled = [test.unique_id for test in ran if test.is_troubled]
-    for word in reading.rows(_LAST_WORDS, {"since": since, "troubled": troubled}):
-        states[word.unique_id][word.day] = FAIL if word.status in BROKEN else word.status
-    calendar = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    states: dict[str, dict[date, str]] = {unique_id: {} for unique_id in troubled}
+    for word in reading.rows(_LAST_WORDS, {"first": first, "since": since, "troubled": troubled}):
+        states[word.unique_id][first + timedelta(days=word.day)] = FAIL if word.status in BROKEN else word.status
+
+    @cache  # most tests passed on the same days
+    def passed(days: frozenset[int]) -> tuple[Stretch, ...]:
+        return stretches.of({first + timedelta(days=day): PASS for day in days}, first, last)
+
     found = []
     for test in ran:
-        by_day = states[test.unique_id] if test.is_troubled else {calendar[day]: PASS for day in set(test.days)}
+        days = stretches.of(states[test.unique_id], first, last) if test.is_troubled else passed(frozenset(test.days))
         result = NodeResult(test.unique_id, test.kind, test.name, "", None, None, None, 0.0, None)
-        found.append(_test(result, failures.title(result, reading.facts), stretches.of(by_day, first, last)))
+        found.append(_test(result, failures.title(result, reading.facts), days))
     return found
 
 
-def _test(result: NodeResult, title: str, found: tuple[Stretch, ...]) -> TestDays:
+def _test(result: NodeResult, title: str, found: tuple[Stretch, ...]) -> DaysOfTest:
     days = {state: sum(one.days for one in found if one.state == state) for state in (PASS, WARN, FAIL)}
     ran = [one.state == FAIL for one in found if one.state != stretches.NONE]
-    flips = sum(before != after for before, after in zip(ran, ran[1:], strict=False))
-    return TestDays(
+    flips = sum(before != after for before, after in pairwise(ran))
+    return DaysOfTest(
         result.unique_id, result.resource_type, result.name, title, days[PASS], days[WARN], days[FAIL], flips, found
     )
 
@@ -279,7 +305,7 @@ def _tasks(reading: Reading, since: datetime) -> tuple[TaskTime, ...]:
         join ops.runs using (run_id)
         left join slowest using (task_id)
         group by run_id, runs.started_at, slowest.task_id
-        order by runs.started_at, slowest.task_id
+        order by runs.started_at, run_id, slowest.task_id
         """,
         {"since": since, "few": TASKS},
     )
@@ -294,18 +320,28 @@ def _short(task_id: str | None) -> str:
 def _models(reading: Reading, since: datetime) -> tuple[ModelTime, ...]:
     rows = reading.rows(
         """
-        select
-            min(results.name) as name,
-            count(*) as builds,
-            avg(results.seconds) as mean,
-            max(results.seconds) as longest,
-            (array_agg(results.seconds order by results.recorded_at desc))[1] as last
-        from ops.node_results as results
-        join ops.runs using (run_id)
-        where runs.started_at >= %(since)s and results.resource_type = 'model' and results.status = 'success'
-        group by results.unique_id
-        order by avg(results.seconds) desc
-        limit %(few)s
+        with slowest as (
+            select
+                results.unique_id, min(results.name) as name, count(*) as builds, avg(results.seconds) as mean,
+                max(results.seconds) as longest
+            from ops.node_results as results
+            join ops.runs using (run_id)
+            where runs.started_at >= %(since)s and results.resource_type = 'model' and results.status = 'success'
+            group by results.unique_id
+            order by avg(results.seconds) desc
+            limit %(few)s
+        )
+
+        select slowest.name, slowest.builds, slowest.mean, slowest.longest, newest.seconds
+        from slowest
+        cross join lateral (
+            select seconds
+            from ops.node_results as results
+            where results.unique_id = slowest.unique_id and status = 'success'
+            order by recorded_at desc
+            limit 1
+        ) as newest
+        order by slowest.mean desc
         """,
         {"since": since, "few": MODELS},
     )
