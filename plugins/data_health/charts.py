@@ -98,8 +98,10 @@ def _line(number_format: str, time_format: str) -> Spec:
         axis=alt.Axis(grid=False, labelOverlap=True, format="%-d %b", tickCount=6),
     )
     value = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format=number_format, tickCount=4))
-    tooltip = [alt.Tooltip("when:N", title="At"), alt.Tooltip("value:Q", title="Value", format=number_format)]
-    points = alt.Chart(alt.NamedData(_POINTS)).transform_calculate(when=_said(time_format)).encode(x=at, y=value)
+    # Here a text worked out would be lost: Vega-Lite looks for it in the wrong place where the nearest point is shown.
+    when = alt.Tooltip("utcyearmonthdatehoursminutes(at):T", title="At", format=time_format)
+    tooltip = [when, alt.Tooltip("value:Q", title="Value", format=number_format)]
+    points = alt.Chart(alt.NamedData(_POINTS)).encode(x=at, y=value)
     failed = (
         alt.Chart(alt.NamedData(_FAILED))
         .transform_calculate(when=_said("%-d %b %Y"))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
+from typing import Any
 
+from include.dbt_project.manifest import Manifest
 from include.results import failures, publications
 from include.results.failures import BROKEN
 from include.results.nodes import NodeResult
@@ -39,7 +41,10 @@ class NodeOfTask:
 
 @dataclass(frozen=True)
 class TaskOfRun:
-    """A task: `state` is the worst of its results (failed, warned, success), `seconds` are those that dbt worked."""
+    """A task: `state` is the worst of its results (failed, warned, success), `seconds` are those that dbt worked.
+
+    What failed or warned is first among `nodes`, which are in the order in which they came otherwise.
+    """
 
     task_id: str
     state: str
@@ -61,6 +66,7 @@ class RunResults:
     tasks: tuple[TaskOfRun, ...]
 
 
+_RANK = {**dict.fromkeys(BROKEN, 0), "warn": 1}
 _NODES = """
 with words as (
     select distinct on (task_id, unique_id) *
@@ -84,13 +90,13 @@ def read(reading: Reading, run_id: str) -> RunResults:
     facts = facts_of(run.release)
     tasks = []
     for task_id, of_task in groupby(rows, lambda row: row.task_id):
-        nodes = tuple(_node(row, facts) for row in of_task)
+        nodes = tuple(sorted((_node(row, facts) for row in of_task), key=lambda node: _RANK.get(node.status, 2)))
         seconds = sum(node.seconds for node in nodes)
         tasks.append(TaskOfRun(task_id, _state(nodes), seconds, pages.task_url(run.url, task_id), nodes))
     return RunResults(run, own.published_at if own else None, report_of(reading, run), tuple(tasks))
 
 
-def _node(row: object, facts: object) -> NodeOfTask:
+def _node(row: Any, facts: Manifest) -> NodeOfTask:
     result = NodeResult(row.unique_id, row.resource_type, row.name, row.status, None, None, None, 0.0, None)
     is_ours = row.resource_type == "task"  # the reason is in our words, line breaks and all
     message = row.message or ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from typing import Any
 
 from include.results.failures import BROKEN
 from plugins.data_health import runs
@@ -56,5 +57,5 @@ def read(reading: Reading, days: int) -> RunList:
     return RunList(days, tuple(_line(run, tests.get(run.run_id)) for run in runs.since(reading, since)))
 
 
-def _line(run: Run, tests: object) -> RunLine:
+def _line(run: Run, tests: Any) -> RunLine:
     return RunLine(run, tests.passed, tests.warned, tests.failed) if tests else RunLine(run, 0, 0, 0)
