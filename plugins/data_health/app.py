@@ -38,7 +38,7 @@ def _runs(days: Days = 30) -> Question:
     return Question(run_list.read, (days,))
 
 
-def _run(run_id: Annotated[str, Path(description="As Airflow calls it.")]) -> Question:
+def _run(run_id: Annotated[str, Path(max_length=250, description="As Airflow calls it.")]) -> Question:
     return Question(run.read, (run_id,))
 
 
