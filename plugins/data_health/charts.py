@@ -75,7 +75,8 @@ def model_times(models: Iterable[ModelTime]) -> Spec:
 def _with_marks(spec: Spec, points: list[Spec], failed: Iterable[date]) -> Spec:
     known = [] if not points else [day for day in failed if points[0]["at"] <= _iso(day) <= points[-1]["at"]]
     marks = [{"at": _iso(day), "run": "failed"} for day in known]
-    return {**spec, "datasets": {_POINTS: points, _FAILED: marks}}
+    layers = spec["layer"] if marks else spec["layer"][:-1]  # Vega warns of a layer of nothing
+    return {**spec, "layer": layers, "datasets": {_POINTS: points, _FAILED: marks}}
 
 
 def _iso(at: date) -> str:

@@ -79,7 +79,7 @@ def test_a_message_is_without_the_values_that_a_database_quotes(begun: Connectio
 def test_what_a_task_said_is_escaped_and_anchored(begun: Connection, ask: Callable[..., Any]) -> None:
     store.record_task(begun, RUN, "publish", 1, "<script>alert(1)</script>")
     page = pages.render("run.html", answer=ask(run.read, FACTS, RUN))
-    assert f'id="{BUILD}"' in page
+    assert [page.count(f'id="{task}"') for task in (BUILD, "publish", "report")] == [1, 1, 1]
     assert "&lt;script&gt;alert(1)" in page
     assert "<script>alert" not in page
 

@@ -161,6 +161,7 @@ def read(reading: Reading, days: int) -> History:
         repeat_rate=_repeat_rate(reading, since),
         tasks=_tasks(reading, since),
         models=_models(reading, since),
+        # Last, since nothing more can be read after an error.
         metrics=_metrics(reading, days),
     )
 
@@ -259,7 +260,6 @@ def _metrics(reading: Reading, days: int) -> tuple[Metric, ...] | None:
             {"as_of": live.data_as_of if live else None, "days": days, "metrics": list(DAILY)},
         )
     except (psycopg2.ProgrammingError, psycopg2.DataError) as error:
-        reading.connection.rollback()
         log.warning("No daily metrics, since the marts are not as this project's: %s", error)
         return None
     return tuple(
