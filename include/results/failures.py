@@ -224,11 +224,11 @@ def _utc_date(at: datetime) -> date:
 def _measured(result: NodeResult, facts: Manifest) -> tuple[str, str | None]:
     """What was found, and what should have been."""
     if result.resource_type == "freshness":
-        return _without_data(result.message or "stale"), _fresh_within(result, facts)
+        return without_data(result.message or "stale"), _fresh_within(result, facts)
     node = facts.nodes.get(result.unique_id, {})
     if result.resource_type != "test" or result.status == "error" or result.failures is None or not node:
         message = result.message or ""
-        return (message if result.resource_type == "task" else _without_data(message)), None
+        return (message if result.resource_type == "task" else without_data(message)), None
     metadata = node.get("test_metadata") or {}
     found, expected = _of_test(metadata.get("name"), metadata.get("kwargs", {}), result.failures)
     config = node["config"]
@@ -279,7 +279,7 @@ def _fresh_within(result: NodeResult, facts: Manifest) -> str | None:
     return f"at most {words.count(within['count'], within['period'])} ago"
 
 
-def _without_data(message: str) -> str:
+def without_data(message: str) -> str:
     """dbt's message without what leads up to it, and without values that a database quotes: they may be personal."""
     # A value may have line breaks and quotes of its own.
     told = re.sub(r"^\s*(DETAIL|CONTEXT):.*?(?=^\s*(?:HINT:|LINE \d)|\Z)", "", message, flags=re.MULTILINE | re.DOTALL)

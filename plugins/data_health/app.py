@@ -13,15 +13,29 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from pydantic import BeforeValidator
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from plugins.data_health import dbt_docs, monitor, pages
+from plugins.data_health import charts, dbt_docs, monitor, pages
 from plugins.data_health.access import may_see, to_login
 from plugins.data_health.answers import Question, as_json, as_page
 from plugins.data_health.headers import Headers
 from plugins.data_health.results import TestState
-from plugins.data_health.views import inventory, messages, model, models, now, orders, test, tests
+from plugins.data_health.views import (
+    history,
+    inventory,
+    messages,
+    model,
+    models,
+    now,
+    orders,
+    run,
+    run_list,
+    test,
+    tests,
+)
 
 log = logging.getLogger(__name__)
 
+# What has a hash or a version in its address.
+KEEP = {"Cache-Control": "private, max-age=31536000, immutable"}
 # A query is text, which is no literal number yet.
 Days = Annotated[Literal[30, 90, 365], BeforeValidator(int), Query(description="How many days back.")]
 Name = Annotated[str, Path(max_length=512, description="What its page is called, or its unique id in dbt.")]
@@ -29,6 +43,18 @@ Name = Annotated[str, Path(max_length=512, description="What its page is called,
 
 def _now() -> Question:
     return Question(now.read)
+
+
+def _history(days: Days = 90) -> Question:
+    return Question(history.read, (days,))
+
+
+def _runs(days: Days = 30) -> Question:
+    return Question(run_list.read, (days,))
+
+
+def _run(run_id: Annotated[str, Path(max_length=250, description="As Airflow calls it.")]) -> Question:
+    return Question(run.read, (run_id,))
 
 
 def _models() -> Question:
@@ -72,6 +98,9 @@ def _message(message_id: Annotated[int, Path(ge=1, lt=2**63)]) -> Question:
 # Path, what it answers with, the question behind it, and the template that draws it.
 VIEWS: tuple[tuple[str, type, Any, str], ...] = (
     ("/", now.Now, _now, "now.html"),
+    ("/history", history.History, _history, "history.html"),
+    ("/runs", run_list.RunList, _runs, "run_list.html"),
+    ("/runs/{run_id}", run.RunResults, _run, "run.html"),
     ("/models", models.Models, _models, "models.html"),
     ("/models/{name}", model.Model, _model, "model.html"),
     ("/tests", tests.Tests, _tests, "tests.html"),
@@ -136,13 +165,19 @@ def openapi() -> JSONResponse:
     return JSONResponse(app.openapi())
 
 
+@router.get(f"/static/{charts.VEGA}", include_in_schema=False)
+def vega() -> Response:
+    """What draws the charts; its address holds its version."""
+    return Response(charts.vega(), media_type="text/javascript", headers=KEEP)
+
+
 @router.get("/static/{name}", include_in_schema=False)
 def static(name: str) -> FileResponse:
     """A file of ours; its address holds its hash."""
     file = pages.HERE / "static" / name
     if file.parent != pages.HERE / "static" or not file.is_file():
         raise HTTPException(404)
-    return FileResponse(file, headers={"Cache-Control": "private, max-age=31536000, immutable"})
+    return FileResponse(file, headers=KEEP)
 
 
 @router.get("/{rest:path}", include_in_schema=False)

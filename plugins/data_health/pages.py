@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from include import settings
 from include.slack.draw import draw
-from plugins.data_health import lineage
+from plugins.data_health import charts, lineage
 
 HERE = Path(__file__).parent
 # In the order of the navigation.
@@ -49,6 +49,11 @@ def static(name: str) -> str:
     """The path of a file in `static/`, with its hash, so that browsers may keep it for ever."""
     digest = blake2b((HERE / "static" / name).read_bytes(), digest_size=6).hexdigest()
     return f"{path('static', name)}?{digest}"
+
+
+def vega() -> str:
+    """The path of what draws charts, with its version, for the same."""
+    return f"{path('static', charts.VEGA)}?{charts.vega_version()}"
 
 
 def moment(at: datetime | None) -> Markup:
@@ -113,3 +118,4 @@ _templates = Environment(
 _templates.filters.update(moment=moment, day=day, span=span, number=number, prose=prose, size=size, slack=slack)
 _templates.globals.update(lineage=lineage.picture)
 _templates.globals.update(path=path, static=static, task_url=task_url, sections=SECTIONS, airflow=settings.airflow_url)
+_templates.globals.update(charts=charts, vega=vega)

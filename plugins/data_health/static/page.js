@@ -19,3 +19,51 @@ if (parent !== window) {
     outside.remove();
   });
 }
+
+// A link to something folded unfolds it.
+const unfold = () => {
+  const meant = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (meant?.tagName !== "DETAILS") return;
+  meant.open = true;
+  meant.scrollIntoView();
+};
+addEventListener("hashchange", unfold);
+unfold();
+
+// Charts: Vega draws the spec beside each, without eval and without styles of its own, in the page's colors.
+const charts = [...document.querySelectorAll(".chart[data-vega]")];
+const color = (name) => getComputedStyle(root).getPropertyValue(`--${name}`).trim();
+
+function look() {
+  const [text, soft, line] = ["text", "soft", "line"].map(color);
+  const first = color("chart-1");
+  return {
+    aria: false, // the place of the chart has a name, and a table beside it
+    background: null,
+    font: getComputedStyle(document.body).fontFamily,
+    view: { stroke: null },
+    axis: { labelColor: soft, titleColor: soft, domainColor: line, tickColor: line, gridColor: line, labelFontSize: 11, titleFontWeight: "normal" },
+    legend: { labelColor: text, labelFontSize: 11 },
+    line: { color: first, strokeWidth: 2 },
+    bar: { color: first },
+    style: { failed: { color: color("fail"), strokeWidth: 2 }, hovered: { color: first, filled: true } },
+    range: { category: [1, 2, 3, 4, 5, 6, 7, 8].map((number) => color(`chart-${number}`)) },
+  };
+}
+
+async function draw() {
+  const config = look();
+  for (const chart of charts) {
+    chart.vega?.finalize();
+    chart.vega = await vegaEmbed(chart, JSON.parse(chart.nextElementSibling.textContent), {
+      ast: true, actions: false, defaultStyle: false, renderer: "svg", mode: "vega-lite", config,
+      tooltip: { disableDefaultStyle: true },
+    });
+  }
+}
+
+if (charts.length) {
+  await import(charts[0].dataset.vega);
+  await draw();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+}

@@ -1,4 +1,4 @@
-"""For the data-health page: what dbt ran for each node last, and an index that tells whether anything is new."""
+"""For the data-health page: what dbt ran for each node last, and indexes that tell what is new."""
 
 from alembic import op
 
@@ -15,15 +15,19 @@ create table ops.compiled_sql (
 )
 """
 LATEST = "create index node_results_latest on ops.node_results (recorded_at)"
+# When a run left its last result: without it, Postgres would look for it back through all that came since.
+OF_RUN = "create index node_results_of_run on ops.node_results (run_id, recorded_at)"
 
 
 def upgrade() -> None:
     """Create them; the SQL comes with the next run."""
     op.execute(COMPILED_SQL)
     op.execute(LATEST)
+    op.execute(OF_RUN)
 
 
 def downgrade() -> None:
     """Forget them."""
+    op.execute("drop index ops.node_results_of_run")
     op.execute("drop index ops.node_results_latest")
     op.execute("drop table ops.compiled_sql")
