@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Req
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from pydantic import BeforeValidator
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from plugins.data_health import charts, dbt_docs, monitor, pages
@@ -212,6 +213,12 @@ def invalid(request: Request, error: RequestValidationError) -> Response:
 def missing(request: Request, error: LookupError) -> Response:
     """A view was asked for what there is not."""
     return _say(request, 404, str(error.args[0]))
+
+
+@app.exception_handler(PoolTimeoutError)
+def busy(request: Request, _error: PoolTimeoutError) -> Response:
+    """So many ask at once that none of the connections comes free."""
+    return _say(request, 503, "Too many ask at once. Try again in a few seconds.")
 
 
 @app.exception_handler(psycopg2.Error)

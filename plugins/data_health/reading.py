@@ -13,7 +13,7 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import NamedTupleCursor
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from include import settings
 from include.dbt_project import manifest, release
@@ -65,7 +65,7 @@ def _connect(where: settings.Warehouse) -> Connection:
 @contextmanager
 def connected() -> Iterator[Connection]:
     """A connection of the pool, in a transaction that only reads. Raises psycopg2.Error."""
-    pooled = _pool(settings.warehouse_health()).connect()
+    pooled = _take(_pool(settings.warehouse_health()))
     try:
         yield pooled.driver_connection
     except (psycopg2.OperationalError, psycopg2.InterfaceError):
@@ -73,6 +73,19 @@ def connected() -> Iterator[Connection]:
         raise
     finally:
         pooled.close()
+
+
+def _take(pool: QueuePool) -> PoolProxiedConnection:
+    """One that works: after a restart of the server none that was kept does."""
+    pooled = pool.connect()
+    try:
+        with pooled.cursor() as cursor:
+            cursor.execute("select")
+    except (psycopg2.OperationalError, psycopg2.InterfaceError):
+        pooled.invalidate()
+        pool.dispose()
+        pooled = pool.connect()
+    return pooled
 
 
 def facts() -> Manifest:
