@@ -5,7 +5,7 @@ ARGS ?=
 DATA ?=
 TO ?= backups
 FROM ?= $(error say which backup: make restore FROM=backups/NAME.dump)
-BENCH ?= orchestration size
+BENCH ?= orchestration size health
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down psql decide backup restore slack-preview secrets test torture containers check format constraints bench clean
 
@@ -58,7 +58,7 @@ check: install ## lint, format and the tests that need no database
 	$(RUN) -m sqlfluff lint --disable-progress-bar dbt
 	$(RUN) -m pytest -m "not db and not stack" $(ARGS)
 
-bench: install ## what a task a model costs, and a day by the size of the history (BENCH=orchestration, BENCH=size: one of them)
+bench: install ## what a task a model costs, and a day by the size of the history and how long the data-health page takes (BENCH=health: one of orchestration, size, health)
 	@for one in $(BENCH); do .venv/bin/python -m benchmarks.$$one $(ARGS) || exit; done
 
 format: install ## mend what make check says of the Python's format and lint

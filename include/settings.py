@@ -6,11 +6,13 @@ import os
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
-# Where the Airflow UI has the data-health page ("/data-health"); None while there is none, and no message links to it.
-HEALTH_PATH: str | None = None
+# Where Airflow's API server has the data-health page.
+HEALTH_PATH = "/data-health"
+# As whom it reads the warehouse.
+HEALTH_USER = "greenery_health"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ def warehouse_admin() -> Warehouse:
         user=os.environ["WAREHOUSE_ADMIN_USER"],
         password=os.environ.get("WAREHOUSE_ADMIN_PASSWORD", ""),
     )
+
+
+def warehouse_health() -> Warehouse:
+    """The same as the one who only reads: the data-health page."""
+    return replace(warehouse(), user=HEALTH_USER, password=role_password("health") or "")
 
 
 def role_password(role: str) -> str | None:
@@ -120,6 +127,17 @@ def run_url(dag_id: str, run_id: str) -> str:
     return f"{airflow_url()}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
 
 
-def health_url() -> str | None:
-    """The address of the data-health page; None while there is none."""
-    return f"{airflow_url()}{HEALTH_PATH}" if HEALTH_PATH else None
+def health_path(*parts: str) -> str:
+    """The path of the data-health page, or of a page below it: `health_path("models", "dim_users")`."""
+    return urlsplit(airflow_url()).path + "/".join((HEALTH_PATH, *(quote(part, safe="") for part in parts)))
+
+
+def health_url(*parts: str, anchor: str = "") -> str:
+    """The whole address of the same, for links from elsewhere."""
+    url = urlsplit(airflow_url())
+    return f"{url.scheme}://{url.netloc}{health_path(*parts)}{'#' + quote(anchor, safe='') if anchor else ''}"
+
+
+def health_token() -> str | None:
+    """With what a monitor may ask for the state of the data, if there is such a token."""
+    return os.environ.get("GREENERY_HEALTH_TOKEN") or None

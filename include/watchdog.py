@@ -145,20 +145,20 @@ def _look(connection: Connection, now: datetime, *, speaks: bool) -> tuple[datet
     with connection.cursor() as cursor:
         # Who asks at the same moment waits until what is to be said is kept.
         cursor.execute("select pg_advisory_xact_lock(hashtext('greenery watchdog'))")
-    facts = _facts(connection)
+    facts = known(connection)
     grace = settings.published_by()
     due = due_tick(settings.schedule(), now, grace, facts.watching_since)
     word = to_say(due, facts) if speaks else None
     live = publications.live(connection)
     as_of = live.data_as_of if live else None
-    url = settings.airflow_url()
+    links = {"url": settings.airflow_url(), "health_url": settings.health_url()}
     if word == LATE:
         begun, held = _begun_since(connection, due), publications.hold(connection)
         failed = bool(begun) and send.said(connection, begun, "failed")
-        message = notices.late(due, due + grace, data_as_of=as_of, run_id=begun, failed=failed, held=held, url=url)
+        message = notices.late(due, due + grace, data_as_of=as_of, run_id=begun, failed=failed, held=held, **links)
         send.keep(connection, _run_id(due), to_all(message))
     elif word == BACK:
-        message = notices.back(facts.said_of, facts.published_at, as_of, url=url)
+        message = notices.back(facts.said_of, facts.published_at, as_of, **links)
         send.keep(connection, _run_id(facts.said_of), to_all(message))
     connection.commit()
     return due, facts
@@ -172,7 +172,8 @@ def _run_id(due: datetime) -> str:
     return f"{_OF}{due.isoformat()}"
 
 
-def _facts(connection: Connection) -> Facts:
+def known(connection: Connection) -> Facts:
+    """What the warehouse knows now."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -209,8 +210,8 @@ def _is_down(now: datetime, problem: str) -> None:
             if not state["said"] and now - since >= PATIENCE:
                 # How a server is reached is for engineers.
                 messages = {
-                    Audience.ENGINEERS: notices.down(since, problem),
-                    Audience.STAKEHOLDERS: notices.down(since, None),
+                    Audience.ENGINEERS: notices.down(since, problem, health_url=settings.health_url()),
+                    Audience.STAKEHOLDERS: notices.down(since, None, health_url=settings.health_url()),
                 }
                 state["said"] = send.post(f"warehouse down {state['since']}", messages)
         except (UnavailableError, RefusedError) as trouble:
@@ -229,7 +230,8 @@ def _was_up(connection: Connection, now: datetime) -> None:
         return
     if state and state["said"]:
         since = datetime.fromisoformat(state["since"])
-        send.keep(connection, f"warehouse down {state['since']}", to_all(notices.up(since, now)))
+        message = notices.up(since, now, health_url=settings.health_url())
+        send.keep(connection, f"warehouse down {state['since']}", to_all(message))
     path.unlink(missing_ok=True)
 
 

@@ -19,6 +19,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from include.local import postgres
 from include.settings import PROJECT_ROOT, Warehouse
+from tests.deployment import _deployment, deployment  # noqa: F401 - fixtures
 
 
 def pytest_configure() -> None:
@@ -34,12 +35,15 @@ def pytest_configure() -> None:
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
 
 
+_WITH_AIRFLOW = ("tests/daily/", "tests/include/local/test_stack.py", "tests/plugins/test_in_")
+
+
 class _OneAirflowAtATime(LoadScopeScheduling):
     """For tests side by side (`-n 2`): those of a file in one process, and all that start an Airflow in one as well."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
-        return "stack" if file.startswith("tests/daily/") or file.endswith("/test_stack.py") else file
+        return "stack" if file.startswith(_WITH_AIRFLOW) else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:

@@ -119,11 +119,11 @@ def _root(
     return Root(
         kind=place.kind,
         name=place.name,
-        failures=tuple(_failure(one, facts, run) for one in place.results),
-        owner=_owner(place.node, facts),
+        failures=tuple(failure(one, facts, run) for one in place.results),
+        owner=owner(place.node, facts),
         not_built=not_built,
         also_failed=also_failed,
-        exposures=_exposures(place.node, facts),
+        exposures=exposures(place.node, facts),
         log_url=run.log_urls.get(place.results[0].unique_id),
     )
 
@@ -133,12 +133,38 @@ def title(result: NodeResult, facts: Manifest) -> str:
     if result.unique_id not in facts.nodes or result.resource_type != "test":
         place = _place(result, facts)
         return f"freshness of {place.name}" if result.resource_type == "freshness" else f"{place.kind} {place.name}"
-    node = facts.nodes[result.unique_id]
+    return title_of_test(result.unique_id, facts)
+
+
+def title_of_test(test: str, facts: Manifest) -> str:
+    """The same of a data test by its unique id."""
+    node = facts.nodes[test]
     generic = (node.get("test_metadata") or {}).get("name")
     if generic is None:
-        return f"test {result.name}"
+        return f"test {node['name']}"
+    tested = facts.tested(test)
     column = f".{node['column_name']}" if node.get("column_name") else ""
-    return f"{generic} on {_place(result, facts).name}{column}"
+    return f"{generic} on {facts.title(tested[0]) if len(tested) == 1 else node['name']}{column}"
+
+
+def expectation(test: str, facts: Manifest) -> str:
+    """What a data test wants to be so, in words: "each value once"; its description where it is no generic one."""
+    node = facts.nodes[test]
+    metadata = node.get("test_metadata") or {}
+    if not metadata and node.get("description"):
+        return node["description"]
+    arguments = metadata.get("kwargs", {})
+    match metadata.get("name"):
+        case "unique_combination":
+            return f"each combination of {', '.join(map(str, arguments.get('columns', ())))} once"
+        case "not_empty":
+            return "at least one row"
+        case "not_negative":
+            return "no negative value"
+        case "holds":
+            return f"`{arguments.get('expression')}` in every row"
+    expected = _of_test(metadata.get("name"), arguments, 0)[1]
+    return "no row that its SQL finds" if expected == "none" else expected
 
 
 def _places(results: Iterable[NodeResult], facts: Manifest) -> list[_Place]:
@@ -172,7 +198,8 @@ def _place(result: NodeResult, facts: Manifest) -> _Place:
     return _Place(kind, facts.title(node), node)
 
 
-def _failure(result: NodeResult, facts: Manifest, run: Run) -> Failure:
+def failure(result: NodeResult, facts: Manifest, run: Run) -> Failure:
+    """A result that is not well, as people need to hear it."""
     node = facts.nodes.get(result.unique_id, {})
     measured, expected = _measured(result, facts)
     column = node.get("column_name") if result.resource_type == "test" else None
@@ -197,11 +224,11 @@ def _utc_date(at: datetime) -> date:
 def _measured(result: NodeResult, facts: Manifest) -> tuple[str, str | None]:
     """What was found, and what should have been."""
     if result.resource_type == "freshness":
-        return _without_data(result.message or "stale"), _fresh_within(result, facts)
+        return without_data(result.message or "stale"), _fresh_within(result, facts)
     node = facts.nodes.get(result.unique_id, {})
     if result.resource_type != "test" or result.status == "error" or result.failures is None or not node:
         message = result.message or ""
-        return (message if result.resource_type == "task" else _without_data(message)), None
+        return (message if result.resource_type == "task" else without_data(message)), None
     metadata = node.get("test_metadata") or {}
     found, expected = _of_test(metadata.get("name"), metadata.get("kwargs", {}), result.failures)
     config = node["config"]
@@ -252,7 +279,7 @@ def _fresh_within(result: NodeResult, facts: Manifest) -> str | None:
     return f"at most {words.count(within['count'], within['period'])} ago"
 
 
-def _without_data(message: str) -> str:
+def without_data(message: str) -> str:
     """dbt's message without what leads up to it, and without values that a database quotes: they may be personal."""
     # A value may have line breaks and quotes of its own.
     told = re.sub(r"^\s*(DETAIL|CONTEXT):.*?(?=^\s*(?:HINT:|LINE \d)|\Z)", "", message, flags=re.MULTILINE | re.DOTALL)
@@ -261,7 +288,8 @@ def _without_data(message: str) -> str:
     return " ".join(told.split())
 
 
-def _owner(node: str | None, facts: Manifest) -> Owner | None:
+def owner(node: str | None, facts: Manifest) -> Owner | None:
+    """Who answers for a node, by its unique id; None where nobody is named."""
     if node is None:
         return None
     group = facts.group_of(node)
@@ -276,7 +304,7 @@ def _owner(node: str | None, facts: Manifest) -> Owner | None:
     return Owner((group.get("owner") or {}).get("name") or group["name"], str(slack) if slack else None)
 
 
-def _exposures(node: str | None, facts: Manifest) -> tuple[str, ...]:
+def exposures(node: str | None, facts: Manifest) -> tuple[str, ...]:
     """What people look at that stands on a node, or on what a test reads."""
     tested = facts.tested(node) if node in facts.nodes and facts.nodes[node]["resource_type"] == "test" else [node]
     reached = {one for start in tested if start for one in (start, *facts.downstream(start))}

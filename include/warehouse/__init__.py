@@ -18,8 +18,17 @@ def connect(application: str = "greenery", where: settings.Warehouse | None = No
     `application` shows up in `pg_stat_activity`, so that whoever looks at a lock knows who holds it.
     Raises psycopg2.OperationalError where the server can't be reached.
     """
-    where = where or settings.warehouse()
-    connection = psycopg2.connect(
+    connection = open_connection(application, where or settings.warehouse())
+    try:
+        with connection:
+            yield connection
+    finally:
+        connection.close()
+
+
+def open_connection(application: str, where: settings.Warehouse) -> Connection:
+    """The same for who keeps it open and closes it later."""
+    return psycopg2.connect(
         host=where.host,
         port=where.port,
         dbname=where.database,
@@ -29,8 +38,3 @@ def connect(application: str = "greenery", where: settings.Warehouse | None = No
         options="-c timezone=UTC",
         connect_timeout=10,
     )
-    try:
-        with connection:
-            yield connection
-    finally:
-        connection.close()

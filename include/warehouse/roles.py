@@ -5,7 +5,7 @@
 | `greenery_loader` | own `raw`: create, write and read it; see who reads it now |
 | `greenery_transformer` | what Airflow and dbt do: read `raw`, own everything else, exchange the schemas |
 | `greenery_reader` | read what is published, and nothing else |
-| `greenery_health` | read what is published and `ops`: the health page |
+| `greenery_health` | read what is published, `snapshots` and `ops`: the health page |
 
 Run it as an administrator (`WAREHOUSE_ADMIN_USER`: a superuser, or who may create roles and owns the database) after
 the migrations; running it again changes nothing. A role can log in where its password is set, as
@@ -116,8 +116,9 @@ def _grant(cursor: Cursor) -> None:
     _let_see_sessions(cursor)
     _let_read(cursor, "raw", TRANSFORMER)
     _run(cursor, "grant usage on schema {} to {}", "raw", TRANSFORMER)
-    _let_read(cursor, "ops", HEALTH)
-    _run(cursor, "grant usage on schema {} to {}", "ops", HEALTH)
+    for schema in ("ops", "snapshots"):
+        _let_read(cursor, schema, HEALTH)
+        _run(cursor, "grant usage on schema {} to {}", schema, HEALTH)
     _run(cursor, "grant usage on schema {} to {}", "ops", LOADER)
     _run(cursor, "grant select on ops.leases to {}", LOADER)
 

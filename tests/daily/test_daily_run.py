@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.daily.conftest import Deployment
+from tests.deployment import Deployment
 
 pytestmark = [pytest.mark.db, pytest.mark.stack]
 

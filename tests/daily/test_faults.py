@@ -16,7 +16,7 @@ from include.local import warehouse
 from include.local.demo import DAG_ID
 from include.shop.csv_loader import CsvError
 from include.warehouse import roles
-from tests.daily.conftest import Deployment
+from tests.deployment import Deployment
 
 pytestmark = [pytest.mark.db, pytest.mark.stack]
 

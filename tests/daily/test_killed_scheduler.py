@@ -6,7 +6,7 @@ import pytest
 
 from include.local import demo
 from include.local.demo import DAG_ID, Outcome
-from tests.daily.conftest import Deployment
+from tests.deployment import Deployment
 from tests.slack_server import TAKE_AND_HANG
 
 pytestmark = [pytest.mark.db, pytest.mark.stack]

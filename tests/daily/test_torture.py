@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from include.local.demo import DAG_ID
-from tests.daily.conftest import Deployment
+from tests.deployment import Deployment
 
 pytestmark = [pytest.mark.db, pytest.mark.stack, pytest.mark.torture]
 

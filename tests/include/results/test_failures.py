@@ -159,13 +159,13 @@ def test_what_people_call_it(unique_id: str, called: str) -> None:
     ],
 )
 def test_values_that_a_database_quotes_are_left_out(message: str) -> None:
-    told = failures._without_data(message)
+    told = failures.without_data(message)
     for value in ("Main St", "Apt 4", "pots", "Ada"):
         assert value not in told
 
 
 def test_a_hint_is_left_in() -> None:
-    told = failures._without_data(
+    told = failures.without_data(
         'Database Error in model m (m.sql)\n  column "a" does not exist\n  HINT:  Perhaps "b".'
     )
     assert told == 'column "a" does not exist HINT: Perhaps "b".'

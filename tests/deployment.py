@@ -1,4 +1,4 @@
-"""A real deployment for the tests of the day: scheduler, API server, DAG processor, Postgres, and a played Slack."""
+"""A real deployment, one for all tests that need it: scheduler, API server, DAG processor, and a played Slack."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from include.local import demo, postgres, warehouse
 from include.local.airflow_api import AirflowApi
 from include.local.demo import Outcome
-from include.local.stack import Stack, _session
+from include.local.stack import USER, Stack, _session
 from include.settings import PROJECT_ROOT
 from include.shop import csv_loader
 from include.shop import demo as demo_shop
@@ -128,7 +128,7 @@ class Deployment:
         return {name: self.query(f"select * from analytics.{name} order by 1") for (name,) in tables}
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def _deployment() -> Iterator[Deployment]:
     home = Path(tempfile.mkdtemp(prefix="greenery-stack-"))
     home.chmod(0o755)
@@ -142,6 +142,8 @@ def _deployment() -> Iterator[Deployment]:
                 # For the test that has a bot as well; without one, this names nothing.
                 "GREENERY_SLACK_CHANNEL": "C0STATE",
                 "GREENERY_SCHEDULE": "",
+                # Somebody who may log in and see nothing.
+                "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin,guest:",
                 "GREENERY_DBT_DIR": str(project),
                 "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
             },

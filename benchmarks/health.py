@@ -1,0 +1,195 @@
+"""How long the data-health page takes with a year of history and ten readers: the last part of `make bench`.
+
+A real Airflow runs a day of the demo shop; what it left in `ops` is copied to a year of days, some of them failed.
+Then ten readers, each logged in, go from view to view without a pause.
+
+    python -m benchmarks.health --days 365 --readers 10 --seconds 20
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import random
+import shutil
+import statistics
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import httpx
+
+from include import settings
+from include.local import demo, warehouse
+from include.local.airflow_api import AirflowApi
+from include.local.postgres import LocalPostgres
+from include.local.stack import Stack
+from include.shop import demo as demo_shop
+from include.warehouse import connect
+
+VIEWS = (
+    "/",
+    "/history?days=30",
+    "/history?days=365",
+    "/models",
+    "/models/fact_orders",
+    "/tests",
+    "/orders",
+    "/inventory",
+    "/messages",
+    "/api/history?days=365",
+)
+
+# What one run left, once for each of the days before it; every thirtieth run fails in one test, and publishes nothing.
+YEAR = """
+create temporary table past on commit drop as
+select
+    days,
+    runs.run_id,
+    'past__' || days as past_id,
+    runs.started_at - days * interval '1 day' as started_at,
+    runs.release
+from ops.runs
+cross join generate_series(1, %(days)s) as days;
+
+insert into ops.runs (run_id, started_at, release, changes_told_until)
+select past_id, started_at, release, started_at from past;
+
+insert into ops.node_results (
+    run_id, task_id, attempt, unique_id, resource_type, name, status, severity, failures, message, seconds,
+    rows_affected, failing_rows, recorded_at
+)
+select
+    past_id, task_id, attempt, unique_id, resource_type, name,
+    case
+        when days %% 30 = 0 and resource_type = 'test' and abs(hashtext(unique_id)) %% 40 = days %% 40 then 'fail'
+        else status
+    end,
+    severity, failures, message, seconds * (0.8 + random() * 0.4), rows_affected, failing_rows,
+    recorded_at - days * interval '1 day'
+from ops.node_results
+join past using (run_id);
+
+insert into ops.publications (published_at, run_id, schema_oid, data_as_of)
+select
+    publications.published_at - days * interval '1 day', past_id, schema_oid,
+    publications.data_as_of - days * interval '1 day'
+from ops.publications
+join past using (run_id)
+where days %% 30 <> 0
+order by days desc;
+
+insert into ops.metrics (run_id, metric, value)
+select past_id, metric, value * (0.9 + random() * 0.2) from ops.metrics join past using (run_id);
+
+insert into ops.messages (run_id, kind, created_at, headline, body, blocks, sent_at, audience, number)
+select
+    past_id, case when days %% 30 = 0 then 'failed' else kind end, created_at - days * interval '1 day', headline, body,
+    blocks, created_at - days * interval '1 day', audience, number
+from ops.messages
+join past using (run_id);
+"""
+# The one that is live has to be the newest.
+NEWEST = """
+with newest as (delete from ops.publications where run_id not like 'past\\_\\_%' returning *)
+
+insert into ops.publications (published_at, run_id, schema_oid, data_as_of, notes)
+select published_at, run_id, schema_oid, data_as_of, notes from newest
+"""
+
+
+def fill(server: LocalPostgres, days: int) -> int:
+    """Make a year of the one day that there is; returns how many results `ops` has then."""
+    with connect("greenery bench", warehouse.as_admin(server)) as connection, connection.cursor() as cursor:
+        cursor.execute(YEAR, {"days": days})
+        cursor.execute(NEWEST)
+        connection.commit()
+        cursor.execute("select count(*) from ops.node_results")
+        [[results]] = cursor.fetchall()
+    with connect("greenery bench", warehouse.as_admin(server)) as connection:
+        connection.commit()
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("analyze")
+    return results
+
+
+def first(client: httpx.Client) -> dict[str, float]:
+    """Milliseconds of each view when nobody has asked since something changed."""
+    return {view: _ask(client, view) for view in VIEWS}
+
+
+def read(clients: list[httpx.Client], seconds: float) -> dict[str, list[float]]:
+    """Milliseconds of each view, by many readers at once for some time."""
+    told: dict[str, list[float]] = defaultdict(list)
+    end = time.monotonic() + seconds
+
+    def reader(client: httpx.Client, order: random.Random) -> None:
+        while time.monotonic() < end:
+            view = order.choice(VIEWS)
+            told[view].append(_ask(client, view))
+
+    threads = [threading.Thread(target=reader, args=(one, random.Random(at))) for at, one in enumerate(clients)]  # noqa: S311
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return told
+
+
+def _ask(client: httpx.Client, view: str) -> float:
+    began = time.monotonic()
+    answer = client.get(f"{settings.HEALTH_PATH}{view}")
+    answer.raise_for_status()
+    return (time.monotonic() - began) * 1000
+
+
+def _table(alone: dict[str, float], together: dict[str, list[float]]) -> list[str]:
+    lines = ["| view | first, ms | median, ms | p95, ms | asked |", "|---|---:|---:|---:|---:|"]
+    everything = [one for times in together.values() for one in times]
+    for view, times in [*((view, together[view]) for view in VIEWS), ("**all**", everything)]:
+        p95 = statistics.quantiles(times, n=20)[-1]
+        before = f"{alone[view]:.0f}" if view in alone else ""
+        lines.append(f"| {view} | {before} | {statistics.median(times):.0f} | **{p95:.0f}** | {len(times)} |")
+    return lines
+
+
+def main() -> None:
+    """Run the benchmark and print its table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.health", description=main.__doc__)
+    parser.add_argument("--days", type=int, default=365, help="days of history; default: %(default)s")
+    parser.add_argument("--readers", type=int, default=10, help="default: %(default)s")
+    parser.add_argument("--seconds", type=float, default=20, help="default: %(default)s")
+    arguments = parser.parse_args()
+    os.environ |= {"DBT_SEND_ANONYMOUS_USAGE_STATS": "False", "GREENERY_SCHEDULE": ""}
+    home = Path(tempfile.mkdtemp(prefix="greenery-bench-"))
+    home.chmod(0o755)
+    stack = Stack(home, lambda _: None)
+    try:
+        with stack.session() as server:
+            warehouse.prepare(server)
+            with connect("greenery bench", warehouse.as_loader(server)) as connection:
+                demo_shop.play_day(connection, 1)
+            running = stack.airflow(server)
+            if demo.run_daily(stack, server).state != "success":
+                raise SystemExit(f"{demo.DAG_ID} failed")
+            results = fill(server, arguments.days)
+            clients = [AirflowApi(running.url, *stack.login())._client for _ in range(arguments.readers)]
+            alone = first(clients[0])
+            together = read(clients, arguments.seconds)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+    print(
+        f"{os.cpu_count()} cores, Python {platform.python_version()}; {results:,} results "
+        f"of {arguments.days + 1} days; {arguments.readers} readers for {arguments.seconds:.0f} s",
+        "",
+        *_table(alone, together),
+        sep="\n",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+"""The app that Airflow mounts at /data-health: every view as a page and as JSON, behind Airflow's login."""
+
+from __future__ import annotations
+
+import logging
+from datetime import date
+from typing import Annotated, Any, Literal
+
+import psycopg2
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from pydantic import BeforeValidator
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException as AnyHTTPException
+
+from plugins.data_health import charts, dbt_docs, monitor, pages
+from plugins.data_health.access import may_see, to_login
+from plugins.data_health.answers import Question, as_json, as_page
+from plugins.data_health.headers import Headers
+from plugins.data_health.results import TestState
+from plugins.data_health.views import (
+    history,
+    inventory,
+    messages,
+    model,
+    models,
+    now,
+    orders,
+    run,
+    run_list,
+    test,
+    tests,
+)
+
+log = logging.getLogger(__name__)
+
+# What has a hash or a version in its address.
+KEEP = {"Cache-Control": "private, max-age=31536000, immutable"}
+# A query is text, which is no literal number yet.
+Days = Annotated[Literal[30, 90, 365], BeforeValidator(int), Query(description="How many days back.")]
+Name = Annotated[str, Path(max_length=512, description="What its page is called, or its unique id in dbt.")]
+
+
+def _now() -> Question:
+    return Question(now.read)
+
+
+def _history(days: Days = 90) -> Question:
+    return Question(history.read, (days,))
+
+
+def _runs(days: Days = 30) -> Question:
+    return Question(run_list.read, (days,))
+
+
+def _run(run_id: Annotated[str, Path(max_length=250, description="As Airflow calls it.")]) -> Question:
+    return Question(run.read, (run_id,))
+
+
+def _models() -> Question:
+    return Question(models.read)
+
+
+def _model(name: Name) -> Question:
+    return Question(model.read, (name,))
+
+
+def _tests(
+    state: Annotated[TestState | None, Query(description="Those that stand so; without it, all.")] = None,
+) -> Question:
+    return Question(tests.read, (state,))
+
+
+def _test(name: Name) -> Question:
+    return Question(test.read, (name,))
+
+
+def _orders(days: Days = 30) -> Question:
+    return Question(orders.read, (days,))
+
+
+def _orders_of_day(day: Annotated[date, Path(description="A UTC day.")]) -> Question:
+    return Question(orders.read_day, (day,))
+
+
+def _inventory() -> Question:
+    return Question(inventory.read)
+
+
+def _messages(page: Annotated[int, Query(ge=1, le=100_000, description="From 1, the newest first.")] = 1) -> Question:
+    return Question(messages.read, (page,))
+
+
+def _message(message_id: Annotated[int, Path(ge=1, lt=2**63)]) -> Question:
+    return Question(messages.read_one, (message_id,))
+
+
+# Path, what it answers with, the question behind it, and the template that draws it.
+VIEWS: tuple[tuple[str, type, Any, str], ...] = (
+    ("/", now.Now, _now, "now.html"),
+    ("/history", history.History, _history, "history.html"),
+    ("/runs", run_list.RunList, _runs, "run_list.html"),
+    ("/runs/{run_id}", run.RunResults, _run, "run.html"),
+    ("/models", models.Models, _models, "models.html"),
+    ("/models/{name}", model.Model, _model, "model.html"),
+    ("/tests", tests.Tests, _tests, "tests.html"),
+    ("/tests/{name}", test.OneTest, _test, "test.html"),
+    ("/orders", orders.Orders, _orders, "orders.html"),
+    ("/orders/{day}", orders.Day, _orders_of_day, "orders_of_day.html"),
+    ("/inventory", inventory.Inventory, _inventory, "inventory.html"),
+    ("/messages", messages.Messages, _messages, "messages.html"),
+    ("/messages/{message_id}", messages.Message, _message, "message.html"),
+)
+
+router = APIRouter(dependencies=[may_see])
+
+
+def _serve(path: str, kind: type, question: Any, template: str) -> None:
+    def page(asked: Question = Depends(question)) -> Response:
+        return as_page(asked, template)
+
+    def data(asked: Question = Depends(question)) -> Response:
+        return as_json(asked)
+
+    name = kind.__name__.lower()
+    router.add_api_route(path, page, name=f"{name} page", include_in_schema=False)
+    router.add_api_route(
+        f"/api{path}".rstrip("/"), data, name=name, response_model=kind, summary=(kind.__doc__ or "").split("\n")[0]
+    )
+
+
+for view in VIEWS:
+    _serve(*view)
+
+
+@router.get("/docs", include_in_schema=False)
+@router.get("/docs/", include_in_schema=False)
+def docs() -> HTMLResponse:
+    """dbt's own documentation, below our navigation."""
+    return HTMLResponse(pages.render("docs.html", version=dbt_docs.VERSION))
+
+
+@router.get("/docs/index.html", include_in_schema=False)
+def docs_page() -> HTMLResponse:
+    """dbt's page, which reads the two files beside it."""
+    kept = {"Cache-Control": "private, max-age=31536000, immutable"}
+    return HTMLResponse(dbt_docs.page(), headers={"Content-Security-Policy": dbt_docs.policy(), **kept})
+
+
+@router.get("/docs/manifest.json", include_in_schema=False)
+def docs_manifest() -> Response:
+    """The dbt project as it is now."""
+    return Response(dbt_docs.manifest(), media_type="application/json")
+
+
+@router.get("/docs/catalog.json", include_in_schema=False)
+def docs_catalog() -> Response:
+    """What is in the warehouse now."""
+    return as_json(Question(dbt_docs.read))
+
+
+@router.get("/openapi.json", include_in_schema=False)
+def openapi() -> JSONResponse:
+    """What the JSON of each view holds."""
+    return JSONResponse(app.openapi())
+
+
+@router.get(f"/static/{charts.VEGA}", include_in_schema=False)
+def vega() -> Response:
+    """What draws the charts; its address holds its version."""
+    return Response(charts.vega(), media_type="text/javascript", headers=KEEP)
+
+
+@router.get("/static/{name}", include_in_schema=False)
+def static(name: str) -> FileResponse:
+    """A file of ours; its address holds its hash."""
+    file = pages.HERE / "static" / name
+    if file.parent != pages.HERE / "static" or not file.is_file():
+        raise HTTPException(404)
+    return FileResponse(file, headers=KEEP)
+
+
+@router.get("/{rest:path}", include_in_schema=False)
+def nothing(rest: str) -> Response:
+    """What is not there is said only to who may see what is."""
+    raise HTTPException(404, f"There is no page {rest}.")
+
+
+# FastAPI's own pages of the API load scripts from elsewhere, and its schema would stand outside the login.
+app = FastAPI(title="Greenery data health", openapi_url=None, docs_url=None, redoc_url=None)
+app.include_router(monitor.router)
+app.include_router(router)
+app.add_middleware(Headers)
+
+
+@app.exception_handler(AnyHTTPException)
+def refused(request: Request, error: AnyHTTPException) -> Response:
+    """To the login where somebody has none; else a page, or JSON, that says what is wrong."""
+    if error.status_code == 401 and _wants_page(request):
+        return to_login(request)
+    return _say(request, error.status_code, str(error.detail))
+
+
+@app.exception_handler(RequestValidationError)
+def invalid(request: Request, error: RequestValidationError) -> Response:
+    """What a view was asked with is not what it takes."""
+    said = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
+    return _say(request, 422, f"{said}.")
+
+
+@app.exception_handler(LookupError)
+def missing(request: Request, error: LookupError) -> Response:
+    """A view was asked for what there is not."""
+    return _say(request, 404, str(error.args[0]))
+
+
+@app.exception_handler(PoolTimeoutError)
+def busy(request: Request, _error: PoolTimeoutError) -> Response:
+    """So many ask at once that none of the connections comes free."""
+    return _say(request, 503, "Too many ask at once. Try again in a few seconds.")
+
+
+@app.exception_handler(psycopg2.Error)
+def unreadable(request: Request, error: psycopg2.Error) -> Response:
+    """The warehouse does not answer, or not with what a view reads."""
+    log.error("The data-health page could not read the warehouse: %s", error)
+    if isinstance(error, psycopg2.errors.QueryCanceled):
+        return _say(request, 503, "The warehouse took too long to answer. Try again in a minute; it may be busy.")
+    if isinstance(error, psycopg2.OperationalError):
+        return _say(
+            request,
+            503,
+            "The warehouse can't be reached, so nothing can be said about the data now. "
+            "The API server's log has the reason; the page works again as soon as the warehouse does.",
+        )
+    return _say(
+        request,
+        503,
+        "The warehouse is not set up for this page. As its administrator, run python -m include.warehouse.migrate "
+        "and python -m include.warehouse.roles. The API server's log has the reason.",
+    )
+
+
+def _wants_page(request: Request) -> bool:
+    inside = request.url.path.removeprefix(request.scope.get("root_path", ""))
+    return not inside.startswith(("/api", "/static", "/health", "/badge")) and not inside.endswith(".json")
+
+
+_TITLES = {403: "Not for you", 404: "Not found", 422: "Not a question", 503: "No answer"}
+_HELP = {403: "Ask who runs this Airflow for the permission to see plugins."}
+
+
+def _say(request: Request, status: int, detail: str) -> Response:
+    if not _wants_page(request):
+        return JSONResponse({"detail": detail}, status)
+    title = _TITLES.get(status, "Something went wrong")
+    return HTMLResponse(pages.render("error.html", title=title, detail=detail, help=_HELP.get(status, "")), status)

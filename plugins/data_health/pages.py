@@ -1,0 +1,121 @@
+"""Pages out of templates: everything that a template is given is escaped, and says times and numbers in one way."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from include import settings
+from include.slack.draw import draw
+from plugins.data_health import charts, lineage
+
+HERE = Path(__file__).parent
+# In the order of the navigation.
+SECTIONS = (
+    ("", "Now"),
+    ("history", "Over time"),
+    ("models", "Models"),
+    ("tests", "Tests"),
+    ("orders", "Orders"),
+    ("inventory", "Inventory"),
+    ("messages", "Messages"),
+    ("docs", "dbt docs"),
+)
+
+
+def render(template: str, **values: Any) -> str:
+    """A page as HTML."""
+    return _templates.get_template(template).render(**values)
+
+
+def path(*parts: str) -> str:
+    """The path of a page of ours: `path("models", "dim_users")`; `path()` is the first page."""
+    return settings.health_path(*parts) if parts and parts[0] else settings.health_path() + "/"
+
+
+def task_url(run_url: str, task_id: str) -> str:
+    """The log of a task in the Airflow UI."""
+    return f"{run_url}/tasks/{quote(task_id, safe='')}"
+
+
+def static(name: str) -> str:
+    """The path of a file in `static/`, with its hash, so that browsers may keep it for ever."""
+    digest = blake2b((HERE / "static" / name).read_bytes(), digest_size=6).hexdigest()
+    return f"{path('static', name)}?{digest}"
+
+
+def vega() -> str:
+    """The path of what draws charts, with its version, for the same."""
+    return f"{path('static', charts.VEGA)}?{charts.vega_version()}"
+
+
+def moment(at: datetime | None) -> Markup:
+    """A time as people read it, with the exact one for machines; UTC."""
+    if at is None:
+        return Markup("never")
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S} UTC", f"{at:%-d %b %Y %H:%M} UTC"
+    )
+
+
+def day(at: datetime | None) -> str:
+    """A date as people read it."""
+    return f"{at:%-d %b %Y}" if at else ""
+
+
+def span(length: timedelta | float | None) -> str:
+    """How long something took; a number is seconds."""
+    if length is None:
+        return ""
+    seconds = length.total_seconds() if isinstance(length, timedelta) else length
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def number(value: float | int | None) -> str:
+    """A number with its thousands apart."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
+
+
+def prose(text: str) -> Markup:
+    """A description: what stands in backticks is code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
+
+
+def size(count: int) -> str:
+    """Bytes as people read them."""
+    for power, unit in enumerate(("bytes", "kB", "MB", "GB")):
+        if count < 1000 ** (power + 1):
+            return f"{count / 1000**power:.3g} {unit}"
+    return f"{count / 1000**4:,.3g} TB"
+
+
+def slack(blocks: list[dict[str, Any]]) -> Markup:
+    """A message's blocks as Slack draws them."""
+    return Markup(draw(blocks))  # noqa: S704 - escapes what it draws
+
+
+_templates = Environment(
+    loader=FileSystemLoader(HERE / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.filters.update(moment=moment, day=day, span=span, number=number, prose=prose, size=size, slack=slack)
+_templates.globals.update(lineage=lineage.picture)
+_templates.globals.update(path=path, static=static, task_url=task_url, sections=SECTIONS, airflow=settings.airflow_url)
+_templates.globals.update(charts=charts, vega=vega)

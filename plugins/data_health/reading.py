@@ -1,0 +1,134 @@
+"""How the page reads: as its own read-only role, over a few connections that are kept, with little time for each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+from psycopg2.extras import NamedTupleCursor
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+
+from include import settings
+from include.dbt_project import manifest, release
+from include.dbt_project.manifest import Manifest
+from include.results import figures
+from include.warehouse import open_connection
+
+# A page that takes longer is of no use to anyone.
+TIMEOUT_MS = 5000
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a view reads from: the warehouse as of one moment, and the dbt project as it is now.
+
+    Rows come as named tuples. `facts` are empty where no dbt project was ever parsed.
+    """
+
+    connection: Connection
+    facts: Manifest
+    at: datetime
+
+    def rows(self, statement: str, parameters: dict[str, Any] | None = None) -> list[Any]:
+        """All rows of a query as named tuples."""
+        with self.connection.cursor(cursor_factory=NamedTupleCursor) as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.fetchall()
+
+    def has(self, table: str, *columns: str) -> bool:
+        """Whether a table, named with its schema, is there with these columns: a shop's marts may be others."""
+        return figures.has(self.connection, table, *columns)
+
+
+@lru_cache
+def _pool(where: settings.Warehouse) -> QueuePool:
+    return QueuePool(partial(_connect, where), pool_size=4, max_overflow=8, timeout=5, recycle=300)
+
+
+def _connect(where: settings.Warehouse) -> Connection:
+    connection = open_connection("greenery data health", where)
+    # One moment for all that a page says, and no way to write.
+    connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(f"set session statement_timeout = {TIMEOUT_MS:d}")
+    return connection
+
+
+@contextmanager
+def connected() -> Iterator[Connection]:
+    """A connection of the pool, in a transaction that only reads. Raises psycopg2.Error."""
+    pooled = _take(_pool(settings.warehouse_health()))
+    try:
+        yield pooled.driver_connection
+    except (psycopg2.OperationalError, psycopg2.InterfaceError):
+        pooled.invalidate()
+        raise
+    finally:
+        pooled.close()
+
+
+def _take(pool: QueuePool) -> PoolProxiedConnection:
+    """One that works: after a restart of the server none that was kept does."""
+    pooled = pool.connect()
+    try:
+        with pooled.cursor() as cursor:
+            cursor.execute("select")
+    except (psycopg2.OperationalError, psycopg2.InterfaceError):
+        pooled.invalidate()
+        pool.dispose()
+        pooled = pool.connect()
+    return pooled
+
+
+def facts() -> Manifest:
+    """The dbt project as it is now."""
+    project = release.current()
+    return manifest.read(project.manifest) if project else Manifest({}, {})
+
+
+def facts_of(stamp: str) -> Manifest:
+    """The dbt project as a run had it; as it is now where that is not kept any more."""
+    try:
+        return manifest.read(release.named(stamp).manifest)
+    except release.ProjectError:
+        return facts()
+
+
+# What changes whenever something that a page shows does.
+_STAMP = """
+select
+    (select max(recorded_at) from ops.node_results),
+    (select max(publication_id) from ops.publications),
+    (select max(decision_id) from ops.decisions),
+    (select max(started_at) from ops.runs),
+    (select max(greatest(taken_at, released_at)) from ops.leases),
+    (select max(greatest(created_at, sent_at, tried_at)) from ops.messages),
+    (select count(*) filter (where waiting) from ops.messages)
+"""
+
+
+def stamp() -> tuple[Any, ...]:
+    """Equal as long as every view would answer the same: nothing was written, the project is the same, nor the minute.
+
+    The minute, since what was in time can be late by now. Raises psycopg2.Error.
+    """
+    project = release.current()
+    minute = datetime.now(UTC).replace(second=0, microsecond=0)
+    with connected() as connection, connection.cursor() as cursor:
+        cursor.execute(_STAMP)
+        return (*cursor.fetchone(), project.stamp if project else None, minute)
+
+
+@contextmanager
+def reading() -> Iterator[Reading]:
+    """All that a view needs, as of now."""
+    with connected() as connection:
+        yield Reading(connection, facts(), datetime.now(UTC))

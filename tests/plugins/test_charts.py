@@ -1,0 +1,56 @@
+"""The charts' specs, and what draws them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, date, datetime
+
+import vl_convert
+
+from include.settings import PROJECT_ROOT
+from plugins.data_health import charts, pages
+from plugins.data_health.views.history import DayValue, ModelTime, RunValue, TaskTime
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+DAYS = [DayValue(date(2026, 11, day), day / 100) for day in (21, 22, 23)]
+SPECS = {
+    "by day": charts.by_day(DAYS, [date(2026, 11, 22)], ".1%"),
+    "by run": charts.by_run([RunValue("run", NOON, 0.5)], [], ".1%"),
+    "tasks": charts.task_times([TaskTime("run", NOON, task, 1.5) for task in ("a", "b")], ("a", "b")),
+    "models": charts.model_times([ModelTime("m", 2, 1.0, 1.5, 0.5)]),
+}
+
+
+def test_vega_draws_each() -> None:
+    for name, spec in SPECS.items():
+        drawn = vl_convert.vegalite_to_svg({**spec, "width": 300})
+        assert 'class="mark-' in drawn, name
+
+
+def test_each_is_as_wide_as_its_place_and_brings_no_look_of_its_own() -> None:
+    for name, spec in SPECS.items():
+        assert (spec["width"], "config" in spec) == ("container", False), name
+
+
+def test_failed_days_are_marked_where_there_are_figures() -> None:
+    before = charts.by_day(DAYS, [date(2026, 11, 1), date(2026, 11, 22)], ".1%")
+    assert [mark["at"] for mark in before["datasets"]["failed"]] == ["2026-11-22T00:00:00Z"]
+
+
+def test_what_one_chart_shows_is_not_in_the_next() -> None:
+    empty = charts.by_day([], [date(2026, 11, 22)], ".1%")
+    assert empty["datasets"] == {"points": [], "failed": []}
+
+
+def test_what_draws_them_needs_no_eval_and_has_its_version_in_its_address() -> None:
+    script = charts.vega().decode()
+    assert "window.vegaEmbed=" in script
+    assert pages.vega().endswith(f"/static/vega.js?{charts.vega_version()}")
+
+
+def test_altair_is_imported_by_charts_alone() -> None:
+    loaded = (
+        "import sys; import plugins.data_health.pages; sys.exit('altair' in sys.modules or 'vl_convert' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", loaded], cwd=PROJECT_ROOT, check=True, timeout=60)

@@ -1,0 +1,205 @@
+"""What people do with the data-health page, in a real browser on a real Airflow: find it, follow a failure, read.
+
+`SCREENSHOTS=write` renews the pictures in docs/ that the README shows.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from include import settings
+from include.settings import PROJECT_ROOT
+from plugins.data_health.pages import SECTIONS
+from tests.deployment import Deployment
+
+pytestmark = [pytest.mark.db, pytest.mark.stack]
+
+PICTURES = PROJECT_ROOT / "docs"
+PHONE = {"width": 360, "height": 780}
+DESKTOP = {"width": 1280, "height": 860}
+LIMIT_MS = 20_000
+
+
+@dataclass
+class Days:
+    """A day that was published, and one that was not: one order's total disagrees with its items."""
+
+    url: str
+    login: tuple[str, str]
+    published: str
+    failed: str
+
+
+@pytest.fixture(scope="module")
+def days(_deployment: Deployment) -> Days:
+    """The shop's first days, on the deployment that is up."""
+    _deployment.fresh_warehouse()
+    _deployment.play_day()
+    published = _deployment.run()
+    _deployment.play_day()
+    _deployment.query(
+        "update raw.orders set order_total = order_total + 1 where order_id = (select min(order_id) from raw.orders)"
+    )
+    failed = _deployment.run()
+    assert (published.state, failed.state) == ("success", "failed")
+    url = _deployment.stack.airflow(_deployment.server).url
+    return Days(url, _deployment.stack.login(), published.run_id, failed.run_id)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's chromium; Playwright's own comes from a place of its own."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no chromium on this machine; on Debian: apt-get install chromium")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser: Browser, days: Days) -> Iterator[Page]:
+    """A page of a browser that is logged in; fails where it asked another host, or broke the content's policy."""
+    yield from _page(browser, days)
+
+
+def _page(browser: Browser, days: Days, **options: object) -> Iterator[Page]:
+    context = browser.new_context(viewport=DESKTOP, base_url=days.url, **options)
+    context.set_default_timeout(LIMIT_MS)
+    opened = context.new_page()
+    said: list[str] = []
+    elsewhere: list[str] = []
+    opened.on("console", lambda message: said.append(message.text))
+    opened.on("request", lambda request: elsewhere.append(request.url) if _is_elsewhere(request.url, days) else None)
+    _log_in(opened, days)
+    yield opened
+    context.close()
+    assert [text for text in said if "Content Security Policy" in text] == []
+    assert elsewhere == []
+
+
+def _is_elsewhere(url: str, days: Days) -> bool:
+    return not url.startswith((days.url, "data:", "blob:"))
+
+
+def _log_in(page: Page, days: Days) -> None:
+    user, password = days.login
+    page.goto(f"{settings.HEALTH_PATH}/")
+    page.locator("input[name=username]").fill(user)
+    page.locator("input[name=password]").fill(password)
+    page.locator("button[type=submit]").click()
+    page.wait_for_url(f"**{settings.HEALTH_PATH}/")
+
+
+def _take_picture(page: Page, name: str) -> None:
+    if os.environ.get("SCREENSHOTS") == "write":
+        page.screenshot(path=PICTURES / f"{name}.png")
+
+
+def test_it_is_in_airflows_navigation(page: Page) -> None:
+    page.goto("/")
+    page.get_by_role("link", name="Data health").click()
+    inside = page.frame_locator("iframe")
+    expect(inside.get_by_role("heading", level=1)).to_have_text("The last run did not publish")
+    _take_picture(page, "data-health-in-airflow")
+
+
+def test_a_failed_run_is_followed_to_the_log_of_its_task(page: Page, days: Days) -> None:
+    page.goto(f"{settings.HEALTH_PATH}/")
+    broken = page.locator("article.root.failed")
+    expect(broken.first).to_contain_text("int_orders")
+    expect(broken.first).to_contain_text("new")
+    _take_picture(page, "data-health-failed")
+    broken.first.get_by_role("link", name="Log of its task").click()
+    page.wait_for_url(f"**/runs/{_quoted(days.failed)}/tasks/**")
+    expect(page.get_by_text("int_orders").first).to_be_visible()
+
+
+def test_out_of_airflows_frame_a_link_leads_the_whole_window(page: Page, days: Days) -> None:
+    page.goto("/plugin/data-health")
+    page.frame_locator("iframe").locator("article.root").first.get_by_role("link", name="Log of its task").click()
+    page.wait_for_url(f"**/runs/{_quoted(days.failed)}/tasks/**")
+
+
+def test_a_tasks_extra_link_leads_to_what_it_found(page: Page, days: Days) -> None:
+    page.goto(f"/dags/greenery_daily/runs/{_quoted(days.failed)}/tasks/check_sources")
+    link = page.get_by_role("link", name="Data health", exact=True)
+    addresses = [one.get_attribute("href") or "" for one in link.all()]
+    page.wait_for_function("document.querySelector('a[href*=\"/data-health/runs/\"]')")
+    page.goto(page.locator('a[href*="/data-health/runs/"]').first.get_attribute("href") or str(addresses))
+    assert page.url.endswith("#check_sources")
+    expect(page.locator("#check_sources")).to_be_visible()
+
+
+def test_a_chart_tells_its_values_to_who_points_at_it(page: Page) -> None:
+    page.goto(f"{settings.HEALTH_PATH}/history")
+    chart = page.locator("figure .chart canvas, figure .chart svg").first
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    assert box is not None
+    tooltip = page.locator("#vg-tooltip-element")
+    for step in range(1, 40):
+        page.mouse.move(box["x"] + box["width"] * step / 40, box["y"] + box["height"] / 2)
+        if tooltip.is_visible():
+            break
+    expect(tooltip).to_be_visible()
+    expect(tooltip).to_contain_text("20")  # a year, at least
+    _take_picture(page, "data-health-history")
+
+
+def test_dbts_docs_are_read_behind_the_same_login(page: Page) -> None:
+    page.goto(f"{settings.HEALTH_PATH}/docs/")
+    docs = page.frame_locator("iframe")
+    expect(docs.get_by_text("greenery").first).to_be_visible()
+    page.goto(f"{settings.HEALTH_PATH}/docs/index.html#!/model/model.greenery.fact_orders")
+    expect(page.get_by_text("One row per order").first).to_be_visible()
+    _take_picture(page, "data-health-docs")
+
+
+def test_a_model_is_told_with_its_neighbours_and_its_sql(page: Page) -> None:
+    page.goto(f"{settings.HEALTH_PATH}/models/fact_orders")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("fact_orders")
+    expect(page.get_by_role("link", name="int_orders").first).to_be_visible()
+    expect(page.locator("pre").first).to_contain_text("select")
+    _take_picture(page, "data-health-model")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("slug", [slug for slug, _ in SECTIONS])
+def test_axe_finds_nothing_serious(browser: Browser, days: Days, slug: str, scheme: str) -> None:
+    for page in _page(browser, days, color_scheme=scheme):
+        page.goto(f"{settings.HEALTH_PATH}/{slug}")
+        page.wait_for_load_state("networkidle")
+        # dbt's own page in its frame is dbt's.
+        found = Axe().run(page, context={"exclude": [["iframe"]]}).response["violations"]
+        serious = [one for one in found if one["impact"] in ("serious", "critical")]
+        assert [(one["id"], one["nodes"][0]["html"]) for one in serious] == []
+
+
+@pytest.mark.parametrize("slug", [slug for slug, _ in SECTIONS])
+def test_a_phone_needs_no_scrolling_sideways(page: Page, slug: str) -> None:
+    page.set_viewport_size(PHONE)
+    page.goto(f"{settings.HEALTH_PATH}/{slug}")
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    _take_picture(page, "data-health-phone") if slug == "" else None
+
+
+def test_the_keyboard_leads_past_the_navigation(page: Page) -> None:
+    page.goto(f"{settings.HEALTH_PATH}/")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+
+
+def _quoted(run_id: str) -> str:
+    return settings.run_url("", run_id).rsplit("/", 1)[-1]
