@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,8 @@ from urllib.parse import quote
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 # Where the Airflow UI has the data-health page ("/data-health"); None while there is none, and no message links to it.
 HEALTH_PATH: str | None = None
+# The warehouse's schemas besides the one of the raw tables.
+OUR_SCHEMAS = ("staging", "snapshots", "analytics", "analytics_next", "ops")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,17 @@ def warehouse() -> Warehouse:
         user=os.environ.get("WAREHOUSE_USER", "postgres"),
         password=os.environ.get("WAREHOUSE_PASSWORD", ""),
     )
+
+
+def raw_schema() -> str:
+    """The schema of the raw tables. Raises ValueError for a name that has to be quoted, or is one of ours."""
+    name = os.environ.get("GREENERY_RAW_SCHEMA", "raw")
+    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,50}", name) or name in OUR_SCHEMAS:
+        raise ValueError(
+            f"GREENERY_RAW_SCHEMA is {name!r}; it takes small letters, digits and underscores, and none of "
+            f"{', '.join(OUR_SCHEMAS)}"
+        )
+    return name
 
 
 def warehouse_admin() -> Warehouse:

@@ -20,7 +20,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from include import lease
 from include.shop import raw
-from include.shop.raw import SCHEMA, TABLES, Table
+from include.shop.raw import TABLES, Table
 
 DEMO = "demo"
 NULL = r"\N"
@@ -138,7 +138,7 @@ def prepare(cursor: Cursor) -> None:
 
     A second load then sees what the first one did. The tables themselves are not locked, neither for readers nor, since
     it would cancel an autovacuum each day, for writers: `_apply` notices these.
-    Raises LoadError while a run reads the tables.
+    Raises LoadError while a run reads the tables, and where one of them is a view of the shop's own.
     """
     lease.lock_raw(cursor)
     if reader := lease.held(cursor):
@@ -149,6 +149,10 @@ def prepare(cursor: Cursor) -> None:
     # A timestamp without a zone means UTC, whatever the connection's own zone is.
     cursor.execute("set local timezone to 'UTC'")
     raw.create(cursor)
+    if shown := raw.views(cursor):
+        raise LoadError(
+            f"{', '.join(map(raw.called, shown))} can't be loaded, being a view: load the table that it shows"
+        )
 
 
 def loaded_from(connection: Connection) -> str | None:
@@ -159,10 +163,9 @@ def loaded_from(connection: Connection) -> str | None:
 
 def last_origin(cursor: Cursor) -> str | None:
     """The same, inside a transaction that is under way."""
-    cursor.execute("select to_regclass('raw.loads') is not null")
-    if not cursor.fetchone()[0]:
+    if not raw.exists(cursor, "loads"):
         return None
-    cursor.execute("select loaded_from from raw.loads order by loaded_at desc limit 1")
+    cursor.execute(sql.SQL("select loaded_from from {} order by loaded_at desc limit 1").format(raw.named("loads")))
     found = cursor.fetchone()
     return found[0] if found else None
 
@@ -244,7 +247,9 @@ def _load(
         if report.stamped >= _ANALYZE_FROM:
             cursor.execute(sql.SQL("analyze {raw}").format(**parts))
         cursor.execute(
-            "insert into raw.loads (table_name, loaded_at, rows, loaded_from) values (%s, %s, %s, %s)",
+            sql.SQL("insert into {} (table_name, loaded_at, rows, loaded_from) values (%s, %s, %s, %s)").format(
+                raw.named("loads")
+            ),
             (name, loaded_at, report.stamped, origin),
         )
     return LoadReport(loaded_at, reports, notes)
@@ -254,7 +259,8 @@ def _parts(table: Table, loaded_at: datetime) -> dict[str, sql.Composable]:
     """What the statements below are put together from."""
     key = [sql.Identifier(column) for column in table.key]
     return {
-        "raw": _raw(table),
+        "raw": raw.named(table.name),
+        "deletions": raw.named("deletions"),
         "stage": sql.Identifier("pg_temp", "staged_rows"),
         "difference": sql.Identifier("pg_temp", "row_difference"),
         "columns": _columns(table),
@@ -298,11 +304,11 @@ def _apply(cursor: Cursor, table: Table, difference: sql.SQL, parts: dict[str, s
     if updated or deleted:
         cursor.execute(sql.SQL("delete from {raw} using {difference} as d where {raw}.ctid = d.going").format(**parts))
         if cursor.rowcount != updated + deleted:
-            raise LoadError(f"raw.{table.name} was written to by somebody else during the load; load again")
+            raise LoadError(f"{raw.called(table.name)} was written to by somebody else during the load; load again")
     if deleted:
         cursor.execute(
             sql.SQL(
-                "insert into raw.deletions (table_name, key, deleted_at)"
+                "insert into {deletions} (table_name, key, deleted_at)"
                 " select distinct {name}, key, {at} from {difference} where coming is null"
             ).format(**parts)
         )
@@ -314,10 +320,6 @@ def _apply(cursor: Cursor, table: Table, difference: sql.SQL, parts: dict[str, s
             ).format(**parts)
         )
     return TableReport(inserted, updated, deleted, staged - inserted - updated)
-
-
-def _raw(table: Table) -> sql.Composable:
-    return sql.Identifier(SCHEMA, table.name)
 
 
 def _columns(table: Table, of: str | None = None) -> sql.Composable:
