@@ -59,6 +59,11 @@ def raw_schema() -> str:
     return name
 
 
+def incoming_schema() -> str:
+    """The schema into which the live load carries rows, before they are compared with the raw ones."""
+    return f"{raw_schema()}_incoming"
+
+
 def warehouse_admin() -> Warehouse:
     """The same as an administrator, who migrates it and makes the roles; the builder where no other is named."""
     builder = warehouse()
@@ -69,6 +74,28 @@ def warehouse_admin() -> Warehouse:
         user=os.environ["WAREHOUSE_ADMIN_USER"],
         password=os.environ.get("WAREHOUSE_ADMIN_PASSWORD", ""),
     )
+
+
+def warehouse_loader() -> Warehouse:
+    """The same as who writes the raw tables; the builder where no other is named."""
+    builder = warehouse()
+    if "WAREHOUSE_LOADER_USER" not in os.environ:
+        return builder
+    return replace(
+        builder,
+        user=os.environ["WAREHOUSE_LOADER_USER"],
+        password=os.environ.get("WAREHOUSE_LOADER_PASSWORD", ""),
+    )
+
+
+def shop_database_url() -> str | None:
+    """The shop's live database: postgresql://user:password@host/database; None where raw is loaded otherwise."""
+    return os.environ.get("SHOP_DATABASE_URL", "").strip() or None
+
+
+def shop_database_schema() -> str:
+    """The schema of the shop's tables in its live database, where the mapping names no other."""
+    return os.environ.get("SHOP_DATABASE_SCHEMA", "public")
 
 
 def role_password(role: str) -> str | None:

@@ -112,6 +112,8 @@ def problem(folder: Path) -> str | None:
     Asked by a run before it reads raw: with the old views under a new mapping, marts that take changes alone would be a
     mix of both for ever.
     """
+    if settings.shop_database_url():  # then it says how the live load reads the shop's database
+        return None
     try:
         wanted = {name: mapped.comment for name, mapped in read(folder).items()}
     except MappingError as error:
@@ -166,31 +168,31 @@ def _fields(content: Any, what: str, known: Any) -> dict[str, Any]:
     return content
 
 
-def _select(cursor: Cursor, name: str, mapped: Mapped) -> sql.Composable:
-    """The rows of a shop's table in the names and types of a raw one. Raises MappingError where a column is missing."""
-    types = _types(cursor, mapped)
-    columns = []
-    for column, wanted in COLUMNS[name].items():
-        if column in mapped.expressions:
-            value = sql.SQL("({})").format(sql.SQL(mapped.expressions[column]))
-        elif (source := mapped.columns.get(column, column)) is None:
-            value = sql.SQL("null")
-        elif source not in types:
-            raise MappingError(
-                f"{mapped.schema}.{mapped.table} has no column {source}, which {FILE} takes for {name}.{column}; "
-                f"it has {', '.join(types)}"
-            )
-        else:
-            value = sql.Identifier(source)
-            if (wanted, types[source]) == ("timestamptz", "timestamp without time zone"):
-                # Without a zone a moment is in UTC, whatever the zone of who asks.
-                value = sql.SQL("{} at time zone 'UTC'").format(value)
-        columns.append(sql.SQL("cast({} as {}) as {}").format(value, sql.SQL(wanted), sql.Identifier(column)))
-    return sql.SQL("select {} from {}").format(sql.SQL(", ").join(columns), sql.Identifier(mapped.schema, mapped.table))
+def value(name: str, column: str, mapped: Mapped, types: dict[str, str]) -> sql.Composable:
+    """What a column of a raw table is, in its type, over the columns of a shop's table, `types` by name.
+
+    Raises MappingError where the shop's table has no such column.
+    """
+    wanted, source = COLUMNS[name][column], mapped.columns.get(column, column)
+    if column in mapped.expressions:
+        found = sql.SQL("({})").format(sql.SQL(mapped.expressions[column]))
+    elif source is None:
+        found = sql.SQL("null")
+    elif source not in types:
+        raise MappingError(
+            f"{mapped.schema}.{mapped.table} has no column {source}, which is wanted for {name}.{column}; it has "
+            f"{', '.join(types)}. {FILE} can name another"
+        )
+    else:
+        found = sql.Identifier(source)
+        if (wanted, types[source]) == ("timestamptz", "timestamp without time zone"):
+            # Without a zone a moment is in UTC, whatever the zone of who asks.
+            found = sql.SQL("{} at time zone 'UTC'").format(found)
+    return sql.SQL("cast({} as {})").format(found, sql.SQL(wanted))
 
 
-def _types(cursor: Cursor, mapped: Mapped) -> dict[str, str]:
-    """The columns of a shop's table with their types."""
+def types(cursor: Cursor, mapped: Mapped) -> dict[str, str]:
+    """The columns of a shop's table with their types. Raises MappingError where there is no such table."""
     cursor.execute(
         """
         select attname, format_type(atttypid, null)
@@ -200,7 +202,19 @@ def _types(cursor: Cursor, mapped: Mapped) -> dict[str, str]:
         """,
         (mapped.schema, mapped.table),
     )
-    types = dict(cursor.fetchall())
-    if not types:
-        raise MappingError(f"{FILE} names {mapped.schema}.{mapped.table}, and the warehouse has no such table")
-    return types
+    found = dict(cursor.fetchall())
+    if not found:
+        raise MappingError(f"there is no table {mapped.schema}.{mapped.table}; {FILE} says what tables are called")
+    return found
+
+
+def _select(cursor: Cursor, name: str, mapped: Mapped) -> sql.Composable:
+    """The rows of a shop's table in the names and types of a raw one."""
+    known = types(cursor, mapped)
+    return sql.SQL("select {} from {}").format(
+        sql.SQL(", ").join(
+            sql.SQL("{} as {}").format(value(name, column, mapped, known), sql.Identifier(column))
+            for column in COLUMNS[name]
+        ),
+        sql.Identifier(mapped.schema, mapped.table),
+    )

@@ -214,7 +214,7 @@ def main() -> int:
 
     try:
         with connect("greenery raw", settings.warehouse_admin()) as connection, connection.cursor() as cursor:
-            mapped = mapping.read(settings.dbt_source_dir())
+            mapped = {} if settings.shop_database_url() else mapping.read(settings.dbt_source_dir())
             mapping.show(cursor, mapped)
             create(cursor)
     except mapping.MappingError as error:

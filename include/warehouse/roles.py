@@ -44,6 +44,8 @@ def ensure(connection: Connection, *, login: bool = False) -> None:
     with connection.cursor() as cursor:
         for role in ROLES:
             _ensure_role(cursor, role, login=login)
+        for schema in _loaders_schemas():
+            _run(cursor, "create schema if not exists {}", schema)
         for schema, owner in _owners().items():
             _hand_over(cursor, schema, owner)
         _grant(cursor)
@@ -65,7 +67,12 @@ def open_to_readers(cursor: Cursor, live: str, *, closed: str) -> None:
 
 def _owners() -> dict[str, str]:
     """Which role owns a schema and all that is in it."""
-    return {settings.raw_schema(): LOADER, **dict.fromkeys(settings.OUR_SCHEMAS, TRANSFORMER)}
+    return {**dict.fromkeys(_loaders_schemas(), LOADER), **dict.fromkeys(settings.OUR_SCHEMAS, TRANSFORMER)}
+
+
+def _loaders_schemas() -> tuple[str, ...]:
+    """The raw tables', and where there is a live load, the one into which it carries rows."""
+    return (settings.raw_schema(), *([settings.incoming_schema()] if settings.shop_database_url() else []))
 
 
 def _ensure_role(cursor: Cursor, role: str, *, login: bool) -> None:

@@ -209,6 +209,13 @@ def test_another_shop_comes_to_published_days_by_what_the_page_says(laden: Laden
     laden.load_a_day()
     laden.lose_a_click()
     assert laden.run() == set(), "the third day was not built from what changed"
+    assert (
+        laden.shop.query(
+            "select source from ops.watermarks"
+            " where schema_oid = to_regnamespace('analytics')::oid and loaded_at = '-infinity' and source <> 'promos'"
+        )
+        == []
+    ), "how far a view has come was not seen"
     assert_published_is_of_the_same_shop(laden)
     assert laden.shop.value("select count(*) > 0 from snapshots.orders_snapshot where status = 'shipped'")
 
