@@ -114,7 +114,8 @@ def load_shop(*, everything: bool = False, reader: str = "") -> LoadReport:
             _clear(cursor)
             return report
     except (psycopg2.Error, MappingError) as error:
-        raise LoadError(f"the shop was not loaded, and raw is as it was: {str(error).strip()}") from error
+        said = str(error).strip().replace(url, "SHOP_DATABASE_URL")  # which may hold a password
+        raise LoadError(f"the shop was not loaded, and raw is as it was: {said}") from error
 
 
 def _be_alone(warehouse: Connection, cursor: Cursor) -> None:

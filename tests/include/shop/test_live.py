@@ -26,6 +26,8 @@ from tests.include.shop.conftest import connect_to, contents, query, value
 pytestmark = pytest.mark.db
 
 LIMIT_SECONDS = 120
+# Reads the shop's tables, and may do nothing else.
+READER = "shop_reader"
 # Plays days and edits them, without a pause; one order in the making is always left open a while, so that it is
 # committed after others that were begun later.
 WRITER = """
@@ -37,16 +39,22 @@ with connect() as days, connect() as edits, connect() as slow:
     number = 0
     while True:
         number += 1
-        slow.cursor().execute(
-            "insert into raw.promos select 'late ' || %s, 1, 'active', now() on conflict do nothing", (str(time.time()),)
+        late, edit = slow.cursor(), edits.cursor()
+        late.execute(
+            "insert into raw.promos select 'late ' || %s, 1, 'active', now() on conflict do nothing",
+            (str(time.time()),),
         )
         demo.play_day(days, demo.next_day(days), orders_per_day=15)
         days.commit()
-        cursor = edits.cursor()
-        cursor.execute("delete from raw.events where event_id in (select event_id from raw.events order by random() limit 3)")
-        cursor.execute("update raw.users set email = %s where user_id = (select max(user_id) from raw.users)", (f"{number}@x",))
-        cursor.execute(
-            "with gone as (delete from raw.orders where order_id = (select min(order_id) from raw.orders) returning order_id),"
+        edit.execute(
+            "delete from raw.events where event_id in (select event_id from raw.events order by random() limit 3)"
+        )
+        edit.execute(
+            "update raw.users set email = %s where user_id = (select max(user_id) from raw.users)", (f"{number}@x",)
+        )
+        edit.execute(
+            "with gone as ("
+            " delete from raw.orders where order_id = (select min(order_id) from raw.orders) returning order_id),"
             " items as (delete from raw.order_items using gone where order_items.order_id = gone.order_id)"
             " delete from raw.events using gone where events.order_id = gone.order_id"
         )
@@ -62,9 +70,12 @@ def shop(server: postgres.LocalPostgres) -> Iterator[Warehouse]:
     where = server.database("live_shop")
     with closing(connect_to(where)) as connection, connection:
         demo.play_day(connection, 1, orders_per_day=15)
+        execute(connection, f"create role {READER} login; grant usage on schema raw to {READER}")
+        execute(connection, f"grant select on all tables in schema raw to {READER}")
     yield where
     with postgres.admin(server) as cursor:
         cursor.execute("drop database live_shop with (force)")
+        cursor.execute(f"drop role {READER}")
 
 
 @pytest.fixture
@@ -76,7 +87,7 @@ def replica(
     where = server.database("live_warehouse")
     for name, setting in where.environment().items():
         monkeypatch.setenv(name, setting)
-    monkeypatch.setenv("SHOP_DATABASE_URL", f"postgresql://{shop.user}@{shop.host}:{shop.port}/{shop.database}")
+    monkeypatch.setenv("SHOP_DATABASE_URL", f"postgresql://{READER}@{shop.host}:{shop.port}/{shop.database}")
     monkeypatch.setenv("SHOP_DATABASE_SCHEMA", "raw")
     monkeypatch.setenv("GREENERY_DBT_DIR", str(tmp_path))
     migrate.upgrade()
@@ -291,6 +302,7 @@ def test_a_shop_that_is_called_otherwise_is_read_by_its_mapping(
 ):
     live.load_shop()
     execute(source, 'create schema laden; create table laden.gutscheine ("Code" text, rabatt integer, gilt boolean)')
+    execute(source, f"grant usage on schema laden to {READER}; grant select on laden.gutscheine to {READER}")
     execute(source, "insert into laden.gutscheine values ('a:b', 250, true)")
     (tmp_path / mapping.FILE).write_text(
         "tables: {promos: {schema: laden, table: gutscheine, columns: {promo_id: Code}, expressions:"
@@ -317,8 +329,9 @@ def test_one_live_load_at_a_time(replica: Connection):
         live.load_shop()
 
 
-@pytest.mark.parametrize("url", ["postgresql://nobody@127.0.0.1:1/none", "no url"])
+@pytest.mark.parametrize("url", ["postgresql://ada:hush@127.0.0.1:1/none", "no url", "postgresql://ada:hush@[::1/x"])
 def test_a_shop_that_cannot_be_reached_is_said(replica: Connection, monkeypatch: pytest.MonkeyPatch, url: str):
     monkeypatch.setenv("SHOP_DATABASE_URL", url)
-    with pytest.raises(LoadError, match="the shop was not loaded, and raw is as it was"):
+    with pytest.raises(LoadError, match="the shop was not loaded, and raw is as it was") as said:
         live.load_shop()
+    assert "hush" not in str(said.value)
