@@ -44,6 +44,9 @@ from include.warehouse import connect
 
 ORIGIN = "live shop"
 COMPARE_ALL_EVERY = timedelta(days=7)
+# How the keys of a table are called where they are carried, after the table; and all rows, as a condition.
+_KEYS = "_keys"
+_ALL = sql.SQL("true")
 # Any number that nobody else asks for: one live load at a time.
 _ALONE = 7_047_733_680
 _MARK = sql.SQL("""
@@ -210,10 +213,6 @@ def _carry_changes(warehouse: Connection, shop: Shop, former: Mark | None) -> tu
             warehouse.commit()
     _carry(shop, {name: (values, _ALL) for name, values in shop.values.items()})
     return True, frozenset()
-
-
-_KEYS = "_keys"
-_ALL = sql.SQL("true")
 
 
 def _written_since(mark: Mark) -> sql.Composable:
