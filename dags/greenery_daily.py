@@ -19,10 +19,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from airflow.sdk import DAG, Param, chain
+from airflow.sdk import DAG, Param, chain, cross_downstream
 
 from include import settings
 from include.dbt_project import cosmos, runs
+from include.load_shop import load_before
 from include.publish.publish import publish
 from include.report import report, report_backstop
 
@@ -43,6 +44,7 @@ with DAG(
     tags=["greenery", "dbt", "daily"],
 ):
     sources = cosmos.check_sources(project)
+    load_before(sources)
     transform = cosmos.models("transform", project, exclude=cosmos.HISTORY)
     snapshot = cosmos.snapshot(project)
     history = cosmos.models("history", project, select=cosmos.HISTORY, exclude=cosmos.SNAPSHOTS)
@@ -53,7 +55,6 @@ with DAG(
     chain(sources, transform, snapshot, history, published, reported)
     across >> published
     # Snapshot runs in any case, so the red of what came before it has to reach what comes after by itself.
-    for later in (*history.iter_tasks(), published):
-        [sources, *transform.iter_tasks()] >> later
+    cross_downstream([sources, *transform.iter_tasks()], [*history.iter_tasks(), published])
     # Publish is red at the first red of any; report waits for all of them.
     [snapshot, *history.iter_tasks(), across] >> reported

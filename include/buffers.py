@@ -20,7 +20,9 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from include.shop.raw import SCHEMA, TABLES
+from include import settings
+from include.shop import raw
+from include.shop.raw import TABLES
 
 BUILT = "analytics_next"
 # A row can be stamped some time before the transaction that writes it commits, so a run looks again at what was stamped
@@ -201,13 +203,14 @@ def _is_unsound(cursor: Cursor, buffer: int) -> bool:
 
 def _newest(cursor: Cursor) -> dict[str, datetime | None]:
     """The newest stamp in each raw table and in `deletions`, off its index; None where there is no row or table."""
-    cursor.execute("select tablename from pg_tables where schemaname = %s", (SCHEMA,))
+    cursor.execute(
+        "select relname from pg_class join pg_namespace as spaces on spaces.oid = relnamespace where nspname = %s",
+        (settings.raw_schema(),),
+    )
     there = {name for (name,) in cursor.fetchall()}
     stamps = {source: "deleted_at" if source == "deletions" else "_loaded_at" for source in (*TABLES, "deletions")}
     asked = [
-        sql.SQL("select {}, max({}) from {}").format(
-            sql.Literal(source), sql.Identifier(stamp), sql.Identifier(SCHEMA, source)
-        )
+        sql.SQL("select {}, max({}) from {}").format(sql.Literal(source), sql.Identifier(stamp), raw.named(source))
         for source, stamp in stamps.items()
         if source in there
     ]
@@ -218,8 +221,11 @@ def _newest(cursor: Cursor) -> dict[str, datetime | None]:
 
 def _products(cursor: Cursor) -> str | None:
     """A hash over all products, whatever their order."""
-    cursor.execute("select to_regclass(%s)", (f"{SCHEMA}.products",))
-    if cursor.fetchone()[0] is None:
+    if not raw.exists(cursor, "products"):
         return None
-    cursor.execute("select sum(hashtextextended(products::text, 0))::text from raw.products")
+    cursor.execute(
+        sql.SQL("select sum(hashtextextended(products::text, 0))::text from {} as products").format(
+            raw.named("products")
+        )
+    )
     return cursor.fetchone()[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,8 @@ PROJECT_ROOT = Path(__file__).resolve().parents[1]
 HEALTH_PATH = "/data-health"
 # As whom it reads the warehouse.
 HEALTH_USER = "greenery_health"
+# The warehouse's schemas besides the one of the raw tables.
+OUR_SCHEMAS = ("staging", "snapshots", "analytics", "analytics_next", "ops")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,22 @@ def warehouse() -> Warehouse:
     )
 
 
+def raw_schema() -> str:
+    """The schema of the raw tables. Raises ValueError for a name that has to be quoted, or is one of ours."""
+    name = os.environ.get("GREENERY_RAW_SCHEMA", "raw")
+    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,50}", name) or name in OUR_SCHEMAS:
+        raise ValueError(
+            f"GREENERY_RAW_SCHEMA is {name!r}; it takes small letters, digits and underscores, and none of "
+            f"{', '.join(OUR_SCHEMAS)}"
+        )
+    return name
+
+
+def incoming_schema() -> str:
+    """The schema into which the live load carries rows, before they are compared with the raw ones."""
+    return f"{raw_schema()}_incoming"
+
+
 def warehouse_admin() -> Warehouse:
     """The same as an administrator, who migrates it and makes the roles; the builder where no other is named."""
     builder = warehouse()
@@ -62,6 +81,28 @@ def warehouse_admin() -> Warehouse:
 def warehouse_health() -> Warehouse:
     """The same as the one who only reads: the data-health page."""
     return replace(warehouse(), user=HEALTH_USER, password=role_password("health") or "")
+
+
+def warehouse_loader() -> Warehouse:
+    """The same as who writes the raw tables; the builder where no other is named."""
+    builder = warehouse()
+    if "WAREHOUSE_LOADER_USER" not in os.environ:
+        return builder
+    return replace(
+        builder,
+        user=os.environ["WAREHOUSE_LOADER_USER"],
+        password=os.environ.get("WAREHOUSE_LOADER_PASSWORD", ""),
+    )
+
+
+def shop_database_url() -> str | None:
+    """The shop's live database: postgresql://user:password@host/database; None where raw is loaded otherwise."""
+    return os.environ.get("SHOP_DATABASE_URL", "").strip() or None
+
+
+def shop_database_schema() -> str:
+    """The schema of the shop's tables in its live database, where the mapping names no other."""
+    return os.environ.get("SHOP_DATABASE_SCHEMA", "public")
 
 
 def role_password(role: str) -> str | None:

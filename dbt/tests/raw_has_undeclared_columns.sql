@@ -1,6 +1,6 @@
 {{ config(
     severity='warn',
-    description='A column that raw has and _greenery__sources.yml does not declare: the shop has something new to tell. Names that begin with an underscore are the loader\'s own.'
+    description='A column that raw has and _greenery__sources.yml does not declare: the shop has something new to tell. Names that begin with an underscore are the loader\'s own. What the live load saw come, go or change in the shop itself is told for a week.'
 ) }}
 {%- set tables = ['users', 'addresses', 'orders', 'order_items', 'products', 'promos', 'events'] -%}
 {%- for table in tables %}
@@ -13,3 +13,13 @@ select
 from ({{ undeclared_columns(relation, declared) }}) as undeclared_in_{{ table }}
 {{ 'union all' if not loop.last }}
 {%- endfor %}
+{%- set drift = api.Relation.create(database=target.database, schema=source('greenery', 'orders').schema, identifier='shop_drift') %}
+{%- if execute and relation_exists(drift) %}
+union all
+select
+    table_name,
+    column_name,
+    column_type
+from {{ drift }}
+where seen_at > {{ dbt.current_timestamp() }} - interval '7 days'
+{%- endif %}

@@ -14,6 +14,7 @@ from include.dbt_project import invocation, manifest, runs
 from include.dbt_project.release import Release
 from include.results import nodes
 from include.results.record import record
+from include.shop import mapping
 from include.slack import progress
 from include.warehouse import connect
 
@@ -66,7 +67,7 @@ class CheckSources(RunTests):
     def execute(self, context: Any, **_: Any) -> None:
         """Note how far raw is and run both; the first failure is raised once both have left their results."""
         project = runs.admit(context, builds=False)
-        runs.refuse_if(context, history.problem(manifest.read(project.manifest)))
+        runs.refuse_if(context, mapping.problem(project.path) or history.problem(manifest.read(project.manifest)))
         with connect("greenery check_sources") as connection:
             full_refresh = bool(context["params"].get("full_refresh"))
             buffers.begin(connection, context["run_id"], full_refresh=full_refresh)

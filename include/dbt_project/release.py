@@ -5,10 +5,12 @@
 gets a new release beside the old one; a project that doesn't parse changes nothing but `problem.json`, so the daily DAG
 keeps the last good release.
 
-The stamp hashes what dbt's own partial parse depends on: the project's files, the profile's values and dbt's version.
+The stamp hashes what dbt's own partial parse depends on: the project's files, the profile's values, the raw schema and
+dbt's version.
 
-One file of a copy differs from the project's: `macros/macros_hash.sql` holds a hash over all macros and variables. dbt
-itself leaves these out of the checksums of the models that use them.
+One file of a copy differs from the project's: `macros/macros_hash.sql` holds a hash over all macros and variables, and
+over what is read as raw (`include/shop/mapping.py`). dbt itself leaves these out of the checksums of the models that
+use them.
 
     python -m include.dbt_project.release
 
@@ -32,6 +34,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from include import settings
+from include.shop import mapping
 
 PROFILE = "greenery"
 TARGET = "warehouse"
@@ -125,16 +128,21 @@ def stamp(source: Path) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for part in (version("dbt-core"), version("dbt-postgres"), where.host, str(where.port), where.database, where.user):
         digest.update(part.encode() + b"\0")
+    digest.update(settings.raw_schema().encode())
     return _hash_files(digest, source, _files(source))
 
 
 def write_macros_hash(project: Path) -> None:
-    """Let a copy of the project know its macros and variables by a hash: where it changes, models are built in full."""
+    """Let a copy of the project know its macros, its variables and where raw is by a hash.
+
+    Where it changes, models are built in full.
+    """
     file = project / "macros" / "macros_hash.sql"
     file.unlink(missing_ok=True)
     file.parent.mkdir(exist_ok=True)
-    files = (*_files(file.parent), project / "dbt_project.yml")
-    digest = _hash_files(hashlib.blake2b(digest_size=8), project, files)
+    others = (project / "dbt_project.yml", project / mapping.FILE)
+    files = (*_files(file.parent), *(other for other in others if other.exists()))
+    digest = _hash_files(hashlib.blake2b(settings.raw_schema().encode(), digest_size=8), project, files)
     file.write_text(f"{{% macro macros_hash() %}}{{{{ return('{digest}') }}}}{{% endmacro %}}\n")
 
 

@@ -92,6 +92,7 @@ class Stack:
         return {
             **os.environ,
             **warehouse.as_transformer(server).environment(),
+            "WAREHOUSE_LOADER_USER": warehouse.as_loader(server).user,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "PYTHONPATH": str(PROJECT_ROOT),
             "GREENERY_STATE_DIR": str(self.home),

@@ -15,7 +15,7 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from include import buffers
+from include import buffers, settings
 from include.dbt_project.manifest import Manifest
 from include.publish import gate
 from include.publish.gate import NotPublishedError
@@ -169,10 +169,10 @@ def _views(cursor: Cursor) -> list[_View]:
         where pg_depend.classid = 'pg_rewrite'::regclass
             and pg_depend.refclassid = 'pg_class'::regclass
             and marts.nspname in (%s, %s)
-            and spaces.nspname not in ('staging', 'snapshots', 'ops', 'raw')
+            and spaces.nspname not in ('staging', 'snapshots', 'ops', %s)
         order by 1
         """,
-        (LIVE, BUILT),
+        (LIVE, BUILT, settings.raw_schema()),
     )
     return [_View(*row) for row in cursor.fetchall()]
 

@@ -12,10 +12,11 @@ import argparse
 import time
 from datetime import datetime
 
+from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from include.shop import load
+from include.shop import load, raw
 from include.shop.catalogue import PRODUCTS
 from include.shop.customers import Shop
 from include.shop.day import Before, Shelf, opening_shelf, play
@@ -28,14 +29,14 @@ NAME = load.DEMO
 ORDERS_PER_DAY = 180
 SEED = 1
 
-_DAYS_TABLE = """
-create table if not exists raw.shop_days (
+_DAYS_TABLE = sql.SQL("""
+create table if not exists {} (
     day integer primary key,
     seed integer not null,
     orders_per_day integer not null,
     loaded_at timestamptz not null
 )
-"""
+""")
 
 
 class ShopError(RuntimeError):
@@ -45,8 +46,7 @@ class ShopError(RuntimeError):
 def next_day(connection: Connection) -> int:
     """The first day that was not played yet: 1 for an empty warehouse."""
     with connection.cursor() as cursor:
-        cursor.execute("select to_regclass('raw.shop_days') is not null")
-        return _last_day(cursor) + 1 if cursor.fetchone()[0] else 1
+        return _last_day(cursor) + 1 if raw.exists(cursor, "shop_days") else 1
 
 
 def play_day(connection: Connection, day: int, *, seed: int = SEED, orders_per_day: int = ORDERS_PER_DAY) -> LoadReport:
@@ -59,14 +59,15 @@ def play_day(connection: Connection, day: int, *, seed: int = SEED, orders_per_d
     shop = Shop(seed, orders_per_day)
     with load.transaction(connection) as cursor:
         load.prepare(cursor)
-        cursor.execute(_DAYS_TABLE)
+        cursor.execute(_DAYS_TABLE.format(raw.named("shop_days")))
         last = _check(cursor, shop, day)
         if day <= last:
             return LoadReport(_loaded_at(cursor, day), {table: TableReport() for table in TABLES})
         before = Before(opening_shelf(shop), ()) if day == 1 else _before(cursor)
         report = load.upsert(cursor, play(shop, day, before), NAME)
         cursor.execute(
-            "insert into raw.shop_days values (%s, %s, %s, %s)", (day, seed, orders_per_day, report.loaded_at)
+            sql.SQL("insert into {} values (%s, %s, %s, %s)").format(raw.named("shop_days")),
+            (day, seed, orders_per_day, report.loaded_at),
         )
         return report
 
@@ -81,7 +82,7 @@ def _check(cursor: Cursor, shop: Shop, day: int) -> int:
     last = _last_day(cursor)
     if not 1 <= day <= last + 1:
         raise ShopError(f"day {day} can't be played: the next day of this shop is {last + 1}")
-    cursor.execute("select seed, orders_per_day from raw.shop_days where day = 1")
+    cursor.execute(sql.SQL("select seed, orders_per_day from {} where day = 1").format(raw.named("shop_days")))
     begun = cursor.fetchone()
     if begun and begun != (shop.seed, shop.orders_per_day):
         raise ShopError(
@@ -92,12 +93,12 @@ def _check(cursor: Cursor, shop: Shop, day: int) -> int:
 
 
 def _last_day(cursor: Cursor) -> int:
-    cursor.execute("select coalesce(max(day), 0) from raw.shop_days")
+    cursor.execute(sql.SQL("select coalesce(max(day), 0) from {}").format(raw.named("shop_days")))
     return cursor.fetchone()[0]
 
 
 def _loaded_at(cursor: Cursor, day: int) -> datetime:
-    cursor.execute("select loaded_at from raw.shop_days where day = %s", (day,))
+    cursor.execute(sql.SQL("select loaded_at from {} where day = %s").format(raw.named("shop_days")), (day,))
     return cursor.fetchone()[0]
 
 
@@ -107,7 +108,9 @@ def _before(cursor: Cursor) -> Before:
     People break these tables on purpose, to see what the daily run makes of it: so a value may be null, a row may be
     there twice, or not at all, and the shop goes on.
     """
-    cursor.execute("select product_id, (price * 100)::integer, inventory from raw.products")
+    cursor.execute(
+        sql.SQL("select product_id, (price * 100)::integer, inventory from {}").format(raw.named("products"))
+    )
     shelf = {product_id: (price, stock) for product_id, price, stock in cursor}
     prices, stock = [], []
     for product in PRODUCTS:
@@ -115,9 +118,11 @@ def _before(cursor: Cursor) -> Before:
         prices.append(product.price if price is None else price)
         stock.append(units or 0)
     cursor.execute(
-        "select distinct on (order_id) order_id, user_id, promo_id, address_id, extract(epoch from created_at)::bigint,"
-        " order_cost::text, shipping_cost::text, order_total::text, status from raw.orders"
-        " where status <> 'delivered' and order_id is not null and created_at is not null order by order_id"
+        sql.SQL(
+            "select distinct on (order_id) order_id, user_id, promo_id, address_id, extract(epoch from created_at)"
+            "::bigint, order_cost::text, shipping_cost::text, order_total::text, status from {}"
+            " where status <> 'delivered' and order_id is not null and created_at is not null order by order_id"
+        ).format(raw.named("orders"))
     )
     return Before(Shelf(tuple(prices), tuple(stock)), tuple((Order(*row[:-1]), row[-1]) for row in cursor))
 

@@ -1,12 +1,13 @@
 """Loading raw tables: rows are staged with COPY, compared with what is there, and only what differs is written.
 
-Two shops load this way. The CSV loader *replaces*: the staged rows are all there are, so what is not among them goes.
-The demo shop *upserts*: it stages one day's new and changed rows, each known by its key.
+Three shops load this way. The CSV loader *replaces*: the staged rows are all there are, so what is not among them goes.
+The demo shop *upserts*: it stages one day's new and changed rows, each known by its key. The live load does the one or
+the other, and where rows have gone it stages the keys that are left as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +21,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from include import lease
 from include.shop import raw
-from include.shop.raw import SCHEMA, TABLES, Table
+from include.shop.raw import TABLES, Table
 
 DEMO = "demo"
 NULL = r"\N"
@@ -133,22 +134,26 @@ def transaction(connection: Connection) -> Iterator[Cursor]:
         cursor.execute(keep)
 
 
-def prepare(cursor: Cursor) -> None:
+def prepare(cursor: Cursor, *, reader: str = "") -> None:
     """Make the raw tables where there are none, and keep other loads and runs waiting until the transaction ends.
 
     A second load then sees what the first one did. The tables themselves are not locked, neither for readers nor, since
     it would cancel an autovacuum each day, for writers: `_apply` notices these.
-    Raises LoadError while a run reads the tables.
+    Raises LoadError while a run but `reader` reads the tables, and where one of them is a view of the shop's own.
     """
     lease.lock_raw(cursor)
-    if reader := lease.held(cursor):
+    if held := lease.held(cursor, besides=reader):
         raise LoadError(
-            f"{reader.holder} reads the raw tables since {reader.taken_at:%H:%M} UTC; nothing was loaded. Load "
-            f"again once it has ended, or after {reader.until:%H:%M} UTC if it died"
+            f"{held.holder} reads the raw tables since {held.taken_at:%H:%M} UTC; nothing was loaded. Load "
+            f"again once it has ended, or after {held.until:%H:%M} UTC if it died"
         )
     # A timestamp without a zone means UTC, whatever the connection's own zone is.
     cursor.execute("set local timezone to 'UTC'")
     raw.create(cursor)
+    if shown := raw.views(cursor):
+        raise LoadError(
+            f"{', '.join(map(raw.called, shown))} can't be loaded, being a view: load the table that it shows"
+        )
 
 
 def loaded_from(connection: Connection) -> str | None:
@@ -159,22 +164,31 @@ def loaded_from(connection: Connection) -> str | None:
 
 def last_origin(cursor: Cursor) -> str | None:
     """The same, inside a transaction that is under way."""
-    cursor.execute("select to_regclass('raw.loads') is not null")
-    if not cursor.fetchone()[0]:
+    if not raw.exists(cursor, "loads"):
         return None
-    cursor.execute("select loaded_from from raw.loads order by loaded_at desc limit 1")
+    cursor.execute(sql.SQL("select loaded_from from {} order by loaded_at desc limit 1").format(raw.named("loads")))
     found = cursor.fetchone()
     return found[0] if found else None
 
 
 def replace(cursor: Cursor, rows: dict[str, Rows], origin: str, notes: tuple[str, ...] = ()) -> LoadReport:
     """Make the raw tables hold exactly these rows, duplicates included; an equal row keeps its `_loaded_at`."""
-    return _load(cursor, rows, origin, _DIFFERENCE_OF_ALL, notes)
+    return _load(cursor, rows, origin, _DIFFERENCE_OF_ALL, notes, {})
 
 
-def upsert(cursor: Cursor, rows: dict[str, Rows], origin: str) -> LoadReport:
-    """Write these rows over those with the same key, or beside them where the key is new; no row goes."""
-    return _load(cursor, rows, origin, _DIFFERENCE_BY_KEY, ())
+def upsert(
+    cursor: Cursor,
+    rows: dict[str, Rows],
+    origin: str,
+    notes: tuple[str, ...] = (),
+    *,
+    keys: dict[str, Rows] | None = None,
+) -> LoadReport:
+    """Write these rows over those with the same key, or beside them where the key is new.
+
+    No row goes, but of a table of which `keys` holds every key that is left: rows of any other key do.
+    """
+    return _load(cursor, rows, origin, _DIFFERENCE_BY_KEY, notes, keys or {})
 
 
 # How the staged rows differ from the table: a row with `coming` alone is new, with `going` alone gone, with both it was
@@ -214,18 +228,29 @@ _DIFFERENCE_OF_ALL = sql.SQL(
 )
 # By key, each staged row looks its own key up. `offset 0` keeps the planner from joining in another way: on a table
 # that was never analyzed it would sooner read the whole history.
-_DIFFERENCE_BY_KEY = sql.SQL(
-    """
+_BY_KEY = """
     select null::text as key, held.ctid as going, staged.ctid as coming
     from {stage} as staged
     left join lateral (select ctid, {columns} from {raw} as looked_up where {same_key} offset 0) as held on true
     where held.ctid is null or row({held}) is distinct from row({staged})
-    """
-)
+"""
+_GONE = """
+    union all
+    select {key}, ctid, null::tid
+    from {raw} as looked_up
+    where not exists (select from {keys} as staged where {same_key})
+"""
+_DIFFERENCE_BY_KEY = sql.SQL(_BY_KEY)
+_DIFFERENCE_BY_ALL_KEYS = sql.SQL(_BY_KEY + _GONE)
 
 
 def _load(
-    cursor: Cursor, rows: dict[str, Rows], origin: str, difference: sql.SQL, notes: tuple[str, ...]
+    cursor: Cursor,
+    rows: dict[str, Rows],
+    origin: str,
+    difference: sql.SQL,
+    notes: tuple[str, ...],
+    keys: dict[str, Rows],
 ) -> LoadReport:
     """Stage, compare and apply table by table, with one timestamp for all, and note each in `raw.loads`.
 
@@ -238,13 +263,20 @@ def _load(
     for name, staged in rows.items():
         table = TABLES[name]
         parts = _parts(table, loaded_at)
-        _stage(cursor, table, staged, parts)
-        reports[name] = report = _apply(cursor, table, difference, parts)
+        _stage(cursor, staged, "stage", table.columns, parts)
+        if name in keys:
+            _stage(cursor, keys[name], "keys", table.key, parts)
+        chosen = _DIFFERENCE_BY_ALL_KEYS if name in keys else difference
+        reports[name] = report = _apply(cursor, table, chosen, parts)
         cursor.execute(sql.SQL("drop table {stage}, {difference}").format(**parts))
+        if name in keys:
+            cursor.execute(sql.SQL("drop table {keys}").format(**parts))
         if report.stamped >= _ANALYZE_FROM:
             cursor.execute(sql.SQL("analyze {raw}").format(**parts))
         cursor.execute(
-            "insert into raw.loads (table_name, loaded_at, rows, loaded_from) values (%s, %s, %s, %s)",
+            sql.SQL("insert into {} (table_name, loaded_at, rows, loaded_from) values (%s, %s, %s, %s)").format(
+                raw.named("loads")
+            ),
             (name, loaded_at, report.stamped, origin),
         )
     return LoadReport(loaded_at, reports, notes)
@@ -254,8 +286,10 @@ def _parts(table: Table, loaded_at: datetime) -> dict[str, sql.Composable]:
     """What the statements below are put together from."""
     key = [sql.Identifier(column) for column in table.key]
     return {
-        "raw": _raw(table),
+        "raw": raw.named(table.name),
+        "deletions": raw.named("deletions"),
         "stage": sql.Identifier("pg_temp", "staged_rows"),
+        "keys": sql.Identifier("pg_temp", "staged_keys"),
         "difference": sql.Identifier("pg_temp", "row_difference"),
         "columns": _columns(table),
         "staged": _columns(table, "staged"),
@@ -267,14 +301,15 @@ def _parts(table: Table, loaded_at: datetime) -> dict[str, sql.Composable]:
     }
 
 
-def _stage(cursor: Cursor, table: Table, rows: Rows, parts: dict[str, sql.Composable]) -> None:
+def _stage(cursor: Cursor, rows: Rows, place: str, columns: Collection[str], parts: dict[str, sql.Composable]) -> None:
     """COPY the rows into a temporary table."""
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
     cursor.execute(
-        sql.SQL("create temporary table staged_rows on commit drop as select {columns} from {raw} with no data").format(
-            **parts
+        sql.SQL("create temporary table {} on commit drop as select {} from {} with no data").format(
+            parts[place], names, parts["raw"]
         )
     )
-    rows.copy(cursor, parts["stage"], table.columns)
+    rows.copy(cursor, parts[place], columns)
 
 
 def _apply(cursor: Cursor, table: Table, difference: sql.SQL, parts: dict[str, sql.Composable]) -> TableReport:
@@ -298,11 +333,11 @@ def _apply(cursor: Cursor, table: Table, difference: sql.SQL, parts: dict[str, s
     if updated or deleted:
         cursor.execute(sql.SQL("delete from {raw} using {difference} as d where {raw}.ctid = d.going").format(**parts))
         if cursor.rowcount != updated + deleted:
-            raise LoadError(f"raw.{table.name} was written to by somebody else during the load; load again")
+            raise LoadError(f"{raw.called(table.name)} was written to by somebody else during the load; load again")
     if deleted:
         cursor.execute(
             sql.SQL(
-                "insert into raw.deletions (table_name, key, deleted_at)"
+                "insert into {deletions} (table_name, key, deleted_at)"
                 " select distinct {name}, key, {at} from {difference} where coming is null"
             ).format(**parts)
         )
@@ -314,10 +349,6 @@ def _apply(cursor: Cursor, table: Table, difference: sql.SQL, parts: dict[str, s
             ).format(**parts)
         )
     return TableReport(inserted, updated, deleted, staged - inserted - updated)
-
-
-def _raw(table: Table) -> sql.Composable:
-    return sql.Identifier(SCHEMA, table.name)
 
 
 def _columns(table: Table, of: str | None = None) -> sql.Composable:

@@ -7,15 +7,15 @@ faithfully.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
+from include import settings
 from include.warehouse import connect
-
-SCHEMA = "raw"
 
 
 @dataclass(frozen=True)
@@ -98,44 +98,77 @@ TABLES: dict[str, Table] = {
 
 # What was loaded when, and which keys left a table: freshness and incremental models read these.
 # `key` is the key's columns, joined by "/", as the models join them.
-BOOKKEEPING = """
-create table if not exists raw.loads (
+BOOKKEEPING = {
+    "loads": """
     table_name text not null,
     loaded_at timestamptz not null,
     rows bigint not null,
     loaded_from text not null default '',
     primary key (table_name, loaded_at)
-);
-create table if not exists raw.deletions (
+""",
+    "deletions": """
     table_name text not null,
     key text not null,
     deleted_at timestamptz not null
-);
-"""
+""",
+}
+
+
+def named(name: str) -> sql.Identifier:
+    """A table of the raw schema, for a statement."""
+    return sql.Identifier(settings.raw_schema(), name)
+
+
+def called(name: str) -> str:
+    """The same for a sentence: raw.orders."""
+    return f"{settings.raw_schema()}.{name}"
+
+
+def exists(cursor: Cursor, name: str) -> bool:
+    """Whether the raw schema holds a table, or a view in its place."""
+    cursor.execute("select to_regclass(%s) is not null", (called(name),))
+    return cursor.fetchone()[0]
 
 
 # Plain indexes, since a unique one would refuse what a replica has to mirror: by key, so that a day's load into a long
 # history reads only the rows that it touches, and by `_loaded_at`, so that an incremental model does too.
-OPEN_ORDERS_INDEX = "create index orders_open on raw.orders (order_id) where status <> 'delivered'"
+OPEN_ORDERS_INDEX = sql.SQL("create index orders_open on {} (order_id) where status <> 'delivered'")
+
+
+def create_schema(cursor: Cursor) -> None:
+    """Create the schema if it is missing."""
+    schema = settings.raw_schema()
+    cursor.execute("select to_regnamespace(%s) is null", (schema,))
+    if cursor.fetchone()[0]:  # asked for first: a loader that may not create a schema would be refused either way
+        cursor.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
 
 
 def create(cursor: Cursor) -> None:
     """Create the schema, the seven tables, their indexes and the bookkeeping where they are missing.
 
-    What is there already is left alone.
+    What is there already is left alone, be it a view in a table's place.
     """
-    cursor.execute("select to_regnamespace(%s) is null", (SCHEMA,))
-    if cursor.fetchone()[0]:  # asked for first: a loader that may not create a schema would be refused either way
-        cursor.execute("create schema if not exists raw")
+    create_schema(cursor)
     for table in TABLES.values():
         columns = [sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in table.columns.items()]
         cursor.execute(
-            sql.SQL("create table if not exists {}.{} ({}, _loaded_at timestamptz not null)").format(
-                sql.Identifier(SCHEMA), sql.Identifier(table.name), sql.SQL(", ").join(columns)
+            sql.SQL("create table if not exists {} ({}, _loaded_at timestamptz not null)").format(
+                named(table.name), sql.SQL(", ").join(columns)
             )
         )
-    cursor.execute(BOOKKEEPING)
+    for name, columns in BOOKKEEPING.items():
+        cursor.execute(sql.SQL("create table if not exists {} ({})").format(named(name), sql.SQL(columns)))
     _create_indexes(cursor)
+
+
+def views(cursor: Cursor) -> list[str]:
+    """The tables of the raw schema that are views of others (see `include.shop.mapping`): no load writes them."""
+    cursor.execute(
+        "select relname from pg_class join pg_namespace as spaces on spaces.oid = relnamespace"
+        " where nspname = %s and relname = any(%s) and relkind = 'v' order by 1",
+        (settings.raw_schema(), [*TABLES, *BOOKKEEPING]),
+    )
+    return [name for (name,) in cursor.fetchall()]
 
 
 def _create_indexes(cursor: Cursor) -> None:
@@ -144,44 +177,53 @@ def _create_indexes(cursor: Cursor) -> None:
     Asked for first, since `create index if not exists` locks the table even where there is nothing to do: it would wait
     for an autovacuum, and then cancel it.
     """
-    cursor.execute("select indexname from pg_indexes where schemaname = %s", (SCHEMA,))
+    cursor.execute("select indexname from pg_indexes where schemaname = %s", (settings.raw_schema(),))
     there = {name for (name,) in cursor}
+    shown = views(cursor)
     for table in TABLES.values():
         for name, on in ((f"{table.name}_key", table.key), (f"{table.name}_loaded_at", ("_loaded_at",))):
-            if name not in there:
+            if name not in there and table.name not in shown:
                 cursor.execute(
-                    sql.SQL("create index {} on {}.{} ({})").format(
-                        sql.Identifier(name),
-                        sql.Identifier(SCHEMA),
-                        sql.Identifier(table.name),
-                        sql.SQL(", ").join(map(sql.Identifier, on)),
+                    sql.SQL("create index {} on {} ({})").format(
+                        sql.Identifier(name), named(table.name), sql.SQL(", ").join(map(sql.Identifier, on))
                     )
                 )
-    if "deletions_deleted_at" not in there:
-        cursor.execute("create index deletions_deleted_at on raw.deletions (deleted_at)")
-    if "orders_open" not in there:
-        cursor.execute(OPEN_ORDERS_INDEX)
+    if "deletions_deleted_at" not in there and "deletions" not in shown:
+        cursor.execute(sql.SQL("create index deletions_deleted_at on {} (deleted_at)").format(named("deletions")))
+    if "orders_open" not in there and "orders" not in shown:
+        cursor.execute(OPEN_ORDERS_INDEX.format(named("orders")))
 
 
 def holds_rows(connection: Connection) -> bool:
     """Whether any raw table holds a row."""
     with connection.cursor() as cursor:
         for name in TABLES:
-            cursor.execute("select to_regclass(%s)", (f"{SCHEMA}.{name}",))
-            if cursor.fetchone()[0] is not None:
-                cursor.execute(
-                    sql.SQL("select 1 from {}.{} limit 1").format(sql.Identifier(SCHEMA), sql.Identifier(name))
-                )
+            if exists(cursor, name):
+                cursor.execute(sql.SQL("select 1 from {} limit 1").format(named(name)))
                 if cursor.fetchone():
                     return True
     return False
 
 
-def main() -> None:
-    """`python -m include.shop.raw`: create what is missing in the warehouse that the environment names."""
-    with connect("greenery raw") as connection, connection.cursor() as cursor:
-        create(cursor)
+def main() -> int:
+    """`python -m include.shop.raw`: create what is missing in the warehouse that the environment names.
+
+    That is the schema, the tables and, of the shop's own tables that the mapping names, the views in their place.
+    """
+    from include.shop import mapping
+
+    try:
+        with connect("greenery raw", settings.warehouse_admin()) as connection, connection.cursor() as cursor:
+            mapped = {} if settings.shop_database_url() else mapping.read(settings.dbt_source_dir())
+            mapping.show(cursor, mapped)
+            create(cursor)
+    except mapping.MappingError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for name in (*TABLES, *BOOKKEEPING):
+        print(f"{called(name)}: {mapped[name].told if name in mapped else 'a table'}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -32,15 +32,6 @@ LOADER, TRANSFORMER, READER, HEALTH = ROLES = (
 )
 log = logging.getLogger(__name__)
 
-# Which role owns a schema and all that is in it.
-OWNERS = {
-    "raw": LOADER,
-    "staging": TRANSFORMER,
-    "snapshots": TRANSFORMER,
-    "analytics": TRANSFORMER,
-    "analytics_next": TRANSFORMER,
-    "ops": TRANSFORMER,
-}
 # What may be done to an object of a kind, by its letter in pg_class.
 _ALTER = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "S": "sequence"}
 
@@ -53,7 +44,9 @@ def ensure(connection: Connection, *, login: bool = False) -> None:
     with connection.cursor() as cursor:
         for role in ROLES:
             _ensure_role(cursor, role, login=login)
-        for schema, owner in OWNERS.items():
+        for schema in _loaders_schemas():
+            _run(cursor, "create schema if not exists {}", schema)
+        for schema, owner in _owners().items():
             _hand_over(cursor, schema, owner)
         _grant(cursor)
         open_to_readers(cursor, "analytics", closed="analytics_next")
@@ -70,6 +63,16 @@ def open_to_readers(cursor: Cursor, live: str, *, closed: str) -> None:
         _run(cursor, "grant select on all tables in schema {} to {}", live, role)
         _run(cursor, "revoke usage on schema {} from {}", closed, role)
         _run(cursor, "revoke select on all tables in schema {} from {}", closed, role)
+
+
+def _owners() -> dict[str, str]:
+    """Which role owns a schema and all that is in it."""
+    return {**dict.fromkeys(_loaders_schemas(), LOADER), **dict.fromkeys(settings.OUR_SCHEMAS, TRANSFORMER)}
+
+
+def _loaders_schemas() -> tuple[str, ...]:
+    """The raw tables', and where there is a live load, the one into which it carries rows."""
+    return (settings.raw_schema(), *([settings.incoming_schema()] if settings.shop_database_url() else []))
 
 
 def _ensure_role(cursor: Cursor, role: str, *, login: bool) -> None:
@@ -114,8 +117,8 @@ def _grant(cursor: Cursor) -> None:
     # Renaming a schema needs it.
     _run(cursor, "grant create on database {} to {}", database, TRANSFORMER)
     _let_see_sessions(cursor)
-    _let_read(cursor, "raw", TRANSFORMER)
-    _run(cursor, "grant usage on schema {} to {}", "raw", TRANSFORMER)
+    _let_read(cursor, settings.raw_schema(), TRANSFORMER)
+    _run(cursor, "grant usage on schema {} to {}", settings.raw_schema(), TRANSFORMER)
     for schema in ("ops", "snapshots"):
         _let_read(cursor, schema, HEALTH)
         _run(cursor, "grant usage on schema {} to {}", schema, HEALTH)
@@ -138,7 +141,7 @@ def _let_read(cursor: Cursor, schema: str, role: str) -> None:
     _run(
         cursor,
         "alter default privileges for role {} in schema {} grant select on tables to {}",
-        OWNERS[schema],
+        _owners()[schema],
         schema,
         role,
     )

@@ -147,6 +147,17 @@ def test_without_a_word_on_it_the_day_begins_at_six_utc(dag: DAG) -> None:
     assert dag.schedule == "0 6 * * *"
 
 
+def test_the_shop_is_loaded_first_where_its_database_is_named_and_not_at_all_where_it_is_not(
+    dag: DAG, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "load" not in dag.task_ids
+    monkeypatch.setenv("SHOP_DATABASE_URL", "postgresql://shop.example/shop")
+    loading = DagBag(dag_folder=str(DAGS / "greenery_daily.py")).dags["greenery_daily"]
+    assert set(loading.task_ids) == {*dag.task_ids, "load"}
+    assert loading.get_task("load").get_flat_relative_ids(upstream=False) == set(dag.task_ids)
+    assert loading.get_task("check_sources").upstream_task_ids == {"load"}
+
+
 def test_a_full_refresh_can_be_asked_for_in_the_trigger_form(dag: DAG) -> None:
     assert dag.params["full_refresh"] is False
 

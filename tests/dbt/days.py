@@ -9,7 +9,7 @@ from random import Random
 from dbt.artifacts.resources.types import NodeType
 from dbt.cli.main import dbtRunner
 
-from include import buffers
+from include import buffers, settings
 from include.dbt_project.manifest import Manifest
 from include.publish.publish import publish_run
 from include.results import store
@@ -123,7 +123,7 @@ class Days:
         """Orders that are otherwise than the snapshot's open version of them."""
         state = "order_id, status, tracking_id, shipping_service, estimated_delivery_at, delivered_at"
         return self.shop.query(
-            f"select {state} from raw.orders except"
+            f"select {state} from {settings.raw_schema()}.orders except"
             f" select {state} from snapshots.orders_snapshot where dbt_valid_to is null"
         )
 

@@ -2,11 +2,13 @@
 
 from alembic import op
 
+from include import settings
+
 revision = "0001"
 down_revision = None
 
 SCHEMAS = {
-    "raw": "The shop's tables as its replica delivers them.",
+    settings.raw_schema(): "The shop's tables as its replica delivers them.",
     "staging": "Views of dbt on raw; closed to readers.",
     "snapshots": "History of orders and products. Can't be rebuilt: back it up.",
     "analytics": "not published yet",
