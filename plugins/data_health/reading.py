@@ -13,6 +13,8 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import NamedTupleCursor
+from sqlalchemy import event
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import QueuePool
 
 from include import settings
@@ -45,7 +47,18 @@ class Reading:
 
 @lru_cache
 def _pool(where: settings.Warehouse) -> QueuePool:
-    return QueuePool(partial(_connect, where), pool_size=4, max_overflow=8, timeout=5, recycle=300)
+    pool = QueuePool(partial(_connect, where), pool_size=4, max_overflow=8, timeout=5, recycle=300)
+    event.listen(pool, "checkout", _check)
+    return pool
+
+
+def _check(connection: Connection, *_: Any) -> None:
+    """A connection that was kept while the warehouse was restarted is not the reader's to find: new ones are made."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("select 1")
+    except psycopg2.Error as error:
+        raise InvalidatePoolError from error
 
 
 def _connect(where: settings.Warehouse) -> Connection:
