@@ -46,7 +46,7 @@ def ensure(connection: Connection, *, login: bool = False) -> None:
             _ensure_role(cursor, role, login=login)
         for schema in _loaders_schemas():
             _run(cursor, "create schema if not exists {}", schema)
-        for schema, owner in _owners().items():
+        for schema, owner in owners().items():
             _hand_over(cursor, schema, owner)
         _grant(cursor)
         open_to_readers(cursor, "analytics", closed="analytics_next")
@@ -65,7 +65,7 @@ def open_to_readers(cursor: Cursor, live: str, *, closed: str) -> None:
         _run(cursor, "revoke select on all tables in schema {} from {}", closed, role)
 
 
-def _owners() -> dict[str, str]:
+def owners() -> dict[str, str]:
     """Which role owns a schema and all that is in it."""
     return {**dict.fromkeys(_loaders_schemas(), LOADER), **dict.fromkeys(settings.OUR_SCHEMAS, TRANSFORMER)}
 
@@ -141,7 +141,7 @@ def _let_read(cursor: Cursor, schema: str, role: str) -> None:
     _run(
         cursor,
         "alter default privileges for role {} in schema {} grant select on tables to {}",
-        _owners()[schema],
+        owners()[schema],
         schema,
         role,
     )

@@ -13,7 +13,9 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import NamedTupleCursor
-from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+from sqlalchemy import event
+from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.pool import QueuePool
 
 from include import settings
 from include.dbt_project import manifest, release
@@ -50,7 +52,18 @@ class Reading:
 
 @lru_cache
 def _pool(where: settings.Warehouse) -> QueuePool:
-    return QueuePool(partial(_connect, where), pool_size=4, max_overflow=8, timeout=5, recycle=300)
+    pool = QueuePool(partial(_connect, where), pool_size=4, max_overflow=8, timeout=5, recycle=300)
+    event.listen(pool, "checkout", _check)
+    return pool
+
+
+def _check(connection: Connection, *_: Any) -> None:
+    """A connection that was kept while the warehouse was restarted is not the reader's to find: new ones are made."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("select 1")
+    except psycopg2.Error as error:
+        raise InvalidatePoolError from error
 
 
 def _connect(where: settings.Warehouse) -> Connection:
@@ -65,7 +78,7 @@ def _connect(where: settings.Warehouse) -> Connection:
 @contextmanager
 def connected() -> Iterator[Connection]:
     """A connection of the pool, in a transaction that only reads. Raises psycopg2.Error."""
-    pooled = _take(_pool(settings.warehouse_health()))
+    pooled = _pool(settings.warehouse_health()).connect()
     try:
         yield pooled.driver_connection
     except (psycopg2.OperationalError, psycopg2.InterfaceError):
@@ -73,19 +86,6 @@ def connected() -> Iterator[Connection]:
         raise
     finally:
         pooled.close()
-
-
-def _take(pool: QueuePool) -> PoolProxiedConnection:
-    """One that works: after a restart of the server none that was kept does."""
-    pooled = pool.connect()
-    try:
-        with pooled.cursor() as cursor:
-            cursor.execute("select")
-    except (psycopg2.OperationalError, psycopg2.InterfaceError):
-        pooled.invalidate()
-        pool.dispose()
-        pooled = pool.connect()
-    return pooled
 
 
 def facts() -> Manifest:

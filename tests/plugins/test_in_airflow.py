@@ -108,9 +108,11 @@ def test_a_parameter_is_what_it_should_be_or_refused(admin: httpx.Client, asked:
 @pytest.mark.parametrize("name", ["'; drop schema ops cascade; --", "<script>alert(1)</script>", "../../etc/passwd"])
 @pytest.mark.parametrize("view", ["models", "tests", "runs", "static"])
 def test_a_name_that_there_is_not_is_said_and_escaped(admin: httpx.Client, view: str, name: str) -> None:
-    answer = admin.get(settings.HEALTH_PATH + "/" + httpx.URL(path=f"{view}/{name}").raw_path.decode())
+    # Quoted whole: a client would walk up "../" by itself, and ask Airflow.
+    answer = admin.get(settings.health_path(view, name), headers={"Accept": "text/html"})
     assert answer.status_code == 404
-    assert "<script>alert" not in answer.text
+    if answer.headers["Content-Type"] != "application/json":  # where nothing is escaped, nor read as markup
+        assert "<script>alert" not in answer.text
 
 
 def test_the_api_is_described(admin: httpx.Client) -> None:

@@ -158,7 +158,8 @@ def test_a_chart_tells_its_values_to_who_points_at_it(page: Page) -> None:
 def test_dbts_docs_are_read_behind_the_same_login(page: Page) -> None:
     page.goto(f"{settings.HEALTH_PATH}/docs/")
     docs = page.frame_locator("iframe")
-    expect(docs.get_by_text("greenery").first).to_be_visible()
+    expect(docs.get_by_role("heading", name="Welcome!")).to_be_visible()
+    expect(docs.locator("strong", has_text="Sources")).to_be_visible()  # its manifest was read
     page.goto(f"{settings.HEALTH_PATH}/docs/index.html#!/model/model.greenery.fact_orders")
     expect(page.get_by_text("One row per order").first).to_be_visible()
     _take_picture(page, "data-health-docs")

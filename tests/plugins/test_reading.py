@@ -6,7 +6,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from plugins.data_health.reading import reading, stamp
+from plugins.data_health.reading import connected, reading, stamp
 
 pytestmark = pytest.mark.db
 
@@ -23,13 +23,22 @@ def test_it_sees_neither_raw_nor_what_is_being_built(ops: Connection) -> None:
             found.rows(f"select * from {schema}.some")
 
 
-def test_connections_that_the_server_has_ended_are_replaced(ops: Connection) -> None:
-    before = stamp()[:-1]
-    ops.cursor().execute(
-        "select pg_terminate_backend(pid) from pg_stat_activity"
-        " where datname = current_database() and pid <> pg_backend_pid()"
-    )
-    assert stamp()[:-1] == before
+def _ask() -> int:
+    with connected() as connection, connection.cursor() as cursor:
+        cursor.execute("select pg_backend_pid()")
+        return cursor.fetchone()[0]
+
+
+def test_a_connection_is_kept(ops: Connection) -> None:
+    assert _ask() == _ask()
+
+
+def test_a_warehouse_that_was_restarted_is_read_without_anybody_noticing(ops: Connection) -> None:
+    kept = _ask()
+    with ops.cursor() as cursor:
+        cursor.execute("select pg_terminate_backend(%s, 5000)", (kept,))
+        assert cursor.fetchone()[0]
+    assert _ask() != kept
 
 
 def test_whatever_a_page_shows_changes_the_stamp(ops: Connection) -> None:
