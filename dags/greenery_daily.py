@@ -2,7 +2,7 @@
 ### Greenery, every day
 
 Checks the shop's raw tables, builds and tests every dbt model, records what changed in the orders, and publishes the
-marts all at once or not at all. Ends in one Slack message, whatever happened.
+marts all at once or not at all. Ends in one Slack message, whatever happened; all of it: [Data health](/data-health/).
 
 | task | does | when it is red |
 |---|---|---|

@@ -3,7 +3,9 @@
 
 Asks every five minutes whether what `greenery_daily` should have published by now is there: an hour after its tick,
 unless `GREENERY_PUBLISHED_BY_MINUTES` says otherwise. Says so once a day where it is not, and once more when it is;
-sends messages that Slack did not take before.
+sends messages that Slack did not take before. A run that ended without giving the raw tables back (its `check_sources`
+was cleared alone) keeps no loader out after that.
+What state the data is in: [Data health](/data-health/).
 
 A scheduler that is down can't run this: let cron, or a container beside it, run `python -m include.watchdog` as well.
 

@@ -74,6 +74,15 @@ def release(connection: Connection, holder: str) -> None:
         )
 
 
+def release_ended(connection: Connection, ended: Ended) -> None:
+    """Give back, in the caller's transaction, what is held by one who has ended without a word."""
+    with connection.cursor() as cursor:
+        lock_raw(cursor)  # who would take or renew it meanwhile waits
+        holder = held(cursor)
+    if holder and ended(holder.holder):
+        release(connection, holder.holder)
+
+
 def held(cursor: Cursor, *, besides: str = "") -> Lease | None:
     """The lease as it is held now, by anyone but `besides`; None where it is free, expired, or not known of."""
     cursor.execute("select to_regclass('ops.leases') is not null")

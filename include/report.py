@@ -74,7 +74,7 @@ def _tell(dag_id: str, run_id: str, states: dict[str, str | None], *, run_failed
             run_failed=run_failed,
             facts=read(project.manifest),
             notes=notes,
-            health_url=settings.health_url(),
+            health_url=settings.health_url("runs", run_id),
         )
         if summary.published:
             store.put_metrics(connection, run_id, summary.figures.metrics)

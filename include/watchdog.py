@@ -22,11 +22,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import psycopg2
-from airflow.sdk import task
+from airflow.sdk import get_current_context, task
 from croniter import croniter
 from psycopg2.extensions import connection as Connection
 
 from include import settings
+from include.dbt_project import runs
 from include.results import publications
 from include.slack import notices, send
 from include.slack.channels import Audience, channels, to_all
@@ -117,11 +118,15 @@ def check(now: datetime | None = None, *, speaks: bool = True) -> Verdict:
 
 @task(task_id="watch")
 def watch() -> None:
-    """The task of `greenery_watchdog`; red where it can't tell."""
+    """The task of `greenery_watchdog`; red where it can't tell.
+
+    It also lets loaders in again after a run that has ended without doing so.
+    """
     verdict = check()
     log.info(verdict.says)
     if verdict.code == UNKNOWN:
         raise RuntimeError(verdict.says)
+    runs.let_go_of_ended(get_current_context())
 
 
 def main() -> int:
@@ -145,14 +150,14 @@ def _look(connection: Connection, now: datetime, *, speaks: bool) -> tuple[datet
     word = to_say(due, facts) if speaks else None
     live = publications.live(connection)
     as_of = live.data_as_of if live else None
-    url = settings.airflow_url()
+    links = {"url": settings.airflow_url(), "health_url": settings.health_url()}
     if word == LATE:
         begun, held = _begun_since(connection, due), publications.hold(connection)
         failed = bool(begun) and send.said(connection, begun, "failed")
-        message = notices.late(due, due + grace, data_as_of=as_of, run_id=begun, failed=failed, held=held, url=url)
+        message = notices.late(due, due + grace, data_as_of=as_of, run_id=begun, failed=failed, held=held, **links)
         send.keep(connection, _run_id(due), to_all(message))
     elif word == BACK:
-        message = notices.back(facts.said_of, facts.published_at, as_of, url=url)
+        message = notices.back(facts.said_of, facts.published_at, as_of, **links)
         send.keep(connection, _run_id(facts.said_of), to_all(message))
     connection.commit()
     return due, facts
@@ -204,8 +209,8 @@ def _is_down(now: datetime, problem: str) -> None:
             if not state["said"] and now - since >= PATIENCE:
                 # How a server is reached is for engineers.
                 messages = {
-                    Audience.ENGINEERS: notices.down(since, problem),
-                    Audience.STAKEHOLDERS: notices.down(since, None),
+                    Audience.ENGINEERS: notices.down(since, problem, health_url=settings.health_url()),
+                    Audience.STAKEHOLDERS: notices.down(since, None, health_url=settings.health_url()),
                 }
                 state["said"] = send.post(f"warehouse down {state['since']}", messages)
         except (UnavailableError, RefusedError) as trouble:
@@ -224,7 +229,8 @@ def _was_up(connection: Connection, now: datetime) -> None:
         return
     if state and state["said"]:
         since = datetime.fromisoformat(state["since"])
-        send.keep(connection, f"warehouse down {state['since']}", to_all(notices.up(since, now)))
+        message = notices.up(since, now, health_url=settings.health_url())
+        send.keep(connection, f"warehouse down {state['since']}", to_all(message))
     path.unlink(missing_ok=True)
 
 

@@ -6,16 +6,18 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from include.local import demo, postgres, warehouse
 from include.local.airflow_api import AirflowApi
 from include.local.demo import Outcome
-from include.local.stack import USER, Stack
+from include.local.stack import USER, Stack, _session
 from include.settings import PROJECT_ROOT
 from include.shop import csv_loader
 from include.shop import demo as demo_shop
@@ -44,6 +46,7 @@ class Deployment:
         warehouse.prepare(self.server)
         self.slack.accepted.clear()
         self.slack.posted.clear()
+        self.slack.taken.clear()
 
     def query(self, statement: str) -> list[tuple]:
         """The rows of a query on the warehouse; [] for a statement that has none."""
@@ -69,6 +72,29 @@ class Deployment:
         """Clear tasks of a run that ended, and wait for its end."""
         self.api.clear(demo.DAG_ID, run_id, *task_ids, downstream=downstream)
         return demo.outcome(self.api, self.server, run_id)
+
+    def kill_scheduler(self) -> None:
+        """Kill the scheduler and all that it started, tasks with it, as a power cut would: nobody is asked first."""
+        leader = self.stack.running().pids["scheduler"]
+        while members := _session(leader):
+            for process in members:
+                with suppress(psutil.Error):
+                    process.kill()
+            psutil.wait_procs(members, timeout=5)
+
+    def start_scheduler(self) -> None:
+        """Start a scheduler beside what is left of a stack whose scheduler was killed, and let it take over the tasks.
+
+        A scheduler takes over, as it starts, from one that was silent for half a minute. That is noted
+        here, not waited for; with a lower threshold it would take itself for dead while it warms up.
+        """
+        with connect("test", self.server.database("airflow")) as connection, connection.cursor() as cursor:
+            cursor.execute("update job set state = 'failed' where job_type = 'SchedulerJob' and state = 'running'")
+        left = self.stack._read_state()
+        left.pids["scheduler"] = self.stack._spawn(
+            "scheduler", self.stack.environment(self.server, urlsplit(left.url).port)
+        )
+        self.stack._write_state(left)
 
     def decide(self, **params: str) -> str:
         """A run of `greenery_by_hand` with what its trigger form says; returns its state."""

@@ -31,6 +31,7 @@ class Slack:
     """What arrived, and what to answer: each entry of `answers` is used up by one request, then Slack is well again.
 
     An answer is an HTTP status, one of the troubles above, an error word of the Web API, or None for Slack as it is.
+    `answers_to` has one for the next call of a method of the Web API, whatever is asked before.
     `accepted` and `engineers` are what the two webhooks took, `posted` what the bot posted, as it reads now, and
     `calls` what it asked for.
     """
@@ -42,6 +43,7 @@ class Slack:
     calls: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     answers: list[int | str | None] = field(default_factory=list)
+    answers_to: dict[str, int | str] = field(default_factory=dict)
     taken: threading.Event = field(default_factory=threading.Event)
     closing: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -59,6 +61,10 @@ class Slack:
         """The texts that stand in a channel, threads aside."""
         return [one["text"] for one in self.posted if one["channel"] == channel and "thread_ts" not in one]
 
+    def replied(self, channel: str = "C0STATE") -> list[str]:
+        """The texts that stand in the threads of a channel."""
+        return [one["text"] for one in self.posted if one["channel"] == channel and "thread_ts" in one]
+
 
 @contextmanager
 def slack_server() -> Iterator[Slack]:
@@ -69,7 +75,9 @@ def slack_server() -> Iterator[Slack]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             with slack.lock:
-                answer = slack.answers.pop(0) if slack.answers else None
+                answer = slack.answers_to.pop(self.path.removeprefix("/api/"), None)
+                if answer is None and slack.answers:
+                    answer = slack.answers.pop(0)
                 status, text = self._planned(answer) or self._handled(body)
             if answer in (HANG, TAKE_AND_HANG):
                 slack.closing.wait()

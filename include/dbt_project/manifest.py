@@ -113,6 +113,14 @@ class Manifest:
         """Models and snapshots that descend from a node."""
         return _reached(unique_id, self._children)
 
+    def parents(self, unique_id: str) -> list[str]:
+        """What a node reads, in the order of the manifest; a source reads nothing."""
+        return self._parents.get(unique_id, [])
+
+    def children(self, unique_id: str) -> list[str]:
+        """Models and snapshots that read a node."""
+        return self._children.get(unique_id, [])
+
     @cached_property
     def _parents(self) -> Mapping[str, list[str]]:
         # A seed depends on nothing that dbt would write down.

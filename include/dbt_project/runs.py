@@ -15,6 +15,8 @@ from include.lease import LeaseHeldError
 from include.results import store
 from include.warehouse import connect
 
+DAILY = "greenery_daily"
+
 
 class RefusedError(AirflowFailException):
     """The task may not work now and has changed nothing; the message says why and what to do. No retry would help."""
@@ -82,6 +84,15 @@ def let_go(run_id: str) -> None:
     """Give the lease on raw back, if the run has it."""
     with connect("greenery run") as connection:
         lease.release(connection, holder_of(run_id))
+
+
+def let_go_of_ended(context: Any) -> None:
+    """Give the lease on raw back for a run that ended without its report, as when `check_sources` was cleared alone.
+
+    Other runs would pass it over; loaders can't ask Airflow.
+    """
+    with connect("greenery run") as connection:
+        lease.release_ended(connection, lambda holder: has_ended(context, DAILY, holder))
 
 
 def _begin(connection: Connection, run_id: str) -> Release:

@@ -51,7 +51,6 @@ class Running:
     """A stack that is up: where its UI is, and the process id of each component."""
 
     url: str
-    postgres_port: int
     pids: dict[str, int]
 
 
@@ -175,7 +174,7 @@ class Stack:
             release.refresh()
             if problem := release.problem():
                 self._say(f"It does not parse, so the last release that did is used:\n{problem.message}")
-        running = Running(env["AIRFLOW__API__BASE_URL"], server.port, {})
+        running = Running(env["AIRFLOW__API__BASE_URL"], {})
         with self._step(f"Starting Airflow at {running.url}"):
             for component in COMPONENTS:
                 running.pids[component] = self._spawn(component, env)
@@ -285,8 +284,9 @@ class Stack:
 
     def _read_state(self) -> Running | None:
         try:
-            return Running(**json.loads(self._state.read_text()))
-        except (OSError, ValueError, TypeError):
+            state = json.loads(self._state.read_text())
+            return Running(state["url"], state["pids"])  # another version may have written more
+        except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def _write_state(self, running: Running) -> None:

@@ -1,12 +1,15 @@
 """Decide by hand what people query: roll-back, publish, hold or release, with a name and a reason.
 
 python -m include.publish roll-back --by ada --reason "revenue of the 23rd is wrong"
+
+Slack is told from here if its connection is in the environment (AIRFLOW_CONN_SLACK_…), else by greenery_watchdog.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 
 import psycopg2
 
@@ -39,6 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"The warehouse can't be reached, so nothing was changed: {error}", file=sys.stderr)
         return 1
     print(f"Done: {decision.action}, by {decision.decided_by}.")
+    with suppress(psycopg2.Error):  # which the log has told of
+        if not by_hand.told(decision):
+            print("Slack was not told from here: the message waits in ops.messages for greenery_watchdog to send it.")
     return 0
 
 

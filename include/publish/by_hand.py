@@ -28,7 +28,6 @@ from include.warehouse import connect
 
 log = logging.getLogger(__name__)
 
-DAILY = "greenery_daily"
 # What can be decided, and what each is for.
 ACTIONS = {
     ROLL_BACK: "put the former marts back, if no run has written over them",
@@ -108,6 +107,12 @@ def decide(action: str, run_id: str | None, decided_by: str, reason: str, *, end
     return {HOLD: hold, RELEASE: release}[action](decided_by, reason)
 
 
+def told(decision: Decision) -> bool:
+    """Whether Slack was told of a decision, if there is a Slack; else the message waits for who can send it."""
+    with connect("greenery by hand") as connection:
+        return send.told(connection, _message_id(decision), decision.action)
+
+
 @task(task_id="decide")
 def decide_in_airflow() -> None:
     """The task of `greenery_by_hand`: carries out what its trigger form asks for."""
@@ -119,7 +124,7 @@ def decide_in_airflow() -> None:
             params["run_id"],
             params["decided_by"],
             params["reason"],
-            ended=lambda holder: runs.has_ended(context, DAILY, holder),
+            ended=lambda holder: runs.has_ended(context, runs.DAILY, holder),
         )
     except ValueError as error:
         raise AirflowFailException(str(error)) from error
@@ -155,11 +160,16 @@ def _deciding(action: str, run_id: str | None, decided_by: str, reason: str, end
             lease.release(connection, holder)
 
 
+def _message_id(decision: Decision) -> str:
+    """The outbox knows what is said of a decision as what a run says."""
+    return f"decision {decision.decision_id}"
+
+
 def _tell(decision: Decision) -> None:
     """Tell Slack. What was decided stands, whatever becomes of the message; it is kept in any case."""
     try:
         with connect("greenery by hand") as connection:
             message = render.decided(decision, publications.live(connection))
-            send.deliver(connection, f"decision {decision.decision_id}", to_all(message))
+            send.deliver_or_leave(connection, _message_id(decision), to_all(message))
     except Exception:
         log.exception("Done, but Slack could not be told: the message is kept in ops.messages.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
+from include import words
 from include.dbt_project.manifest import Manifest
 from include.results.nodes import NodeResult
 
@@ -118,11 +119,11 @@ def _root(
     return Root(
         kind=place.kind,
         name=place.name,
-        failures=tuple(_failure(one, facts, run) for one in place.results),
-        owner=_owner(place.node, facts),
+        failures=tuple(failure(one, facts, run) for one in place.results),
+        owner=owner(place.node, facts),
         not_built=not_built,
         also_failed=also_failed,
-        exposures=_exposures(place.node, facts),
+        exposures=exposures(place.node, facts),
         log_url=run.log_urls.get(place.results[0].unique_id),
     )
 
@@ -132,12 +133,38 @@ def title(result: NodeResult, facts: Manifest) -> str:
     if result.unique_id not in facts.nodes or result.resource_type != "test":
         place = _place(result, facts)
         return f"freshness of {place.name}" if result.resource_type == "freshness" else f"{place.kind} {place.name}"
-    node = facts.nodes[result.unique_id]
+    return title_of_test(result.unique_id, facts)
+
+
+def title_of_test(test: str, facts: Manifest) -> str:
+    """The same of a data test by its unique id."""
+    node = facts.nodes[test]
     generic = (node.get("test_metadata") or {}).get("name")
     if generic is None:
-        return f"test {result.name}"
+        return f"test {node['name']}"
+    tested = facts.tested(test)
     column = f".{node['column_name']}" if node.get("column_name") else ""
-    return f"{generic} on {_place(result, facts).name}{column}"
+    return f"{generic} on {facts.title(tested[0]) if len(tested) == 1 else node['name']}{column}"
+
+
+def expectation(test: str, facts: Manifest) -> str:
+    """What a data test wants to be so, in words: "each value once"; its description where it is no generic one."""
+    node = facts.nodes[test]
+    metadata = node.get("test_metadata") or {}
+    if not metadata and node.get("description"):
+        return node["description"]
+    arguments = metadata.get("kwargs", {})
+    match metadata.get("name"):
+        case "unique_combination":
+            return f"each combination of {', '.join(map(str, arguments.get('columns', ())))} once"
+        case "not_empty":
+            return "at least one row"
+        case "not_negative":
+            return "no negative value"
+        case "holds":
+            return f"`{arguments.get('expression')}` in every row"
+    expected = _of_test(metadata.get("name"), arguments, 0)[1]
+    return "no row that its SQL finds" if expected == "none" else expected
 
 
 def _places(results: Iterable[NodeResult], facts: Manifest) -> list[_Place]:
@@ -171,7 +198,8 @@ def _place(result: NodeResult, facts: Manifest) -> _Place:
     return _Place(kind, facts.title(node), node)
 
 
-def _failure(result: NodeResult, facts: Manifest, run: Run) -> Failure:
+def failure(result: NodeResult, facts: Manifest, run: Run) -> Failure:
+    """A result that is not well, as people need to hear it."""
     node = facts.nodes.get(result.unique_id, {})
     measured, expected = _measured(result, facts)
     column = node.get("column_name") if result.resource_type == "test" else None
@@ -185,11 +213,11 @@ def _failure(result: NodeResult, facts: Manifest, run: Run) -> Failure:
         column=column,
         rows=tuple({name: row[name] for name in row if name not in hidden} for row in rows),
         since=since,
-        days=(_day(run.started_at) - _day(since)).days if since and run.started_at else 0,
+        days=(_utc_date(run.started_at) - _utc_date(since)).days if since and run.started_at else 0,
     )
 
 
-def _day(at: datetime) -> date:
+def _utc_date(at: datetime) -> date:
     return at.astimezone(UTC).date()
 
 
@@ -223,23 +251,23 @@ def _of_test(name: str | None, arguments: Mapping[str, Any], count: int) -> tupl
         case "unique_combination":
             return f"{_values(count, f'combination of {columns}')} more than once", "each once"
         case "not_null":
-            return f"{_count(count, 'row')} without a value", "a value in every row"
+            return f"{words.count(count, 'row')} without a value", "a value in every row"
         case "accepted_values":
             allowed = ", ".join(map(str, arguments.get("values", ())))
-            return f"{_count(count, 'other value')}", f"one of {allowed}"
+            return f"{words.count(count, 'other value')}", f"one of {allowed}"
         case "relationships":
             to = re.sub(r".*?'([^']+)'\s*\)$", r"\1", str(arguments.get("to", "")))
-            return f"{_count(count, 'row')} without a match", f"each in {to}.{arguments.get('field', '')}"
+            return f"{words.count(count, 'row')} without a match", f"each in {to}.{arguments.get('field', '')}"
         case "not_empty":
             return "no rows", "at least one"
         case "has_shape":
             verb = "is" if count == 1 else "are"
-            return f"{_count(count, 'column')} {verb} not as declared", "the declared names and types"
+            return f"{words.count(count, 'column')} {verb} not as declared", "the declared names and types"
         case "not_negative":
-            return f"{_count(count, 'negative value')}", "none"
+            return f"{words.count(count, 'negative value')}", "none"
         case "holds":
-            return f"{_count(count, 'row')} where it does not hold", str(arguments.get("expression"))
-    return f"{_count(count, 'row')} found", "none"
+            return f"{words.count(count, 'row')} where it does not hold", str(arguments.get("expression"))
+    return f"{words.count(count, 'row')} found", "none"
 
 
 def _fresh_within(result: NodeResult, facts: Manifest) -> str | None:
@@ -248,7 +276,7 @@ def _fresh_within(result: NodeResult, facts: Manifest) -> str | None:
     within = freshness.get("error_after" if result.status in BROKEN else "warn_after") or {}
     if not within.get("count"):
         return None
-    return f"at most {_count(within['count'], within['period'])} ago"
+    return f"at most {words.count(within['count'], within['period'])} ago"
 
 
 def without_data(message: str) -> str:
@@ -260,7 +288,8 @@ def without_data(message: str) -> str:
     return " ".join(told.split())
 
 
-def _owner(node: str | None, facts: Manifest) -> Owner | None:
+def owner(node: str | None, facts: Manifest) -> Owner | None:
+    """Who answers for a node, by its unique id; None where nobody is named."""
     if node is None:
         return None
     group = facts.group_of(node)
@@ -275,7 +304,7 @@ def _owner(node: str | None, facts: Manifest) -> Owner | None:
     return Owner((group.get("owner") or {}).get("name") or group["name"], str(slack) if slack else None)
 
 
-def _exposures(node: str | None, facts: Manifest) -> tuple[str, ...]:
+def exposures(node: str | None, facts: Manifest) -> tuple[str, ...]:
     """What people look at that stands on a node, or on what a test reads."""
     tested = facts.tested(node) if node in facts.nodes and facts.nodes[node]["resource_type"] == "test" else [node]
     reached = {one for start in tested if start for one in (start, *facts.downstream(start))}
@@ -289,7 +318,3 @@ def _exposures(node: str | None, facts: Manifest) -> tuple[str, ...]:
 def _values(number: int, noun: str = "value") -> str:
     noun = noun if number == 1 else noun.replace(noun.split()[0], f"{noun.split()[0]}s", 1)
     return f"{number:,} {noun} {'occurs' if number == 1 else 'occur'}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

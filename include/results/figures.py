@@ -76,7 +76,7 @@ def gather(connection: Connection, live: Publication | None) -> Figures:
 
 def _buyers(connection: Connection) -> tuple[int, int]:
     """Users with two or more orders, and with one or more; (0, 0) before the first publish."""
-    if not _has(connection, "analytics.dim_users", "orders"):
+    if not has(connection, "analytics.dim_users", "orders"):
         return 0, 0
     with connection.cursor() as cursor:
         cursor.execute(
@@ -86,7 +86,7 @@ def _buyers(connection: Connection) -> tuple[int, int]:
 
 
 def _daily(connection: Connection, as_of: datetime | None) -> tuple[date | None, dict[str, float]]:
-    if not _has(connection, "analytics.daily_metrics", "day", "metric", "value"):
+    if not has(connection, "analytics.daily_metrics", "day", "metric", "value"):
         return None, {}
     with connection.cursor() as cursor:
         cursor.execute(
@@ -132,7 +132,7 @@ def _former(connection: Connection, live: Publication | None) -> tuple[datetime 
     return (rows[0][0] if rows else None), {metric: value for _, metric, value in rows}
 
 
-def _has(connection: Connection, table: str, *columns: str) -> bool:
+def has(connection: Connection, table: str, *columns: str) -> bool:
     """Whether a table is there with these columns: a project that has made it anew gets its message without figures."""
     with connection.cursor() as cursor:
         cursor.execute(

@@ -25,6 +25,22 @@ where run_id = %s
 order by unique_id, recorded_at desc
 """
 
+# Orders of which the snapshot closed a version whose successor has another status; one seen for the first time is none.
+# `changed_at` is when a run saw it, in UTC.
+STATUS_CHANGES = """
+select
+    before.status as status_before,
+    after.status as status_after,
+    after.order_id,
+    to_jsonb(after) ->> 'tracking_id' as tracking_id,
+    after.dbt_valid_from as changed_at
+from snapshots.orders_snapshot as after
+join snapshots.orders_snapshot as before
+    on before.order_id = after.order_id
+    and before.dbt_valid_to = after.dbt_valid_from
+where after.status is distinct from before.status
+"""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -87,7 +103,7 @@ def run(connection: Connection, run_id: str) -> Run | None:
 
 
 def record(connection: Connection, run_id: str, task_id: str, attempt: int, results: list[NodeResult]) -> None:
-    """Keep what one attempt of a task found; saying it twice changes nothing."""
+    """Keep what one attempt of a task found, and the SQL that it ran; saying it twice changes nothing."""
     rows = [
         (
             run_id,
@@ -120,6 +136,31 @@ def record(connection: Connection, run_id: str, task_id: str, attempt: int, resu
                 failing_rows = excluded.failing_rows, recorded_at = clock_timestamp()
             """,
             rows,
+        )
+    _keep_compiled(connection, run_id, results)
+
+
+def _keep_compiled(connection: Connection, run_id: str, results: list[NodeResult]) -> None:
+    """Keep what dbt ran for each node last; a day like the one before writes nothing, so that nothing is locked."""
+    ran = {one.unique_id: one.compiled_sql for one in results if one.compiled_sql and one.status != "skipped"}
+    if not ran:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            insert into ops.compiled_sql (unique_id, run_id, sql)
+            select ran.unique_id, %(run)s, ran.sql
+            from unnest(%(nodes)s::text[], %(sql)s::text[]) as ran (unique_id, sql)
+            where not exists (
+                select from ops.compiled_sql as kept where kept.unique_id = ran.unique_id and kept.sql = ran.sql
+            )
+            -- Tasks run side by side: always in this order, or two could wait for each other.
+            order by ran.unique_id
+            on conflict (unique_id) do update set
+                run_id = excluded.run_id, sql = excluded.sql, recorded_at = clock_timestamp()
+            where compiled_sql.sql is distinct from excluded.sql
+            """,
+            {"run": run_id, "nodes": list(ran), "sql": list(ran.values())},
         )
 
 
@@ -374,7 +415,7 @@ def order_changes(connection: Connection, run_id: str) -> list[OrderChange]:
         if cursor.fetchone()[0] is None:
             return []
         cursor.execute(
-            """
+            f"""
             with told as (
                 select coalesce(
                     max(changes_told_until) filter (where run_id <> %(run_id)s),
@@ -384,23 +425,15 @@ def order_changes(connection: Connection, run_id: str) -> list[OrderChange]:
             )
 
             select
-                before.status,
-                after.status,
+                status_before,
+                status_after,
                 count(*),
-                (
-                    array_agg(
-                        array[after.order_id::text, to_jsonb(after) ->> 'tracking_id'] order by after.order_id
-                    )
-                )[1:%(few)s]
-            from snapshots.orders_snapshot as before
-            join snapshots.orders_snapshot as after
-                on after.order_id = before.order_id
-                and after.dbt_valid_from = before.dbt_valid_to
-            where before.dbt_valid_to > (select until at time zone 'UTC' from told)
-                and after.status is distinct from before.status
-            group by before.status, after.status
-            order by count(*) desc, before.status, after.status
-            """,
+                (array_agg(array[order_id::text, tracking_id] order by order_id))[1:%(few)s]
+            from ({STATUS_CHANGES}) as changes
+            where changed_at > (select until at time zone 'UTC' from told)
+            group by status_before, status_after
+            order by count(*) desc, status_before, status_after
+            """,  # noqa: S608 - a constant
             {"run_id": run_id, "few": FEW_ORDERS},
         )
         return [

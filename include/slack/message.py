@@ -10,7 +10,6 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from slack_sdk.models.blocks import Block, ContextBlock, HeaderBlock, MarkdownTextObject, PlainTextObject, SectionBlock
@@ -188,8 +187,3 @@ def _packed(section: Section) -> Iterator[Section]:
         part.append(line)
     if part:
         yield part
-
-
-def moment(at: datetime) -> str:
-    """A time as every message states it, in UTC."""
-    return f"{at.astimezone(UTC):%d %b %Y %H:%M} UTC"

@@ -5,10 +5,11 @@ Pure functions, as in `render`.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from include import words
 from include.results.publications import Decision
-from include.slack.message import Link, Message, compose, moment, short
+from include.slack.message import Link, Message, compose, short
 from include.slack.outbox import PROGRESS
 
 LATE, BACK = "late", "back"
@@ -27,74 +28,80 @@ def late(
     failed: bool,
     held: Decision | None,
     url: str,
+    health_url: str,
 ) -> Message:
     """Nothing was published by the time at which it should have been.
 
-    `run_id` is the last run since it was due, and `failed` says whether it told that it failed.
+    `run_id` is the last run since it was due, and `failed` says whether it told that it failed. `url` and `health_url`
+    lead to Airflow and to the data-health page.
     """
     if held:
-        why = f"{held.decided_by} holds publishing back since {moment(held.decided_at)}: {held.reason}"
+        why = f"{held.decided_by} holds publishing back since {words.moment(held.decided_at)}: {held.reason}"
     elif run_id:
         why = f"Run {run_id} {'failed; its message says of what.' if failed else 'has begun and not ended yet.'}"
     else:
         why = "No run has begun since. Is the scheduler up, and is greenery_daily switched on?"
     return _notice(
         LATE,
-        f"🔴 Greenery data is late: nothing was published by {moment(by)}",
-        [f"It was due at {moment(due)}.", short(why, LONGEST_REASON), _seen(data_as_of)],
-        url,
+        f"🔴 Greenery data is late: nothing was published by {words.moment(by)}",
+        [f"It was due at {words.moment(due)}.", short(why, LONGEST_REASON), _seen(data_as_of)],
+        _health(health_url),
+        _airflow(url),
     )
 
 
-def back(due: datetime, published_at: datetime, data_as_of: datetime | None, *, url: str) -> Message:
+def back(due: datetime, published_at: datetime, data_as_of: datetime | None, *, url: str, health_url: str) -> Message:
     """What was late has been published."""
     return _notice(
         BACK,
         "✅ Greenery data is published again",
-        [f"What was due at {moment(due)} came {_span(published_at - due)} later.", _seen(data_as_of)],
-        url,
+        [f"What was due at {words.moment(due)} came {words.delay(published_at - due)} later.", _seen(data_as_of)],
+        _health(health_url),
+        _airflow(url),
     )
 
 
-def down(since: datetime, problem: str | None) -> Message:
+def down(since: datetime, problem: str | None, *, health_url: str) -> Message:
     """The warehouse can't be reached, so nobody can say what was published."""
     return _notice(
         LATE,
         "🔴 Greenery data: the warehouse can't be reached",
         [
-            f"Nobody can query the data, since {moment(since)} at the latest.",
+            f"Nobody can query the data, since {words.moment(since)} at the latest.",
             *([short(problem, LONGEST_REASON)] if problem else []),
         ],
-        None,
+        _health(health_url),
     )
 
 
-def up(since: datetime, at: datetime) -> Message:
+def up(since: datetime, at: datetime, *, health_url: str) -> Message:
     """The warehouse can be reached again."""
     headline = "✅ Greenery data: the warehouse can be reached again"
-    return _notice(BACK, headline, [f"It was out of reach for {_span(at - since)}."], None)
+    return _notice(BACK, headline, [f"It was out of reach for {words.delay(at - since)}."], _health(health_url))
 
 
-def progress(run_id: str, layer: str, *, url: str) -> Message:
+def progress(run_id: str, layer: str, *, url: str, health_url: str) -> Message:
     """How far a run is: at `layer`."""
     at = LAYERS.index(layer)
     steps = [f"✔ {name}" for name in LAYERS[:at]] + [f"▶ {layer}"] + [f"· {name}" for name in LAYERS[at + 1 :]]
     headline = f"⏳ Greenery data: a run is under way, {layer} ({at + 1} of {len(LAYERS)})"
-    return _notice(PROGRESS, headline, ["   ".join(steps)], url, footer=f"run {run_id}")
+    return _notice(PROGRESS, headline, ["   ".join(steps)], _health(health_url), _airflow(url), footer=f"run {run_id}")
 
 
-def _notice(kind: str, headline: str, lines: list[str], url: str | None, *, footer: str = WATCHDOG) -> Message:
-    link = (Link("Open Airflow", url), " · ") if url else ()
-    return compose(kind, headline, [[(line,) for line in lines]], (*link, footer))
+def _notice(kind: str, headline: str, lines: list[str], *links: Link, footer: str = WATCHDOG) -> Message:
+    ending = [piece for link in links for piece in (link, " · ")]
+    return compose(kind, headline, [[(line,) for line in lines]], (*ending, footer))
+
+
+def _health(url: str) -> Link:
+    return Link("Data health", url)
+
+
+def _airflow(url: str) -> Link:
+    return Link("Open Airflow", url)
 
 
 def _seen(data_as_of: datetime | None) -> str:
-    return f"Stakeholders see the data as of {moment(data_as_of)}." if data_as_of else "Nothing was ever published."
-
-
-def _span(span: timedelta) -> str:
-    minutes = max(0, round(span.total_seconds() / 60))
-    days, hours = minutes // 1440, round(minutes / 60)
-    if days >= 2:
-        return f"{days} days"
-    return f"{hours} hours" if hours >= 2 else f"{minutes} minute{'' if minutes == 1 else 's'}"
+    return (
+        f"Stakeholders see the data as of {words.moment(data_as_of)}." if data_as_of else "Nothing was ever published."
+    )

@@ -75,6 +75,23 @@ def next_waiting(connection: Connection, deaf: Collection[str] = ()) -> Kept | N
     return _one(connection, "where waiting and audience <> all(%s::text[]) order by message_id limit 1", sorted(deaf))
 
 
+def audiences(connection: Connection) -> list[str]:
+    """Whom the last message was for that went to Slack or waits to; none where nothing ever did."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            with for_slack as (
+                select message_id, run_id, audience from ops.messages where sent_at is not null or waiting
+            )
+            select distinct audience
+            from for_slack
+            where run_id = (select run_id from for_slack order by message_id desc limit 1)
+            order by audience
+            """
+        )
+        return [audience for (audience,) in cursor.fetchall()]
+
+
 def trying(connection: Connection, kept: Kept) -> None:
     """Note, and commit, that a message is being sent: from now on it may have arrived."""
     _note(

@@ -36,7 +36,9 @@ def at(context: Any, layer: str) -> None:
 
 def _show(channel: str, dag_id: str, run_id: str, layer: str) -> None:
     bot = Bot(channel, patient=False)
-    message = notices.progress(run_id, layer, url=settings.run_url(dag_id, run_id))
+    message = notices.progress(
+        run_id, layer, url=settings.run_url(dag_id, run_id), health_url=settings.health_url("runs", run_id)
+    )
     with connect("greenery progress") as connection:
         last = outbox.newest(connection, run_id, Audience.ENGINEERS)
         if layer != LAYERS[0] and (last is None or last.message.kind != outbox.PROGRESS):

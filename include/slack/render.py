@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
+from include import words
 from include.results.failures import Failure, Root
 from include.results.figures import Figure, Figures
 from include.results.publications import Decision, Publication
 from include.results.report import Report
 from include.results.store import OrderChange
-from include.slack.message import Bold, Code, Line, Link, Mention, Message, Section, compose, moment, short, size
+from include.slack.message import Bold, Code, Line, Link, Mention, Message, Section, compose, short, size
 
 __all__ = ["Message", "decided", "render", "render_state", "unparsed", "unreachable", "unreported"]
 
@@ -90,9 +91,9 @@ def _headline(report: Report) -> str:
     if report.overtaken:
         return "ℹ️ Greenery data: a run that was published before ran again, and changed nothing"
     if report.published and report.decision and report.failed:
-        return f"✋ Greenery data was published by hand, although {_count(report.failed, 'test')} failed"
+        return f"✋ Greenery data was published by hand, although {words.count(report.failed, 'test')} failed"
     if report.published:
-        warned = f", {_count(report.warned, 'warning')}" if report.warned else ""
+        warned = f", {words.count(report.warned, 'warning')}" if report.warned else ""
         return f"✅ Greenery data is up to date{warned}"
     return f"🔴 Greenery data was not published: {_what_broke(report)}"
 
@@ -101,16 +102,16 @@ def _what_broke(report: Report) -> str:
     """The first thing that broke, in a few words, and how many others there are."""
     roots = _newest_first(report.roots)
     if not roots:
-        return f"{_count(report.failed, 'test')} failed" if report.failed else "the run did not reach the end"
+        return f"{words.count(report.failed, 'test')} failed" if report.failed else "the run did not reach the end"
     tests = [failure for failure in roots[0].failures if failure.kind in ("test", "freshness")]
     if tests and all(one.kind == "freshness" for one in tests):
         first = f"{short(roots[0].name, 60)} is stale"
     elif not tests or roots[0].kind == "test":
         first = f"{roots[0].kind} {short(roots[0].name, 60)} failed"
     else:
-        first = f"{_count(len(tests), 'test')} failed on {short(roots[0].name, 60)}"
+        first = f"{words.count(len(tests), 'test')} failed on {short(roots[0].name, 60)}"
     if roots[0].known:
-        first += f", known since {_day(min(one.since for one in roots[0].failures if one.since))}"
+        first += f", known since {words.day(min(one.since for one in roots[0].failures if one.since))}"
     return f"{first}, and {len(roots) - 1} more" if roots[1:] else first
 
 
@@ -127,7 +128,7 @@ def _state(report: Report) -> Section:
     lines += [(_decision(report.decision),)] if report.decision else []
     lines += [(_decision(report.hold),)] if report.hold and not report.published else []
     lines += [(_resolved(report),)] if report.resolved else []
-    took = f" Took {_span(report.took)}." if report.took is not None else ""
+    took = f" Took {words.span(report.took)}." if report.took is not None else ""
     return [*lines, (f"{_tests(report)}{took}",)]
 
 
@@ -137,7 +138,7 @@ def _state_of_the_data(report: Report) -> Section:
         lines: Section = [(Bold(f"Published {when}."),), ("All tests that guard the data passed.",)]
         if report.decision:
             lines[1:] = [(_decision(report.decision),)]
-        return lines + ([(f"New data again after {_span(report.resolved.after)}.",)] if report.resolved else [])
+        return lines + ([(f"New data again after {words.span(report.resolved.after)}.",)] if report.resolved else [])
     if report.overtaken:
         return [(Bold(f"You see the data as of {when}."),)]
     lines = [(Bold(_seen_meanwhile(report, "You")),)]
@@ -166,7 +167,7 @@ def _tests(report: Report) -> str:
 def _resolved(report: Report) -> str:
     names = [short(name, 80) for name in report.resolved.failed] if report.resolved else []
     what = f": {_names(names, SHOWN_FIXED)}" if names else ""
-    return f"Resolved after {_span(report.resolved.after)}{what}."
+    return f"Resolved after {words.span(report.resolved.after)}{what}."
 
 
 def _broken(title: str, roots: Iterable[Root], report: Report, limit: int) -> Iterator[Section]:
@@ -254,7 +255,9 @@ def _briefly(root: Root, room: int) -> tuple[Section, int]:
         kind = "" if failure.kind in ("test", "freshness") else f"{_KINDS.get(root.kind, root.kind)} "
         # What is known says in a line what it said in many before; what is new and found no room in full is only named.
         owner = f" · {short(root.owner.name, 60)}" if root.owner and failure.since else ""
-        behind = f" · {_count(len(root.not_built), 'model')} behind it not built" if failure.since and not lines else ""
+        behind = (
+            f" · {words.count(len(root.not_built), 'model')} behind it not built" if failure.since and not lines else ""
+        )
         told = failure if failure.since else replace(failure, expected=None)
         line = (*_line(told, f"{kind}{where}"), owner, behind if root.not_built else "")
         if size([*lines, line]) > room:
@@ -268,7 +271,7 @@ def _age(failure: Failure) -> str:
         return " (new)"
     if failure.days == 0:
         return f" (known since {_moment(failure.since)})"
-    return f" (known since {_day(failure.since)}, {_count(failure.days, 'day')})"
+    return f" (known since {words.day(failure.since)}, {words.count(failure.days, 'day')})"
 
 
 def _consequences(root: Root) -> Iterator[Line]:
@@ -354,15 +357,14 @@ def _changes(report: Report) -> Section:
     told, rest = report.order_changes[:COUNTED_CHANGES], report.order_changes[COUNTED_CHANGES:]
     lines = [line for number, one in enumerate(told) for line in _order_change(one, named=number < NAMED_CHANGES)]
     if rest:
-        lines.append(
-            (f"… and {_count(sum(one.count for one in rest), 'order')} in {_count(len(rest), 'other change')}",)
-        )
+        orders, changes = sum(one.count for one in rest), len(rest)
+        lines.append((f"… and {words.count(orders, 'order')} in {words.count(changes, 'other change')}",))
     return lines
 
 
 def _order_change(change: OrderChange, *, named: bool) -> Iterator[Line]:
     before, after = short(_value(change.before), 40), short(_value(change.after), 40)
-    yield (f"{_count(change.count, 'order')} went from {before} to {after}",)
+    yield (f"{words.count(change.count, 'order')} went from {before} to {after}",)
     if not named:
         return
     for order in change.first:
@@ -406,29 +408,12 @@ def _names(names: Sequence[str], shown: int = SHOWN_NAMES) -> str:
 
 
 def _moment(at: datetime | None) -> str | None:
-    return moment(at) if at else None
-
-
-def _day(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%d %b}"
+    return words.moment(at) if at else None
 
 
 def _weekday(day: date) -> str:
     return f"{day:%a %d %b %Y}"
 
 
-def _span(span: timedelta) -> str:
-    """About how long, in the largest unit that fits."""
-    seconds = max(round(span.total_seconds()), 1)
-    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
-        if seconds >= length:
-            return _count(round(seconds / length), unit)
-    return _count(seconds, "second")
-
-
 def _value(value: Any) -> str:
     return "null" if value is None else str(value)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -74,6 +74,7 @@ PUBLISHED = Report(
         ),
         OrderChange("shipped", "delivered", 1, (ChangedOrder("c98f1f3a-2cc2-4e1f-8df8-3ac53f0f8c57", "1Z-87990-Q"),)),
     ),
+    health_url="http://localhost:8080/data-health/runs/scheduled__2026-11-24T06%3A00%3A00%2B00%3A00",
 )
 # What people see is the former publish: its figures, without a change.
 FAILED = replace(

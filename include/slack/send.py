@@ -31,6 +31,19 @@ def deliver(connection: Connection, run_id: str, messages: Mapping[Audience, Mes
     send_waiting(connection, ways)
 
 
+def deliver_or_leave(connection: Connection, run_id: str, messages: Mapping[Audience, Message]) -> None:
+    """The same from where Airflow's own connections may not be known: what can't be sent from here waits for who can.
+
+    It waits for whom Slack's last message was for; where nothing was ever for Slack it is kept alone, as by `deliver`.
+    """
+    audiences = [] if channels() else outbox.audiences(connection)
+    if not audiences:
+        deliver(connection, run_id, messages)
+    for audience in audiences:
+        outbox.keep(connection, run_id, audience, messages[Audience(audience)], waiting=True)
+    connection.commit()
+
+
 def keep(
     connection: Connection,
     run_id: str,

@@ -35,10 +35,24 @@ def as_page(question: Question, template: str) -> Response:
     return Response(_page(question, template, stamp()), media_type="text/html")
 
 
+def ask(question: Question) -> Any:
+    """The answer itself. Raises the same."""
+    return _answer(question, stamp())
+
+
+def to_json(answer: Any) -> bytes:
+    """A dataclass as JSON."""
+    return _adapter(type(answer)).dump_json(answer)
+
+
 @lru_cache(maxsize=KEPT)
 def _json(question: Question, _stamp: tuple[Any, ...]) -> bytes:
-    answer = _ask(question)
-    return _adapter(type(answer)).dump_json(answer)
+    return to_json(_ask(question))
+
+
+@lru_cache(maxsize=KEPT)
+def _answer(question: Question, _stamp: tuple[Any, ...]) -> Any:
+    return _ask(question)
 
 
 @lru_cache(maxsize=KEPT)
@@ -56,4 +70,4 @@ def _adapter(kind: type) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-__all__ = ["Question", "Reading", "as_json", "as_page"]
+__all__ = ["Question", "Reading", "as_json", "as_page", "ask", "to_json"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import date
 from typing import Annotated, Any, Literal
 
 import psycopg2
@@ -10,13 +11,27 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Req
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from pydantic import BeforeValidator
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from plugins.data_health import charts, pages
+from plugins.data_health import charts, dbt_docs, monitor, pages
 from plugins.data_health.access import may_see, to_login
 from plugins.data_health.answers import Question, as_json, as_page
 from plugins.data_health.headers import Headers
-from plugins.data_health.views import history, now, run, run_list
+from plugins.data_health.results import TestState
+from plugins.data_health.views import (
+    history,
+    inventory,
+    messages,
+    model,
+    models,
+    now,
+    orders,
+    run,
+    run_list,
+    test,
+    tests,
+)
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +39,7 @@ log = logging.getLogger(__name__)
 KEEP = {"Cache-Control": "private, max-age=31536000, immutable"}
 # A query is text, which is no literal number yet.
 Days = Annotated[Literal[30, 90, 365], BeforeValidator(int), Query(description="How many days back.")]
+Name = Annotated[str, Path(max_length=512, description="What its page is called, or its unique id in dbt.")]
 
 
 def _now() -> Question:
@@ -42,12 +58,59 @@ def _run(run_id: Annotated[str, Path(max_length=250, description="As Airflow cal
     return Question(run.read, (run_id,))
 
 
+def _models() -> Question:
+    return Question(models.read)
+
+
+def _model(name: Name) -> Question:
+    return Question(model.read, (name,))
+
+
+def _tests(
+    state: Annotated[TestState | None, Query(description="Those that stand so; without it, all.")] = None,
+) -> Question:
+    return Question(tests.read, (state,))
+
+
+def _test(name: Name) -> Question:
+    return Question(test.read, (name,))
+
+
+def _orders(days: Days = 30) -> Question:
+    return Question(orders.read, (days,))
+
+
+def _orders_of_day(day: Annotated[date, Path(description="A UTC day.")]) -> Question:
+    return Question(orders.read_day, (day,))
+
+
+def _inventory() -> Question:
+    return Question(inventory.read)
+
+
+def _messages(page: Annotated[int, Query(ge=1, le=100_000, description="From 1, the newest first.")] = 1) -> Question:
+    return Question(messages.read, (page,))
+
+
+def _message(message_id: Annotated[int, Path(ge=1, lt=2**63)]) -> Question:
+    return Question(messages.read_one, (message_id,))
+
+
 # Path, what it answers with, the question behind it, and the template that draws it.
 VIEWS: tuple[tuple[str, type, Any, str], ...] = (
     ("/", now.Now, _now, "now.html"),
     ("/history", history.History, _history, "history.html"),
     ("/runs", run_list.RunList, _runs, "run_list.html"),
     ("/runs/{run_id}", run.RunResults, _run, "run.html"),
+    ("/models", models.Models, _models, "models.html"),
+    ("/models/{name}", model.Model, _model, "model.html"),
+    ("/tests", tests.Tests, _tests, "tests.html"),
+    ("/tests/{name}", test.OneTest, _test, "test.html"),
+    ("/orders", orders.Orders, _orders, "orders.html"),
+    ("/orders/{day}", orders.Day, _orders_of_day, "orders_of_day.html"),
+    ("/inventory", inventory.Inventory, _inventory, "inventory.html"),
+    ("/messages", messages.Messages, _messages, "messages.html"),
+    ("/messages/{message_id}", messages.Message, _message, "message.html"),
 )
 
 router = APIRouter(dependencies=[may_see])
@@ -69,6 +132,32 @@ def _serve(path: str, kind: type, question: Any, template: str) -> None:
 
 for view in VIEWS:
     _serve(*view)
+
+
+@router.get("/docs", include_in_schema=False)
+@router.get("/docs/", include_in_schema=False)
+def docs() -> HTMLResponse:
+    """dbt's own documentation, below our navigation."""
+    return HTMLResponse(pages.render("docs.html", version=dbt_docs.VERSION))
+
+
+@router.get("/docs/index.html", include_in_schema=False)
+def docs_page() -> HTMLResponse:
+    """dbt's page, which reads the two files beside it."""
+    kept = {"Cache-Control": "private, max-age=31536000, immutable"}
+    return HTMLResponse(dbt_docs.page(), headers={"Content-Security-Policy": dbt_docs.policy(), **kept})
+
+
+@router.get("/docs/manifest.json", include_in_schema=False)
+def docs_manifest() -> Response:
+    """The dbt project as it is now."""
+    return Response(dbt_docs.manifest(), media_type="application/json")
+
+
+@router.get("/docs/catalog.json", include_in_schema=False)
+def docs_catalog() -> Response:
+    """What is in the warehouse now."""
+    return as_json(Question(dbt_docs.read))
 
 
 @router.get("/openapi.json", include_in_schema=False)
@@ -100,6 +189,7 @@ def nothing(rest: str) -> Response:
 
 # FastAPI's own pages of the API load scripts from elsewhere, and its schema would stand outside the login.
 app = FastAPI(title="Greenery data health", openapi_url=None, docs_url=None, redoc_url=None)
+app.include_router(monitor.router)
 app.include_router(router)
 app.add_middleware(Headers)
 
@@ -125,6 +215,12 @@ def missing(request: Request, error: LookupError) -> Response:
     return _say(request, 404, str(error.args[0]))
 
 
+@app.exception_handler(PoolTimeoutError)
+def busy(request: Request, _error: PoolTimeoutError) -> Response:
+    """So many ask at once that none of the connections comes free."""
+    return _say(request, 503, "Too many ask at once. Try again in a few seconds.")
+
+
 @app.exception_handler(psycopg2.Error)
 def unreadable(request: Request, error: psycopg2.Error) -> Response:
     """The warehouse does not answer, or not with what a view reads."""
@@ -148,7 +244,7 @@ def unreadable(request: Request, error: psycopg2.Error) -> Response:
 
 def _wants_page(request: Request) -> bool:
     inside = request.url.path.removeprefix(request.scope.get("root_path", ""))
-    return not inside.startswith(("/api", "/openapi.json", "/static", "/health", "/badge"))
+    return not inside.startswith(("/api", "/static", "/health", "/badge")) and not inside.endswith(".json")
 
 
 _TITLES = {403: "Not for you", 404: "Not found", 422: "Not a question", 503: "No answer"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from include import settings
-from plugins.data_health import charts
+from include.slack.draw import draw
+from plugins.data_health import charts, lineage
 
 HERE = Path(__file__).parent
 # In the order of the navigation.
@@ -88,6 +90,24 @@ def number(value: float | int | None) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
 
 
+def prose(text: str) -> Markup:
+    """A description: what stands in backticks is code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
+
+
+def size(count: int) -> str:
+    """Bytes as people read them."""
+    for power, unit in enumerate(("bytes", "kB", "MB", "GB")):
+        if count < 1000 ** (power + 1):
+            return f"{count / 1000**power:.3g} {unit}"
+    return f"{count / 1000**4:,.3g} TB"
+
+
+def slack(blocks: list[dict[str, Any]]) -> Markup:
+    """A message's blocks as Slack draws them."""
+    return Markup(draw(blocks))  # noqa: S704 - escapes what it draws
+
+
 _templates = Environment(
     loader=FileSystemLoader(HERE / "templates"),
     autoescape=True,
@@ -95,6 +115,7 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.filters.update(moment=moment, day=day, span=span, number=number)
+_templates.filters.update(moment=moment, day=day, span=span, number=number, prose=prose, size=size, slack=slack)
+_templates.globals.update(lineage=lineage.picture)
 _templates.globals.update(path=path, static=static, task_url=task_url, sections=SECTIONS, airflow=settings.airflow_url)
 _templates.globals.update(charts=charts, vega=vega)

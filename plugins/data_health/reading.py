@@ -13,11 +13,12 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import NamedTupleCursor
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from include import settings
 from include.dbt_project import manifest, release
 from include.dbt_project.manifest import Manifest
+from include.results import figures
 from include.warehouse import open_connection
 
 # A page that takes longer is of no use to anyone.
@@ -42,6 +43,10 @@ class Reading:
             cursor.execute(statement, parameters)
             return cursor.fetchall()
 
+    def has(self, table: str, *columns: str) -> bool:
+        """Whether a table, named with its schema, is there with these columns: a shop's marts may be others."""
+        return figures.has(self.connection, table, *columns)
+
 
 @lru_cache
 def _pool(where: settings.Warehouse) -> QueuePool:
@@ -60,7 +65,7 @@ def _connect(where: settings.Warehouse) -> Connection:
 @contextmanager
 def connected() -> Iterator[Connection]:
     """A connection of the pool, in a transaction that only reads. Raises psycopg2.Error."""
-    pooled = _pool(settings.warehouse_health()).connect()
+    pooled = _take(_pool(settings.warehouse_health()))
     try:
         yield pooled.driver_connection
     except (psycopg2.OperationalError, psycopg2.InterfaceError):
@@ -68,6 +73,19 @@ def connected() -> Iterator[Connection]:
         raise
     finally:
         pooled.close()
+
+
+def _take(pool: QueuePool) -> PoolProxiedConnection:
+    """One that works: after a restart of the server none that was kept does."""
+    pooled = pool.connect()
+    try:
+        with pooled.cursor() as cursor:
+            cursor.execute("select")
+    except (psycopg2.OperationalError, psycopg2.InterfaceError):
+        pooled.invalidate()
+        pool.dispose()
+        pooled = pool.connect()
+    return pooled
 
 
 def facts() -> Manifest:

@@ -7,10 +7,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from include import settings
-from include.dbt_project.runs import holder_of
+from include.dbt_project.runs import DAILY, holder_of
 from plugins.data_health.reading import Reading
-
-DAG_ID = "greenery_daily"
 
 
 class State(StrEnum):
@@ -96,7 +94,7 @@ def _all(reading: Reading, which: str, **parameters: object) -> list[Run]:
             row.started_at,
             row.ended_at,
             row.release,
-            settings.run_url(DAG_ID, row.run_id),
+            settings.run_url(DAILY, row.run_id),
         )
         for row in rows
     ]

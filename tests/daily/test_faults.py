@@ -204,3 +204,13 @@ def test_what_is_triggered_twice_cleared_or_taken_back_never_mixes_days(deployme
     whole = deployment.run_again(last.run_id, "check_sources", downstream=True)
     assert whole.state == "success"
     assert deployment.published() == second_day
+
+
+def test_a_run_whose_sources_were_checked_again_alone_keeps_no_load_out_for_long(deployment: Deployment) -> None:
+    deployment.play_day()
+    run_id = deployment.run().run_id
+    assert deployment.run_again(run_id, "check_sources").task_states["check_sources"] == "success"
+    assert deployment.query(f"select count(*) from ops.leases where holder = 'run {run_id}'") == [(2,)]
+    api = deployment.api
+    assert api.wait_for_run("greenery_watchdog", api.trigger("greenery_watchdog")) == "success"
+    deployment.play_day()

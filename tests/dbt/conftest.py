@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg2
 import pytest
@@ -20,6 +21,9 @@ from psycopg2.extensions import connection as Connection
 from include.local import postgres
 from include.settings import PROJECT_ROOT
 from include.shop import raw
+
+if TYPE_CHECKING:
+    from tests.dbt.days import Project
 
 PROJECT = PROJECT_ROOT / "dbt"
 WAREHOUSE = "dbt_tests"
@@ -221,6 +225,16 @@ class Shop:
 def shop(shop_connection: Connection) -> Shop:
     """The warehouse of these tests, in whatever state the last one left it: call `reset` or `small` first."""
     return Shop(shop_connection)
+
+
+@pytest.fixture(scope="module")
+def projects(dbt: Dbt, shop: Shop) -> Iterator[Project]:
+    """The project for tests of days; afterwards nothing is left of what they do to the warehouse."""
+    from tests.dbt.days import SCHEMAS, Project  # which imports this module
+
+    yield Project(dbt.project, dbt.work, dbt.manifest)
+    for schema in SCHEMAS:
+        shop.query(f"drop schema if exists {schema} cascade")
 
 
 @pytest.fixture(scope="module")

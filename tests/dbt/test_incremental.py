@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,18 +19,10 @@ from include.dbt_project import release
 from include.publish.publish import publish_run
 from include.shop import demo
 from include.shop.raw import TABLES
-from tests.dbt.conftest import PROJECT, Dbt, Shop
-from tests.dbt.days import CONCERNED, INCREMENTAL, NOTHING_TO_PROVE, ORDERS_PER_DAY, SCHEMAS, Days, Project
+from tests.dbt.conftest import PROJECT, Shop
+from tests.dbt.days import CONCERNED, INCREMENTAL, NOTHING_TO_PROVE, ORDERS_PER_DAY, Days, Project
 
 pytestmark = pytest.mark.db
-
-
-@pytest.fixture(scope="module")
-def projects(dbt: Dbt, shop: Shop) -> Iterator[Project]:
-    """The project; afterwards nothing is left of what these tests do to the warehouse."""
-    yield Project(dbt.project, dbt.work, dbt.manifest)
-    for schema in SCHEMAS:
-        shop.query(f"drop schema if exists {schema} cascade")
 
 
 @pytest.fixture

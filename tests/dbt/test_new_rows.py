@@ -8,14 +8,13 @@ once over all of history. `SEEDS=100` in the environment plays a hundred sequenc
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
 from include.publish.publish import publish_run
-from tests.dbt.conftest import Dbt, Shop
-from tests.dbt.days import NOTHING_TO_PROVE, SCHEMAS, Days, Project
+from tests.dbt.conftest import Shop
+from tests.dbt.days import NOTHING_TO_PROVE, Days, Project
 from tests.dbt.edits import EDITS, Edit, Tables, deliver, replica
 from tests.dbt.faults import FAULTS, a_cost_is_not_that_of_the_items, a_row_is_doubled, a_total_does_not_add_up
 
@@ -93,14 +92,6 @@ class Looks(Days):
             missed = {name: rows for name, rows in missed.items() if not name.endswith(("add_up", "adds_up"))}
         assert missed == {}
         return everything
-
-
-@pytest.fixture(scope="module")
-def projects(dbt: Dbt, shop: Shop) -> Iterator[Project]:
-    """The project; afterwards nothing is left of what these tests do to the warehouse."""
-    yield Project(dbt.project, dbt.work, dbt.manifest)
-    for schema in SCHEMAS:
-        shop.query(f"drop schema if exists {schema} cascade")
 
 
 @pytest.fixture

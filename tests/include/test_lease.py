@@ -62,6 +62,15 @@ def test_of_a_run_that_ended_without_a_word_it_is_taken_over(ops: Connection) ->
         lease.take(ops, "run 1")
 
 
+def test_only_of_one_who_has_ended_it_is_given_back_by_somebody_else(ops: Connection) -> None:
+    lease.take(ops, "run 1")
+    lease.release_ended(ops, lambda holder: holder == "run 2")
+    with pytest.raises(LoadError, match="run 1 reads the raw tables"):
+        demo.play_day(ops, 1, orders_per_day=3)
+    lease.release_ended(ops, lambda holder: holder == "run 1")
+    demo.play_day(ops, 1, orders_per_day=3)
+
+
 def test_a_run_that_is_silent_for_too_long_holds_nobody_up(ops: Connection) -> None:
     lease.take(ops, "run 1")
     with ops.cursor() as cursor:

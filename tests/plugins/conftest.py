@@ -1,4 +1,4 @@
-"""A warehouse that the page reads as its own role, as it does in a deployment."""
+"""What the tests of the page's views share: a migrated warehouse with its roles, read as the page reads it."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ from typing import Any
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include import settings
 from include.dbt_project.manifest import Manifest
-from include.warehouse import migrate, open_connection, roles
-from plugins.data_health.reading import Reading
+from include.warehouse import connect, migrate, roles
+from plugins.data_health.reading import Reading, reading
+
+Ask = Callable[..., Any]
 
 
 @pytest.fixture
 def ops(db: Connection) -> Connection:
-    """A warehouse with `ops` and the roles, before any run."""
+    """A warehouse with `ops` and the roles, before any run; an administrator's connection to it."""
     migrate.upgrade()
-    roles.ensure(db, login=True)
+    with connect("test") as connection:
+        roles.ensure(connection, login=True)
     return db
 
 
 @pytest.fixture
-def ask(ops: Connection) -> Callable[..., Any]:
-    """`ask(read, facts, *arguments)`: what a view answers of what is there now."""
+def ask(ops: Connection) -> Ask:
+    """Calls a view's `read` with arguments, as greenery_health; `at` is the moment that it takes for now."""
 
-    def answer(read: Callable[..., Any], facts: Manifest, *arguments: Any) -> Any:
-        connection = open_connection("greenery data health test", settings.warehouse_health())
-        try:
-            return read(Reading(connection, facts, datetime.now(UTC)), *arguments)
-        finally:
-            connection.close()
+    def ask(
+        read: Callable[..., Any], *arguments: Any, facts: Manifest | None = None, at: datetime | None = None
+    ) -> Any:
+        with reading() as found:
+            assert found.rows("select current_user as name")[0].name == roles.HEALTH
+            return read(Reading(found.connection, facts or Manifest({}, {}), at or datetime.now(UTC)), *arguments)
 
-    return answer
+    return ask

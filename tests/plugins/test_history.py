@@ -27,7 +27,7 @@ UNIQUE, STATUS = "test.p.fact_unique", "test.p.fact_status"
 @pytest.fixture
 def over_time(ask: Callable[..., Any]) -> Callable[[], History]:
     """What the page says of the last 30 days, of a project that a test may name."""
-    return lambda facts=FACTS, days=30: ask(history.read, facts, days)
+    return lambda facts=FACTS, days=30: ask(history.read, days, facts=facts)
 
 
 def a_run(ops: Connection, days_ago: int, states: dict[str, str], *, hour: int = 6, task: str = "task") -> str:

@@ -49,7 +49,7 @@ def client(ops: Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 
 def test_a_task_is_told_with_what_it_left_the_worst_first(begun: Connection, ask: Callable[..., Any]) -> None:
-    checked, built = ask(run.read, FACTS, RUN).tasks
+    checked, built = ask(run.read, RUN, facts=FACTS).tasks
     assert (checked.task_id, checked.state, built.task_id, built.state) == ("check_sources", "success", BUILD, "failed")
     assert [(node.name, node.status) for node in built.nodes] == [
         ("fact_status", "fail"),
@@ -63,14 +63,14 @@ def test_a_task_is_told_with_what_it_left_the_worst_first(begun: Connection, ask
 def test_a_retry_replaces_what_its_task_said_not_what_another_did(begun: Connection, ask: Callable[..., Any]) -> None:
     store.record(begun, RUN, BUILD, 2, [replace(FAILED, status="pass")])
     store.record(begun, RUN, "snapshot", 1, [replace(FAILED, status="fail")])
-    states = {task.task_id: task.state for task in ask(run.read, FACTS, RUN).tasks}
+    states = {task.task_id: task.state for task in ask(run.read, RUN, facts=FACTS).tasks}
     assert states == {"check_sources": "success", BUILD: "success", "snapshot": "failed"}
 
 
 def test_a_message_is_without_the_values_that_a_database_quotes(begun: Connection, ask: Callable[..., Any]) -> None:
     said = 'Database Error in model\n  invalid input syntax for type integer: "ada@example.com"'
     store.record(begun, RUN, BUILD, 2, [replace(BUILT, status="error", message=said)])
-    found = ask(run.read, FACTS, RUN)
+    found = ask(run.read, RUN, facts=FACTS)
     [broken] = [node for node in found.tasks[1].nodes if node.status == "error"]
     assert broken.message == 'invalid input syntax for type integer: "…"'
     assert "ada@example.com" not in pages.render("run.html", answer=found)
@@ -78,22 +78,22 @@ def test_a_message_is_without_the_values_that_a_database_quotes(begun: Connectio
 
 def test_what_a_task_said_is_escaped_and_anchored(begun: Connection, ask: Callable[..., Any]) -> None:
     store.record_task(begun, RUN, "publish", 1, "<script>alert(1)</script>")
-    page = pages.render("run.html", answer=ask(run.read, FACTS, RUN))
+    page = pages.render("run.html", answer=ask(run.read, RUN, facts=FACTS))
     assert [page.count(f'id="{task}"') for task in (BUILD, "publish", "report")] == [1, 1, 1]
     assert "&lt;script&gt;alert(1)" in page
     assert "<script>alert" not in page
 
 
 def test_a_run_says_when_it_was_published(begun: Connection, ask: Callable[..., Any]) -> None:
-    assert ask(run.read, FACTS, RUN).published_at is None
+    assert ask(run.read, RUN, facts=FACTS).published_at is None
     with begun.cursor() as cursor:
         at = publications.note(cursor, RUN, "analytics", as_of=None, decision=None, notes=[])
-    assert ask(run.read, FACTS, RUN).published_at == at
+    assert ask(run.read, RUN, facts=FACTS).published_at == at
 
 
 def test_a_run_that_there_is_not_is_said(ops: Connection, ask: Callable[..., Any]) -> None:
     with pytest.raises(LookupError, match="no run none"):
-        ask(run.read, FACTS, "none")
+        ask(run.read, "none", facts=FACTS)
 
 
 @pytest.mark.parametrize("asked", [RUN, quote(RUN, safe="")], ids=["as Airflow makes it", "quoted"])
@@ -105,10 +105,10 @@ def test_a_run_is_found_by_its_id_in_the_address(begun: Connection, client: Test
 def test_the_newest_run_is_first_with_the_last_word_on_its_tests(begun: Connection, ask: Callable[..., Any]) -> None:
     store.record(begun, RUN, BUILD, 2, [replace(FAILED, status="warn")])
     store.begin(begun, "next", "release")
-    first, second = ask(run_list.read, FACTS, 30).runs
+    first, second = ask(run_list.read, 30, facts=FACTS).runs
     assert (first.run.run_id, second.run.run_id) == ("next", RUN)
     assert (second.passed, second.warned, second.failed) == (2, 1, 0)
-    assert quote(RUN, safe="") in pages.render("run_list.html", answer=ask(run_list.read, FACTS, 30))
+    assert quote(RUN, safe="") in pages.render("run_list.html", answer=ask(run_list.read, 30, facts=FACTS))
 
 
 @pytest.mark.parametrize(("asked", "status"), [("30", 200), ("365", 200), ("31", 422), ("30;drop", 422)])

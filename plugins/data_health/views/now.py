@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from include import settings, watchdog
 from include.results import publications, report
 from include.results.report import Report
 from plugins.data_health import runs
 from plugins.data_health.reading import Reading, facts_of
 from plugins.data_health.runs import Run, State
+from plugins.data_health.views import health, messages
+from plugins.data_health.views.health import Status
+from plugins.data_health.views.messages import Waiting
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Now:
     """`late` is since when something should have been published, None where all that is due is there.
 
     `report` is of the last run, None before the first; `progress` only while it is under way.
+    `waiting` are the messages that Slack has not taken yet, None where there are none.
     """
 
     at: datetime
@@ -35,33 +38,29 @@ class Now:
     run: Run | None
     progress: Progress | None
     report: Report | None
+    waiting: Waiting | None
 
     @property
     def status(self) -> str:
         """In a word: never, running, late, failed, or published."""
-        if self.run is None:
-            return "never"
-        if self.run.state is State.RUNNING:
-            return "running"
-        if self.run.state is not State.PUBLISHED:
-            return "failed"
-        return "late" if self.late else "published"
+        status = health.status_of(self.run)
+        return Status.LATE if self.late and status is Status.PUBLISHED else status
 
 
 def read(reading: Reading) -> Now:
     """The state of the data as of now."""
     live = publications.live(reading.connection)
     run = runs.newest(reading)
-    due = _due(reading)
     progress = _progress(reading, run) if run and run.state is State.RUNNING else None
     return Now(
         at=reading.at,
         data_as_of=live.data_as_of if live else None,
         live_run=runs.named(reading, live.run_id) if live else None,
-        late=due if watchdog.is_late(due, watchdog.known(reading.connection)) else None,
+        late=health.late_since(reading),
         run=run,
         progress=progress,
         report=report_of(reading, run) if run else None,
+        waiting=messages.waiting(reading),
     )
 
 
@@ -74,11 +73,6 @@ def report_of(reading: Reading, run: Run) -> Report:
         run_failed=run.state is State.FAILED,
         facts=facts_of(run.release),
     )
-
-
-def _due(reading: Reading) -> datetime | None:
-    since = watchdog.known(reading.connection).watching_since
-    return watchdog.due_tick(settings.schedule(), reading.at, settings.published_by(), since)
 
 
 def _progress(reading: Reading, run: Run) -> Progress:

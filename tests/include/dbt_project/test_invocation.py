@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from pathlib import Path
 
 import pytest
 
 from include.dbt_project import invocation, release
-from include.settings import PROJECT_ROOT, Warehouse
+from include.settings import Warehouse
+from tests.include.dbt_project.conftest import MODEL
 
 pytestmark = pytest.mark.db
 
-MODEL = "models/one.sql"
 
-
-@pytest.fixture
-def project(tmp_path: Path, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A dbt project of one model, with an empty warehouse."""
-    source = tmp_path / "dbt"
-    (source / "models").mkdir(parents=True)
-    (source / "dbt_project.yml").write_text("name: greenery\nversion: 1.0.0\nprofile: greenery\n")
-    shutil.copy(PROJECT_ROOT / "dbt" / "profiles.yml", source)
-    (source / MODEL).write_text("select 1 as one")
-    monkeypatch.setenv("GREENERY_DBT_DIR", str(source))
-    monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path / "state"))
+@pytest.fixture(autouse=True)
+def _nothing_loaded(warehouse: Warehouse) -> None:
+    """As in a new process."""
     invocation.load.cache_clear()
-    return source
 
 
 def files(of: release.Release) -> dict[Path, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -71,7 +72,7 @@ def test_ctrl_c_while_starting_leaves_no_process(home: Path) -> None:
         text=True,
     )
     state = Stack(home)
-    wait_for(lambda: len((state._read_state() or Running("", 0, {})).pids) == 4, "the components were not started")
+    wait_for(lambda: len((state._read_state() or Running("", {})).pids) == 4, "the components were not started")
     command.send_signal(signal.SIGINT)
     output, _ = command.communicate(timeout=60)
     # Python ends itself by the signal where it came in the middle of an exec; a shell says 130 to both.
@@ -83,7 +84,8 @@ def test_what_an_earlier_stack_left_running_is_stopped(home: Path) -> None:
     left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "airflow"], start_new_session=True)
     wait_for(lambda: "airflow" in psutil.Process(left.pid).cmdline(), "the process has no name yet")
     stack = Stack(home, lambda _: None)
-    stack._write_state(Running("http://localhost:1", 1, {"scheduler": left.pid}))
+    state = {"url": "http://localhost:1", "pids": {"scheduler": left.pid}, "postgres_port": 1}  # as it once was
+    (home / "stack.json").write_text(json.dumps(state))
     assert stack.running() is None
     assert stack.stop()
     assert left.poll() is not None
@@ -93,7 +95,7 @@ def test_a_process_that_only_has_an_old_number_is_left_alone(home: Path) -> None
     stack = Stack(home, lambda _: None)
     innocent = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
-        stack._write_state(Running("http://localhost:1", 1, {"scheduler": innocent.pid}))
+        stack._write_state(Running("http://localhost:1", {"scheduler": innocent.pid}))
         stack.stop()
         assert innocent.poll() is None
     finally:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +20,14 @@ from include.publish.__main__ import main
 from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
 from include.results import publications
-from include.warehouse import migrate
+from include.settings import PROJECT_ROOT
+from include.slack.channels import to_all
+from include.slack.message import Message
+from include.slack.send import deliver
+from include.warehouse import connect, migrate
+from include.watchdog import check
 from tests.include.publish.test_publish import BUILT, MANIFEST, PASSED, build, published
-from tests.slack_server import Slack, slack_server
+from tests.slack_server import ENGINEERS_PATH, Slack, slack_server
 
 pytestmark = pytest.mark.db
 
@@ -172,3 +180,68 @@ def test_the_command_line_says_what_it_did_or_why_not(days: Connection, capsys: 
     assert "There is no run 'typo'" in capsys.readouterr().err
     assert main(["roll-back", "--by", "ada", "--reason", "wrong"]) == 0
     assert published(days) == ["day 1"]
+
+
+def hold_in_a_shell(*unknown: str) -> str:
+    """What the command says in a shell that lacks some variables, and that reaches no database of Airflow's."""
+    environment = os.environ | {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://nobody@127.0.0.1:1/none"}
+    done = subprocess.run(
+        [sys.executable, "-m", "include.publish", "hold", "--by", "ada", "--reason", "the auditors are here"],
+        cwd=PROJECT_ROOT,
+        env={name: value for name, value in environment.items() if name not in unknown},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def run_says(text: str) -> None:
+    """A run of the deployment has said something."""
+    with connect() as connection:
+        deliver(connection, "run 2", to_all(Message("published", text, text, [])))
+
+
+def waiting(days: Connection) -> list[tuple]:
+    with days.cursor() as cursor:
+        cursor.execute("select audience, waiting from ops.messages where run_id like 'decision %' order by audience")
+        return cursor.fetchall()
+
+
+def test_what_is_decided_in_a_shell_that_knows_no_slack_is_told_by_the_watchdog(days: Connection, slack: Slack) -> None:
+    run_says("fine")
+    said = hold_in_a_shell("AIRFLOW_CONN_SLACK_DEFAULT")
+    assert "Slack was not told from here: the message waits in ops.messages for greenery_watchdog" in said
+    assert waiting(days) == [("engineers", True)]
+    for _ in range(2):
+        check()
+    assert [one["text"] for one in slack.accepted] == ["fine", "✋ Greenery data: publishing is held back"]
+    assert waiting(days) == [("engineers", False)]
+
+
+def test_where_two_channels_are_it_is_told_in_both(
+    days: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SLACK_ENGINEERS", slack.connection(ENGINEERS_PATH))
+    run_says("fine")
+    hold_in_a_shell("AIRFLOW_CONN_SLACK_DEFAULT", "AIRFLOW_CONN_SLACK_ENGINEERS")
+    check()
+    told = ["fine", "✋ Greenery data: publishing is held back"]
+    assert [[one["text"] for one in channel] for channel in (slack.accepted, slack.engineers)] == [told, told]
+
+
+def test_where_nothing_was_ever_for_slack_nothing_waits_for_it(
+    days: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as nowhere:
+        nowhere.delenv("AIRFLOW_CONN_SLACK_DEFAULT")
+        run_says("fine")
+    assert hold_in_a_shell("AIRFLOW_CONN_SLACK_DEFAULT").endswith("Done: hold, by ada.\n")
+    check()
+    assert (slack.accepted, waiting(days)) == ([], [("engineers", False)])
+
+
+def test_a_shell_that_knows_slack_tells_it_at_once(days: Connection, slack: Slack) -> None:
+    assert hold_in_a_shell() == "Done: hold, by ada.\n"
+    assert [one["text"] for one in slack.accepted] == ["✋ Greenery data: publishing is held back"]

@@ -64,3 +64,41 @@ def test_sql_that_does_not_run_again_costs_the_rows_and_not_the_result(ops: Conn
 def test_what_can_not_be_kept_hides_nothing_behind_an_error_of_ours(ops: Connection) -> None:
     ops.cursor().execute("drop schema ops cascade")
     record(CONTEXT, *a_failed_test("select 1 as one"))
+
+
+def a_model(sql: str | None, status: str = "success", name: str = "m") -> NodeResult:
+    return NodeResult(f"model.p.{name}", "model", name, status, None, None, None, 0.1, 1, sql)
+
+
+def compiled(ops: Connection) -> list[tuple[str, str, str]]:
+    with ops.cursor() as cursor:
+        cursor.execute("select unique_id, run_id, sql from ops.compiled_sql order by unique_id")
+        return cursor.fetchall()
+
+
+def versions(ops: Connection) -> list[tuple[str, str]]:
+    """What tells whether a row was written, or locked, since."""
+    with ops.cursor() as cursor:
+        cursor.execute("select xmin::text, xmax::text from ops.compiled_sql order by unique_id")
+        return cursor.fetchall()
+
+
+def test_what_ran_is_kept_with_the_run_that_it_was_new_in(ops: Connection) -> None:
+    store.begin(ops, "later", "release")
+    record(CONTEXT, [a_model("select 1"), a_model("select 2", name="other")], Manifest({}, {}))
+    record({**CONTEXT, "run_id": "later"}, [a_model("select 1"), a_model("select 3", name="other")], Manifest({}, {}))
+    assert compiled(ops) == [("model.p.m", "run", "select 1"), ("model.p.other", "later", "select 3")]
+
+
+def test_what_ran_before_is_not_written_again(ops: Connection) -> None:
+    record(CONTEXT, [a_model("select 1")], Manifest({}, {}))
+    before = versions(ops)
+    record(CONTEXT, [a_model("select 1")], Manifest({}, {}))
+    assert versions(ops) == before
+
+
+def test_what_did_not_run_leaves_what_ran_last(ops: Connection) -> None:
+    record(CONTEXT, [a_model("select 1")], Manifest({}, {}))
+    record(CONTEXT, [a_model("select 2", "skipped")], Manifest({}, {}))
+    record(CONTEXT, [a_model(None, "error")], Manifest({}, {}))
+    assert compiled(ops) == [("model.p.m", "run", "select 1")]

@@ -1,0 +1,76 @@
+"""Health: the state of the data in a word, for a monitor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from include import settings, watchdog
+from include.results import publications
+from plugins.data_health import runs
+from plugins.data_health.reading import Reading
+from plugins.data_health.runs import Run, State
+from plugins.data_health.views import messages
+
+
+class Status(StrEnum):
+    """The data in a word."""
+
+    PUBLISHED = "published"
+    RUNNING = "running"
+    LATE = "late"
+    FAILED = "failed"
+    NEVER = "never"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True)
+class Health:
+    """`published` and `running` are well: what was due is there, or not due yet. With all others the answer is a 503.
+
+    `late`: what was due at `late_since` is not published. `failed`: nor did the last `run` publish, whose id it is.
+    `never`: no run has begun. `unreachable`: the warehouse does not answer, and nothing else is known.
+    `data_as_of` is as of when people see the data; times are UTC. `waiting_messages` wait to be sent to Slack.
+    """
+
+    status: Status
+    data_as_of: datetime | None = None
+    late_since: datetime | None = None
+    run: str | None = None
+    waiting_messages: int = 0
+
+    @property
+    def is_well(self) -> bool:
+        """Whether a monitor may sleep on."""
+        return self.status in (Status.PUBLISHED, Status.RUNNING)
+
+
+def read(reading: Reading) -> Health:
+    """The state as of now."""
+    live, run, late = publications.live(reading.connection), runs.newest(reading), late_since(reading)
+    status = status_of(run)
+    waiting = messages.waiting(reading)
+    return Health(
+        status=Status.LATE if late and status is not Status.FAILED else status,
+        data_as_of=live.data_as_of if live else None,
+        late_since=late,
+        run=run.run_id if run else None,
+        waiting_messages=waiting.count if waiting else 0,
+    )
+
+
+def status_of(run: Run | None) -> Status:
+    """What the last run made of it, whether or not that was in time."""
+    if run is None:
+        return Status.NEVER
+    if run.state is State.RUNNING:
+        return Status.RUNNING
+    return Status.PUBLISHED if run.state is State.PUBLISHED else Status.FAILED
+
+
+def late_since(reading: Reading) -> datetime | None:
+    """When that was due which is not published; None where all that is due is."""
+    facts = watchdog.known(reading.connection)
+    due = watchdog.due_tick(settings.schedule(), reading.at, settings.published_by(), facts.watching_since)
+    return due if watchdog.is_late(due, facts) else None

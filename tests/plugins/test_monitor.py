@@ -1,0 +1,137 @@
+"""What a monitor is told, and that its token opens nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from xml.etree import ElementTree
+
+import pytest
+from airflow.api_fastapi.app import init_auth_manager
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from psycopg2.extensions import connection as Connection
+
+from include import settings
+from include.dbt_project.runs import holder_of
+from include.results import publications, store
+from plugins.data_health.app import app
+from plugins.data_health.views import health
+from plugins.data_health.views.health import Status
+from tests.plugins.conftest import Ask
+
+pytestmark = pytest.mark.db
+
+TOKEN = "a-token-of-a-monitor"
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+ASKED = ("/health", "/badge.svg")
+OTHERS = sorted({route.path for route in app.routes} - set(ASKED))
+
+
+@pytest.fixture
+def client(ops: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """A client of the app as Airflow mounts it, without a login; nothing is due in its warehouse."""
+    monkeypatch.setenv("GREENERY_HEALTH_TOKEN", TOKEN)
+    monkeypatch.setenv("GREENERY_SCHEDULE", "")
+    init_auth_manager()
+    outer = FastAPI()
+    outer.mount(settings.HEALTH_PATH, app)
+    with TestClient(outer, base_url="http://test", follow_redirects=False) as client:
+        yield client
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def publish(ops: Connection, run_id: str = "run") -> None:
+    store.begin(ops, run_id, "release")
+    with ops.cursor() as cursor:
+        publications.note(cursor, run_id, "analytics", as_of=None, decision=None, notes=[])
+
+
+@pytest.mark.parametrize("path", ASKED)
+def test_the_token_opens_what_a_monitor_asks(ops: Connection, client: TestClient, path: str) -> None:
+    publish(ops)
+    assert client.get(f"/data-health{path}", headers=bearer(TOKEN)).status_code == 200
+
+
+@pytest.mark.parametrize("path", ASKED)
+@pytest.mark.parametrize("headers", [{}, bearer("wrong"), bearer(TOKEN[:-1]), {"Authorization": f"Basic {TOKEN}"}])
+def test_no_token_and_a_wrong_one_are_refused(client: TestClient, path: str, headers: dict[str, str]) -> None:
+    assert client.get(f"/data-health{path}", headers=headers).status_code in (401, 403)
+
+
+@pytest.mark.parametrize("path", ASKED)
+@pytest.mark.parametrize("given", ["", "None", TOKEN])
+def test_where_no_token_is_set_every_token_is_refused(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, path: str, given: str
+) -> None:
+    monkeypatch.setenv("GREENERY_HEALTH_TOKEN", "")
+    assert client.get(f"/data-health{path}", headers={"Authorization": f"Bearer {given}"}).status_code in (401, 403)
+
+
+@pytest.mark.parametrize("path", OTHERS)
+def test_the_token_opens_nothing_else(client: TestClient, path: str) -> None:
+    answer = client.get(f"/data-health{path}", headers=bearer(TOKEN))
+    assert answer.status_code in (307, 401, 403)
+
+
+def test_what_is_published_in_time_is_well(ops: Connection, client: TestClient) -> None:
+    publish(ops)
+    answer = client.get("/data-health/health", headers=bearer(TOKEN))
+    assert answer.status_code == 200
+    told = answer.json()
+    assert (told["status"], told["run"], told["late_since"], told["waiting_messages"]) == ("published", "run", None, 0)
+    assert datetime.fromisoformat(told["data_as_of"]) > datetime.now(UTC) - timedelta(minutes=5)
+
+
+def test_a_run_that_did_not_publish_is_a_503(ops: Connection, client: TestClient) -> None:
+    publish(ops)
+    store.begin(ops, "next", "release")
+    answer = client.get("/data-health/health", headers=bearer(TOKEN))
+    assert (answer.status_code, answer.json()["status"]) == (503, "failed")
+
+
+def test_a_run_under_way_is_well_until_it_is_late(ops: Connection, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.begin(ops, "run", "release")
+    with ops.cursor() as cursor:
+        cursor.execute("insert into ops.leases (holder) values (%s)", (holder_of("run"),))
+        cursor.execute("update ops.watch set since = %s", (NOW - timedelta(days=9),))
+    monkeypatch.setenv("GREENERY_SCHEDULE", "")
+    running = ask(health.read, at=NOW)
+    monkeypatch.setenv("GREENERY_SCHEDULE", "0 6 * * *")
+    late = ask(health.read, at=NOW)
+    assert (running.status, running.is_well) == (Status.RUNNING, True)
+    assert (late.status, late.is_well) == (Status.LATE, False)
+    assert late.late_since == datetime(2026, 11, 24, 6, tzinfo=UTC)
+
+
+def test_before_the_first_run_nothing_is_well(client: TestClient) -> None:
+    answer = client.get("/data-health/health", headers=bearer(TOKEN))
+    assert (answer.status_code, answer.json()["status"]) == (503, "never")
+
+
+def test_messages_that_wait_are_counted(ops: Connection, client: TestClient) -> None:
+    with ops.cursor() as cursor:
+        cursor.execute(
+            "insert into ops.messages (run_id, kind, headline, body, blocks, waiting)"
+            " values ('run', 'failed', '', '', '[]', true)"
+        )
+    assert client.get("/data-health/health", headers=bearer(TOKEN)).json()["waiting_messages"] == 1
+
+
+@pytest.mark.parametrize("path", ASKED)
+def test_a_warehouse_out_of_reach_is_told(client: TestClient, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setenv("WAREHOUSE_PORT", "1")
+    answer = client.get(f"/data-health{path}", headers=bearer(TOKEN))
+    assert "unreachable" in answer.text
+    assert answer.status_code == (503 if path == "/health" else 200)
+
+
+def test_the_badge_is_a_picture_that_says_what_it_shows(ops: Connection, client: TestClient) -> None:
+    publish(ops)
+    answer = client.get("/data-health/badge.svg", headers=bearer(TOKEN))
+    assert answer.headers["Content-Type"] == "image/svg+xml"
+    drawn = ElementTree.fromstring(answer.text)  # noqa: S314 - our own
+    assert drawn.get("aria-label").startswith(f"data: published {datetime.now(UTC):%-d %b} ")
