@@ -24,6 +24,7 @@ Spec = dict[str, Any]
 VEGA = "vega.js"
 _POINTS, _FAILED = "points", "failed"
 _HEIGHT = 150
+_NEVER = datetime.min
 MINUTE = "%-d %b %Y %H:%M UTC"
 
 
@@ -45,13 +46,13 @@ def vega_version() -> str:
 def by_day(values: Iterable[DayValue], failed: Iterable[date], number_format: str) -> Spec:
     """A line by day, with a mark on the days on which runs failed. The format is d3's: `,.0f`, `$,.2f`, `.1%`."""
     points = [{"at": _iso(one.day), "value": one.value} for one in values]
-    return _with_marks(_line(number_format, "%-d %b %Y"), points, failed)
+    return _with_marks(_line(number_format, "%-d %b %Y", max(_days(points), 1)), points, failed)
 
 
 def by_run(values: Iterable[RunValue], failed: Iterable[date], number_format: str) -> Spec:
     """A line by run, with the same marks."""
     points = [{"at": _iso(one.started_at), "value": one.value} for one in values]
-    return _with_marks(_line(number_format, MINUTE), points, failed)
+    return _with_marks(_line(number_format, MINUTE, _days(points)), points, failed)
 
 
 def task_times(times: Iterable[TaskTime], tasks: Sequence[str]) -> Spec:
@@ -79,6 +80,12 @@ def _with_marks(spec: Spec, points: list[Spec], failed: Iterable[date]) -> Spec:
     return {**spec, "layer": layers, "datasets": {_POINTS: points, _FAILED: marks}}
 
 
+def _days(points: list[Spec]) -> int:
+    """Every how many days the axis says which it is; 0 where all is of a few days, and the hour tells more."""
+    first, last = (datetime.fromisoformat(one["at"]) for one in (points[0], points[-1])) if points else (_NEVER, _NEVER)
+    return (last - first).days // 6
+
+
 def _iso(at: date) -> str:
     at = at if isinstance(at, datetime) else datetime.combine(at, time())
     return f"{at:%Y-%m-%dT%H:%M:%SZ}"
@@ -88,17 +95,15 @@ def _iso(at: date) -> str:
 
 
 @cache
-def _line(number_format: str, time_format: str) -> Spec:
+def _line(number_format: str, time_format: str, every: int) -> Spec:
     import altair as alt
 
     nearest = alt.selection_point(name="nearest", nearest=True, on="pointerover", fields=["at"], empty=False)
-    at = alt.X(
-        "at:T",
-        title=None,
-        scale=alt.Scale(type="utc"),
-        axis=alt.Axis(grid=False, labelOverlap=True, format="%-d %b", tickCount=6),
-    )
-    value = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format=number_format, tickCount=4))
+    ticks = alt.TimeIntervalStep(interval="day", step=every) if every else 3
+    days = alt.Axis(grid=False, labelOverlap=True, format="%-d %b" if every else "%-d %b %H:%M", tickCount=ticks)
+    values = alt.Axis(format=number_format, tickCount=4, tickMinStep=0.001 if "%" in number_format else 1)
+    at = alt.X("at:T", title=None, scale=alt.Scale(type="utc"), axis=days)
+    value = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=values)
     # Here a text worked out would be lost: Vega-Lite looks for it in the wrong place where the nearest point is shown.
     when = alt.Tooltip("utcyearmonthdatehoursminutes(at):T", title="At", format=time_format)
     tooltip = [when, alt.Tooltip("value:Q", title="Value", format=number_format)]

@@ -105,6 +105,7 @@ def test_the_runs_of_a_day_are_what_the_last_of_them_was(ops: Connection, over_t
     a_run(ops, 0, {UNIQUE: "fail"}, hour=0)
     assert days_of(over_time().runs) == [(28, "none"), (1, "published"), (1, "failed")]
     assert over_time().failed_days == (TODAY,)
+    assert over_time().runs_in_words == f"published on 1 of 2 days; failed {TODAY:%-d %b}"
 
 
 def test_runs_before_those_days_are_left_out(ops: Connection, over_time: Callable) -> None:

@@ -38,7 +38,6 @@ function look() {
   const [text, soft, line] = ["text", "soft", "line"].map(color);
   const first = color("chart-1");
   return {
-    aria: false, // the place of the chart has a name, and a table beside it
     background: null,
     font: getComputedStyle(document.body).fontFamily,
     view: { stroke: null },

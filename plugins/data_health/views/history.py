@@ -131,6 +131,15 @@ class History:
         return tuple(one.first + timedelta(days=number) for one in failed for number in range(one.days))
 
     @property
+    def runs_in_words(self) -> str:
+        """The runs by day in words: "published on 28 of 30 days; failed 3 Nov, 9 Nov"."""
+        ran = sum(stretch.days for stretch in self.runs if stretch.state != stretches.NONE)
+        published = sum(stretch.days for stretch in self.runs if stretch.state == State.PUBLISHED)
+        failed = [stretch for stretch in self.runs if stretch.state == State.FAILED]
+        told = f"published on {published} of {ran} day{'' if ran == 1 else 's'}"
+        return f"{told}; failed {stretches.in_words(failed)}" if failed else told
+
+    @property
     def task_names(self) -> tuple[str, ...]:
         """The tasks that are told apart, the slowest first, and the others last."""
         seconds: dict[str, float] = defaultdict(float)
