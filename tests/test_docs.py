@@ -93,7 +93,9 @@ SAYING = {
 # So few letters, all in all, say nothing by themselves: what is put in between does.
 SAYS_LITTLE = 12
 HEADLINES = {
-    "late": lambda: notices.late(NOON, NOON, data_as_of=NOON, run_id=None, failed=False, held=None, url="", health_url=""),
+    "late": lambda: notices.late(
+        NOON, NOON, data_as_of=NOON, run_id=None, failed=False, held=None, url="", health_url=""
+    ),
     "back": lambda: notices.back(NOON, NOON, NOON, url="", health_url=""),
     "down": lambda: notices.down(NOON, None, health_url=""),
     "up": lambda: notices.up(NOON, NOON, health_url=""),

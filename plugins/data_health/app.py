@@ -117,11 +117,11 @@ router = APIRouter(dependencies=[may_see])
 
 
 def _serve(path: str, kind: type, question: Any, template: str) -> None:
-    def page(asked: Question = Depends(question)) -> Response:
-        return as_page(asked, template)
+    def page(request: Request, asked: Question = Depends(question)) -> Response:
+        return as_page(request, asked, template)
 
-    def data(asked: Question = Depends(question)) -> Response:
-        return as_json(asked)
+    def data(request: Request, asked: Question = Depends(question)) -> Response:
+        return as_json(request, asked)
 
     name = kind.__name__.lower()
     router.add_api_route(path, page, name=f"{name} page", include_in_schema=False)
@@ -155,9 +155,9 @@ def docs_manifest() -> Response:
 
 
 @router.get("/docs/catalog.json", include_in_schema=False)
-def docs_catalog() -> Response:
+def docs_catalog(request: Request) -> Response:
     """What is in the warehouse now."""
-    return as_json(Question(dbt_docs.read))
+    return as_json(request, Question(dbt_docs.read))
 
 
 @router.get("/openapi.json", include_in_schema=False)
