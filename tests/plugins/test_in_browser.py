@@ -130,12 +130,9 @@ def test_out_of_airflows_frame_a_link_leads_the_whole_window(page: Page, days: D
 
 
 def test_a_tasks_extra_link_leads_to_what_it_found(page: Page, days: Days) -> None:
-    page.goto(f"/dags/greenery_daily/runs/{_quoted(days.failed)}/tasks/check_sources")
-    link = page.get_by_role("link", name="Data health", exact=True)
-    addresses = [one.get_attribute("href") or "" for one in link.all()]
-    page.wait_for_function("document.querySelector('a[href*=\"/data-health/runs/\"]')")
-    page.goto(page.locator('a[href*="/data-health/runs/"]').first.get_attribute("href") or str(addresses))
-    assert page.url.endswith("#check_sources")
+    page.goto(f"/dags/greenery_daily/runs/{_quoted(days.failed)}/tasks/check_sources/details")
+    page.locator('a[href*="/data-health/runs/"]').click()
+    page.wait_for_url(f"**{settings.HEALTH_PATH}/runs/*#check_sources")
     expect(page.locator("#check_sources")).to_be_visible()
 
 
