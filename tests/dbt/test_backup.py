@@ -50,7 +50,8 @@ def days(dbt: Dbt, shop: Shop) -> Iterator[Days]:
     played.load_a_day()
     played.run()
     with connect("test") as connection:
-        result = NodeResult("test.a", "test", "a", "fail", "error", 1, None, 0.5, None, failing_rows=[{"id": "é\\ \t"}])
+        rows = [{"id": "é\\ \t"}]
+        result = NodeResult("test.a", "test", "a", "fail", "error", 1, None, 0.5, None, "select 1 -- é\n", rows)
         store.record(connection, "run 2", "check_sources", 1, [result])
         store.put_metrics(connection, "run 2", {"orders": 12.0, "conversion": float("nan")})
         store.told_changes(connection, "run 2")
