@@ -32,7 +32,7 @@ project = runs.current_release()
 with DAG(
     dag_id="greenery_daily",
     description="Greenery's marts: checked, built, tested, published, and reported in Slack",
-    doc_md=__doc__,
+    doc_md=__doc__.replace("/data-health/", settings.health_url()),
     schedule=settings.schedule(),
     start_date=datetime(2026, 1, 1),
     catchup=False,

@@ -20,12 +20,13 @@ from datetime import datetime, timedelta
 
 from airflow.sdk import DAG
 
+from include import settings
 from include.watchdog import watch
 
 with DAG(
     dag_id="greenery_watchdog",
     description="Says so when Greenery's marts were not published in time, and when they are again",
-    doc_md=__doc__,
+    doc_md=__doc__.replace("/data-health/", settings.health_url()),
     schedule="*/5 * * * *",
     start_date=datetime(2026, 1, 1),
     catchup=False,

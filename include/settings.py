@@ -176,7 +176,8 @@ def health_path(*parts: str) -> str:
 def health_url(*parts: str, anchor: str = "") -> str:
     """The whole address of the same, for links from elsewhere."""
     url = urlsplit(airflow_url())
-    return f"{url.scheme}://{url.netloc}{health_path(*parts)}{'#' + quote(anchor, safe='') if anchor else ''}"
+    path = health_path(*parts) if parts else f"{health_path()}/"  # without the slash Airflow knows no such page
+    return f"{url.scheme}://{url.netloc}{path}{'#' + quote(anchor, safe='') if anchor else ''}"
 
 
 def health_token() -> str | None:

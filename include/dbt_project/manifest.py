@@ -101,6 +101,13 @@ class Manifest:
             if {**column.get("meta", {}), **column.get("config", {}).get("meta", {})}.get("personal")
         )
 
+    def tests_personal(self, test: str) -> bool:
+        """Whether the rows that a test finds may hold a personal column under another name, as dbt's own tests do."""
+        node = self.nodes.get(test, {})
+        arguments = (node.get("test_metadata") or {}).get("kwargs", {})
+        asked = " ".join(map(str, (node.get("column_name"), arguments.get("columns"), arguments.get("key"))))
+        return not self.personal_columns.isdisjoint(re.findall(r"\w+", asked))
+
     def ancestors(self, unique_id: str) -> set[str]:
         """What is there before a model is built: all that it descends from, and every source."""
         return self.upstream(unique_id) | set(self.sources)

@@ -204,7 +204,7 @@ def failure(result: NodeResult, facts: Manifest, run: Run) -> Failure:
     measured, expected = _measured(result, facts)
     column = node.get("column_name") if result.resource_type == "test" else None
     hidden, since = facts.personal_columns, run.since.get(result.unique_id)
-    rows = [] if column in hidden else result.failing_rows
+    rows = [] if facts.tests_personal(result.unique_id) else result.failing_rows
     return Failure(
         kind=result.resource_type,
         name=result.name,
@@ -284,7 +284,7 @@ def without_data(message: str) -> str:
     # A value may have line breaks and quotes of its own.
     told = re.sub(r"^\s*(DETAIL|CONTEXT):.*?(?=^\s*(?:HINT:|LINE \d)|\Z)", "", message, flags=re.MULTILINE | re.DOTALL)
     told = re.sub(r"^\s*((Database|Runtime|Compilation) Error in |compiled code at ).*$", "", told, flags=re.MULTILINE)
-    told = re.sub(r'(: |\bvalue )".*"', r'\1"…"', told)
+    told = re.sub(r'(: |\bvalue |\btime zone )".*"', r'\1"…"', told, flags=re.DOTALL)
     return " ".join(told.split())
 
 
@@ -294,7 +294,7 @@ def owner(node: str | None, facts: Manifest) -> Owner | None:
         return None
     group = facts.group_of(node)
     if group is None and node in facts.nodes:  # a test across models is of those who own what it leads to
-        parents = facts.nodes[node]["depends_on"]["nodes"]
+        parents = facts.nodes[node]["depends_on"].get("nodes", [])  # a seed has none
         last = [one for one in parents if not any(one in facts.upstream(other) for other in parents)]
         group = next((found for one in last if (found := facts.group_of(one))), None)
     if group is None:

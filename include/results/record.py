@@ -28,16 +28,20 @@ def record(context: Any, results: list[NodeResult], facts: Manifest) -> None:
         with connect("greenery results") as connection:
             with_rows = [_with_rows(connection, result, facts) for result in results]
             store.record(connection, context["run_id"], instance.task_id, instance.try_number, with_rows)
+            connection.commit()  # whatever becomes of what people read only
+            store.keep_compiled(connection, context["run_id"], results)
     except Exception:
-        log.exception("The results of this dbt invocation were not recorded in ops.node_results; publish will refuse.")
+        log.exception(
+            "The results of this dbt invocation were not recorded whole in ops; publish refuses what has none."
+        )
 
 
 def _with_rows(connection: Connection, result: NodeResult, facts: Manifest) -> NodeResult:
     if result.resource_type != "test" or result.compiled_sql is None or result.status not in ("fail", "warn"):
         return result
     hidden = facts.personal_columns
-    if facts.nodes[result.unique_id].get("column_name") in hidden:
-        return result  # dbt calls the tested column by another name in the rows
+    if facts.tests_personal(result.unique_id):
+        return result
     try:
         with connection.cursor() as cursor:
             cursor.execute("savepoint failing_rows")

@@ -137,10 +137,9 @@ def record(connection: Connection, run_id: str, task_id: str, attempt: int, resu
             """,
             rows,
         )
-    _keep_compiled(connection, run_id, results)
 
 
-def _keep_compiled(connection: Connection, run_id: str, results: list[NodeResult]) -> None:
+def keep_compiled(connection: Connection, run_id: str, results: list[NodeResult]) -> None:
     """Keep what dbt ran for each node last; a day like the one before writes nothing, so that nothing is locked."""
     ran = {one.unique_id: one.compiled_sql for one in results if one.compiled_sql and one.status != "skipped"}
     if not ran:

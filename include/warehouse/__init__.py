@@ -37,4 +37,9 @@ def open_connection(application: str, where: settings.Warehouse) -> Connection:
         application_name=application,
         options="-c timezone=UTC",
         connect_timeout=10,
+        # A host that is gone is noticed within half a minute, and not when TCP gives up.
+        keepalives_idle=10,
+        keepalives_interval=5,
+        keepalives_count=3,
+        tcp_user_timeout=30_000,
     )

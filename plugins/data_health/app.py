@@ -37,9 +37,13 @@ log = logging.getLogger(__name__)
 
 # What has a hash or a version in its address.
 KEEP = {"Cache-Control": "private, max-age=31536000, immutable"}
+# Postgres takes no text with a null character.
+_TEXT = r"^[^\x00]+$"
 # A query is text, which is no literal number yet.
 Days = Annotated[Literal[30, 90, 365], BeforeValidator(int), Query(description="How many days back.")]
-Name = Annotated[str, Path(max_length=512, description="What its page is called, or its unique id in dbt.")]
+Name = Annotated[
+    str, Path(max_length=512, pattern=_TEXT, description="What its page is called, or its unique id in dbt.")
+]
 
 
 def _now() -> Question:
@@ -54,7 +58,7 @@ def _runs(days: Days = 30) -> Question:
     return Question(run_list.read, (days,))
 
 
-def _run(run_id: Annotated[str, Path(max_length=250, description="As Airflow calls it.")]) -> Question:
+def _run(run_id: Annotated[str, Path(max_length=250, pattern=_TEXT, description="As Airflow calls it.")]) -> Question:
     return Question(run.read, (run_id,))
 
 
@@ -173,12 +177,12 @@ def vega() -> Response:
 
 
 @router.get("/static/{name}", include_in_schema=False)
-def static(name: str) -> FileResponse:
-    """A file of ours; its address holds its hash."""
+def static(request: Request, name: str) -> FileResponse:
+    """A file of ours, to be kept where its address holds its hash."""
     file = pages.HERE / "static" / name
     if file.parent != pages.HERE / "static" or not file.is_file():
         raise HTTPException(404)
-    return FileResponse(file, headers=KEEP)
+    return FileResponse(file, headers=KEEP if request.url.query else None)
 
 
 @router.get("/{rest:path}", include_in_schema=False)
@@ -211,7 +215,9 @@ def invalid(request: Request, error: RequestValidationError) -> Response:
 
 @app.exception_handler(LookupError)
 def missing(request: Request, error: LookupError) -> Response:
-    """A view was asked for what there is not."""
+    """A view was asked for what there is not; a key or an index that is missing is a fault of ours."""
+    if isinstance(error, (KeyError, IndexError)):
+        raise error
     return _say(request, 404, str(error.args[0]))
 
 
@@ -232,7 +238,8 @@ def unreadable(request: Request, error: psycopg2.Error) -> Response:
             request,
             503,
             "The warehouse can't be reached, so nothing can be said about the data now. "
-            "The API server's log has the reason; the page works again as soon as the warehouse does.",
+            "The API server's log has the reason. Where that is a refused login, python -m include.warehouse.roles gives "
+            "greenery_health its password; else the page works again as soon as the warehouse does.",
         )
     return _say(
         request,

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time
 from functools import cache
 from importlib.metadata import version
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,15 +26,19 @@ VEGA = "vega.js"
 _POINTS, _FAILED = "points", "failed"
 _HEIGHT = 150
 _NEVER = datetime.min
+_bundling = Lock()
 MINUTE = "%-d %b %Y %H:%M UTC"
 
 
-@cache
 def vega() -> bytes:
-    """Vega, Vega-Lite and vega-embed as one script, out of vl-convert. Takes a second or two.
+    """Vega, Vega-Lite and vega-embed as one script, out of vl-convert. The first call takes a second or two."""
+    with _bundling:  # so that the first readers wait for one of them
+        return _bundled()
 
-    Made by a process of its own: the JavaScript engine that bundles it would keep 100 MB for ever.
-    """
+
+@cache
+def _bundled() -> bytes:
+    """Made by a process of its own: the JavaScript engine that bundles it would keep 100 MB for ever."""
     bundle = "import sys, vl_convert; sys.stdout.buffer.write(vl_convert.javascript_bundle().encode())"
     return subprocess.run([sys.executable, "-c", bundle], check=True, stdout=subprocess.PIPE, timeout=60).stdout
 

@@ -7,6 +7,7 @@ import logging
 import psycopg2
 from fastapi import APIRouter
 from fastapi.responses import Response
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from plugins.data_health import pages
 from plugins.data_health.access import may_ask
@@ -50,6 +51,6 @@ def badge() -> Response:
 def _state() -> Health:
     try:
         return ask(Question(health.read))
-    except psycopg2.Error as error:
+    except (psycopg2.Error, PoolTimeoutError) as error:
         log.error("The warehouse could not be asked for the state of the data: %s", error)
         return Health(Status.UNREACHABLE)

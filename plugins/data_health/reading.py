@@ -106,6 +106,8 @@ def facts_of(stamp: str) -> Manifest:
 _STAMP = """
 select
     (select max(recorded_at) from ops.node_results),
+    -- What was written before that and committed after it.
+    (select count(*) from ops.node_results where recorded_at > now() - interval '10 minutes'),
     (select max(publication_id) from ops.publications),
     (select max(decision_id) from ops.decisions),
     (select max(started_at) from ops.runs),

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from include import settings
 from include.dbt_project.runs import DAILY, holder_of
+from include.lease import EXPIRES_AFTER
+from include.slack.outbox import PROGRESS
 from plugins.data_health.reading import Reading
 
 
@@ -49,11 +51,21 @@ select
         (select max(recorded_at) from ops.node_results as results where results.run_id = runs.run_id)
     ) as ended_at,
     exists (
-        select from ops.leases where released_at is null and holder = %(holder)s || runs.run_id
+        select from ops.leases
+        where released_at is null
+            and holder = %(holder)s || runs.run_id
+            and renewed_at > now() - %(silent_for)s
+    )
+    -- It begins before it holds the lease, and may have to load the shop or to wait for another first.
+    or (
+        runs.started_at > now() - %(silent_for)s
+        and publications.published_at is null
+        and not exists (select from ops.node_results as results where results.run_id = runs.run_id)
+        and not exists (select from ops.messages where messages.run_id = runs.run_id and kind <> %(progress)s)
     ) as is_running,
-    exists (
-        select from ops.messages where messages.run_id = runs.run_id and kind = 'failed'
-    ) as has_failed
+    (
+        select max(created_at) from ops.messages where messages.run_id = runs.run_id and kind = 'failed'
+    ) as failed_at
 from ops.runs
 left join lateral (
     select max(published_at) as published_at
@@ -86,11 +98,12 @@ def _one(reading: Reading, which: str, **parameters: object) -> Run | None:
 
 
 def _all(reading: Reading, which: str, **parameters: object) -> list[Run]:
-    rows = reading.rows(f"{_RUNS} {which}", {"holder": holder_of(""), **parameters})  # constants of ours
+    known = {"holder": holder_of(""), "silent_for": EXPIRES_AFTER, "progress": PROGRESS}
+    rows = reading.rows(f"{_RUNS} {which}", {**known, **parameters})  # constants of ours
     return [
         Run(
             row.run_id,
-            _state(row.is_running, row.published_at, row.has_failed),
+            _state(row.is_running, row.published_at, row.failed_at),
             row.started_at,
             row.ended_at,
             row.release,
@@ -100,9 +113,10 @@ def _all(reading: Reading, which: str, **parameters: object) -> list[Run]:
     ]
 
 
-def _state(is_running: bool, published_at: datetime | None, has_failed: bool) -> State:
+def _state(is_running: bool, published_at: datetime | None, failed_at: datetime | None) -> State:
     if is_running:
         return State.RUNNING
-    if published_at:
+    # One that was published can fail when it is cleared; one that failed can be published by hand.
+    if published_at and not (failed_at and failed_at > published_at):
         return State.PUBLISHED
-    return State.FAILED if has_failed else State.UNKNOWN
+    return State.FAILED if failed_at else State.UNKNOWN

@@ -53,6 +53,7 @@ def days(dbt: Dbt, shop: Shop) -> Iterator[Days]:
         rows = [{"id": "é\\ \t"}]
         result = NodeResult("test.a", "test", "a", "fail", "error", 1, None, 0.5, None, "select 1 -- é\n", rows)
         store.record(connection, "run 2", "check_sources", 1, [result])
+        store.keep_compiled(connection, "run 2", [result])
         store.put_metrics(connection, "run 2", {"orders": 12.0, "conversion": float("nan")})
         store.told_changes(connection, "run 2")
         publications.decide(connection, publications.HOLD, None, "ada", "the auditors\nare here")

@@ -77,6 +77,7 @@ def run(ops: Connection, run_id: str, days_ago: int, *results: NodeResult) -> No
     at = datetime.now(UTC) - timedelta(days=days_ago)
     store.begin(ops, run_id, "release")
     store.record(ops, run_id, "transform.fact_orders_model_build", 1, list(results))
+    store.keep_compiled(ops, run_id, list(results))
     with ops.cursor() as cursor:
         cursor.execute("update ops.runs set started_at = %s where run_id = %s", (at, run_id))
         cursor.execute("update ops.node_results set recorded_at = %s where run_id = %s", (at, run_id))

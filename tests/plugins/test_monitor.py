@@ -89,6 +89,7 @@ def test_what_is_published_in_time_is_well(ops: Connection, client: TestClient) 
 def test_a_run_that_did_not_publish_is_a_503(ops: Connection, client: TestClient) -> None:
     publish(ops)
     store.begin(ops, "next", "release")
+    store.record_task(ops, "next", "publish", 1, "tests failed")
     answer = client.get("/data-health/health", headers=bearer(TOKEN))
     assert (answer.status_code, answer.json()["status"]) == (503, "failed")
 

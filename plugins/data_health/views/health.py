@@ -49,10 +49,9 @@ class Health:
 def read(reading: Reading) -> Health:
     """The state as of now."""
     live, run, late = publications.live(reading.connection), runs.newest(reading), late_since(reading)
-    status = status_of(run)
     waiting = messages.waiting(reading)
     return Health(
-        status=Status.LATE if late and status is not Status.FAILED else status,
+        status=status_of(run, late),
         data_as_of=live.data_as_of if live else None,
         late_since=late,
         run=run.run_id if run else None,
@@ -60,13 +59,15 @@ def read(reading: Reading) -> Health:
     )
 
 
-def status_of(run: Run | None) -> Status:
-    """What the last run made of it, whether or not that was in time."""
+def status_of(run: Run | None, late: datetime | None) -> Status:
+    """What the last run made of it; `late` is since when something is due that is not there."""
+    if run and run.state in (State.FAILED, State.UNKNOWN):
+        return Status.FAILED
+    if late:
+        return Status.LATE
     if run is None:
         return Status.NEVER
-    if run.state is State.RUNNING:
-        return Status.RUNNING
-    return Status.PUBLISHED if run.state is State.PUBLISHED else Status.FAILED
+    return Status.RUNNING if run.state is State.RUNNING else Status.PUBLISHED
 
 
 def late_since(reading: Reading) -> datetime | None:

@@ -11,7 +11,6 @@ from plugins.data_health import runs
 from plugins.data_health.reading import Reading, facts_of
 from plugins.data_health.runs import Run, State
 from plugins.data_health.views import health, messages
-from plugins.data_health.views.health import Status
 from plugins.data_health.views.messages import Waiting
 
 
@@ -43,8 +42,7 @@ class Now:
     @property
     def status(self) -> str:
         """In a word: never, running, late, failed, or published."""
-        status = health.status_of(self.run)
-        return Status.LATE if self.late and status is Status.PUBLISHED else status
+        return health.status_of(self.run, self.late)
 
 
 def read(reading: Reading) -> Now:

@@ -88,7 +88,7 @@ def read(reading: Reading, name: str) -> OneTest:
         last_failed=FailedTest(
             result=results.result(failed, facts),
             failure=results.failure(failed, facts),
-            hidden=node.get("column_name") in facts.personal_columns,
+            hidden=facts.tests_personal(unique_id),
         )
         if failed
         else None,

@@ -97,6 +97,23 @@ def test_what_ran_before_is_not_written_again(ops: Connection) -> None:
     assert versions(ops) == before
 
 
+def test_where_what_ran_can_not_be_kept_the_results_are(ops: Connection) -> None:
+    ops.cursor().execute("drop table ops.compiled_sql")
+    record(CONTEXT, [a_model("select 1")], Manifest({}, {}))
+    assert [result.status for result in kept(ops)] == ["success"]
+
+
+def test_a_key_of_a_personal_column_and_another_shows_no_rows(ops: Connection) -> None:
+    results, facts = a_failed_test("select 'a@example.com/2026' as unique_field", None, "email")
+    facts.nodes["test.p.t"]["test_metadata"] = {
+        "name": "unique_combination",
+        "kwargs": {"columns": ["email", "created_at"]},
+    }
+    record(CONTEXT, results, facts)
+    [result] = kept(ops)
+    assert (result.failures, result.failing_rows) == (1, [])
+
+
 def test_what_did_not_run_leaves_what_ran_last(ops: Connection) -> None:
     record(CONTEXT, [a_model("select 1")], Manifest({}, {}))
     record(CONTEXT, [a_model("select 2", "skipped")], Manifest({}, {}))
