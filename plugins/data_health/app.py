@@ -238,7 +238,7 @@ def unreadable(request: Request, error: psycopg2.Error) -> Response:
             request,
             503,
             "The warehouse can't be reached, so nothing can be said about the data now. "
-            "The API server's log has the reason. Where that is a refused login, python -m include.warehouse.roles gives "
+            "The API server's log has the reason. Where a login was refused, python -m include.warehouse.roles gives "
             "greenery_health its password; else the page works again as soon as the warehouse does.",
         )
     return _say(
