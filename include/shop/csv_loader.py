@@ -1,6 +1,6 @@
 """The CSV loader: makes the raw tables a faithful replica of a folder of seven CSV files, one a table.
 
-    python -m include.shop.csv_loader FOLDER
+python -m include.shop.csv_loader FOLDER
 """
 
 from __future__ import annotations
