@@ -17,6 +17,7 @@ COMPOSE = (PROJECT_ROOT / "docker-compose.yaml").read_text()
 SERVICES: dict[str, dict] = yaml.safe_load(COMPOSE)["services"]
 DOCKERFILE = (PROJECT_ROOT / "Dockerfile").read_text()
 HELM = yaml.safe_load((PROJECT_ROOT / "deploy" / "helm" / "values.yaml").read_text())
+WATCHDOG = yaml.safe_load((PROJECT_ROOT / "deploy" / "helm" / "watchdog.yaml").read_text())
 PINS = dict(re.findall(r"^([\w.-]+)==([\w.]+)", (PROJECT_ROOT / "constraints.txt").read_text(), re.MULTILINE))
 AT_WORK = sorted(set(SERVICES) - {"init"})
 
@@ -162,6 +163,16 @@ def test_the_release_in_the_image_is_of_the_compose_files_warehouse() -> None:
     assert built.pop("GREENERY_RAW_SCHEMA") == "raw", "what it is where nobody sets it"
     assert built == {name: environment("scheduler")[name] for name in built}
     assert len(built) == 4
+
+
+def test_on_kubernetes_the_watchdog_knows_what_airflow_knows() -> None:
+    [watchdog] = WATCHDOG["spec"]["template"]["spec"]["containers"]
+    its = {one["name"]: one["value"] for one in watchdog["env"] if "value" in one}
+    assert its == {one["name"]: one["value"] for one in HELM["env"]}
+    assert {"AIRFLOW__API__BASE_URL", "GREENERY_SCHEDULE"} <= its.keys()
+    # Where `$$` is `$` for Kubernetes as well as for compose.
+    command = watchdog["args"][-1].replace("sleep 300", "sleep 300 & wait $$!")
+    assert SERVICES["watchdog"]["command"][-1] == f"trap 'exit 0' TERM\n{command}"
 
 
 def test_the_helm_chart_gets_every_setting_of_airflow_cfg() -> None:
