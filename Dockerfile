@@ -19,6 +19,7 @@ ARG WAREHOUSE_HOST=postgres
 ARG WAREHOUSE_PORT=5432
 ARG WAREHOUSE_DB=warehouse
 ARG WAREHOUSE_USER=greenery_transformer
+ARG GREENERY_RAW_SCHEMA=raw
 ENV PYTHONPATH=/opt/airflow \
     GREENERY_STATE_DIR=/opt/airflow/state \
     AIRFLOW__COSMOS__CACHE_DIR=/opt/airflow/state/cosmos \
@@ -26,7 +27,8 @@ ENV PYTHONPATH=/opt/airflow \
     WAREHOUSE_HOST=${WAREHOUSE_HOST} \
     WAREHOUSE_PORT=${WAREHOUSE_PORT} \
     WAREHOUSE_DB=${WAREHOUSE_DB} \
-    WAREHOUSE_USER=${WAREHOUSE_USER}
+    WAREHOUSE_USER=${WAREHOUSE_USER} \
+    GREENERY_RAW_SCHEMA=${GREENERY_RAW_SCHEMA}
 
 # A project that does not parse does not build. The state folder can be written by any user of group 0.
 RUN python -m compileall -q /opt/airflow/include /opt/airflow/plugins /opt/airflow/dags \
@@ -45,5 +47,5 @@ LABEL org.opencontainers.image.title="Greenery daily" \
 USER airflow
 # Of the API server, which is what the image runs by itself; docker-compose.yaml has those of the others.
 HEALTHCHECK --interval=15s --timeout=10s --start-period=90s --retries=4 \
-    CMD curl --fail --silent --show-error http://localhost:8080/api/v2/monitor/health
+    CMD curl --fail --silent http://localhost:8080/api/v2/monitor/health | grep -q '"metadatabase":{"status":"healthy"'
 CMD ["api-server"]

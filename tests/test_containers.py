@@ -68,6 +68,11 @@ class Deployment:
         url = f"http://localhost:8080{path}"
         return int(self.run("curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}", *options, url))
 
+    def token(self, login: dict[str, str]) -> str:
+        """What Airflow's API gives to whoever logs in with name and password."""
+        answer = self.run("curl", "--silent", "--json", json.dumps(login), "http://localhost:8080/auth/token")
+        return json.loads(answer)["access_token"]
+
     def wait_for(self, database: str, query: str, wanted: str, seconds: float) -> None:
         """Until a query answers as wanted."""
         end, found = time.monotonic() + seconds, None
@@ -149,19 +154,25 @@ class TestOneMachine:
             assert here.status(path) == 401, path
         wrong = json.dumps({"username": "admin", "password": "admin"})
         assert here.status("/auth/token", "--json", wrong) == 401
-        right = json.dumps({"username": "admin", "password": here.secret("AIRFLOW_ADMIN_PASSWORD")})
-        token = json.loads(here.run("curl", "--silent", "--json", right, "http://localhost:8080/auth/token"))
-        assert here.status("/api/v2/dags", "--header", f"Authorization: Bearer {token['access_token']}") == 200
+        token = here.token({"username": "admin", "password": here.secret("AIRFLOW_ADMIN_PASSWORD")})
+        assert here.status("/api/v2/dags", "--header", f"Authorization: Bearer {token}") == 200
 
     def test_the_data_health_page_is_refused_to_whoever_has_not_logged_in(self, here: Deployment) -> None:
-        status = here.status("/data-health/")
-        if status == 200:  # what Airflow answers to any address that it has not: its empty page, without data
-            page, nothing = (
-                here.run("curl", "--silent", f"http://localhost:8080{path}") for path in ("/data-health/", "/none")
-            )
-            assert page == nothing
+        assert here.status("/data-health/") == 307, "to the login"
+        assert here.status("/data-health/api") == 401
+
+    @pytest.mark.parametrize("role", ["Admin", "Viewer"])
+    def test_the_data_health_page_is_shown_to_admins_and_viewers(self, here: Deployment, role: str) -> None:
+        if role == "Admin":
+            login = {"username": "admin", "password": here.secret("AIRFLOW_ADMIN_PASSWORD")}
         else:
-            assert status in (401, 403, 404)
+            login = {"username": "reader", "password": "of-this-test-alone"}
+            who = ("--firstname", "A", "--lastname", "Reader", "--email", "reader@example.com", "--role", role)
+            options = ("--username", login["username"], "--password", login["password"], *who)
+            here.compose("exec", "-T", "api-server", "airflow", "users", "create", *options)
+        token = here.token(login)
+        for path in ("/", "/history", "/models/dim_users", "/docs/index.html", "/static/style.css"):
+            assert here.status(f"/data-health{path}", "--header", f"Authorization: Bearer {token}") == 200, path
 
     def test_what_is_installed_is_what_is_pinned(self, here: Deployment) -> None:
         pins = dict(re.findall(r"^([\w.-]+)==([\w.]+)$", (PROJECT_ROOT / "constraints.txt").read_text(), re.MULTILINE))

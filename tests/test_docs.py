@@ -89,6 +89,7 @@ SAYING = {
     "include/results/store.py": ("settle_tasks",),
     "include/slack/render.py": ("unparsed",),
     "include/watchdog.py": ("check", "main"),
+    "plugins/data_health/app.py": ("busy", "unreadable"),
 }
 # So few letters, all in all, say nothing by themselves: what is put in between does.
 SAYS_LITTLE = 12
@@ -150,7 +151,7 @@ def said() -> dict[str, str]:
         known = replace(failure, since=NOON, days=2)
         message = render(replace(samples.FAILED, roots=(Root(kind, "raw.x" if kind == "source" else "x", (known,)),)))
         found[message.headline] = f"what is known to fail of kind {kind}"
-    for path in sorted((PROJECT_ROOT / "include").rglob("*.py")):
+    for path in sorted(path for folder in ("include", "plugins") for path in (PROJECT_ROOT / folder).rglob("*.py")):
         name = str(path.relative_to(PROJECT_ROOT))
         found |= {text: name for text in texts_of(path, SAYING.get(name, ())) if text}
     return found

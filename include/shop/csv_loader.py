@@ -1,15 +1,21 @@
-"""The CSV loader: makes the raw tables a faithful replica of a folder of seven CSV files, one a table."""
+"""The CSV loader: makes the raw tables a faithful replica of a folder of seven CSV files, one a table.
+
+python -m include.shop.csv_loader FOLDER
+"""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from psycopg2.extensions import connection as Connection
 
+from include import settings
 from include.shop import load
 from include.shop.csv_file import CsvError, read
-from include.shop.load import LoadReport
+from include.shop.load import LoadError, LoadReport
 from include.shop.raw import TABLES
+from include.warehouse import connect
 
 __all__ = ["CsvError", "load_folder", "origin_of"]
 
@@ -40,3 +46,19 @@ def origin_of(folder: Path) -> str:
     """How `raw.loads` calls a folder: by its name, told apart from the demo shop where it is called the same."""
     name = folder.resolve().name
     return f"{name}/" if name == load.DEMO else name
+
+
+def main() -> None:
+    """Load a folder into the warehouse that the environment names, and say what changed."""
+    parser = argparse.ArgumentParser(prog="python -m include.shop.csv_loader", description=main.__doc__)
+    parser.add_argument("folder", type=Path, help="holds users.csv, orders.csv and the other five")
+    folder = parser.parse_args().folder
+    try:
+        with connect("greenery CSV loader", settings.warehouse_loader()) as connection:
+            print(load_folder(connection, folder).summary())
+    except (CsvError, LoadError) as error:
+        parser.exit(1, f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -141,7 +141,7 @@ def main() -> None:
                 report = play_day(connection, day, seed=arguments.seed, orders_per_day=arguments.orders_per_day)
                 connection.commit()
                 events += report.tables["events"].inserted
-    except ShopError as error:
+    except (ShopError, load.LoadError) as error:
         parser.exit(1, f"{error}\n")
     print(f"{arguments.days} days up to day {day}, {events:,} events in {time.monotonic() - began:.1f} s")
 

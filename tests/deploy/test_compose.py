@@ -17,6 +17,7 @@ COMPOSE = (PROJECT_ROOT / "docker-compose.yaml").read_text()
 SERVICES: dict[str, dict] = yaml.safe_load(COMPOSE)["services"]
 DOCKERFILE = (PROJECT_ROOT / "Dockerfile").read_text()
 HELM = yaml.safe_load((PROJECT_ROOT / "deploy" / "helm" / "values.yaml").read_text())
+WATCHDOG = yaml.safe_load((PROJECT_ROOT / "deploy" / "helm" / "watchdog.yaml").read_text())
 PINS = dict(re.findall(r"^([\w.-]+)==([\w.]+)", (PROJECT_ROOT / "constraints.txt").read_text(), re.MULTILINE))
 AT_WORK = sorted(set(SERVICES) - {"init"})
 
@@ -58,12 +59,25 @@ def test_a_service_knows_the_secrets_of_its_own_work() -> None:
     }
     assert knows("api-server") == airflow | {"WAREHOUSE_HEALTH_PASSWORD"}
     assert knows("triggerer") == airflow
-    assert knows("scheduler") == knows("dag-processor") == airflow | {"WAREHOUSE_TRANSFORMER_PASSWORD"}
+    assert knows("dag-processor") == airflow | {"WAREHOUSE_TRANSFORMER_PASSWORD"}
+    loads = {"WAREHOUSE_TRANSFORMER_PASSWORD", "WAREHOUSE_LOADER_PASSWORD"}
+    assert knows("scheduler") == airflow | loads
     # Not Airflow's database: what runs in a task asks the API.
-    assert knows("worker") == {"AIRFLOW__API__SECRET_KEY", "REDIS_PASSWORD", "WAREHOUSE_TRANSFORMER_PASSWORD"}
+    assert knows("worker") == {"AIRFLOW__API__SECRET_KEY", "REDIS_PASSWORD"} | loads
     assert knows("watchdog") == {"WAREHOUSE_TRANSFORMER_PASSWORD"}
     assert knows("demo") == {"WAREHOUSE_LOADER_PASSWORD"}
     assert [name for name in AT_WORK if "POSTGRES_PASSWORD" in knows(name)] == ["postgres"]
+
+
+def test_what_nobody_made_up_here_reaches_who_needs_it_and_nobody_else() -> None:
+    def given(name: str) -> set[str]:
+        return {service for service in SERVICES if name in environment(service)}
+
+    assert given("AIRFLOW_CONN_SLACK_BOT") == {"dag-processor", "scheduler", "watchdog", "worker"}
+    assert given("SHOP_DATABASE_URL") == {"dag-processor", "init", "scheduler", "worker"}
+    assert given("GREENERY_HEALTH_TOKEN") == {"api-server"}
+    # Who reads or writes the raw tables agrees on where they are.
+    assert given("GREENERY_RAW_SCHEMA") == set(SERVICES) - {"postgres", "redis"}
 
 
 def test_each_service_works_in_the_warehouse_as_its_role() -> None:
@@ -97,13 +111,23 @@ def test_without_a_profile_neither_the_demo_shop_nor_celery_starts() -> None:
     }
 
 
+LISTED = set(re.findall(r"^(?:# )?([A-Z]\w+)=", (PROJECT_ROOT / ".env.example").read_text(), re.MULTILINE))
+
+
 def test_every_setting_is_listed() -> None:
-    listed = set(re.findall(r"^(?:# )?([A-Z]\w+)=", (PROJECT_ROOT / ".env.example").read_text(), re.MULTILINE))
     named = set(re.findall(r"(?<!\$)\$\{(\w+)", COMPOSE)) | {
         name for one in SERVICES for name, value in environment(one).items() if not value
     }
     images = {"AIRFLOW_IMAGE", "POSTGRES_IMAGE", "REDIS_IMAGE"}
-    assert named - set(env_file.SECRETS) - images <= listed
+    assert named - set(env_file.SECRETS) - images <= LISTED
+
+
+def test_every_listed_setting_is_given_to_a_service() -> None:
+    of_the_image = {"GREENERY_DBT_DIR", "GREENERY_STATE_DIR"}
+    of_compose = {"COMPOSE_PROFILES"}
+    interpolated = set(re.findall(r"(?<!\$)\$\{(\w+)", COMPOSE))
+    given = interpolated.union(*(environment(service) for service in SERVICES))
+    assert LISTED - given == of_the_image | of_compose
 
 
 # Image -----------------------------------------------------------------------------------------------------------
@@ -135,9 +159,20 @@ def _sources(words: list[str]) -> list[str]:
 
 
 def test_the_release_in_the_image_is_of_the_compose_files_warehouse() -> None:
-    built = dict(re.findall(r"^ARG (WAREHOUSE_\w+)=(\S+)$", DOCKERFILE, re.MULTILINE))
+    built = dict(re.findall(r"^ARG (WAREHOUSE_\w+|GREENERY_\w+)=(\S+)$", DOCKERFILE, re.MULTILINE))
+    assert built.pop("GREENERY_RAW_SCHEMA") == "raw", "what it is where nobody sets it"
     assert built == {name: environment("scheduler")[name] for name in built}
     assert len(built) == 4
+
+
+def test_on_kubernetes_the_watchdog_knows_what_airflow_knows() -> None:
+    [watchdog] = WATCHDOG["spec"]["template"]["spec"]["containers"]
+    its = {one["name"]: one["value"] for one in watchdog["env"] if "value" in one}
+    assert its == {one["name"]: one["value"] for one in HELM["env"]}
+    assert {"AIRFLOW__API__BASE_URL", "GREENERY_SCHEDULE"} <= its.keys()
+    # Where `$$` is `$` for Kubernetes as well as for compose.
+    command = watchdog["args"][-1].replace("sleep 300", "sleep 300 & wait $$!")
+    assert SERVICES["watchdog"]["command"][-1] == f"trap 'exit 0' TERM\n{command}"
 
 
 def test_the_helm_chart_gets_every_setting_of_airflow_cfg() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from psycopg2.extensions import connection as Connection
 
 from include.settings import Warehouse
-from include.shop import demo
+from include.shop import csv_loader, demo
 from include.shop.csv_file import LONGEST_RECORD
 from include.shop.csv_loader import CsvError, load_folder
 from include.shop.load import LoadError, TableReport, loaded_from
@@ -504,6 +504,35 @@ def test_any_text_comes_through_to_the_letter(db: Connection, folder: Path, text
     _write(folder / "promos.csv", ["promo_id", "discount", "status"], [(text, 1, None) for text in texts])
     load_folder(db, folder)
     assert Counter(row[0] for row in query(db, "select promo_id from raw.promos")) == Counter(texts)
+
+
+# The command.
+
+
+@pytest.fixture
+def command(db: Connection, warehouse: Warehouse, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the command names: a folder, and a warehouse in the environment."""
+    for name, setting in warehouse.environment().items():
+        monkeypatch.setenv(name, setting)
+    monkeypatch.setattr("sys.argv", ["csv_loader", str(folder)])
+    return folder
+
+
+def test_the_command_loads_a_folder_and_says_what_changed(
+    db: Connection, command: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    csv_loader.main()
+    assert "orders 2 new" in capsys.readouterr().out
+    assert value(db, "select count(*) from raw.orders") == 2
+
+
+def test_the_command_says_what_is_wrong_with_a_file(
+    db: Connection, command: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (command / "users.csv").unlink()
+    with pytest.raises(SystemExit, match="1"):
+        csv_loader.main()
+    assert capsys.readouterr().err.startswith("users.csv: the file is missing")
 
 
 def _fewer(held: dict[tuple, list[datetime]], items: list[tuple]) -> list[str]:

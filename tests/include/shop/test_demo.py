@@ -609,3 +609,15 @@ def _fail_on_insert_into_events(db: Connection, how: str) -> None:
         f"create function raw.fail() returns trigger language plpgsql as $$ begin {how}; return new; end $$;"
         " create trigger fail before insert on raw.events execute function raw.fail()"
     )
+
+
+def test_the_command_says_why_a_day_could_not_be_loaded(
+    db: Connection, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, setting in warehouse.environment().items():
+        monkeypatch.setenv(name, setting)
+    monkeypatch.setattr("sys.argv", ["demo"])
+    db.cursor().execute("create schema raw; create view raw.orders as select 1 as order_id")
+    with pytest.raises(SystemExit, match="1"):
+        demo.main()
+    assert capsys.readouterr().err == "raw.orders can't be loaded, being a view: load the table that it shows\n"
