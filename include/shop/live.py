@@ -19,6 +19,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -30,6 +31,7 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
+from psycopg2.extensions import parse_dsn
 from sqlalchemy import Column, MetaData, Text, create_engine, event, text
 from sqlalchemy import Connection as ShopConnection
 from sqlalchemy import Table as ShopTable
@@ -103,6 +105,11 @@ def load_shop(*, everything: bool = False, reader: str = "") -> LoadReport:
     url = settings.shop_database_url()
     if not url:
         raise LoadError("SHOP_DATABASE_URL names no database to load from")
+    if not _is_an_address(url):
+        raise LoadError(
+            "the shop was not loaded, and raw is as it was: SHOP_DATABASE_URL is no address of a Postgres; in a "
+            "password, %, @, / and : have to be percent-encoded"
+        )
     try:
         with connect("greenery live load", settings.warehouse_loader()) as warehouse, warehouse.cursor() as cursor:
             _be_alone(warehouse, cursor)
@@ -117,8 +124,21 @@ def load_shop(*, everything: bool = False, reader: str = "") -> LoadReport:
             _clear(cursor)
             return report
     except (psycopg2.Error, MappingError) as error:
-        said = str(error).strip().replace(url, "SHOP_DATABASE_URL")  # which may hold a password
-        raise LoadError(f"the shop was not loaded, and raw is as it was: {said}") from error
+        said = str(error).strip().replace(url, "SHOP_DATABASE_URL")
+        # Not from the error: what a driver knows of a connection, its password included, is in no log then.
+        raise LoadError(f"the shop was not loaded, and raw is as it was: {said}") from None
+
+
+def _is_an_address(url: str) -> bool:
+    """Whether libpq takes no piece of a password for something else, which it would then tell in its errors."""
+    try:
+        parts = parse_dsn(url)
+    except psycopg2.Error:  # which quotes what it does not understand
+        return False
+    return not (
+        "@" in parts.get("host", "") + parts.get("dbname", "")
+        or re.fullmatch(r"[0-9]*(,[0-9]*)*", parts.get("port", "")) is None
+    )
 
 
 def _be_alone(warehouse: Connection, cursor: Cursor) -> None:
@@ -301,7 +321,7 @@ def _carry(shop: Shop, selections: dict[str, tuple[dict[str, sql.Composable], sq
         try:
             pipeline.run(resources)
         except PipelineStepFailed as error:
-            raise LoadError(f"the shop was not loaded, and raw is as it was: {error.exception}") from error
+            raise LoadError(f"the shop was not loaded, and raw is as it was: {error.exception}") from None
         finally:
             engine.dispose()
 
