@@ -124,6 +124,7 @@ def restore(file: Path, where: Warehouse | None = None, *, replace: bool = False
     with connect("greenery backup", where) as connection, connection.cursor() as cursor:
         client = _client(where, connection.server_version)
         _check_is_a_backup(client, file)
+        cursor.execute("set local idle_in_transaction_session_timeout = 0")  # it waits while others work
         lease.lock_raw(cursor)  # no run and no load begins; they would wait for the end of this block
         with connect("greenery backup", where) as other, other.cursor() as looking:
             aside = _make_room(looking, where, replace=replace)

@@ -278,6 +278,70 @@ def test_another_server_or_one_that_was_set_back_is_compared_as_a_whole(source: 
         assert contents(replica) == contents(source)
 
 
+def test_what_else_is_not_the_shop_of_before_is_compared_as_a_whole(source: Connection, replica: Connection):
+    """A table that another was put in the place of, and a load of something else."""
+    live.load_shop()
+    edit = "update raw.users set email = 'edited' where user_id = (select min(user_id) from raw.users)"
+    for other in (
+        (
+            source,
+            "alter table raw.users rename to users_of_before; create table raw.users (like raw.users_of_before);"
+            " insert into raw.users select * from raw.users_of_before;"
+            f" grant select on raw.users to {READER}",
+        ),
+        (replica, "insert into raw.loads values ('users', now(), 1, 'another')"),
+    ):
+        execute(replica, edit)
+        execute(*other)
+        live.load_shop()
+        assert contents(replica) == contents(source)
+
+
+def test_a_view_of_the_shops_is_refused(source: Connection, replica: Connection):
+    execute(source, "alter table raw.users rename to people; create view raw.users as select * from raw.people")
+    with pytest.raises(LoadError, match=r"raw\.users is no table, .*raw_mapping\.yml"):
+        live.load_shop()
+
+
+def test_the_snapshot_outlasts_an_impatient_shop(source: Connection, replica: Connection):
+    execute(source, "alter database live_shop set idle_in_transaction_session_timeout = '1ms'")
+    live.load_shop()
+    assert contents(replica) == contents(source)
+
+
+def test_tables_of_somebody_else_are_not_dropped(replica: Connection):
+    execute(replica, "create schema raw_incoming; create table raw_incoming.mine (one integer)")
+    with pytest.raises(LoadError, match="raw_incoming holds tables of somebody else's"):
+        live.load_shop()
+    execute(replica, "drop table raw_incoming.mine")
+    live.load_shop()
+    execute(replica, "create table raw_incoming.left (one integer)")
+    live.load_shop()
+    assert value(replica, "select to_regclass('raw_incoming.left') is null")
+
+
+@pytest.mark.parametrize("name", ["raw__shop", "raw_"])
+def test_a_name_that_is_another_where_rows_are_carried_is_refused(
+    replica: Connection, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    monkeypatch.setenv("GREENERY_RAW_SCHEMA", name)
+    with pytest.raises(LoadError, match=f"GREENERY_RAW_SCHEMA is {name}, "):
+        live.load_shop()
+
+
+def test_rows_that_did_not_come_are_not_taken_for_gone(
+    source: Connection, replica: Connection, monkeypatch: pytest.MonkeyPatch
+):
+    live.load_shop()
+    before = contents(replica, stamps=True)
+    execute(source, "delete from raw.events where event_id = (select min(event_id) from raw.events)")
+    monkeypatch.setattr(live.Carried, "exists", lambda *_: False)
+    for everything in (False, True):
+        with pytest.raises(LoadError, match="came to raw_incoming"):
+            live.load_shop(everything=everything)
+    assert contents(replica, stamps=True) == before
+
+
 def test_columns_that_come_and_go_are_told_and_a_missing_one_stops_the_load(source: Connection, replica: Connection):
     live.load_shop()
     execute(source, "alter table raw.orders add column gift_note text")

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include import settings
+from include import lease, settings
 from include.settings import Warehouse
 from include.shop import mapping, raw
 from include.shop.mapping import MappingError
+from include.warehouse import migrate
 from tests.include.shop.conftest import connect_to, value
 
 Show = Callable[[str], Connection]
@@ -62,6 +63,20 @@ def test_a_view_has_the_contracts_names_and_types_and_reads_moments_as_utc(shown
     assert value(db, "select count(*) from raw.orders") == 0, "what is not mapped is a table"
     shown(GOOD.replace("bis > 2", "bis > 5"))
     assert value(db, "select status from raw.promos") == "inactive"
+
+
+def test_no_view_is_replaced_under_a_run(shown: Show, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    db = shown(GOOD)
+    migrate.upgrade()
+    lease.take(db, "run one")
+    (tmp_path / mapping.FILE).write_text(GOOD.replace("bis > 2", "bis > 5"))
+    try:
+        assert raw.main() == 1
+    finally:
+        lease.release(db, "run one")
+    assert "run one reads the raw tables since" in capsys.readouterr().err
+    assert value(db, "select status from raw.promos") == "active"
+    assert raw.main() == 0
 
 
 @pytest.mark.parametrize(
