@@ -71,6 +71,7 @@ class Mapped:
 
 def read(folder: Path) -> dict[str, Mapped]:
     """The mapping of a dbt project by raw table; empty where it has none. Raises MappingError."""
+    default = settings.shop_database_schema() if settings.shop_database_url() else None
     try:
         text = (folder / FILE).read_text()
     except FileNotFoundError:
@@ -78,7 +79,7 @@ def read(folder: Path) -> dict[str, Mapped]:
     try:
         content = _fields(yaml.safe_load(text) or {}, "it", {"schema", "tables"})
         return {
-            name: _mapped(name, entry, content.get("schema"))
+            name: _mapped(name, entry, content.get("schema", default))
             for name, entry in _fields(content.get("tables") or {}, "tables", COLUMNS).items()
         }
     except (yaml.YAMLError, MappingError) as error:
@@ -124,7 +125,8 @@ def problem(folder: Path) -> str | None:
         called = ", ".join(map(raw.called, differing))
         return (
             f"{called} does not show what dbt/{FILE} says. Nothing was built: let the owner of the raw tables run "
-            "`python -m include.shop.raw` with the same settings, then clear this task with everything downstream."
+            "`python -m include.shop.raw` and `python -m include.warehouse.roles` with the same settings, then clear "
+            "this task with everything downstream."
         )
     return None
 
@@ -153,6 +155,10 @@ def _mapped(name: str, entry: Any, schema: str | None) -> Mapped:
             raise MappingError(f"{name}: {text!r} should be a name (schema, table and columns are needed as text)")
     if twice := columns.keys() & expressions.keys():
         raise MappingError(f"{name}: {', '.join(sorted(twice))} is both a column and an expression")
+    if settings.shop_database_url():  # in another database; and the load stamps the rows
+        return Mapped(schema, table, columns, expressions)
+    if columns.get("_loaded_at", "") is None:
+        raise MappingError(f"{name}: _loaded_at can't be null, since marts take what is stamped; {FILE} has to name it")
     if (schema, table) == (settings.raw_schema(), name):
         raise MappingError(
             f"{schema}.{table} can't be shown in its own place: name another schema with GREENERY_RAW_SCHEMA"
@@ -185,9 +191,9 @@ def value(name: str, column: str, mapped: Mapped, types: dict[str, str]) -> sql.
         )
     else:
         found = sql.Identifier(source)
-        if (wanted, types[source]) == ("timestamptz", "timestamp without time zone"):
+        if wanted == "timestamptz" and types[source] in ("timestamp without time zone", "date"):
             # Without a zone a moment is in UTC, whatever the zone of who asks.
-            found = sql.SQL("{} at time zone 'UTC'").format(found)
+            found = sql.SQL("cast({} as timestamp) at time zone 'UTC'").format(found)
     return sql.SQL("cast({} as {})").format(found, sql.SQL(wanted))
 
 

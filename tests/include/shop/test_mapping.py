@@ -65,6 +65,16 @@ def test_a_view_has_the_contracts_names_and_types_and_reads_moments_as_utc(shown
     assert value(db, "select status from raw.promos") == "inactive"
 
 
+def test_a_day_begins_in_utc(shown: Show):
+    db = shown("")
+    with db.cursor() as cursor:
+        cursor.execute("drop table raw.promos; alter table laden.gutscheine alter column um type date")
+    shown(GOOD)
+    with db.cursor() as cursor:
+        cursor.execute("set timezone to 'America/New_York'")
+    assert value(db, "select _loaded_at = '2021-01-01 00:00+00' from raw.promos")
+
+
 def test_no_view_is_replaced_under_a_run(shown: Show, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     db = shown(GOOD)
     migrate.upgrade()
@@ -91,6 +101,7 @@ def test_no_view_is_replaced_under_a_run(shown: Show, tmp_path: Path, capsys: py
         ),
         ("table: gutscheine", "table: coupons", "there is no table"),
         ("discount: nachlass", "status: bis", "promos: status is both"),
+        ("_loaded_at: um", "_loaded_at: null", "promos: _loaded_at can't be null"),
         ("discount: nachlass", "discount: 7", "promos: 7 should be a name"),
         ("bis > 2", "bis >", "promos: syntax error"),
         ("tables:", "tables: [", "raw_mapping.yml: while parsing"),
@@ -129,6 +140,15 @@ def test_a_table_that_is_there_is_not_replaced_and_a_view_that_is_mapped_no_more
 def test_a_table_is_not_shown_in_its_own_place():
     with pytest.raises(MappingError, match=r"raw\.promos can't be shown in its own place.*GREENERY_RAW_SCHEMA"):
         mapping._mapped("promos", {}, "raw")
+
+
+def test_of_a_shop_in_another_database_the_schema_is_known_and_may_be_called_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SHOP_DATABASE_URL", "postgresql://shop.example/shop")
+    monkeypatch.setenv("SHOP_DATABASE_SCHEMA", "raw")
+    (tmp_path / mapping.FILE).write_text("tables: {promos: {columns: {_loaded_at: null}}}")
+    assert mapping.read(tmp_path)["promos"] == mapping.Mapped("raw", "promos", {"_loaded_at": None}, {})
 
 
 @pytest.mark.parametrize("name", ["", "Raw", "raw tables", "analytics", "ops", 'raw"; drop'])
