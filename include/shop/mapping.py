@@ -116,13 +116,16 @@ def problem(folder: Path) -> str | None:
     if settings.shop_database_url():  # then it says how the live load reads the shop's database
         return None
     try:
-        wanted = {name: mapped.comment for name, mapped in read(folder).items()}
+        mapped = read(folder)
     except MappingError as error:
         return str(error)
     with connect("greenery mapping") as connection, connection.cursor() as cursor:
-        shown = _shown(cursor)
-    if differing := sorted(name for name in wanted.keys() | shown.keys() if wanted.get(name) != shown.get(name)):
-        called = ", ".join(map(raw.called, differing))
+        shown, tables = _shown(cursor), _tables_of_views(cursor)
+    differing = shown.keys() - mapped.keys()
+    differing |= {name for name, wanted in mapped.items() if shown.get(name) != wanted.comment}
+    differing |= {name for name, wanted in mapped.items() if (name, wanted.schema, wanted.table) not in tables}
+    if differing:
+        called = ", ".join(map(raw.called, sorted(differing)))
         return (
             f"{called} does not show what dbt/{FILE} says. Nothing was built: let the owner of the raw tables run "
             "`python -m include.shop.raw` and `python -m include.warehouse.roles` with the same settings, then clear "
@@ -143,6 +146,30 @@ def _shown(cursor: Cursor) -> dict[str, str]:
         (settings.raw_schema(), f"{_SIGN}%"),
     )
     return dict(cursor.fetchall())
+
+
+def _tables_of_views(cursor: Cursor) -> set[tuple[str, str, str]]:
+    """What the views in the raw schema read, as it is called now: view, schema, table.
+
+    A view stays with its table where that is renamed, and does not go over to another that is made in its place.
+    """
+    cursor.execute(
+        """
+        select shown.relname, spaces.nspname, sources.relname
+        from pg_class as shown
+        join pg_namespace as shown_in on shown_in.oid = shown.relnamespace
+        join pg_rewrite on pg_rewrite.ev_class = shown.oid
+        join pg_depend on
+            pg_depend.classid = 'pg_rewrite'::regclass
+            and pg_depend.objid = pg_rewrite.oid
+            and pg_depend.refclassid = 'pg_class'::regclass
+        join pg_class as sources on sources.oid = pg_depend.refobjid
+        join pg_namespace as spaces on spaces.oid = sources.relnamespace
+        where shown_in.nspname = %s and shown.relkind = 'v'
+        """,
+        (settings.raw_schema(),),
+    )
+    return set(cursor.fetchall())
 
 
 def _mapped(name: str, entry: Any, schema: str | None) -> Mapped:

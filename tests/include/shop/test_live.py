@@ -21,7 +21,7 @@ from include.settings import PROJECT_ROOT, Warehouse
 from include.shop import demo, live, mapping
 from include.shop.load import LoadError
 from include.shop.raw import TABLES
-from include.warehouse import migrate
+from include.warehouse import connect, migrate, roles
 from tests.include.shop.conftest import connect_to, contents, query, value
 
 pytestmark = pytest.mark.db
@@ -315,6 +315,16 @@ def test_tables_of_somebody_else_are_not_dropped(replica: Connection):
     execute(replica, "create table raw_incoming.left (one integer)")
     live.load_shop()
     assert value(replica, "select to_regclass('raw_incoming.left') is null")
+
+
+def test_a_loader_with_no_other_rights_loads_where_the_roles_were_made(
+    source: Connection, replica: Connection, monkeypatch: pytest.MonkeyPatch
+):
+    with connect() as connection:
+        roles.ensure(connection, login=True)
+    monkeypatch.setenv("WAREHOUSE_LOADER_USER", roles.LOADER)
+    live.load_shop()
+    assert contents(replica) == contents(source)
 
 
 @pytest.mark.parametrize("name", ["raw__shop", "raw_"])

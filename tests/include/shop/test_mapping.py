@@ -75,6 +75,17 @@ def test_a_day_begins_in_utc(shown: Show):
     assert value(db, "select _loaded_at = '2021-01-01 00:00+00' from raw.promos")
 
 
+def test_a_view_of_a_table_that_was_renamed_shows_another_one_than_is_mapped(shown: Show, tmp_path: Path):
+    db = shown(GOOD)
+    assert mapping.problem(tmp_path) is None
+    with db.cursor() as cursor:
+        cursor.execute("alter table laden.gutscheine rename to former")
+        cursor.execute("create table laden.gutscheine (like laden.former)")
+    assert "raw.promos does not show what" in mapping.problem(tmp_path)
+    shown(GOOD)
+    assert mapping.problem(tmp_path) is None
+
+
 def test_no_view_is_replaced_under_a_run(shown: Show, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     db = shown(GOOD)
     migrate.upgrade()
