@@ -124,6 +124,7 @@ def restore(file: Path, where: Warehouse | None = None, *, replace: bool = False
     with connect("greenery backup", where) as connection, connection.cursor() as cursor:
         client = _client(where, connection.server_version)
         _check_is_a_backup(client, file)
+        cursor.execute("set local idle_in_transaction_session_timeout = 0")  # it waits while others work
         lease.lock_raw(cursor)  # no run and no load begins; they would wait for the end of this block
         with connect("greenery backup", where) as other, other.cursor() as looking:
             aside = _make_room(looking, where, replace=replace)
@@ -222,7 +223,7 @@ def _make_room(cursor: Cursor, where: Warehouse, *, replace: bool) -> str:
 
 def _restore(client: _Client, file: Path, make_room: str) -> None:
     """One transaction of psql's, which is committed only after pg_restore has told all of the file."""
-    before = f"begin;\nset local lock_timeout = '10s';\n{make_room}"
+    before = f"begin;\nset local lock_timeout = '10s';\nset local idle_in_transaction_session_timeout = 0;\n{make_room}"
     schemas = "".join(f"create schema if not exists {schema};\n" for schema in roles.owners())
     after = f"{_FORGET_BUFFERS}{_FORGET_WHAT_WAS_UNDER_WAY}{schemas}commit;\n"
     script = [client.programs["pg_restore"], "--no-owner", "--no-privileges", "--file=-", str(file)]

@@ -30,6 +30,7 @@ def load() -> None:
     context = get_current_context()
     run_id = context["run_id"]
     runs.release_of(run_id)  # the run begins
+    runs.let_go_of_ended(context)  # a run that ended without its report is no obstacle
     try:
         report = live.load_shop(everything=bool(context["params"].get("full_refresh")), reader=runs.holder_of(run_id))
     except live.LoadError as error:

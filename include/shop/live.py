@@ -19,6 +19,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -30,6 +31,7 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
+from psycopg2.extensions import parse_dsn
 from sqlalchemy import Column, MetaData, Text, create_engine, event, text
 from sqlalchemy import Connection as ShopConnection
 from sqlalchemy import Table as ShopTable
@@ -72,7 +74,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Mark:
-    """Up to where a shop was followed: which server, read how, and its oldest transaction that was not over by then.
+    """Up to where a shop was followed: which database, read how, and its oldest transaction that was not over by then.
 
     `columns` are the shop's types by column, by raw table.
     """
@@ -103,11 +105,22 @@ def load_shop(*, everything: bool = False, reader: str = "") -> LoadReport:
     url = settings.shop_database_url()
     if not url:
         raise LoadError("SHOP_DATABASE_URL names no database to load from")
+    if not _is_an_address(url):
+        raise LoadError(
+            "the shop was not loaded, and raw is as it was: SHOP_DATABASE_URL is no address of a Postgres; in a "
+            "password, %, @, / and : have to be percent-encoded"
+        )
+    if "__" in settings.incoming_schema():  # which dlt would write as one
+        raise LoadError(
+            f"GREENERY_RAW_SCHEMA is {settings.raw_schema()}, and no live load can write beside a schema with __ in "
+            "its name, or _ at its end; give it another name"
+        )
     try:
         with connect("greenery live load", settings.warehouse_loader()) as warehouse, warehouse.cursor() as cursor:
             _be_alone(warehouse, cursor)
             with _reading(url) as shop:
                 former = _former(cursor, shop.mark)
+                warehouse.commit()  # nothing is held in the warehouse while rows are carried
                 everything, keys = _carry_changes(warehouse, shop, None if everything else former)
             drift = _drift(cursor, shop.mark)
             load.prepare(cursor, reader=reader)
@@ -117,8 +130,21 @@ def load_shop(*, everything: bool = False, reader: str = "") -> LoadReport:
             _clear(cursor)
             return report
     except (psycopg2.Error, MappingError) as error:
-        said = str(error).strip().replace(url, "SHOP_DATABASE_URL")  # which may hold a password
-        raise LoadError(f"the shop was not loaded, and raw is as it was: {said}") from error
+        said = str(error).strip().replace(url, "SHOP_DATABASE_URL")
+        # Not from the error: what a driver knows of a connection, its password included, is in no log then.
+        raise LoadError(f"the shop was not loaded, and raw is as it was: {said}") from None
+
+
+def _is_an_address(url: str) -> bool:
+    """Whether libpq takes no piece of a password for something else, which it would then tell in its errors."""
+    try:
+        parts = parse_dsn(url)
+    except psycopg2.Error:  # which quotes what it does not understand
+        return False
+    return not (
+        "@" in parts.get("host", "") + parts.get("dbname", "")
+        or re.fullmatch(r"[0-9]*(,[0-9]*)*", parts.get("port", "")) is None
+    )
 
 
 def _be_alone(warehouse: Connection, cursor: Cursor) -> None:
@@ -127,9 +153,11 @@ def _be_alone(warehouse: Connection, cursor: Cursor) -> None:
     if not cursor.fetchone()[0]:
         raise LoadError("another live load is under way; wait for it to end, then load again")
     raw.create_schema(cursor)
-    cursor.execute("select to_regnamespace(%s) is null", (settings.incoming_schema(),))
-    if cursor.fetchone()[0]:
-        cursor.execute(sql.SQL("create schema {}").format(sql.Identifier(settings.incoming_schema())))
+    if not raw.create_incoming_schema(cursor):
+        raise LoadError(
+            f"the schema {settings.incoming_schema()} holds tables of somebody else's, and the live load would drop "
+            "them; nothing was loaded. Move them, or drop them if nobody needs them, then load again"
+        )
     _clear(cursor)
     warehouse.commit()
 
@@ -147,26 +175,48 @@ def _reading(url: str) -> Iterator[Shop]:
     mapped = mapping.read(settings.dbt_source_dir())
     with closing(_connect_to_shop(url)) as connection, connection.cursor() as cursor:
         cursor.execute(
-            "select pg_export_snapshot(), system_identifier, pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
-            " from pg_control_system()"
+            """
+            select pg_export_snapshot(), pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
+                format('%s, timeline %s, database %s', system_identifier, timeline_id, databases.oid)
+            from pg_control_system(), pg_control_checkpoint(), pg_database as databases
+            where datname = current_database()
+            """
         )
-        snapshot, system, position = cursor.fetchone()
-        tables, values, columns = {}, {}, {}
+        snapshot, position, system = cursor.fetchone()
+        tables, values, columns, oids = {}, {}, {}, []
         for table in TABLES.values():
             source = mapped.get(table.name, Mapped(settings.shop_database_schema(), table.name, {}, {}))
             columns[table.name] = types = mapping.types(cursor, source)
+            oids.append(_oid(cursor, source))
             tables[table.name] = sql.Identifier(source.schema, source.table)
             values[table.name] = {name: mapping.value(table.name, name, source, types) for name in table.columns}
         read = sql.SQL(", ").join(value for by_column in values.values() for value in by_column.values())
-        how = hashlib.blake2b(read.as_string(cursor).encode() + repr(tables).encode(), digest_size=8).hexdigest()
+        known = f"{read.as_string(cursor)}{tables}{oids}"
+        how = hashlib.blake2b(known.encode(), digest_size=8).hexdigest()
         yield Shop(url, cursor, snapshot, Mark(f"{system} read as {how}", position, columns), tables, values)
+
+
+def _oid(cursor: Cursor, source: Mapped) -> int:
+    """Which table it is: one that was put in its place has another. Raises MappingError where it is no table."""
+    cursor.execute(
+        "select oid, relkind in ('r', 'p') from pg_class where oid = to_regclass(format('%%I.%%I', %s, %s))",
+        (source.schema, source.table),
+    )
+    oid, is_table = cursor.fetchone()
+    if not is_table:
+        raise MappingError(
+            f"{source.schema}.{source.table} is no table, and only of a table's rows can be told when they were "
+            f"written; name the table that it shows, in {mapping.FILE}"
+        )
+    return oid
 
 
 def _connect_to_shop(url: str) -> Connection:
     connection = psycopg2.connect(
         url,
         application_name="greenery live load",
-        options="-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres",
+        # The snapshot is held by a transaction that waits while others read in it.
+        options="-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c idle_in_transaction_session_timeout=0",
         connect_timeout=10,
     )
     connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
@@ -174,8 +224,11 @@ def _connect_to_shop(url: str) -> Connection:
 
 
 def _former(cursor: Cursor, now: Mark) -> Mark | None:
-    """The mark of the last load; None where all is to be compared: none is of this server, or the week is over."""
-    if not raw.exists(cursor, "shop_mark"):
+    """The mark of the last load; None where all is to be compared.
+
+    That is where none is of this database and its tables, where something else was loaded since, and once a week.
+    """
+    if not raw.exists(cursor, "shop_mark") or load.last_origin(cursor) != ORIGIN:
         return None
     cursor.execute(
         sql.SQL(
@@ -207,12 +260,27 @@ def _carry_changes(warehouse: Connection, shop: Shop, former: Mark | None) -> tu
                         for name in gone
                     },
                 )
+                _check_all_came(warehouse, shop, {f"{name}{_KEYS}" for name in gone})
                 return False, gone
             log.warning("Raw lacks rows that the shop has had before, or keys are doubled; everything is compared")
             _clear(cursor)
             warehouse.commit()
     _carry(shop, {name: (values, _ALL) for name, values in shop.values.items()})
+    _check_all_came(warehouse, shop, TABLES)
     return True, frozenset()
+
+
+def _check_all_came(warehouse: Connection, shop: Shop, carried: Iterable[str]) -> None:
+    """Raise LoadError where not every row of the shop's came: what did not would be taken for gone."""
+    with warehouse.cursor() as cursor:
+        for name in carried:
+            wanted, found = _count_in_shop(shop, name.removesuffix(_KEYS)), Carried(name).count(cursor)
+            if found != wanted:
+                raise LoadError(
+                    f"the shop was not loaded, and raw is as it was: of the {wanted:,} rows of {name} {found:,} came "
+                    f"to {settings.incoming_schema()}. Load again; if it says so again, this is a fault of the load's"
+                )
+    warehouse.commit()
 
 
 def _written_since(mark: Mark) -> sql.Composable:
@@ -231,8 +299,7 @@ def _compare_counts(cursor: Cursor, shop: Shop, table: Table) -> int:
     Where both have as many, and no key is doubled, they have the same ones: raw has every row that was carried, and had
     the others before.
     """
-    shop.cursor.execute(sql.SQL("select count(*) from {}").format(shop.tables[table.name]))
-    [wanted] = shop.cursor.fetchone()
+    wanted = _count_in_shop(shop, table.name)
     carried = Carried(table.name)
     parts = {
         "raw": raw.named(table.name),
@@ -248,6 +315,11 @@ def _compare_counts(cursor: Cursor, shop: Shop, table: Table) -> int:
         new = sql.SQL("(select count(*) from (select {key} from {carried} except select {key} from {raw}) as new)")
     cursor.execute(sql.SQL("select count(*) + {} from {}").format(new.format(**parts), parts["raw"]))
     return cursor.fetchone()[0] - wanted
+
+
+def _count_in_shop(shop: Shop, name: str) -> int:
+    shop.cursor.execute(sql.SQL("select count(*) from {}").format(shop.tables[name]))
+    return shop.cursor.fetchone()[0]
 
 
 def _carry(shop: Shop, selections: dict[str, tuple[dict[str, sql.Composable], sql.Composable]]) -> None:
@@ -301,7 +373,7 @@ def _carry(shop: Shop, selections: dict[str, tuple[dict[str, sql.Composable], sq
         try:
             pipeline.run(resources)
         except PipelineStepFailed as error:
-            raise LoadError(f"the shop was not loaded, and raw is as it was: {error.exception}") from error
+            raise LoadError(f"the shop was not loaded, and raw is as it was: {error.exception}") from None
         finally:
             engine.dispose()
 
@@ -332,6 +404,13 @@ class Carried:
     def exists(self, cursor: Cursor) -> bool:
         """Whether there are any: dlt makes no table for none."""
         cursor.execute("select to_regclass(%s) is not null", (f"{settings.incoming_schema()}.{self.name}",))
+        return cursor.fetchone()[0]
+
+    def count(self, cursor: Cursor) -> int:
+        """How many there are."""
+        if not self.exists(cursor):
+            return 0
+        cursor.execute(sql.SQL("select count(*) from {}").format(self.named))
         return cursor.fetchone()[0]
 
     def copy(self, cursor: Cursor, into: sql.Composable, columns: Collection[str]) -> None:

@@ -71,6 +71,7 @@ class Mapped:
 
 def read(folder: Path) -> dict[str, Mapped]:
     """The mapping of a dbt project by raw table; empty where it has none. Raises MappingError."""
+    default = settings.shop_database_schema() if settings.shop_database_url() else None
     try:
         text = (folder / FILE).read_text()
     except FileNotFoundError:
@@ -78,7 +79,7 @@ def read(folder: Path) -> dict[str, Mapped]:
     try:
         content = _fields(yaml.safe_load(text) or {}, "it", {"schema", "tables"})
         return {
-            name: _mapped(name, entry, content.get("schema"))
+            name: _mapped(name, entry, content.get("schema", default))
             for name, entry in _fields(content.get("tables") or {}, "tables", COLUMNS).items()
         }
     except (yaml.YAMLError, MappingError) as error:
@@ -115,16 +116,20 @@ def problem(folder: Path) -> str | None:
     if settings.shop_database_url():  # then it says how the live load reads the shop's database
         return None
     try:
-        wanted = {name: mapped.comment for name, mapped in read(folder).items()}
+        mapped = read(folder)
     except MappingError as error:
         return str(error)
     with connect("greenery mapping") as connection, connection.cursor() as cursor:
-        shown = _shown(cursor)
-    if differing := sorted(name for name in wanted.keys() | shown.keys() if wanted.get(name) != shown.get(name)):
-        called = ", ".join(map(raw.called, differing))
+        shown, tables = _shown(cursor), _tables_of_views(cursor)
+    differing = shown.keys() - mapped.keys()
+    differing |= {name for name, wanted in mapped.items() if shown.get(name) != wanted.comment}
+    differing |= {name for name, wanted in mapped.items() if (name, wanted.schema, wanted.table) not in tables}
+    if differing:
+        called = ", ".join(map(raw.called, sorted(differing)))
         return (
             f"{called} does not show what dbt/{FILE} says. Nothing was built: let the owner of the raw tables run "
-            "`python -m include.shop.raw` with the same settings, then clear this task with everything downstream."
+            "`python -m include.shop.raw` and `python -m include.warehouse.roles` with the same settings, then clear "
+            "this task with everything downstream."
         )
     return None
 
@@ -143,6 +148,30 @@ def _shown(cursor: Cursor) -> dict[str, str]:
     return dict(cursor.fetchall())
 
 
+def _tables_of_views(cursor: Cursor) -> set[tuple[str, str, str]]:
+    """What the views in the raw schema read, as it is called now: view, schema, table.
+
+    A view stays with its table where that is renamed, and does not go over to another that is made in its place.
+    """
+    cursor.execute(
+        """
+        select shown.relname, spaces.nspname, sources.relname
+        from pg_class as shown
+        join pg_namespace as shown_in on shown_in.oid = shown.relnamespace
+        join pg_rewrite on pg_rewrite.ev_class = shown.oid
+        join pg_depend on
+            pg_depend.classid = 'pg_rewrite'::regclass
+            and pg_depend.objid = pg_rewrite.oid
+            and pg_depend.refclassid = 'pg_class'::regclass
+        join pg_class as sources on sources.oid = pg_depend.refobjid
+        join pg_namespace as spaces on spaces.oid = sources.relnamespace
+        where shown_in.nspname = %s and shown.relkind = 'v'
+        """,
+        (settings.raw_schema(),),
+    )
+    return set(cursor.fetchall())
+
+
 def _mapped(name: str, entry: Any, schema: str | None) -> Mapped:
     fields = _fields(entry, name, {"schema", "table", "columns", "expressions"})
     columns = _fields(fields.get("columns") or {}, f"columns of {name}", COLUMNS[name])
@@ -153,6 +182,10 @@ def _mapped(name: str, entry: Any, schema: str | None) -> Mapped:
             raise MappingError(f"{name}: {text!r} should be a name (schema, table and columns are needed as text)")
     if twice := columns.keys() & expressions.keys():
         raise MappingError(f"{name}: {', '.join(sorted(twice))} is both a column and an expression")
+    if settings.shop_database_url():  # in another database; and the load stamps the rows
+        return Mapped(schema, table, columns, expressions)
+    if columns.get("_loaded_at", "") is None:
+        raise MappingError(f"{name}: _loaded_at can't be null, since marts take what is stamped; {FILE} has to name it")
     if (schema, table) == (settings.raw_schema(), name):
         raise MappingError(
             f"{schema}.{table} can't be shown in its own place: name another schema with GREENERY_RAW_SCHEMA"
@@ -185,9 +218,9 @@ def value(name: str, column: str, mapped: Mapped, types: dict[str, str]) -> sql.
         )
     else:
         found = sql.Identifier(source)
-        if (wanted, types[source]) == ("timestamptz", "timestamp without time zone"):
+        if wanted == "timestamptz" and types[source] in ("timestamp without time zone", "date"):
             # Without a zone a moment is in UTC, whatever the zone of who asks.
-            found = sql.SQL("{} at time zone 'UTC'").format(found)
+            found = sql.SQL("cast({} as timestamp) at time zone 'UTC'").format(found)
     return sql.SQL("cast({} as {})").format(found, sql.SQL(wanted))
 
 

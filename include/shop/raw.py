@@ -14,7 +14,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from include import settings
+from include import lease, settings
 from include.warehouse import connect
 
 
@@ -113,6 +113,8 @@ BOOKKEEPING = {
 """,
 }
 
+_SIGN_OF_INCOMING = "Of Greenery's live load: whatever is in here is dropped by the next one."
+
 
 def named(name: str) -> sql.Identifier:
     """A table of the raw schema, for a statement."""
@@ -141,6 +143,26 @@ def create_schema(cursor: Cursor) -> None:
     cursor.execute("select to_regnamespace(%s) is null", (schema,))
     if cursor.fetchone()[0]:  # asked for first: a loader that may not create a schema would be refused either way
         cursor.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
+
+
+def create_incoming_schema(cursor: Cursor) -> bool:
+    """Create the schema into which the live load carries rows, and sign it: what is in it is dropped by each load.
+
+    False where one of that name holds tables and is not signed: they are somebody else's.
+    """
+    schema = settings.incoming_schema()
+    cursor.execute("select to_regnamespace(%s) is null", (schema,))
+    if cursor.fetchone()[0]:
+        cursor.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
+    cursor.execute(
+        "select obj_description(oid, 'pg_namespace') is not distinct from %s,"
+        " exists (select from pg_tables where schemaname = nspname) from pg_namespace where nspname = %s",
+        (_SIGN_OF_INCOMING, schema),
+    )
+    signed, used = cursor.fetchone()
+    if not signed and not used:
+        cursor.execute(sql.SQL("comment on schema {} is %s").format(sql.Identifier(schema)), (_SIGN_OF_INCOMING,))
+    return signed or not used
 
 
 def create(cursor: Cursor) -> None:
@@ -209,15 +231,22 @@ def main() -> int:
     """`python -m include.shop.raw`: create what is missing in the warehouse that the environment names.
 
     That is the schema, the tables and, of the shop's own tables that the mapping names, the views in their place.
+    Nothing is changed while a run reads them.
     """
     from include.shop import mapping
 
     try:
         with connect("greenery raw", settings.warehouse_admin()) as connection, connection.cursor() as cursor:
             mapped = {} if settings.shop_database_url() else mapping.read(settings.dbt_source_dir())
+            lease.lock_raw(cursor)
+            if held := lease.held(cursor):  # it would read one half by the views of before, the other by these
+                raise lease.LeaseHeldError(
+                    f"{held.holder} reads the raw tables since {held.taken_at:%H:%M} UTC; nothing was changed. Call "
+                    f"this again when it has ended, or after {held.until:%H:%M} UTC if it died"
+                )
             mapping.show(cursor, mapped)
             create(cursor)
-    except mapping.MappingError as error:
+    except (mapping.MappingError, lease.LeaseHeldError) as error:
         print(error, file=sys.stderr)
         return 1
     for name in (*TABLES, *BOOKKEEPING):

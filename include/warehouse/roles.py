@@ -22,6 +22,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from include import settings
+from include.shop import raw
 from include.warehouse import connect
 
 LOADER, TRANSFORMER, READER, HEALTH = ROLES = (
@@ -44,8 +45,9 @@ def ensure(connection: Connection, *, login: bool = False) -> None:
     with connection.cursor() as cursor:
         for role in ROLES:
             _ensure_role(cursor, role, login=login)
-        for schema in _loaders_schemas():
-            _run(cursor, "create schema if not exists {}", schema)
+        raw.create_schema(cursor)
+        if settings.shop_database_url():
+            raw.create_incoming_schema(cursor)
         for schema, owner in owners().items():
             _hand_over(cursor, schema, owner)
         _grant(cursor)

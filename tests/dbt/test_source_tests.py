@@ -18,6 +18,10 @@ FAULTS = {
         "insert into raw.orders (order_id, _loaded_at) values (null, now())",
         "source_not_null_greenery_orders_order_id",
     ),
+    "an order without a stamp": (
+        "alter table raw.orders alter _loaded_at drop not null; update raw.orders set _loaded_at = null",
+        "source_not_null_greenery_orders__loaded_at",
+    ),
     "a doubled item": (
         "insert into raw.order_items select * from raw.order_items limit 1",
         "source_unique_combination_greenery_order_items_order_id__product_id",

@@ -6,15 +6,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from airflow.sdk.execution_time.context import set_current_context
 from psycopg2.extensions import connection as Connection
 
 from include import buffers, lease
 from include.dbt_project import runs
 from include.dbt_project.runs import RefusedError
 from include.lease import LeaseHeldError
+from include.load_shop import load
 from include.publish.exchange import exchange
 from include.results import store
 from include.shop import demo
+from include.shop.load import LoadError
 from include.warehouse import migrate
 
 pytestmark = pytest.mark.db
@@ -79,6 +82,16 @@ def test_a_second_run_is_refused_while_another_is_under_way(begun: Connection) -
 def test_a_run_that_ended_without_its_report_holds_nobody_up(begun: Connection) -> None:
     lease.take(begun, "run done")
     runs.admit(task("next"), builds=False)
+
+
+def test_nor_does_it_hold_up_the_load_of_the_next(begun: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_DATABASE_URL", "no address")
+    lease.take(begun, "run done")
+    with set_current_context(task("next", task_id="load") | {"params": {}}), pytest.raises(LoadError):
+        load.function()
+    with begun.cursor() as cursor:
+        assert lease.held(cursor) is None
+    assert "is no address of a Postgres" in said(begun, "next")
 
 
 def test_what_somebody_decides_by_hand_is_waited_for(begun: Connection) -> None:

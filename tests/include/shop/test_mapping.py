@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include import settings
+from include import lease, settings
 from include.settings import Warehouse
 from include.shop import mapping, raw
 from include.shop.mapping import MappingError
+from include.warehouse import migrate
 from tests.include.shop.conftest import connect_to, value
 
 Show = Callable[[str], Connection]
@@ -64,6 +65,41 @@ def test_a_view_has_the_contracts_names_and_types_and_reads_moments_as_utc(shown
     assert value(db, "select status from raw.promos") == "inactive"
 
 
+def test_a_day_begins_in_utc(shown: Show):
+    db = shown("")
+    with db.cursor() as cursor:
+        cursor.execute("drop table raw.promos; alter table laden.gutscheine alter column um type date")
+    shown(GOOD)
+    with db.cursor() as cursor:
+        cursor.execute("set timezone to 'America/New_York'")
+    assert value(db, "select _loaded_at = '2021-01-01 00:00+00' from raw.promos")
+
+
+def test_a_view_of_a_table_that_was_renamed_shows_another_one_than_is_mapped(shown: Show, tmp_path: Path):
+    db = shown(GOOD)
+    assert mapping.problem(tmp_path) is None
+    with db.cursor() as cursor:
+        cursor.execute("alter table laden.gutscheine rename to former")
+        cursor.execute("create table laden.gutscheine (like laden.former)")
+    assert "raw.promos does not show what" in mapping.problem(tmp_path)
+    shown(GOOD)
+    assert mapping.problem(tmp_path) is None
+
+
+def test_no_view_is_replaced_under_a_run(shown: Show, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    db = shown(GOOD)
+    migrate.upgrade()
+    lease.take(db, "run one")
+    (tmp_path / mapping.FILE).write_text(GOOD.replace("bis > 2", "bis > 5"))
+    try:
+        assert raw.main() == 1
+    finally:
+        lease.release(db, "run one")
+    assert "run one reads the raw tables since" in capsys.readouterr().err
+    assert value(db, "select status from raw.promos") == "active"
+    assert raw.main() == 0
+
+
 @pytest.mark.parametrize(
     ("this", "that", "said"),
     [
@@ -76,6 +112,7 @@ def test_a_view_has_the_contracts_names_and_types_and_reads_moments_as_utc(shown
         ),
         ("table: gutscheine", "table: coupons", "there is no table"),
         ("discount: nachlass", "status: bis", "promos: status is both"),
+        ("_loaded_at: um", "_loaded_at: null", "promos: _loaded_at can't be null"),
         ("discount: nachlass", "discount: 7", "promos: 7 should be a name"),
         ("bis > 2", "bis >", "promos: syntax error"),
         ("tables:", "tables: [", "raw_mapping.yml: while parsing"),
@@ -114,6 +151,15 @@ def test_a_table_that_is_there_is_not_replaced_and_a_view_that_is_mapped_no_more
 def test_a_table_is_not_shown_in_its_own_place():
     with pytest.raises(MappingError, match=r"raw\.promos can't be shown in its own place.*GREENERY_RAW_SCHEMA"):
         mapping._mapped("promos", {}, "raw")
+
+
+def test_of_a_shop_in_another_database_the_schema_is_known_and_may_be_called_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SHOP_DATABASE_URL", "postgresql://shop.example/shop")
+    monkeypatch.setenv("SHOP_DATABASE_SCHEMA", "raw")
+    (tmp_path / mapping.FILE).write_text("tables: {promos: {columns: {_loaded_at: null}}}")
+    assert mapping.read(tmp_path)["promos"] == mapping.Mapped("raw", "promos", {"_loaded_at": None}, {})
 
 
 @pytest.mark.parametrize("name", ["", "Raw", "raw tables", "analytics", "ops", 'raw"; drop'])
