@@ -35,7 +35,12 @@ def pytest_configure() -> None:
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
 
 
-_WITH_AIRFLOW = ("tests/daily/", "tests/include/local/test_stack.py", "tests/plugins/test_in_")
+_WITH_AIRFLOW = (
+    "tests/daily/",
+    "tests/dbt/test_own_shop.py",
+    "tests/include/local/test_stack.py",
+    "tests/plugins/test_in_",
+)
 
 
 class _OneAirflowAtATime(LoadScopeScheduling):

@@ -11,7 +11,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -20,8 +22,10 @@ import psycopg2
 import pytest
 
 from include import settings
-from include.dbt_project import release
+from include.dbt_project import release, runs
 from include.local import postgres
+from include.local.airflow_api import AirflowApi
+from include.local.stack import Stack
 from include.settings import PROJECT_ROOT, Warehouse
 from include.shop import demo, mapping
 from include.shop.raw import TABLES
@@ -189,15 +193,45 @@ def laden(
     connection.close()
 
 
-def test_another_shop_comes_to_published_days_by_what_the_page_says(laden: Laden):
+def follow_the_page(laden: Laden) -> str:
+    """Its steps until Airflow is started; returns what the commands of step 3 say."""
     (laden.folder / "dbt" / mapping.FILE).write_text(blocks("yaml")[0])
     told = laden.sh(blocks("sh")[1])
-    assert f"{RAW}.orders: a view of laden.bestellungen" in told
-    assert f"{RAW}.loads: a table" in told
     laden.shop.query("alter role greenery_transformer login")  # as its password does, where a server asks for one
     laden.shop.query(blocks("sql")[0])
     laden.shop.query(blocks("sql")[1])
     laden.sh(blocks("sh")[2])
+    return told
+
+
+@pytest.mark.stack
+def test_a_real_scheduler_publishes_its_days(laden: Laden, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch):
+    follow_the_page(laden)
+    monkeypatch.setenv("GREENERY_UI_PORT", str(postgres.free_port()))
+    home = Path(tempfile.mkdtemp(prefix="greenery-stack-"))
+    home.chmod(0o755)
+    settings_of_the_page = {
+        **replace(warehouse, user=TRANSFORMER).environment(),
+        "GREENERY_RAW_SCHEMA": RAW,
+        "GREENERY_DBT_DIR": str(laden.folder / "dbt"),
+        "GREENERY_SCHEDULE": "",
+    }
+    stack = Stack(home, lambda _: None, extra_env=settings_of_the_page)
+    with stack.session() as airflows:
+        api = AirflowApi(stack.airflow(airflows).url, *stack.login())
+        api.wait_for_dag(runs.DAILY)
+        assert api.wait_for_run(runs.DAILY, api.trigger(runs.DAILY)) == "success"
+        assert_published_is_of_the_same_shop(laden)
+        laden.load_a_day()
+        assert api.wait_for_run(runs.DAILY, api.trigger(runs.DAILY)) == "success"
+        assert_published_is_of_the_same_shop(laden)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def test_another_shop_comes_to_published_days_by_what_the_page_says(laden: Laden):
+    told = follow_the_page(laden)
+    assert f"{RAW}.orders: a view of laden.bestellungen" in told
+    assert f"{RAW}.loads: a table" in told
 
     laden.parse()
     assert mapping.problem(laden.folder / "dbt") is None
