@@ -68,14 +68,7 @@ def incoming_schema() -> str:
 
 def warehouse_admin() -> Warehouse:
     """The same as an administrator, who migrates it and makes the roles; the builder where no other is named."""
-    builder = warehouse()
-    if "WAREHOUSE_ADMIN_USER" not in os.environ:
-        return builder
-    return replace(
-        builder,
-        user=os.environ["WAREHOUSE_ADMIN_USER"],
-        password=os.environ.get("WAREHOUSE_ADMIN_PASSWORD", ""),
-    )
+    return _warehouse_as("WAREHOUSE_ADMIN_USER", "WAREHOUSE_ADMIN_PASSWORD")
 
 
 def warehouse_health() -> Warehouse:
@@ -85,14 +78,14 @@ def warehouse_health() -> Warehouse:
 
 def warehouse_loader() -> Warehouse:
     """The same as who writes the raw tables; the builder where no other is named."""
-    builder = warehouse()
-    if "WAREHOUSE_LOADER_USER" not in os.environ:
-        return builder
-    return replace(
-        builder,
-        user=os.environ["WAREHOUSE_LOADER_USER"],
-        password=os.environ.get("WAREHOUSE_LOADER_PASSWORD", ""),
-    )
+    return _warehouse_as("WAREHOUSE_LOADER_USER", "WAREHOUSE_LOADER_PASSWORD")
+
+
+def _warehouse_as(user: str, password: str) -> Warehouse:
+    """The same as who two variables name; the builder where the first is not set."""
+    if user not in os.environ:
+        return warehouse()
+    return replace(warehouse(), user=os.environ[user], password=os.environ.get(password, ""))
 
 
 def shop_database_url() -> str | None:

@@ -148,8 +148,7 @@ def docs() -> HTMLResponse:
 @router.get("/docs/index.html", include_in_schema=False)
 def docs_page() -> HTMLResponse:
     """dbt's page, which reads the two files beside it."""
-    kept = {"Cache-Control": "private, max-age=31536000, immutable"}
-    return HTMLResponse(dbt_docs.page(), headers={"Content-Security-Policy": dbt_docs.policy(), **kept})
+    return HTMLResponse(dbt_docs.page(), headers={"Content-Security-Policy": dbt_docs.policy(), **KEEP})
 
 
 @router.get("/docs/manifest.json", include_in_schema=False)

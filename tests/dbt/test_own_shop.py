@@ -18,8 +18,8 @@ from datetime import timedelta
 from pathlib import Path
 from random import Random
 
-import psycopg2
 import pytest
+from psycopg2.extensions import connection as Connection
 
 from include import settings
 from include.dbt_project import release, runs
@@ -169,28 +169,17 @@ class Laden(Days):
 
 
 @pytest.fixture
-def laden(
-    server: postgres.LocalPostgres, warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Laden]:
+def laden(db: Connection, warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Laden]:
     """The shop on its first day, in a warehouse of its own; nothing of Greenery's is there yet."""
     monkeypatch.setenv("GREENERY_RAW_SCHEMA", RAW)
     monkeypatch.setenv("WAREHOUSE_ADMIN_USER", warehouse.user)
     monkeypatch.setenv("WAREHOUSE_USER", TRANSFORMER)
     monkeypatch.setenv("GREENERY_DBT_DIR", str(tmp_path / "dbt"))
     shutil.copytree(PROJECT, tmp_path / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
-    connection = psycopg2.connect(
-        host=warehouse.host,
-        port=warehouse.port,
-        dbname=warehouse.database,
-        user=warehouse.user,
-        options="-c timezone=UTC",
-    )
-    connection.autocommit = True
-    shop = Shop(connection)
+    shop = Shop(db)
     yield Laden(shop, tmp_path)
     shop.query("drop owned by laden_import")
     shop.query("drop role laden_import")
-    connection.close()
 
 
 def follow_the_page(laden: Laden) -> str:
