@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +92,74 @@ class Deployment:
         query = f"select state from dag_run where run_id = '{run_id}' and end_date is not null"
         self.wait_for("airflow", query, "success", RUN_SECONDS)
         assert self.sql("warehouse", f"select count(*) from ops.publications where run_id = '{run_id}'") == "1"
+
+    def workers(self) -> list[str]:
+        """The names of the Celery workers' containers that run."""
+        return self.compose("ps", "--status", "running", "--format", "{{.Name}}", "worker").splitlines()
+
+    def hostname(self, container: str) -> str:
+        """What a container calls itself, and Airflow its tasks' machine."""
+        return self.run("podman", "exec", container, "cat", "/etc/hostname")
+
+    def worker_that_says(self, pattern: str, seconds: float) -> str:
+        """The worker whose log has a line like this, once there is one."""
+        end = time.monotonic() + seconds
+        while True:
+            for worker in self.workers():
+                if re.search(pattern, self.run("podman", "logs", worker)):
+                    return worker
+            assert time.monotonic() < end, f"no worker said {pattern} in {seconds:.0f} s"
+            time.sleep(1)
+
+    def kill(self, container: str) -> None:
+        """As a machine dies: at once, and nothing starts it again."""
+        self.run("podman", "kill", "--signal", "KILL", container)
+
+    def start_workers(self) -> None:
+        """As many as there were."""
+        self.compose(*UP, "worker")
+
+    @contextmanager
+    def frozen(self, container: str) -> Iterator[None]:
+        """Nothing in a container gets on meanwhile."""
+        self._tell_all("STOP", container)
+        try:
+            yield
+        finally:
+            self._tell_all("CONT", container)
+
+    def _tell_all(self, name: str, container: str) -> None:
+        self.run("podman", "kill", "--signal", name, container)  # its first process, which is not told from inside
+        self.run("podman", "exec", container, "bash", "-c", f"kill -{name} -1 || true")
+
+    @contextmanager
+    def frozen_tasks(self) -> Iterator[None]:
+        """The tasks that run get no further meanwhile, one at least; what looks after them does."""
+        end = time.monotonic() + RUN_SECONDS
+        frozen: list[tuple[str, str]] = []
+        while not frozen:
+            assert time.monotonic() < end, "no task ran"
+            for worker in self.workers():
+                stopped = self.run("podman", "exec", worker, "python", "-c", _FREEZE_TASKS).split()
+                frozen += [(worker, pid) for pid in stopped]
+        try:
+            yield
+        finally:
+            for worker, pid in frozen:
+                self.run("podman", "exec", worker, "bash", "-c", f"kill -CONT {pid}")
+
+
+# Prints the process ids of those that it stopped.
+_FREEZE_TASKS = """
+import psutil
+for one in psutil.process_iter():
+    try:
+        if " ".join(one.cmdline()).startswith("airflow worker -- "):
+            one.suspend()
+            print(one.pid)
+    except psutil.NoSuchProcess:
+        pass
+"""
 
 
 @pytest.fixture(scope="class")
@@ -207,14 +276,34 @@ class TestManyMachines:
         for line in said.split("Warm-up took")[1:]:
             assert " ready." in line, "Celery forks its pool after that"
 
-    def test_a_worker_that_dies_costs_a_minute_and_no_publication(self, here: Deployment) -> None:
+    def test_a_worker_that_dies_costs_minutes_and_no_publication(self, here: Deployment) -> None:
         here.trigger("bereft")
-        victim = here.compose("ps", "--format", "{{.Name}}", "worker").splitlines()[-1]
-        host = here.run("podman", "exec", victim, "cat", "/etc/hostname")
-        mine = f"select count(*) from task_instance where run_id = 'bereft' and hostname = '{host}'"
-        running = f"select ({mine} and state = 'running' and task_id like 'transform.%') > 0"
+        victim = here.workers()[-1]
+        mine = f"run_id = 'bereft' and hostname = '{here.hostname(victim)}' and task_id like 'transform.%'"
+        running = f"select count(*) > 0 from task_instance where {mine} and state = 'running'"
         here.wait_for("airflow", running, "t", RUN_SECONDS)
-        here.run("podman", "kill", "--signal", "KILL", victim)
+        here.kill(victim)
         here.wait_until_published("bereft")
         failed = "select count(*) > 0 from task_instance_history where run_id = 'bereft' and state = 'failed'"
         assert here.sql("airflow", failed) == "t", "the worker was killed between two tasks: nothing was tried again"
+        here.start_workers()
+
+    def test_what_a_dead_worker_took_and_never_began_is_given_to_another(self, here: Deployment) -> None:
+        api_server = here.compose("ps", "--format", "{{.Name}}", "api-server")
+        with here.frozen(api_server):  # so that no task can say that it begins
+            here.trigger("taken")
+            queued = "select {} from task_instance where run_id = 'taken' and state = 'queued'"
+            here.wait_for("airflow", queued.format("count(*)"), "1", 60)
+            task = here.sql("airflow", queued.format("id"))
+            here.kill(here.worker_that_says(f"Executing workload in Celery.*{task}", 60))
+        here.wait_until_published("taken")
+        assert here.sql("airflow", f"select try_number from task_instance where id = '{task}'") == "1"
+        here.start_workers()
+
+    def test_a_task_that_is_offered_again_while_it_runs_is_run_once(self, here: Deployment) -> None:
+        here.trigger("long")
+        with here.frozen_tasks():
+            here.worker_that_says("Task already running elsewhere", 300)
+        here.wait_until_published("long")
+        assert here.sql("airflow", "select count(*) from task_instance_history where run_id = 'long'") == "0"
+        assert here.sql("airflow", "select max(try_number) from task_instance where run_id = 'long'") == "1"
