@@ -81,10 +81,14 @@ class Deployment:
             assert time.monotonic() < end, f"{query}: {found}, not {wanted}, after {seconds:.0f} s"
             time.sleep(0.5)
 
-    def trigger(self, run_id: str) -> None:
-        """A run of the daily DAG, when no other is under way."""
+    def wait_until_idle(self) -> None:
+        """Until no run of the daily DAG is under way."""
         active = "select count(*) from dag_run where dag_id = 'greenery_daily' and state in ('queued', 'running')"
         self.wait_for("airflow", active, "0", RUN_SECONDS)
+
+    def trigger(self, run_id: str) -> None:
+        """A run of the daily DAG, when no other is under way."""
+        self.wait_until_idle()
         self.compose("exec", "-T", "scheduler", "airflow", "dags", "trigger", "--run-id", run_id, "greenery_daily")
 
     def wait_until_published(self, run_id: str) -> None:
@@ -290,6 +294,7 @@ class TestManyMachines:
 
     def test_what_a_dead_worker_took_and_never_began_is_given_to_another(self, here: Deployment) -> None:
         api_server = here.compose("ps", "--format", "{{.Name}}", "api-server")
+        here.wait_until_idle()
         with here.frozen(api_server):  # so that no task can say that it begins
             here.trigger("taken")
             queued = "select {} from task_instance where run_id = 'taken' and state = 'queued'"
