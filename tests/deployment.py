@@ -110,6 +110,12 @@ class Deployment:
             logs[task_id] = logs.get(task_id, "") + attempt.read_text()
         return logs
 
+    def rendered_sql(self, run_id: str, task_id: str) -> str:
+        """What Airflow shows as a task's rendered template."""
+        path = f"/api/v2/dags/{demo.DAG_ID}/dagRuns/{run_id}/taskInstances/{task_id}"
+        answer = self.api._client.get(path).raise_for_status().json()
+        return answer["rendered_fields"]["compiled_sql"]
+
     @contextmanager
     def bot(self) -> Iterator[None]:
         """For the time of the block Slack is spoken to by a bot, as Airflow's own connections say."""

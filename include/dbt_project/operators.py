@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from cosmos.dbt.runner import handle_exception_if_needed
@@ -25,8 +26,9 @@ class _OnRelease:
     What changes in the project meanwhile is for the next run: a run builds from one state of it.
     """
 
-    # Airflow renders each of these and sends them all twice; nothing that we hand to Cosmos has a template in it.
-    template_fields = ("compiled_sql",)
+    # Airflow would render each of these and send them all before the task begins, and again at its end. Nothing that we
+    # hand to Cosmos has a template in it, and the SQL is known once it ran.
+    template_fields: Sequence[str] = ()
     # The one model that dbt needs to hear of, with its tests; None where it is more than one.
     model: str | None = None
 
@@ -41,6 +43,7 @@ class _OnRelease:
         record(context, results, manifest.read(project.manifest))
         # Shown in the UI as the task's rendered template.
         self.compiled_sql = "\n\n".join(f"-- {one.name}\n{one.compiled_sql}" for one in results if one.compiled_sql)
+        self.template_fields = ("compiled_sql",)
         self.overwrite_rtif_after_execution = True
         if done.exception and not results:
             runs.leave_reason(context, f"dbt did not get to run anything: {done.exception}")

@@ -264,7 +264,7 @@ class Stack:
         file = self.home / "secrets.json"
         if not file.exists():
             self.home.mkdir(parents=True, exist_ok=True)
-            made = {name: secrets.token_urlsafe(32) for name in ("api", "jwt")}
+            made = {name: secrets.token_urlsafe(64) for name in ("api", "jwt")}
             made["fernet"] = urlsafe_b64encode(secrets.token_bytes(32)).decode()
             made["password"] = secrets.token_urlsafe(9)
             with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:

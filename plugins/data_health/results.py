@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
 from include import settings
@@ -17,8 +17,6 @@ from include.results.nodes import NodeResult
 from plugins.data_health import pages
 from plugins.data_health.reading import Reading
 
-# The worst first: what a day was like whose runs did not agree.
-_WORST_FIRST = ("error", "fail", "warn", "pass", "success", "skipped")
 STRIP_DAYS = 30
 
 TestState = Literal["fail", "error", "warn", "pass", "never"]
@@ -45,7 +43,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Day:
-    """The worst that a node was on a UTC day, None where no run had a word on it."""
+    """What the last run that began on a UTC day made of a node, None where no run had a word on it."""
 
     day: date
     state: str | None
@@ -133,17 +131,12 @@ def failure(row: Any, facts: Manifest) -> Failure:
 
 
 def strip(rows: Iterable[Any], today: date) -> tuple[Day, ...]:
-    """The last 30 UTC days of a node, the oldest first."""
+    """The last 30 UTC days of a node, the oldest first, by its history; skipped only where it did not run at all."""
     states: dict[date, str] = {}
-    for row in rows:
-        day = row.started_at.date()
-        states[day] = min(states.get(day, row.status), row.status, key=_badness)
+    for row in sorted(rows, key=lambda row: row.status == "skipped"):
+        states.setdefault(row.started_at.astimezone(UTC).date(), row.status)
     days = [today - timedelta(days=back) for back in reversed(range(STRIP_DAYS))]
     return tuple(Day(day, states.get(day)) for day in days)
-
-
-def _badness(state: str) -> int:
-    return _WORST_FIRST.index(state) if state in _WORST_FIRST else len(_WORST_FIRST)
 
 
 _STANDINGS = """

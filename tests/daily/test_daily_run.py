@@ -72,6 +72,10 @@ def test_a_failing_model_stops_what_is_downstream_keeps_history_and_is_told(depl
     assert "No order changed status since the last run." in message, "the report did not wait for the snapshot"
     assert "int_orders_total_is_cost_plus_shipping_less_discount" in message
     assert [one["text"] for one in deployment.slack.accepted] == [message.splitlines()[0]]
+    [task_id] = (task_id for task_id in outcome.task_states if task_id.endswith(".int_orders_model_build"))
+    sql = deployment.rendered_sql(outcome.run_id, task_id)
+    assert "-- int_orders\n" in sql
+    assert "-- int_orders_total_is_cost_plus_shipping_less_discount\n" in sql
 
 
 def test_a_new_model_shows_up_without_a_restart(deployment: Deployment) -> None:

@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as Connection
 
 from plugins.data_health import pages
 from plugins.data_health.results import STRIP_DAYS
-from plugins.data_health.views import model, models
+from plugins.data_health.views import history, model, models
 from tests.plugins.shop import ADDS_UP, FACTS, MART, ORDERS, STAGED, UNIQUE, built, of_test, run
 
 pytestmark = pytest.mark.db
@@ -87,10 +87,13 @@ def test_a_model_has_its_runs_and_its_tests_history(ops: Connection, ask: Ask) -
     assert page.count('<rect class="pass"') == 1
 
 
-def test_the_worst_run_of_a_day_is_what_the_day_was_like(ops: Connection, ask: Ask) -> None:
+def test_the_last_run_of_a_day_is_what_the_day_was_like_as_over_time(ops: Connection, ask: Ask) -> None:
     run(ops, "one", 0, of_test("fail"))
     run(ops, "two", 0, of_test("pass"))
-    assert ask(model.read, "fact_orders", facts=FACTS).tests[0].days[-1].state == "fail"
+    run(ops, "three", 0, of_test("skipped"))
+    assert ask(model.read, "fact_orders", facts=FACTS).tests[0].days[-1].state == "pass"
+    [over_time] = ask(history.read, STRIP_DAYS, facts=FACTS).steady
+    assert (over_time.passed, over_time.failed) == (1, 0)
 
 
 def test_a_retry_has_the_last_word_of_its_run(ops: Connection, ask: Ask) -> None:

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DaysOfTest:
-    """A test, or a source's freshness, by UTC day; a day with several runs counts as the last of its results.
+    """A test, or a source's freshness, by UTC day; a day with several runs counts as its last result.
 
     `passed`, `warned` and `failed` count days; on others it did not run. `flips` is how often it began or ceased to
     fail. The states of its stretches are pass, warn, fail, and none where it did not run.
