@@ -177,6 +177,9 @@ def _build(new: str, latest: Release | None) -> Problem | None:
         work.rename(final)
     _point_current_at(final)
     (home / "problem.json").unlink(missing_ok=True)
+    # A run may have just begun with either, however long ago it was parsed.
+    for used in {final, latest.path if latest else final}:
+        os.utime(used)
     for old in sorted((home / "releases").iterdir(), key=lambda path: path.stat().st_mtime)[:-KEPT]:
         if old != final and old.stat().st_mtime < time.time() - KEPT_SECONDS:
             shutil.rmtree(old, ignore_errors=True)

@@ -30,6 +30,7 @@ SHOWN_ROWS = 5
 COUNTED_CHANGES, NAMED_CHANGES = 6, 3
 SHOWN_NAMES = 3
 SHOWN_FIXED = 5
+SHOWN_NOTES = 4
 INDENT = "    "
 _NAMES = {"repeat_rate": "Repeat rate", "orders": "Orders", "revenue": "Revenue", "conversion": "Conversion"}
 _KINDS = {"source": "raw table", "freshness": "freshness"}
@@ -391,8 +392,9 @@ def _decision(decision: Decision) -> str:
 
 def _footer(report: Report) -> Line:
     health: Line = (Link("Data health", report.health_url), " · ") if report.health_url else ()
-    notes = "".join(f" · {short(note)}" for note in report.notes[:4])
-    return (*health, *_run(report.run_id, report.run_url), notes)
+    notes = "".join(f" · {short(note)}" for note in report.notes[:SHOWN_NOTES])
+    more = f" · and {others} more such notes" if (others := len(report.notes) - SHOWN_NOTES) > 0 else ""
+    return (*health, *_run(report.run_id, report.run_url), notes + more)
 
 
 def _run(run_id: str, run_url: str) -> Line:

@@ -20,10 +20,10 @@ def connect(application: str = "greenery", where: settings.Warehouse | None = No
     """
     connection = open_connection(application, where or settings.warehouse())
     try:
-        with connection:
-            yield connection
+        yield connection
+        connection.commit()
     finally:
-        connection.close()
+        connection.close()  # rolls back what is not committed; `with connection` would hide a server that went away
 
 
 def open_connection(application: str, where: settings.Warehouse) -> Connection:

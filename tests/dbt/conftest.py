@@ -58,7 +58,9 @@ class Dbt:
 
     def results(self, *command: str) -> list[NodeResult]:
         """The same, with all that dbt says of each node."""
-        done = dbtRunner(manifest=self.manifest).invoke([*command, "--quiet", *self._flags()])
+        # What dbt would write beside it is in what it returns.
+        quiet = ("--quiet", "--no-write-json", "--log-level-file", "none")
+        done = dbtRunner(manifest=self.manifest).invoke([*command, *quiet, *self._flags()])
         assert done.exception is None, done.exception
         return list(done.result.results)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -53,6 +55,23 @@ def test_a_new_model_makes_a_new_release_and_leaves_the_old_one_alone(released: 
     new = release.refresh()
     assert models(new) == {"one", "two"}
     assert models(old) == {"one"}
+
+
+def test_a_release_that_a_run_may_use_is_kept_however_long_ago_it_was_parsed(released: Path) -> None:
+    first = release.refresh()
+    written = (released / MODEL).read_text()
+    for number in range(release.KEPT):
+        (released / MODEL).write_text(f"select {number} as one")
+        release.refresh()
+    old = time.time() - 2 * release.KEPT_SECONDS
+    for one in first.path.parent.iterdir():
+        os.utime(one, (old, old))
+    os.utime(first.path, (old - 1, old - 1))
+    (released / MODEL).write_text(written)
+    assert release.refresh() == first, "a run begins now"
+    (released / MODEL).write_text("select 100 as one")
+    release.refresh()
+    assert first.manifest.exists()
 
 
 def test_a_broken_project_keeps_the_last_release_and_says_where_it_is_broken(released: Path) -> None:

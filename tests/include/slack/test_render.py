@@ -232,3 +232,9 @@ def test_a_warehouse_that_is_down_is_said_without_it() -> None:
     assert message.headline == "🔴 Greenery data: the warehouse can't be reached"
     assert "connection refused" in everything(message)
     assert FAILED.run_url in everything(message)
+
+
+def test_notes_that_do_not_fit_are_counted() -> None:
+    said = everything(render(replace(PUBLISHED, notes=tuple(f"note {number}" for number in range(6)))))
+    assert "note 3 · and 2 more such notes" in said
+    assert "more such notes" not in everything(render(replace(PUBLISHED, notes=("one", "two", "three", "four"))))
