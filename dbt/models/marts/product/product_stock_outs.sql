@@ -12,6 +12,14 @@ last_change as (
 
 ),
 
+-- The snapshot keeps a day without an inventory as it was, and such a day tells of no change.
+known_versions as (
+
+    select * from versions
+    where inventory is not null
+
+),
+
 compared_versions as (
 
     select
@@ -21,7 +29,7 @@ compared_versions as (
         dbt_valid_from,
         dbt_valid_to,
         lag(inventory) over (partition by product_id order by dbt_valid_from) as inventory_before
-    from versions
+    from known_versions
 
 ),
 
