@@ -18,6 +18,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from include.dbt_project.manifest import Manifest
 from include.results import publications
+from include.slack.decision import tell
 from include.warehouse import connect
 
 # What decides when a row counts as changed.
@@ -57,10 +58,14 @@ def remember(manifest: Manifest, run_id: str) -> None:
 
 
 def accept(decided_by: str, reason: str) -> None:
-    """Forget how the snapshots were: the next run takes them as they are then. Raises ValueError without a reason."""
+    """Forget how the snapshots were: the next run takes them as they are then. Slack is told.
+
+    Raises ValueError without a name or a reason.
+    """
     with connect("greenery history") as connection, connection.cursor() as cursor:
-        publications.decide(connection, publications.ACCEPT_HISTORY, None, decided_by, reason)
+        decision = publications.decide(connection, publications.ACCEPT_HISTORY, None, decided_by, reason)
         cursor.execute("delete from ops.snapshots")
+    tell(decision)
 
 
 def _problem(cursor: Cursor, node: dict[str, Any], rows: int, config: dict[str, Any]) -> str | None:

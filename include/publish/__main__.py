@@ -17,6 +17,13 @@ from include.dbt_project.release import ProjectError
 from include.publish import by_hand
 from include.publish.gate import NotPublishedError
 from include.results.publications import PUBLISH
+from include.slack.decision import told
+
+# An answer that was lost on its way may have been yes.
+_LOOK = (
+    "Before you try again, see whether it took effect: "
+    "select * from ops.publications order by published_at desc limit 3"
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,11 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(refusal, file=sys.stderr)
         return 1
     except psycopg2.OperationalError as error:
-        print(f"The warehouse can't be reached, so nothing was changed: {error}", file=sys.stderr)
+        print(f"The connection to the warehouse failed: {error}\n{_LOOK}", file=sys.stderr)
         return 1
     print(f"Done: {decision.action}, by {decision.decided_by}.")
     with suppress(psycopg2.Error):  # which the log has told of
-        if not by_hand.told(decision):
+        if not told(decision):
             print("Slack was not told from here: the message waits in ops.messages for greenery_watchdog to send it.")
     return 0
 

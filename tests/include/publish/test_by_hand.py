@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
@@ -180,6 +181,28 @@ def test_the_command_line_says_what_it_did_or_why_not(days: Connection, capsys: 
     assert "There is no run 'typo'" in capsys.readouterr().err
     assert main(["roll-back", "--by", "ada", "--reason", "wrong"]) == 0
     assert published(days) == ["day 1"]
+
+
+def test_a_connection_that_is_lost_once_it_is_done_does_not_say_that_nothing_was(
+    days: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> None:
+        raise psycopg2.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(lease, "release", lost)
+    assert main(["roll-back", "--by", "ada", "--reason", "wrong"]) == 0
+    assert published(days) == ["day 1"]
+
+
+def test_a_connection_that_is_lost_on_the_way_says_where_to_look(
+    days: Connection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lost(*_: object, **__: object) -> None:
+        raise psycopg2.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(by_hand, "exchange", lost)
+    assert main(["roll-back", "--by", "ada", "--reason", "wrong"]) == 1
+    assert "see whether it took effect: select * from ops.publications" in capsys.readouterr().err
 
 
 def hold_in_a_shell(*unknown: str) -> str:

@@ -100,6 +100,30 @@ def test_what_was_kept_without_a_connection_is_no_news_when_there_is_one(
     assert heard(slack) == ["🔴 one test"]
 
 
+def test_where_slack_was_told_lately_a_connection_that_is_not_found_is_waited_for(
+    outbox: Connection, webhook: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(run_id="run 1")
+    with monkeypatch.context() as stumbling:
+        stumbling.delenv("AIRFLOW_CONN_SLACK_DEFAULT")
+        send(FAILED, run_id="run 2")
+    send_waiting(outbox)
+    assert heard(webhook) == ["✅ fine", "🔴 one test"]
+
+
+def test_a_slack_that_was_given_up_is_waited_for_no_more(
+    outbox: Connection, webhook: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(run_id="run 1")
+    with outbox.cursor() as cursor:
+        cursor.execute("update ops.messages set sent_at = sent_at - interval '8 days'")
+    with monkeypatch.context() as without:
+        without.delenv("AIRFLOW_CONN_SLACK_DEFAULT")
+        send(FAILED, run_id="run 2")
+    send_waiting(outbox)
+    assert heard(webhook) == ["✅ fine"]
+
+
 def test_a_message_arrives_with_its_blocks_and_a_text_for_notifications(outbox: Connection, either: Slack) -> None:
     send()
     assert [(one["text"], one["blocks"]) for one in either.accepted + either.posted] == [("✅ fine", [SECTION])]

@@ -1,0 +1,34 @@
+"""What Slack is told of a decision that somebody took by hand: at once, whatever else becomes of it."""
+
+from __future__ import annotations
+
+import logging
+
+from include.results import publications
+from include.results.publications import Decision
+from include.slack import render, send
+from include.slack.channels import to_all
+from include.warehouse import connect
+
+log = logging.getLogger(__name__)
+
+
+def tell(decision: Decision) -> None:
+    """Tell Slack. What was decided stands, whatever becomes of the message."""
+    try:
+        with connect("greenery by hand") as connection:
+            message = render.decided(decision, publications.live(connection))
+            send.deliver(connection, _message_id(decision), to_all(message))
+    except Exception:
+        log.exception("Done, but Slack could not be told.")
+
+
+def told(decision: Decision) -> bool:
+    """Whether Slack was told, if there is a Slack; else the message waits for who can send it."""
+    with connect("greenery by hand") as connection:
+        return send.told(connection, _message_id(decision), decision.action)
+
+
+def _message_id(decision: Decision) -> str:
+    """The outbox knows what is said of a decision as what a run says."""
+    return f"decision {decision.decision_id}"
