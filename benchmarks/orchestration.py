@@ -224,7 +224,8 @@ def compare(home: Path, runs: int, projects: list[str], patience: float, say: Ca
             demo_shop.play_day(connection, 1)
         bench = Bench(home, server, runs, patience, say)
         for name in projects:
-            say(name if name == "greenery" else f"{name} models")
+            title = name if name == "greenery" else f"{name} models"
+            say(title)
             source = PROJECT_ROOT / "dbt"
             if name != "greenery":
                 source = generated.write(home / "generated" / name, int(name))
@@ -240,7 +241,7 @@ def compare(home: Path, runs: int, projects: list[str], patience: float, say: Ca
                     conf = {"full_refresh": True} if name == "greenery" else None
                     ways = [bench.dag(stack, dag_id, conf if dag_id == own else None) for dag_id in dags]
                     told.append((bench.bare(project), ways))
-            lines += ["", f"### {name}", "", *_table(told), "", *_parse_lines(told)]
+            lines += ["", f"### {title}", "", *_table(told), "", *_parse_lines(told)]
     return lines
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import suppress
 
 import psycopg2
 
@@ -17,12 +16,11 @@ from include.dbt_project.release import ProjectError
 from include.publish import by_hand
 from include.publish.gate import NotPublishedError
 from include.results.publications import PUBLISH
-from include.slack.decision import told
+from include.slack.decision import unheard
 
 # An answer that was lost on its way may have been yes.
 _LOOK = (
-    "Before you try again, see whether it took effect: "
-    "select * from ops.publications order by published_at desc limit 3"
+    "Before you try again, see whether it took effect: select * from ops.decisions order by decision_id desc limit 3"
 )
 
 
@@ -49,9 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"The connection to the warehouse failed: {error}\n{_LOOK}", file=sys.stderr)
         return 1
     print(f"Done: {decision.action}, by {decision.decided_by}.")
-    with suppress(psycopg2.Error):  # which the log has told of
-        if not told(decision):
-            print("Slack was not told from here: the message waits in ops.messages for greenery_watchdog to send it.")
+    if waits := unheard(decision):
+        print(waits)
     return 0
 
 

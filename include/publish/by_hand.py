@@ -81,9 +81,11 @@ def publish_anyway(run_id: str, decided_by: str, reason: str, *, ended: Ended = 
     with _deciding(PUBLISH, run_id, decided_by, reason, ended) as decision:
         if not publish_run(run_id, manifest, decision):
             raise NotPublishedError(f"Run {run_id} was published before and has built nothing since.")
-    missing = "the next run's message can't compare its figures with this one's"
-    with _stands(missing), connect("greenery by hand") as connection:
-        store.put_metrics(connection, run_id, figures.gather(connection, publications.live(connection)).metrics)
+    try:
+        with connect("greenery by hand") as connection:
+            store.put_metrics(connection, run_id, figures.gather(connection, publications.live(connection)).metrics)
+    except psycopg2.Error:
+        log.exception("It is published, but the next run's message can't compare its figures with this one's.")
     tell(decision)
     return decision
 
@@ -152,14 +154,8 @@ def _deciding(action: str, run_id: str | None, decided_by: str, reason: str, end
             publications.forget(connection, decision)
         raise
     finally:
-        with _stands(f"the lease on raw is {holder}'s for an hour"), connect("greenery by hand") as connection:
-            lease.release(connection, holder)
-
-
-@contextmanager
-def _stands(but: str) -> Iterator[None]:
-    """What was decided stands, although this went wrong after it."""
-    try:
-        yield
-    except psycopg2.Error:
-        log.exception("The decision is carried out, but %s.", but)
+        try:
+            with connect("greenery by hand") as connection:
+                lease.release(connection, holder)
+        except psycopg2.Error:
+            log.exception("The lease on raw was not given back: it is %s's for an hour.", holder)

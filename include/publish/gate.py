@@ -47,8 +47,8 @@ def check_built(run_id: str, manifest: Manifest, built: Built, raw_changed_at: d
     """
     if built.buffer.run_id is None:
         raise NotPublishedError(
-            f"Schema {buffers.BUILT} was made anew since this run built into it, so nothing was published. "
-            "Trigger a new run."
+            f"No run has begun to build in schema {buffers.BUILT} since it was exchanged or made anew, so nothing was "
+            "published. Trigger a new run."
         )
     if built.buffer.run_id != run_id:
         raise NotPublishedError(

@@ -117,9 +117,15 @@ def decide(connection: Connection, action: str, run_id: str | None, decided_by: 
 
 
 def forget(connection: Connection, decision: Decision) -> None:
-    """Take back a decision that could not be carried out."""
+    """Take back a decision that could not be carried out; one that took effect, though nobody heard so, stays."""
     with connection.cursor() as cursor:
-        cursor.execute("delete from ops.decisions where decision_id = %s", (decision.decision_id,))
+        cursor.execute(
+            """
+            delete from ops.decisions
+            where decision_id = %(id)s and not exists (select from ops.publications where decision_id = %(id)s)
+            """,
+            {"id": decision.decision_id},
+        )
 
 
 def hold(connection: Connection) -> Decision | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+import psycopg2
+
 from include.results import publications
 from include.results.publications import Decision
 from include.slack import render, send
@@ -23,10 +25,15 @@ def tell(decision: Decision) -> None:
         log.exception("Done, but Slack could not be told.")
 
 
-def told(decision: Decision) -> bool:
-    """Whether Slack was told, if there is a Slack; else the message waits for who can send it."""
-    with connect("greenery by hand") as connection:
-        return send.told(connection, _message_id(decision), decision.action)
+def unheard(decision: Decision) -> str | None:
+    """What to say to who decided where Slack has not heard of it yet; None where it has, or there is no Slack."""
+    try:
+        with connect("greenery by hand") as connection:
+            if send.told(connection, _message_id(decision), decision.action):
+                return None
+    except psycopg2.Error:
+        return None  # which `tell` has logged
+    return "Slack was not told from here: the message waits in ops.messages for greenery_watchdog to send it."
 
 
 def _message_id(decision: Decision) -> str:

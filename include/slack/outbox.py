@@ -83,14 +83,14 @@ def count_waiting(connection: Connection) -> int:
 
 
 def audiences(connection: Connection) -> list[str]:
-    """Whom the last message was for that went to Slack in a week, or that was tried and waits; none where none was."""
+    """Whom the last message was for that went to Slack within a month, or was tried to; none where none was."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
             with for_slack as (
                 select message_id, run_id, audience
                 from ops.messages
-                where sent_at > clock_timestamp() - interval '7 days' or (waiting and tried_at is not null)
+                where coalesce(sent_at, tried_at) > clock_timestamp() - interval '1 month'
             )
             select distinct audience
             from for_slack

@@ -149,15 +149,15 @@ class Days:
         self.come_to("two_full_runs", 2, play)
 
     def come_to(self, name: str, runs: int, play: Callable[[], None]) -> None:
-        """Come from the first day to where `play` leads, some runs later; who comes after goes back to a copy of it."""
+        """Come to where `play` leads, some runs later; from the first day that is done once, and then copied."""
         kept = f"{name}_{int(self.overlap.total_seconds())}"
-        changed = self.project.project != PROJECT
-        if not changed and self.shop.go_back(kept):
+        usual = self.runs == 0 and self.project.project == PROJECT
+        if usual and self.shop.go_back(kept):
             self.runs += runs
             migrate.upgrade()  # which sets what belongs to the database
             return
         play()
-        if not changed:
+        if usual:
             self.shop.keep(kept)
 
     def differences(self) -> dict[str, list[tuple]]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -18,6 +20,7 @@ from include import lease
 from include.dbt_project.manifest import read
 from include.publish import by_hand
 from include.publish.__main__ import main
+from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
 from include.results import publications
@@ -197,12 +200,17 @@ def test_a_connection_that_is_lost_once_it_is_done_does_not_say_that_nothing_was
 def test_a_connection_that_is_lost_on_the_way_says_where_to_look(
     days: Connection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def lost(*_: object, **__: object) -> None:
+    def lost(*arguments: Any, **options: Any) -> None:
+        exchange(*arguments, **options)
         raise psycopg2.OperationalError("server closed the connection unexpectedly")
 
     monkeypatch.setattr(by_hand, "exchange", lost)
     assert main(["roll-back", "--by", "ada", "--reason", "wrong"]) == 1
-    assert "see whether it took effect: select * from ops.publications" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert published(days) == ["day 1"]
+    with days.cursor() as cursor:
+        cursor.execute(re.search("select .*", said)[0])
+        assert [row[1:4] for row in cursor.fetchall()] == [("roll back", None, "ada")]
 
 
 def hold_in_a_shell(*unknown: str) -> str:

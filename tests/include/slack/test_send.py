@@ -116,7 +116,7 @@ def test_a_slack_that_was_given_up_is_waited_for_no_more(
 ) -> None:
     send(run_id="run 1")
     with outbox.cursor() as cursor:
-        cursor.execute("update ops.messages set sent_at = sent_at - interval '8 days'")
+        cursor.execute("update ops.messages set sent_at = sent_at - interval '32 days'")
     with monkeypatch.context() as without:
         without.delenv("AIRFLOW_CONN_SLACK_DEFAULT")
         send(FAILED, run_id="run 2")

@@ -12,11 +12,29 @@ last_change as (
 
 ),
 
--- The snapshot keeps a day without an inventory as it was, and such a day tells of no change.
+counted_versions as (
+
+    select
+        product_id,
+        name,
+        inventory,
+        dbt_valid_from,
+        dbt_valid_to,
+        count(inventory) over (partition by product_id order by dbt_valid_from) as known_inventories
+    from versions
+
+),
+
+-- The snapshot keeps a day without an inventory as it was: what was known before holds then.
 known_versions as (
 
-    select * from versions
-    where inventory is not null
+    select
+        product_id,
+        name,
+        max(inventory) over (partition by product_id, known_inventories) as inventory,
+        dbt_valid_from,
+        dbt_valid_to
+    from counted_versions
 
 ),
 
