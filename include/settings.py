@@ -160,7 +160,7 @@ def dbt_source_dir() -> Path:
 
 def results_kept_for() -> timedelta:
     """How long `ops.node_results` keeps what became of each node."""
-    return timedelta(days=_number_or_default("GREENERY_KEEP_RESULTS_DAYS", 400))
+    return timedelta(days=min(_number_or_default("GREENERY_KEEP_RESULTS_DAYS", 400), 36_500))
 
 
 def ui_port() -> int:

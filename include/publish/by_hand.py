@@ -151,7 +151,9 @@ def _deciding(action: str, run_id: str | None, decided_by: str, reason: str, end
         yield decision
     except BaseException:
         with connect("greenery by hand") as connection:
-            publications.forget(connection, decision)
+            forgotten = publications.forget(connection, decision)
+        if not forgotten:
+            tell(decision)
         raise
     finally:
         try:

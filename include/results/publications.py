@@ -116,8 +116,8 @@ def decide(connection: Connection, action: str, run_id: str | None, decided_by: 
         return Decision(*cursor.fetchone())
 
 
-def forget(connection: Connection, decision: Decision) -> None:
-    """Take back a decision that could not be carried out; one that took effect, though nobody heard so, stays."""
+def forget(connection: Connection, decision: Decision) -> bool:
+    """Take back a decision that could not be carried out; False for one that took effect, though nobody heard so."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -126,6 +126,7 @@ def forget(connection: Connection, decision: Decision) -> None:
             """,
             {"id": decision.decision_id},
         )
+        return cursor.rowcount > 0
 
 
 def hold(connection: Connection) -> Decision | None:

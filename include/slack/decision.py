@@ -31,9 +31,12 @@ def unheard(decision: Decision) -> str | None:
         with connect("greenery by hand") as connection:
             if send.told(connection, _message_id(decision), decision.action):
                 return None
+            waits = send.said(connection, _message_id(decision), decision.action)
     except psycopg2.Error:
-        return None  # which `tell` has logged
-    return "Slack was not told from here: the message waits in ops.messages for greenery_watchdog to send it."
+        waits = False
+    if waits:
+        return "Slack was not told from here: the message waits in ops.messages for greenery_watchdog to send it."
+    return "Slack was not told, and no message is kept, as the log says: tell people yourself."
 
 
 def _message_id(decision: Decision) -> str:

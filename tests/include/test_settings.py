@@ -25,6 +25,11 @@ def test_a_run_has_its_last_word_though_a_setting_of_it_is_none(
     assert "GREENERY_SLACK_TIMEOUT_SECONDS is '10s'" in caplog.text
 
 
+def test_what_is_kept_for_ever_is_kept_for_a_century(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GREENERY_KEEP_RESULTS_DAYS", "9999999999")
+    assert settings.results_kept_for() == timedelta(days=36_500)
+
+
 def test_an_empty_number_is_as_if_it_was_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GREENERY_PUBLISHED_BY_MINUTES", "")
     assert settings.published_by() == timedelta(hours=1)

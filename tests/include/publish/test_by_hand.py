@@ -198,7 +198,7 @@ def test_a_connection_that_is_lost_once_it_is_done_does_not_say_that_nothing_was
 
 
 def test_a_connection_that_is_lost_on_the_way_says_where_to_look(
-    days: Connection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    days: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def lost(*arguments: Any, **options: Any) -> None:
         exchange(*arguments, **options)
@@ -209,8 +209,10 @@ def test_a_connection_that_is_lost_on_the_way_says_where_to_look(
     said = capsys.readouterr().err
     assert published(days) == ["day 1"]
     with days.cursor() as cursor:
-        cursor.execute(f"select action, decided_by from ({re.search('select .*', said)[0]}) as shown")
-        assert cursor.fetchall() == [("roll back", "ada")]
+        cursor.execute(re.search("select .*", said)[0])
+        [(_, action, decided_by, published_at)] = cursor.fetchall()
+        assert (action, decided_by, published_at is not None) == ("roll back", "ada", True)
+    assert slack.accepted[-1]["text"] == "✋ Greenery data: rolled back"
 
 
 def hold_in_a_shell(*unknown: str) -> str:

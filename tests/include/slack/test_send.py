@@ -111,6 +111,25 @@ def test_where_slack_was_told_lately_a_connection_that_is_not_found_is_waited_fo
     assert heard(webhook) == ["✅ fine", "🔴 one test"]
 
 
+def test_a_progress_message_is_nobody_s_last_word(
+    outbox: Connection, bot: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bot shows how far a run is to engineers alone; what is decided meanwhile waits for both."""
+    monkeypatch.setenv("GREENERY_SLACK_ENGINEERS_CHANNEL", "C0ENGINEERS")
+    send(run_id="run 1")
+    with outbox.cursor() as cursor:
+        cursor.execute(
+            "insert into ops.messages (run_id, audience, number, kind, headline, body, blocks, waiting, tried_at)"
+            " values ('run 2', 'engineers', 1, 'progress', '', '', '[]', false, now())"
+        )
+    with monkeypatch.context() as shell:
+        shell.delenv("AIRFLOW_CONN_SLACK_BOT")
+        send(FAILED, run_id="decision 1")
+    with outbox.cursor() as cursor:
+        cursor.execute("select audience from ops.messages where run_id = 'decision 1' order by 1")
+        assert cursor.fetchall() == [("engineers",), ("stakeholders",)]
+
+
 def test_a_slack_that_was_given_up_is_waited_for_no_more(
     outbox: Connection, webhook: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
