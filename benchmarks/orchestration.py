@@ -6,7 +6,7 @@ some sizes. Each way is run several times, once before to fill caches and once m
 ratio to the bare builds that ran right beside it. A way whose first run takes longer than `--patience` is told by that
 one alone.
 
-    python -m benchmarks.orchestration --runs 5 --models 20 100 300
+    python -m benchmarks.orchestration --runs 5 greenery 20 100 300
 """
 
 from __future__ import annotations
@@ -213,8 +213,8 @@ def _stack(home: Path, say: Callable[[str], None], *, project: Path, dags: dict[
     return Stack(home, say, extra_env=environment)
 
 
-def compare(home: Path, runs: int, models: list[int], patience: float, say: Callable[[str], None]) -> list[str]:
-    """Run everything; returns the tables as Markdown lines."""
+def compare(home: Path, runs: int, projects: list[str], patience: float, say: Callable[[str], None]) -> list[str]:
+    """Run projects, greenery or numbers of models, in every way; returns the tables as Markdown lines."""
     lines: list[str] = []
     quiet: Callable[[str], None] = lambda _: None  # noqa: E731
     with Stack(home, quiet).session() as server:
@@ -223,11 +223,13 @@ def compare(home: Path, runs: int, models: list[int], patience: float, say: Call
         with connect("greenery bench", warehouse.as_loader(server)) as connection:
             demo_shop.play_day(connection, 1)
         bench = Bench(home, server, runs, patience, say)
-        sources = {"greenery": PROJECT_ROOT / "dbt"}
-        sources |= {f"{size} models": generated.write(home / "generated" / str(size), size) for size in models}
-        for name, source in sources.items():
-            say(name)
-            project = _prepared(source, home / "projects" / name.replace(" ", "_"))
+        for name in projects:
+            title = name if name == "greenery" else f"{name} models"
+            say(title)
+            source = PROJECT_ROOT / "dbt"
+            if name != "greenery":
+                source = generated.write(home / "generated" / name, int(name))
+            project = _prepared(source, home / "projects" / name)
             own = "greenery_daily" if name == "greenery" else "generated"
             own_file = PROJECT_ROOT / "dags" / f"{own}.py" if name == "greenery" else DAGS / f"{own}.py"
             # Before anything else: the first run makes the tables that later ones replace.
@@ -239,7 +241,7 @@ def compare(home: Path, runs: int, models: list[int], patience: float, say: Call
                     conf = {"full_refresh": True} if name == "greenery" else None
                     ways = [bench.dag(stack, dag_id, conf if dag_id == own else None) for dag_id in dags]
                     told.append((bench.bare(project), ways))
-            lines += ["", f"### {name}", "", *_table(told), "", *_parse_lines(told)]
+            lines += ["", f"### {title}", "", *_table(told), "", *_parse_lines(told)]
     return lines
 
 
@@ -288,7 +290,13 @@ def main() -> None:
     """Run the benchmark and print its tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.orchestration", description=main.__doc__)
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each way; default: %(default)s")
-    parser.add_argument("--models", type=int, nargs="*", default=[20, 100, 300], help="sizes of generated projects")
+    projects = ["greenery", "20", "100", "300"]
+    parser.add_argument(
+        "projects",
+        nargs="*",
+        default=projects,
+        help=f"greenery, or a number of models that are generated; default: {' '.join(projects)}",
+    )
     parser.add_argument(
         "--patience", type=float, default=600, help="seconds: what takes longer is run once; default: %(default)s"
     )
@@ -300,7 +308,7 @@ def main() -> None:
     home.chmod(0o755)
     try:
         lines = compare(
-            home, arguments.runs, arguments.models, arguments.patience, lambda text: print(text, flush=True)
+            home, arguments.runs, arguments.projects, arguments.patience, lambda text: print(text, flush=True)
         )
     finally:
         if arguments.keep is None:

@@ -18,6 +18,8 @@ from psycopg2.extensions import cursor as Cursor
 
 from include.dbt_project.manifest import Manifest
 from include.results import publications
+from include.results.publications import Decision
+from include.slack.decision import tell, unheard
 from include.warehouse import connect
 
 # What decides when a row counts as changed.
@@ -56,11 +58,16 @@ def remember(manifest: Manifest, run_id: str) -> None:
             )
 
 
-def accept(decided_by: str, reason: str) -> None:
-    """Forget how the snapshots were: the next run takes them as they are then. Raises ValueError without a reason."""
+def accept(decided_by: str, reason: str) -> Decision:
+    """Forget how the snapshots were: the next run takes them as they are then. Slack is told.
+
+    Raises ValueError without a name or a reason.
+    """
     with connect("greenery history") as connection, connection.cursor() as cursor:
-        publications.decide(connection, publications.ACCEPT_HISTORY, None, decided_by, reason)
+        decision = publications.decide(connection, publications.ACCEPT_HISTORY, None, decided_by, reason)
         cursor.execute("delete from ops.snapshots")
+    tell(decision)
+    return decision
 
 
 def _problem(cursor: Cursor, node: dict[str, Any], rows: int, config: dict[str, Any]) -> str | None:
@@ -99,11 +106,13 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--reason", required=True, help="why")
     options = parser.parse_args(arguments)
     try:
-        accept(options.by, options.reason)
+        decision = accept(options.by, options.reason)
     except ValueError as refusal:
         print(refusal, file=sys.stderr)
         return 1
     print("Accepted: the next run takes the snapshots as they are.")
+    if waits := unheard(decision):
+        print(waits)
     return 0
 
 

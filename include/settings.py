@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote, urlsplit
+
+log = logging.getLogger(__name__)
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 # Where Airflow's API server has the data-health page.
@@ -43,7 +46,7 @@ def warehouse() -> Warehouse:
     """The warehouse that the environment names, as the one who builds and publishes."""
     return Warehouse(
         host=os.environ.get("WAREHOUSE_HOST", "127.0.0.1"),
-        port=int(os.environ.get("WAREHOUSE_PORT", "5432")),
+        port=_number("WAREHOUSE_PORT", 5432),
         database=os.environ.get("WAREHOUSE_DB", "warehouse"),
         user=os.environ.get("WAREHOUSE_USER", "postgres"),
         password=os.environ.get("WAREHOUSE_PASSWORD", ""),
@@ -88,6 +91,23 @@ def _warehouse_as(user: str, password: str) -> Warehouse:
     return replace(warehouse(), user=os.environ[user], password=os.environ.get(password, ""))
 
 
+def _number(name: str, default: int) -> int:
+    """A whole number from 1. Raises ValueError for anything else."""
+    text = os.environ.get(name, "").strip() or str(default)
+    if not (text.isdecimal() and int(text) > 0):
+        raise ValueError(f"{name} is {text!r}; it takes a whole number from 1")
+    return int(text)
+
+
+def _number_or_default(name: str, default: int) -> int:
+    """The same where nothing may keep a run's message back: what is no number is logged, and the default counts."""
+    try:
+        return _number(name, default)
+    except ValueError as error:
+        log.error("%s; %d counts until it is mended", error, default)
+        return default
+
+
 def shop_database_url() -> str | None:
     """The shop's live database: postgresql://user:password@host/database; None where raw is loaded otherwise."""
     return os.environ.get("SHOP_DATABASE_URL", "").strip() or None
@@ -110,7 +130,7 @@ def schedule() -> str | None:
 
 def published_by() -> timedelta:
     """How long after the tick of its schedule a run should have published. Raises ValueError for what is no number."""
-    return timedelta(minutes=int(os.environ.get("GREENERY_PUBLISHED_BY_MINUTES", "60")))
+    return timedelta(minutes=_number("GREENERY_PUBLISHED_BY_MINUTES", 60))
 
 
 def slack_channel() -> str | None:
@@ -125,7 +145,7 @@ def slack_engineers_channel() -> str | None:
 
 def slack_timeout() -> int:
     """How many seconds Slack has to answer one request."""
-    return int(os.environ.get("GREENERY_SLACK_TIMEOUT_SECONDS", "10"))
+    return _number_or_default("GREENERY_SLACK_TIMEOUT_SECONDS", 10)
 
 
 def state_dir() -> Path:
@@ -140,7 +160,7 @@ def dbt_source_dir() -> Path:
 
 def results_kept_for() -> timedelta:
     """How long `ops.node_results` keeps what became of each node."""
-    return timedelta(days=int(os.environ.get("GREENERY_KEEP_RESULTS_DAYS", "400")))
+    return timedelta(days=min(_number_or_default("GREENERY_KEEP_RESULTS_DAYS", 400), 36_500))
 
 
 def ui_port() -> int:

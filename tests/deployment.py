@@ -151,7 +151,6 @@ def _deployment() -> Iterator[Deployment]:
                 # Somebody who may log in and see nothing.
                 "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin,guest:",
                 "GREENERY_DBT_DIR": str(project),
-                "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
             },
         )
         with pytest.MonkeyPatch.context() as environment:

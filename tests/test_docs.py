@@ -64,7 +64,10 @@ def test_commands_that_a_document_names_exist(document: Path) -> None:
 
 def test_every_setting_is_in_the_example() -> None:
     example = set(re.findall(r"^(?:# )?([A-Z_0-9]+)=", (PROJECT_ROOT / ".env.example").read_text(), re.MULTILINE))
-    read = re.findall(r'environ(?:\.get\(|\[)"([A-Z_0-9]+)"', (PROJECT_ROOT / "include/settings.py").read_text())
+    read = re.findall(
+        r'(?:environ(?:\.get\(|\[)|_number(?:_or_default)?\()"([A-Z_0-9]+)"',
+        (PROJECT_ROOT / "include/settings.py").read_text(),
+    )
     assert set(read) - example == set()
 
 

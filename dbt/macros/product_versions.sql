@@ -4,7 +4,8 @@
 
     The raw table holds today's value alone, so older ones come from the snapshot as the last run left it. Both are dated
     by the load clock (`_loaded_at`), and today's snapshot will hold raw's row under the same date: the rows are the same
-    before and after it is taken. Nobody knows what was before the first version, so that one reaches back for ever.
+    before and after it is taken. Nobody knows what was before the first version, so that one reaches back for ever. A day
+    without a value, which the snapshot keeps as it was, tells of no change.
 #}
 {% macro product_versions(attribute, type) %}
     {%- set past = source('last_run', 'products_snapshot') %}
@@ -17,6 +18,7 @@
             {{ attribute }},
             {{ utc('_loaded_at') }} as seen_at
         from {{ ref('stg_greenery__products') }}
+        where {{ attribute }} is not null
 
         {% if execute and relation_exists(past) -%}
         union all
@@ -26,6 +28,7 @@
             cast({{ attribute }} as {{ type }}) as {{ attribute }},
             dbt_valid_from as seen_at
         from {{ past }}
+        where {{ attribute }} is not null
         {%- endif %}
 
     ),

@@ -112,8 +112,9 @@ def _refusal(connection: Connection, context: Any, *, builds: bool) -> str | Non
         return None
     buffer, raw_changed_at = buffers.current(connection), buffers.raw_changed_at(connection)
     if buffer.run_id != run_id:
+        builder = f"run {buffer.run_id}" if buffer.run_id else "another run"
         return (
-            f"What this run built is published, or run {buffer.run_id} has begun to build since; nothing was changed. "
+            f"What this run built is published, or {builder} has begun to build since; nothing was changed. "
             "Trigger a new run, or clear check_sources with everything downstream of it."
         )
     if raw_changed_at and raw_changed_at > buffer.since:

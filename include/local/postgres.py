@@ -69,21 +69,28 @@ def start(data: Path, *, settings: dict[str, str] | None = None, port: int | Non
     remembered = data.parent / f"{data.name}.port"
     if port is None and remembered.exists():
         port = int(remembered.read_text())
-    port = free_port(port)
     if not (data / "PG_VERSION").exists():
         _initdb(data)
     options = {"max_connections": "200", "shared_buffers": "256MB", **(settings or {})}
-    flags = " ".join([f"-h 127.0.0.1 -p {port} -k ''", *(f"-c {key}={value}" for key, value in options.items())])
-    log = data / "server.log"
+    flags = " ".join(["-h 127.0.0.1 -k ''", *(f"-c {key}={value}" for key, value in options.items())])
+    port = _start(data, port, flags)
+    remembered.write_text(str(port))
+    return LocalPostgres(data, port)
+
+
+def _start(data: Path, wanted: int | None, flags: str, attempts: int = 5) -> int:
+    """Start the server on a free port, on another one where somebody took that meanwhile; returns the port."""
+    port, log = free_port(wanted), data / "server.log"
     try:
-        _run("pg_ctl", "-D", str(data), "-w", "-t", "60", "-l", str(log), "-o", flags, "start")
+        _run("pg_ctl", "-D", str(data), "-w", "-t", "60", "-l", str(log), "-o", f"{flags} -p {port}", "start")
     except subprocess.CalledProcessError as error:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:]) if log.exists() else error.stderr
+        if "Address already in use" in tail and attempts > 1:
+            return _start(data, wanted, flags, attempts - 1)
         raise PostgresError(
             f"Postgres did not start in {data} (its log ends below); `make clean` starts afresh.\n{tail}"
         ) from error
-    remembered.write_text(str(port))
-    return LocalPostgres(data, port)
+    return port
 
 
 def stop(data: Path) -> None:

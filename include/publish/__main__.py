@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import suppress
 
 import psycopg2
 
@@ -17,6 +16,14 @@ from include.dbt_project.release import ProjectError
 from include.publish import by_hand
 from include.publish.gate import NotPublishedError
 from include.results.publications import PUBLISH
+from include.slack.decision import unheard
+
+# An answer that was lost on its way may have been yes.
+_LOOK = (
+    "Before you try again, see whether it took effect; publish and roll back did where published_at is set:\n"
+    "select decision_id, action, decided_by, published_at from ops.decisions"
+    " left join ops.publications using (decision_id) order by decision_id desc limit 3"
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,12 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(refusal, file=sys.stderr)
         return 1
     except psycopg2.OperationalError as error:
-        print(f"The warehouse can't be reached, so nothing was changed: {error}", file=sys.stderr)
+        print(f"The connection to the warehouse failed: {error}\n{_LOOK}", file=sys.stderr)
         return 1
     print(f"Done: {decision.action}, by {decision.decided_by}.")
-    with suppress(psycopg2.Error):  # which the log has told of
-        if not by_hand.told(decision):
-            print("Slack was not told from here: the message waits in ops.messages for greenery_watchdog to send it.")
+    if waits := unheard(decision):
+        print(waits)
     return 0
 
 

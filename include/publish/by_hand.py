@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg2
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -22,8 +23,7 @@ from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
 from include.results import figures, publications, store
 from include.results.publications import HOLD, PUBLISH, RELEASE, ROLL_BACK, Decision
-from include.slack import render, send
-from include.slack.channels import to_all
+from include.slack.decision import tell
 from include.warehouse import connect
 
 log = logging.getLogger(__name__)
@@ -47,23 +47,24 @@ def roll_back(decided_by: str, reason: str, *, ended: Ended = nobody_ended) -> D
     """
     with _deciding(ROLL_BACK, None, decided_by, reason, ended) as decision:
         with connect("greenery by hand") as connection:
+            there = buffers.current(connection)
             former = publications.former(connection, BUILT)
             if former is None:
                 raise NotPublishedError("Nothing was published before what people query now, so there is no way back.")
             if buffers.written_since(connection, former.schema_oid, former.data_as_of):
                 raise NotPublishedError(
-                    f"Run {buffers.current(connection).run_id} has written over the marts as of "
+                    f"Run {there.run_id} has written over the marts as of "
                     f"{former.data_as_of:%d %b %H:%M} UTC, so there is no way back to them. Mend what is wrong and "
                     "trigger a run; `python -m include.publish hold` keeps runs from publishing meanwhile."
                 )
         exchange(
             former.run_id,
-            former.schema_oid,
+            there,
             as_of=former.data_as_of,
             decision=decision,
             attempts=ROLLBACK_ATTEMPTS,
         )
-    _tell(decision)
+    tell(decision)
     return decision
 
 
@@ -80,9 +81,12 @@ def publish_anyway(run_id: str, decided_by: str, reason: str, *, ended: Ended = 
     with _deciding(PUBLISH, run_id, decided_by, reason, ended) as decision:
         if not publish_run(run_id, manifest, decision):
             raise NotPublishedError(f"Run {run_id} was published before and has built nothing since.")
-    with connect("greenery by hand") as connection:  # what the next run's message compares with
-        store.put_metrics(connection, run_id, figures.gather(connection, publications.live(connection)).metrics)
-    _tell(decision)
+    try:
+        with connect("greenery by hand") as connection:
+            store.put_metrics(connection, run_id, figures.gather(connection, publications.live(connection)).metrics)
+    except psycopg2.Error:
+        log.exception("It is published, but the next run's message can't compare its figures with this one's.")
+    tell(decision)
     return decision
 
 
@@ -107,12 +111,6 @@ def decide(action: str, run_id: str | None, decided_by: str, reason: str, *, end
     return {HOLD: hold, RELEASE: release}[action](decided_by, reason)
 
 
-def told(decision: Decision) -> bool:
-    """Whether Slack was told of a decision, if there is a Slack; else the message waits for who can send it."""
-    with connect("greenery by hand") as connection:
-        return send.told(connection, _message_id(decision), decision.action)
-
-
 @task(task_id="decide")
 def decide_in_airflow() -> None:
     """The task of `greenery_by_hand`: carries out what its trigger form asks for."""
@@ -135,7 +133,7 @@ def _decide_on_runs(action: str, decided_by: str, reason: str) -> Decision:
         if action == RELEASE and publications.hold(connection) is None:
             raise NotPublishedError("Nobody holds publishing back; there is nothing to release.")
         decision = publications.decide(connection, action, None, decided_by, reason)
-    _tell(decision)
+    tell(decision)
     return decision
 
 
@@ -153,23 +151,13 @@ def _deciding(action: str, run_id: str | None, decided_by: str, reason: str, end
         yield decision
     except BaseException:
         with connect("greenery by hand") as connection:
-            publications.forget(connection, decision)
+            forgotten = publications.forget(connection, decision)
+        if not forgotten:
+            tell(decision)
         raise
     finally:
-        with connect("greenery by hand") as connection:
-            lease.release(connection, holder)
-
-
-def _message_id(decision: Decision) -> str:
-    """The outbox knows what is said of a decision as what a run says."""
-    return f"decision {decision.decision_id}"
-
-
-def _tell(decision: Decision) -> None:
-    """Tell Slack. What was decided stands, whatever becomes of the message; it is kept in any case."""
-    try:
-        with connect("greenery by hand") as connection:
-            message = render.decided(decision, publications.live(connection))
-            send.deliver_or_leave(connection, _message_id(decision), to_all(message))
-    except Exception:
-        log.exception("Done, but Slack could not be told: the message is kept in ops.messages.")
+        try:
+            with connect("greenery by hand") as connection:
+                lease.release(connection, holder)
+        except psycopg2.Error:
+            log.exception("The lease on raw was not given back: it is %s's for an hour.", holder)

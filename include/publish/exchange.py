@@ -16,6 +16,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from include import buffers, settings
+from include.buffers import Buffer
 from include.dbt_project.manifest import Manifest
 from include.publish import gate
 from include.publish.gate import NotPublishedError
@@ -45,7 +46,7 @@ class _View:
 
 def exchange(
     run_id: str,
-    buffer: int,
+    buffer: Buffer,
     *,
     manifest: Manifest | None = None,
     as_of: datetime | None = None,
@@ -54,10 +55,10 @@ def exchange(
 ) -> datetime:
     """Make what was built aside what people query; returns as of when it is.
 
-    `buffer` is the oid of the schema that was looked at and found fit. `manifest` says which tables in it models own:
+    `buffer` is what was looked at and found fit. `manifest` says which tables in it models own:
     what nobody owns is dropped (None: nothing is). `as_of` is None where the marts are new, else when they were first
     published. Raises NotPublishedError, with nothing changed, where readers hold their locks through all attempts, or
-    where somebody else was faster.
+    where somebody else built or published meanwhile.
     """
     attempts = attempts or ATTEMPTS
     refresh_statistics()
@@ -95,12 +96,11 @@ def refresh_statistics() -> None:
             cursor.execute(sql.SQL("analyze {}").format(sql.Identifier(BUILT, name)))
 
 
-def _check_nothing_came_between(cursor: Cursor, buffer: int, *, by_hand: bool) -> None:
+def _check_nothing_came_between(cursor: Cursor, buffer: Buffer, *, by_hand: bool) -> None:
     """One exchange at a time, of what its caller looked at, and not if publishing was held back meanwhile."""
     cursor.execute("select pg_advisory_xact_lock(hashtext('greenery exchange'))")
-    cursor.execute("select to_regnamespace(%s)::oid", (BUILT,))
-    if cursor.fetchone()[0] != buffer:
-        raise NotPublishedError("Somebody else has exchanged the schemas at this moment; nothing more was changed.")
+    if buffers.current(cursor.connection) != buffer:
+        raise NotPublishedError("Somebody else has built or published at this moment; nothing more was changed.")
     if not by_hand:
         gate.check_not_held(cursor.connection)
 

@@ -45,6 +45,11 @@ def check_built(run_id: str, manifest: Manifest, built: Built, raw_changed_at: d
 
     Nobody can waive this: what is a mix of days is nobody's data.
     """
+    if built.buffer.run_id is None:
+        raise NotPublishedError(
+            f"No run has begun to build in schema {buffers.BUILT} since it was exchanged or made anew, so nothing was "
+            "published. Trigger a new run."
+        )
     if built.buffer.run_id != run_id:
         raise NotPublishedError(
             f"Run {built.buffer.run_id} has begun to build since this run did, so what is there is no longer this "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import psycopg2
 from airflow.sdk import Asset, get_current_context, task
@@ -42,8 +43,16 @@ def publish() -> None:
         except psycopg2.Error:
             # What is published is published; report lets go again.
             log.warning("The lease on raw was not given back.", exc_info=True)
-    if not published:
+    if not published and not published_by_a_former_try(context):
         raise AirflowSkipException("This run was published before and has built nothing since; nothing has changed.")
+
+
+def published_by_a_former_try(context: Any) -> bool:
+    """Whether a try of this task that died published, since this run was last triggered or cleared."""
+    begun = context["dag_run"].start_date
+    with connect("greenery publish") as connection:
+        made = publications.of_run(connection, context["run_id"])
+    return bool(begun and made and made.published_at >= begun)
 
 
 def publish_run(run_id: str, manifest: Manifest, decision: Decision | None = None) -> bool:
@@ -60,5 +69,5 @@ def publish_run(run_id: str, manifest: Manifest, decision: Decision | None = Non
         if decision is None:
             gate.check_not_held(connection)
             gate.check_proven(manifest, made, store.passed_tests(connection, run_id))
-    exchange(run_id, made.buffer.schema_oid, manifest=manifest, decision=decision)
+    exchange(run_id, made.buffer, manifest=manifest, decision=decision)
     return True

@@ -116,10 +116,17 @@ def decide(connection: Connection, action: str, run_id: str | None, decided_by: 
         return Decision(*cursor.fetchone())
 
 
-def forget(connection: Connection, decision: Decision) -> None:
-    """Take back a decision that could not be carried out."""
+def forget(connection: Connection, decision: Decision) -> bool:
+    """Take back a decision that could not be carried out; False for one that took effect, though nobody heard so."""
     with connection.cursor() as cursor:
-        cursor.execute("delete from ops.decisions where decision_id = %s", (decision.decision_id,))
+        cursor.execute(
+            """
+            delete from ops.decisions
+            where decision_id = %(id)s and not exists (select from ops.publications where decision_id = %(id)s)
+            """,
+            {"id": decision.decision_id},
+        )
+        return cursor.rowcount > 0
 
 
 def hold(connection: Connection) -> Decision | None:

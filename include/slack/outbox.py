@@ -83,18 +83,23 @@ def count_waiting(connection: Connection) -> int:
 
 
 def audiences(connection: Connection) -> list[str]:
-    """Whom the last message was for that went to Slack or waits to; none where nothing ever did."""
+    """Whom the last words were for that went to Slack within a month, or were tried to; none where none were."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            with for_slack as (
-                select message_id, run_id, audience from ops.messages where sent_at is not null or waiting
-            )
             select distinct audience
-            from for_slack
-            where run_id = (select run_id from for_slack order by message_id desc limit 1)
+            from ops.messages
+            where (waiting or tried_at is not null or sent_at is not null)
+                and run_id = (
+                    select run_id
+                    from ops.messages
+                    where kind <> %s and coalesce(sent_at, tried_at) > clock_timestamp() - interval '1 month'
+                    order by message_id desc
+                    limit 1
+                )
             order by audience
-            """
+            """,
+            (PROGRESS,),
         )
         return [audience for (audience,) in cursor.fetchall()]
 

@@ -24,24 +24,13 @@ def deliver(connection: Connection, run_id: str, messages: Mapping[Audience, Mes
     """Keep what a run says to each audience, and send it with all that waits, unless it is what it said last.
 
     Commits. Without a Slack connection it stays in `ops.messages`, which is no failure; nor is it where Slack refuses
-    it: it is kept with the reason, and sent with a later one. Raises UnavailableError where to try again may help.
+    it: it is kept with the reason, and sent with a later one. Where Slack was told something lately, a connection that
+    is not found from here (a shell, an API server that stumbles) is one that others have: the message waits for them.
+    Raises UnavailableError where to try again may help.
     """
     ways = channels()
     keep(connection, run_id, messages, ways)
     send_waiting(connection, ways)
-
-
-def deliver_or_leave(connection: Connection, run_id: str, messages: Mapping[Audience, Message]) -> None:
-    """The same from where Airflow's own connections may not be known: what can't be sent from here waits for who can.
-
-    It waits for whom Slack's last message was for; where nothing was ever for Slack it is kept alone, as by `deliver`.
-    """
-    audiences = [] if channels() else outbox.audiences(connection)
-    if not audiences:
-        deliver(connection, run_id, messages)
-    for audience in audiences:
-        outbox.keep(connection, run_id, audience, messages[Audience(audience)], waiting=True)
-    connection.commit()
 
 
 def keep(
@@ -52,8 +41,10 @@ def keep(
 ) -> None:
     """Keep what a run says to each audience, and commit; it waits to be sent unless it is what the run said last."""
     ways = channels() if ways is None else ways
-    for audience, message in heard(ways, messages).items():
-        kept = outbox.keep(connection, run_id, audience, message, waiting=bool(ways))
+    others = [] if ways else [Audience(audience) for audience in outbox.audiences(connection)]
+    to_keep = {audience: messages[audience] for audience in others} or heard(ways, messages)
+    for audience, message in to_keep.items():
+        kept = outbox.keep(connection, run_id, audience, message, waiting=bool(ways or others))
         if not kept.waiting:
             log.info("Not sent, as %s:\n%s", "it was before" if kept.sent else "there is no Slack", message.body)
     connection.commit()

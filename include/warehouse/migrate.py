@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import psycopg2
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine, text
 
 from include import settings
-from include.warehouse import planner
+from include.warehouse import open_connection, planner
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -20,14 +19,7 @@ def upgrade(where: settings.Warehouse | None = None) -> None:
     where = where or settings.warehouse_admin()
     engine = create_engine(
         "postgresql+psycopg2://",
-        creator=lambda: psycopg2.connect(
-            host=where.host,
-            port=where.port,
-            dbname=where.database,
-            user=where.user,
-            password=where.password or None,
-            application_name="greenery migrate",
-        ),
+        creator=lambda: open_connection("greenery migrate", where),
     )
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))

@@ -80,23 +80,6 @@ class Dbt:
 
 
 @pytest.fixture(scope="session")
-def shop_connection(server: postgres.LocalPostgres) -> Iterator[Connection]:
-    """An autocommit connection to the one warehouse of these tests, which the environment names meanwhile."""
-    postgres.ensure_database(server, WAREHOUSE)
-    where = server.database(WAREHOUSE)
-    connection = psycopg2.connect(host=where.host, port=where.port, dbname=where.database, user=where.user)
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(f"alter database {WAREHOUSE} set timezone to 'America/New_York'")
-        cursor.execute("set timezone to 'UTC'")
-    with pytest.MonkeyPatch.context() as environment:
-        for key, value in where.environment().items():
-            environment.setenv(key, value)
-        yield connection
-    connection.close()
-
-
-@pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dbt]:
     """The project, parsed: enough to ask what is in it."""
     with pytest.MonkeyPatch.context() as environment:
@@ -105,7 +88,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dbt]:
 
 
 @pytest.fixture(scope="session")
-def dbt(shop_connection: Connection, project: Dbt) -> Dbt:
+def dbt(shop: Shop, project: Dbt) -> Dbt:
     """The same project, with the warehouse to build it in."""
     return project
 
@@ -223,10 +206,55 @@ class Shop:
         return {"order_id": order_id, "shipping_cost": 5, **sound, **columns}
 
 
+class KeptShop(Shop):
+    """The same in a database that can be kept as it is, and gone back to."""
+
+    def __init__(self, server: postgres.LocalPostgres) -> None:
+        self.server = server
+        postgres.ensure_database(server, WAREHOUSE)
+        self._connect()
+
+    def keep(self, name: str) -> None:
+        """Keep a copy of the warehouse as it is now."""
+        self._copy(WAREHOUSE, name)
+
+    def go_back(self, name: str) -> bool:
+        """Make the warehouse what was kept, but for settings of the database; False where nothing was."""
+        with postgres.admin(self.server) as cursor:
+            cursor.execute("select from pg_database where datname = %s", (name,))
+            if not cursor.rowcount:
+                return False
+            cursor.execute(f"drop database {WAREHOUSE} with (force)")
+        self._copy(name, WAREHOUSE)
+        return True
+
+    def _copy(self, this: str, to: str) -> None:
+        """The copy has the oids of the original, which `ops` knows the buffers by."""
+        self.connection.close()
+        with postgres.admin(self.server) as cursor:
+            cursor.execute(f"create database {to} template {this}")
+        self._connect()
+
+    def _connect(self) -> None:
+        where = self.server.database(WAREHOUSE)
+        self.connection = psycopg2.connect(host=where.host, port=where.port, dbname=where.database, user=where.user)
+        self.connection.autocommit = True
+        self.query(f"alter database {WAREHOUSE} set timezone to 'America/New_York'")
+        self.query("set timezone to 'UTC'")
+
+
 @pytest.fixture(scope="session")
-def shop(shop_connection: Connection) -> Shop:
-    """The warehouse of these tests, in whatever state the last one left it: call `reset` or `small` first."""
-    return Shop(shop_connection)
+def shop(server: postgres.LocalPostgres) -> Iterator[KeptShop]:
+    """The warehouse of these tests, in whatever state the last one left it: call `reset` or `small` first.
+
+    The environment names it meanwhile.
+    """
+    kept = KeptShop(server)
+    with pytest.MonkeyPatch.context() as environment:
+        for key, value in server.database(WAREHOUSE).environment().items():
+            environment.setenv(key, value)
+        yield kept
+    kept.connection.close()
 
 
 @pytest.fixture(scope="module")

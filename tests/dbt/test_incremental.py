@@ -198,6 +198,11 @@ def test_what_a_change_of_code_concerns_is_built_in_full_in_both_buffers(days: D
         days.edit()
         assert days.run() == rebuilt
 
+    change({"product_funnel_daily.sql": (" as sessions_viewed,\n", " + 0 as sessions_viewed,\n")})
+    for rebuilt in ({"product_funnel_daily"}, {"product_funnel_daily"}, set()):
+        days.edit()
+        assert days.run() == rebuilt
+
     change({"int_events.sql": ("    created_at\n", "    created_at + interval '1 hour' as created_at\n")})
     days.edit()
     assert days.run() == INCREMENTAL - {

@@ -40,7 +40,10 @@ def test_no_mart_needs_a_snapshot_to_be_there(built: Shop):
         ("update analytics_next.int_user_sessions set packages_shipped = 0", "events_add_up"),
         ("update analytics_next.daily_metrics set value = value + 1 where metric = 'revenue'", "metrics_add_up"),
         ("delete from analytics_next.int_user_first_orders where user_id = 'ann'", "buyers_add_up"),
-        ("update analytics_next.repeat_purchase_indicators set buyers_without_time = 0", "buyers_add_up"),
+        (
+            "update analytics_next.repeat_purchase_indicators set buyers = buyers + 1 where indicator = 'weekday'",
+            "buyers_add_up",
+        ),
         ("update analytics_next.product_funnel_daily set sessions_bought = 0", "funnel_adds_up"),
     ],
 )

@@ -8,6 +8,7 @@ once over all of history. `SEEDS=100` in the environment plays a hundred sequenc
 from __future__ import annotations
 
 import os
+import re
 from datetime import timedelta
 
 import pytest
@@ -37,11 +38,15 @@ class Looks(Days):
 
     def first_runs(self, *select: str) -> None:
         """Fill both buffers, and continue one, with days on which nothing is wrong."""
-        for rebuilt in (True, True, False):
-            assert self.begin() is rebuilt
-            self.build(*(select or ALL))
-            self.publish()
-            self.load_a_day()
+
+        def play() -> None:
+            for rebuilt in (True, True, False):
+                assert self.begin() is rebuilt
+                self.build(*(select or ALL))
+                self.publish()
+                self.load_a_day()
+
+        self.come_to("first_runs_" + "_".join(re.findall(r"\w+", " ".join(select))), 3, play)
 
     def publish(self) -> None:
         """Publish, whether or not tests ran."""

@@ -185,11 +185,11 @@ def laden(db: Connection, warehouse: Warehouse, tmp_path: Path, monkeypatch: pyt
 def follow_the_page(laden: Laden) -> str:
     """Its steps until Airflow is started; returns what the commands of step 3 say."""
     (laden.folder / "dbt" / mapping.FILE).write_text(blocks("yaml")[0])
-    told = laden.sh(blocks("sh")[1])
+    told = laden.sh(blocks("sh")[2])
     laden.shop.query("alter role greenery_transformer login")  # as its password does, where a server asks for one
     laden.shop.query(blocks("sql")[0])
     laden.shop.query(blocks("sql")[1])
-    laden.sh(blocks("sh")[2])
+    laden.sh(blocks("sh")[3])
     return told
 
 
@@ -263,7 +263,7 @@ def test_another_mapping_is_another_project_and_no_run_begins_on_the_views_of_be
 ):
     folder = laden.folder / "dbt"
     (folder / mapping.FILE).write_text(blocks("yaml")[0])
-    laden.sh(blocks("sh")[1])
+    laden.sh(blocks("sh")[2])
     laden.shop.query("alter role greenery_transformer login")
     stamp = release.stamp(folder)
     release.write_macros_hash(folder)
@@ -275,7 +275,7 @@ def test_another_mapping_is_another_project_and_no_run_begins_on_the_views_of_be
     assert (folder / "macros" / "macros_hash.sql").read_text() != macros, "what is built already would be continued"
     assert f"{RAW}.products does not show what" in mapping.problem(folder)
 
-    laden.sh(blocks("sh")[1])
+    laden.sh(blocks("sh")[2])
     assert mapping.problem(folder) is None
     laden.shop.query("drop table laden.artikel cascade")
     assert f"{RAW}.products does not show what" in mapping.problem(folder)
@@ -287,7 +287,7 @@ def test_another_mapping_is_another_project_and_no_run_begins_on_the_views_of_be
 
 def test_no_load_writes_to_a_table_that_is_a_view(laden: Laden):
     (laden.folder / "dbt" / mapping.FILE).write_text(blocks("yaml")[0])
-    laden.sh(blocks("sh")[1])
+    laden.sh(blocks("sh")[2])
     with (
         connect("test", settings.warehouse_admin()) as connection,
         pytest.raises(RuntimeError, match=rf"{RAW}\.orders.* can't be loaded, being a view"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cached_property
 
 import pytest
 
@@ -48,7 +49,7 @@ class Runs(Days):
         """The run that began last."""
         return f"run {self.runs}"
 
-    @property
+    @cached_property
     def facts(self) -> Manifest:
         """The manifest of a project that has only the models that are built here."""
         whole = manifest.read(self.project.work / "target" / "manifest.json")

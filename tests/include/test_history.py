@@ -71,3 +71,5 @@ def test_what_somebody_accepts_with_a_reason_goes_on(taken: Connection) -> None:
     with taken.cursor() as cursor:
         cursor.execute("select action, decided_by, reason from ops.decisions")
         assert cursor.fetchall() == [("accept history", "ada", "a new shop")]
+        cursor.execute("select headline from ops.messages")
+        assert cursor.fetchall() == [("✋ Greenery data: the snapshots are accepted as they are",)]

@@ -84,7 +84,7 @@ def test_the_watchdog_sends_the_age_of_the_data_whether_it_is_late_and_what_wait
         "messages.waiting": 0,
     }
     store.begin(db, "run", "release")
-    exchange("run", current(db).schema_oid)
+    exchange("run", current(db))
     with db.cursor() as cursor:
         cursor.execute("update ops.watch set since = now() - interval '9 days'")
         cursor.execute("update ops.publications set published_at = now() - interval '2 days'")

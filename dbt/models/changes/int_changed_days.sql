@@ -19,9 +19,17 @@ changed_buyers as (
 
 ),
 
-changed_visit_days as (
+changed_events as (
 
-    select * from {{ ref('int_changed_visit_days') }}
+    select * from {{ ref('int_changed_events') }}
+
+),
+
+-- Sessions are told anew with their events; the products of their orders are no figure of a day.
+events as (
+
+    select * from {{ ref('int_events') }}
+    where session_id in (select session_id from {{ ref('int_changed_events') }})
 
 ),
 
@@ -89,7 +97,9 @@ concerned as (
     union distinct
     select day from appeared_steps
     union distinct
-    select day from changed_visit_days
+    select cast(created_at as date) as day from changed_events
+    union distinct
+    select cast(created_at as date) as day from events
     union distinct
     select cast(formerly_ordered_at as date) as day from changed_orders
     union distinct

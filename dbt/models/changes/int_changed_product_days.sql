@@ -183,7 +183,7 @@ concerned as (
         product_id,
         day
     from {{ former_days }}
-    where day >= cast(cast('{{ watermark("products") }}' as timestamp with time zone) as date)
+    where day >= cast({{ utc("cast('" ~ watermark('products') ~ "' as timestamp with time zone)") }} as date)
     {%- endif %}
 
 ),

@@ -13,7 +13,16 @@
         (ref('int_daily_figures'), 'sum(new_buyers)'),
         (ref('daily_metrics'), "max(case when metric = 'repeat_rate' then denominator end)"),
         (ref('repeat_purchase_indicators'), "max(case when indicator = 'all buyers' then buyers_total end)"),
-        (ref('repeat_purchase_indicators'), "max(case when indicator = 'all buyers' then buyers + buyers_without_time end)"),
+    ],
+    'buyers with time to come back': [
+        (ref('repeat_purchase_indicators'), "sum(case when indicator = 'all buyers' then buyers end)"),
+        (ref('repeat_purchase_indicators'), "sum(case when indicator = 'weekday' then buyers end)"),
+        (ref('repeat_purchase_indicators'), "sum(case when indicator = 'order value' then buyers end)"),
+    ],
+    'buyers who came back in time': [
+        (ref('repeat_purchase_indicators'), "sum(case when indicator = 'all buyers' then repeat_buyers end)"),
+        (ref('repeat_purchase_indicators'), "sum(case when indicator = 'weekday' then repeat_buyers end)"),
+        (ref('repeat_purchase_indicators'), "sum(case when indicator = 'order value' then repeat_buyers end)"),
     ],
     'repeat buyers to date': [
         (ref('int_user_first_orders'), 'count(next_ordered_at)'),

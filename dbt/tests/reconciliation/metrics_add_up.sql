@@ -25,6 +25,10 @@
         (ref('int_user_sessions'), 'count(*)', of_days_begun),
         (ref('daily_metrics'), "sum(case when metric = 'sessions' then value end)", of_days),
     ],
+    'converted sessions': [
+        (ref('int_user_sessions'), 'sum(case when is_converted then 1 end)', of_days_begun),
+        (ref('daily_metrics'), "sum(case when metric = 'conversion' then numerator end)", of_days),
+    ],
     'users': [
         (ref('dim_users'), 'count(*)', of_days_joined),
         (ref('daily_metrics'), "sum(case when metric = 'new_users' then value end)", of_days),

@@ -43,6 +43,15 @@ def test_a_port_that_somebody_took_meanwhile_is_not_fought_over(data: Path) -> N
         assert postgres.start(data).port != first.port
 
 
+def test_a_port_that_somebody_takes_at_this_moment_is_left_to_them(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        found = iter([other.getsockname()[1], postgres.free_port()])
+        monkeypatch.setattr(postgres, "free_port", lambda _: next(found))
+        assert postgres.start(data).port != other.getsockname()[1]
+
+
 def test_a_stale_pid_file_of_a_killed_server_is_seen_through(data: Path) -> None:
     data.mkdir()
     (data / "postmaster.pid").write_text("1\n/elsewhere\n0\n5432\n\n\n\nready\n")

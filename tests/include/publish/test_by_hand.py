@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
@@ -17,6 +20,7 @@ from include import lease
 from include.dbt_project.manifest import read
 from include.publish import by_hand
 from include.publish.__main__ import main
+from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
 from include.results import publications
@@ -180,6 +184,35 @@ def test_the_command_line_says_what_it_did_or_why_not(days: Connection, capsys: 
     assert "There is no run 'typo'" in capsys.readouterr().err
     assert main(["roll-back", "--by", "ada", "--reason", "wrong"]) == 0
     assert published(days) == ["day 1"]
+
+
+def test_a_connection_that_is_lost_once_it_is_done_does_not_say_that_nothing_was(
+    days: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> None:
+        raise psycopg2.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(lease, "release", lost)
+    assert main(["roll-back", "--by", "ada", "--reason", "wrong"]) == 0
+    assert published(days) == ["day 1"]
+
+
+def test_a_connection_that_is_lost_on_the_way_says_where_to_look(
+    days: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lost(*arguments: Any, **options: Any) -> None:
+        exchange(*arguments, **options)
+        raise psycopg2.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(by_hand, "exchange", lost)
+    assert main(["roll-back", "--by", "ada", "--reason", "wrong"]) == 1
+    said = capsys.readouterr().err
+    assert published(days) == ["day 1"]
+    with days.cursor() as cursor:
+        cursor.execute(re.search("select .*", said)[0])
+        [(_, action, decided_by, published_at)] = cursor.fetchall()
+        assert (action, decided_by, published_at is not None) == ("roll back", "ada", True)
+    assert slack.accepted[-1]["text"] == "✋ Greenery data: rolled back"
 
 
 def hold_in_a_shell(*unknown: str) -> str:

@@ -36,7 +36,7 @@ def publish(db: Connection, run_id: str, *models: str) -> None:
         }
         for name in models
     }
-    exchange(run_id, buffers.current(db).schema_oid, manifest=Manifest(nodes, {}))
+    exchange(run_id, buffers.current(db), manifest=Manifest(nodes, {}))
 
 
 def build(db: Connection, run_id: str, *tables: str) -> None:
@@ -121,11 +121,19 @@ def test_a_model_that_is_gone_is_forgotten_so_that_its_buffer_stays_sound(live: 
 
 
 def test_of_two_that_were_found_fit_one_is_exchanged(live: Connection) -> None:
-    buffer = buffers.current(live).schema_oid
+    buffer = buffers.current(live)
     exchange("run 2", buffer)
-    with pytest.raises(NotPublishedError, match="Somebody else has exchanged the schemas"):
+    with pytest.raises(NotPublishedError, match="Somebody else has built or published"):
         exchange("run 2", buffer)
     assert do(live, "select * from analytics.m") == [("run 2",)]
+
+
+def test_what_is_built_while_publish_waits_for_readers_is_not_published_unseen(live: Connection) -> None:
+    buffer = buffers.current(live)
+    build(live, "run 3", "m", "old")
+    with pytest.raises(NotPublishedError, match="Somebody else has built or published"):
+        exchange("run 2", buffer)
+    assert do(live, "select * from analytics.m") == [("run 1",)]
 
 
 def test_what_was_held_back_at_the_last_moment_is_not_published(live: Connection) -> None:

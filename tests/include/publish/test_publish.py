@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import psycopg2
 import pytest
@@ -13,7 +15,7 @@ from include import buffers
 from include.dbt_project.manifest import Manifest
 from include.publish import exchange
 from include.publish.gate import NotPublishedError
-from include.publish.publish import publish_run
+from include.publish.publish import publish_run, published_by_a_former_try
 from include.results import publications, store
 from include.results.nodes import NodeResult
 from include.settings import Warehouse
@@ -130,6 +132,14 @@ def test_publish_alone_again_changes_nothing(built: Connection) -> None:
     publish_run("run 1", MANIFEST)
     publish_run("run 1", MANIFEST)
     assert published(built) == ["new"]
+
+
+def test_a_try_that_died_once_it_had_published_is_told_from_a_publish_that_was_cleared(built: Connection) -> None:
+    begun = datetime.now(UTC)
+    assert publish_run("run 1", MANIFEST)
+    for start_date, died in ((begun, True), (datetime.now(UTC), False), (None, False)):
+        context = {"run_id": "run 1", "dag_run": SimpleNamespace(start_date=start_date)}
+        assert published_by_a_former_try(context) is died
 
 
 def test_an_old_run_whose_publish_is_cleared_does_not_bring_old_data_back(built: Connection) -> None:

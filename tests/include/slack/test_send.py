@@ -100,6 +100,49 @@ def test_what_was_kept_without_a_connection_is_no_news_when_there_is_one(
     assert heard(slack) == ["🔴 one test"]
 
 
+def test_where_slack_was_told_lately_a_connection_that_is_not_found_is_waited_for(
+    outbox: Connection, webhook: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(run_id="run 1")
+    with monkeypatch.context() as stumbling:
+        stumbling.delenv("AIRFLOW_CONN_SLACK_DEFAULT")
+        send(FAILED, run_id="run 2")
+    send_waiting(outbox)
+    assert heard(webhook) == ["✅ fine", "🔴 one test"]
+
+
+def test_a_progress_message_is_nobody_s_last_word(
+    outbox: Connection, bot: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bot shows how far a run is to engineers alone; what is decided meanwhile waits for both."""
+    monkeypatch.setenv("GREENERY_SLACK_ENGINEERS_CHANNEL", "C0ENGINEERS")
+    send(run_id="run 1")
+    with outbox.cursor() as cursor:
+        cursor.execute(
+            "insert into ops.messages (run_id, audience, number, kind, headline, body, blocks, waiting, tried_at)"
+            " values ('run 2', 'engineers', 1, 'progress', '', '', '[]', false, now())"
+        )
+    with monkeypatch.context() as shell:
+        shell.delenv("AIRFLOW_CONN_SLACK_BOT")
+        send(FAILED, run_id="decision 1")
+    with outbox.cursor() as cursor:
+        cursor.execute("select audience from ops.messages where run_id = 'decision 1' order by 1")
+        assert cursor.fetchall() == [("engineers",), ("stakeholders",)]
+
+
+def test_a_slack_that_was_given_up_is_waited_for_no_more(
+    outbox: Connection, webhook: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(run_id="run 1")
+    with outbox.cursor() as cursor:
+        cursor.execute("update ops.messages set sent_at = sent_at - interval '32 days'")
+    with monkeypatch.context() as without:
+        without.delenv("AIRFLOW_CONN_SLACK_DEFAULT")
+        send(FAILED, run_id="run 2")
+    send_waiting(outbox)
+    assert heard(webhook) == ["✅ fine"]
+
+
 def test_a_message_arrives_with_its_blocks_and_a_text_for_notifications(outbox: Connection, either: Slack) -> None:
     send()
     assert [(one["text"], one["blocks"]) for one in either.accepted + either.posted] == [("✅ fine", [SECTION])]

@@ -51,7 +51,7 @@ def publish(run_id: str) -> None:
     with connect() as connection:
         store.begin(connection, run_id, "release")
         buffers.begin(connection, run_id)
-        buffer = buffers.current(connection).schema_oid
+        buffer = buffers.current(connection)
     exchange(run_id, buffer)
 
 

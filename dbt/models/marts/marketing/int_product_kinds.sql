@@ -13,8 +13,8 @@ named_products as (
     select
         product_id,
         product_name,
-        lower({{ dbt.split_part('product_name', "' '", -1) }}) as last_word,
-        count(*) over (partition by lower({{ dbt.split_part('product_name', "' '", -1) }})) as products_with_it
+        lower({{ dbt.split_part('trim(product_name)', "' '", -1) }}) as last_word,
+        count(*) over (partition by lower({{ dbt.split_part('trim(product_name)', "' '", -1) }})) as products_with_it
     from products
 
 ),

@@ -12,6 +12,32 @@ last_change as (
 
 ),
 
+counted_versions as (
+
+    select
+        product_id,
+        name,
+        inventory,
+        dbt_valid_from,
+        dbt_valid_to,
+        count(inventory) over (partition by product_id order by dbt_valid_from) as known_inventories
+    from versions
+
+),
+
+-- The snapshot keeps a day without an inventory as it was: what was known before holds then.
+known_versions as (
+
+    select
+        product_id,
+        name,
+        max(inventory) over (partition by product_id, known_inventories) as inventory,
+        dbt_valid_from,
+        dbt_valid_to
+    from counted_versions
+
+),
+
 compared_versions as (
 
     select
@@ -21,7 +47,7 @@ compared_versions as (
         dbt_valid_from,
         dbt_valid_to,
         lag(inventory) over (partition by product_id order by dbt_valid_from) as inventory_before
-    from versions
+    from known_versions
 
 ),
 

@@ -1,0 +1,44 @@
+"""What Slack is told of a decision that somebody took by hand: at once, whatever else becomes of it."""
+
+from __future__ import annotations
+
+import logging
+
+import psycopg2
+
+from include.results import publications
+from include.results.publications import Decision
+from include.slack import render, send
+from include.slack.channels import to_all
+from include.warehouse import connect
+
+log = logging.getLogger(__name__)
+
+
+def tell(decision: Decision) -> None:
+    """Tell Slack. What was decided stands, whatever becomes of the message."""
+    try:
+        with connect("greenery by hand") as connection:
+            message = render.decided(decision, publications.live(connection))
+            send.deliver(connection, _message_id(decision), to_all(message))
+    except Exception:
+        log.exception("Done, but Slack could not be told.")
+
+
+def unheard(decision: Decision) -> str | None:
+    """What to say to who decided where Slack has not heard of it yet; None where it has, or there is no Slack."""
+    try:
+        with connect("greenery by hand") as connection:
+            if send.told(connection, _message_id(decision), decision.action):
+                return None
+            waits = send.said(connection, _message_id(decision), decision.action)
+    except psycopg2.Error:
+        waits = False
+    if waits:
+        return "Slack was not told from here: the message waits in ops.messages for greenery_watchdog to send it."
+    return "Slack was not told, and no message is kept, as the log says: tell people yourself."
+
+
+def _message_id(decision: Decision) -> str:
+    """The outbox knows what is said of a decision as what a run says."""
+    return f"decision {decision.decision_id}"
