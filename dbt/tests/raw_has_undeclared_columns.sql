@@ -13,8 +13,9 @@ select
 from ({{ undeclared_columns(relation, declared) }}) as undeclared_in_{{ table }}
 {{ 'union all' if not loop.last }}
 {%- endfor %}
-{%- set drift = api.Relation.create(database=target.database, schema=source('greenery', 'orders').schema, identifier='shop_drift') %}
-{%- if execute and relation_exists(drift) %}
+{%- set orders = source('greenery', 'orders') %}
+{%- set drift = adapter.get_relation(orders.database, orders.schema, 'shop_drift') if execute %}
+{%- if drift %}
 union all
 select
     table_name,
