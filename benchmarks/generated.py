@@ -29,7 +29,7 @@ def write(target: Path, models: int) -> Path:
         else:
             first, second = number - LAYER, (number // LAYER - 1) * LAYER + (number + 1) % LAYER
             sql = (
-                f"select one.id, (one.amount + other.amount) / 2 as amount\n"
+                "select one.id, (one.amount + other.amount) / 2 as amount\n"
                 f"from {{{{ ref('{names[first]}') }}}} as one\n"
                 f"join {{{{ ref('{names[second]}') }}}} as other on other.id = one.id"
             )

@@ -122,9 +122,7 @@ def slack_server() -> Iterator[Slack]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     slack.url = f"http://127.0.0.1:{server.server_port}/services"
-    thread = threading.Thread(
-        target=server.serve_forever, args=(0.02,), daemon=True
-    )  # how often it looks whether to end
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
         yield slack
