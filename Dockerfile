@@ -3,9 +3,11 @@ ARG BASE_IMAGE=apache/airflow:3.3.2-python3.12
 FROM ${BASE_IMAGE}
 
 # Dependencies first: code changes more often than they do.
-COPY requirements.txt requirements-deployment.txt constraints.txt /tmp/requirements/
-RUN pip install --no-cache-dir --quiet --constraint /tmp/requirements/constraints.txt \
-        --requirement /tmp/requirements/requirements-deployment.txt
+COPY requirements.txt requirements-deployment.txt constraints.txt overrides.txt /tmp/requirements/
+# With the uv that Airflow's image has. pip has no overrides; it gets past dbt's parser with
+# `pip install --no-deps --requirement constraints.txt`, which brings the tests' packages as well.
+RUN uv pip install --no-cache --quiet --compile-bytecode --constraint /tmp/requirements/constraints.txt \
+        --override /tmp/requirements/overrides.txt --requirement /tmp/requirements/requirements-deployment.txt
 
 COPY --chown=airflow:0 airflow.cfg /opt/airflow/
 COPY --chown=airflow:0 plugins /opt/airflow/plugins

@@ -12,7 +12,7 @@ BENCH ?= orchestration size health
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-install: ## make .venv, from requirements-dev.txt and constraints.txt
+install: ## make .venv, from requirements-dev.txt, constraints.txt and overrides.txt
 	@$(PYTHON3) include/local/install.py
 
 demo: install ## play two days of a shop on a real Airflow and print both Slack messages (DATA=DIR: one day, from seven CSVs)
@@ -66,7 +66,7 @@ format: install ## mend what make check says of the Python's format and lint
 	$(RUN) -m ruff check --fix .
 
 constraints: install ## renew constraints.txt
-	$(RUN) -m uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --upgrade requirements-dev.txt requirements-deployment.txt -o constraints.txt
+	$(RUN) -m uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --upgrade --override overrides.txt requirements-dev.txt requirements-deployment.txt -o constraints.txt
 
 clean: install ## stop the local stack and forget its state
 	$(RUN) -m include.local clean

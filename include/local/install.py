@@ -1,4 +1,4 @@
-"""Make `.venv` hold what requirements-dev.txt and constraints.txt say. Any Python runs this, on its standard library.
+"""Make `.venv` hold what requirements-dev.txt, constraints.txt and overrides.txt say. Any Python runs this, on its standard library.
 
 Takes the fastest Python 3.11 or 3.12 on the PATH: one that was built without optimisation, as version managers do, runs
 dbt and Airflow at about half the speed of a distribution's own. Does nothing where nothing changed.
@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
-FILES = ("requirements.txt", "requirements-dev.txt", "constraints.txt")
+FILES = ("requirements.txt", "requirements-dev.txt", "constraints.txt", "overrides.txt")
 NAMES = ("python3.12", "python3.11", "python3", "python")
 PROBE = """
 import sys, time
@@ -28,7 +28,7 @@ def spin():
     for i in range(100000):
         seen[i % 997] = seen.get(i % 997, 0) + len(str(i))
     return time.perf_counter() - start
-print(min(spin() for _ in range(5)))
+print(min(spin() for _ in range(20)))
 """
 
 
@@ -67,7 +67,7 @@ def _install() -> int:
         # Bytecode once, here: where PYTHONDONTWRITEBYTECODE is set, every process would compile all that it imports.
         [
             *(installed, "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode"),
-            *("-r", "requirements-dev.txt", "-c", "constraints.txt"),
+            *("-r", "requirements-dev.txt", "-c", "constraints.txt", "--override", "overrides.txt"),
         ],
     )
     for step in steps:

@@ -134,7 +134,7 @@ def test_each_kind_of_shop_has_a_warehouse_of_its_own_that_comes_back(home: Path
 
 def test_a_machine_without_the_right_python_is_told_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "include/local").mkdir(parents=True)
-    for name in ("include/local/install.py", "requirements.txt", "requirements-dev.txt", "constraints.txt"):
+    for name in ("include/local/install.py", *(path.name for path in PROJECT_ROOT.glob("*.txt"))):
         shutil.copy(PROJECT_ROOT / name, tmp_path / name)
     done = subprocess.run(
         [sys.executable, tmp_path / "include/local/install.py"],

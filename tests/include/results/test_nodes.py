@@ -1,4 +1,4 @@
-"""Reading dbt's results: the shapes that dbt 1.11 returns."""
+"""Reading dbt's results: the shapes that dbt returns."""
 
 from __future__ import annotations
 
