@@ -1,0 +1,277 @@
+"""What we lean on that dbt, Cosmos and Airflow never promised: run this first after an upgrade.
+
+One test for each thing. A test that fails says what no longer holds and where the project leans on it.
+`docs/operations.md` says how an upgrade goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+from airflow.jobs.job import Job
+from airflow.listeners import hookimpl
+from airflow.listeners.listener import get_listener_manager
+from airflow.sdk import DAG
+from airflow.sdk.bases.operator import BaseOperator
+from airflow.sdk.execution_time import task_runner
+from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos.constants import DbtResourceType, InvocationMode, LoadMode, TestBehavior
+from cosmos.operators.local import DbtBuildLocalOperator, DbtTestLocalOperator
+from dbt.cli.main import dbtRunner, dbtRunnerResult
+from dbt.contracts.graph.manifest import Manifest
+from dbt_common.clients import jinja
+from dbt_common.clients.jinja import template_cache
+
+from include import warm_up
+from include.dbt_project import invocation, operators, release
+from include.settings import PROJECT_ROOT
+
+# Macros of dbt's that ours replace or call, by the text that was read (sha256, 8 digits), and what leans on it.
+READ = {
+    "dbt.is_incremental": ("223c4057", "asks should_full_refresh(), which is ours: whether a mart takes changes alone"),
+    "dbt.should_full_refresh": ("b08ab296", "replaced in buffers.sql"),
+    "dbt.materialization_incremental_default": (
+        "865d7932",
+        "asks should_full_refresh(), builds aside and runs the hooks last",
+    ),
+    "dbt.default__snapshot_staging_table": ("6fae091f", "called in snapshots.sql with fewer versions than all"),
+    "dbt_postgres.postgres__snapshot_get_time": ("eba2a82f", "replaced in snapshot_get_time.sql, in UTC"),
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> release.Release:
+    """A dbt project of two models, parsed without a database."""
+    home = tmp_path_factory.mktemp("dbt")
+    (home / "models" / "folder").mkdir(parents=True)
+    (home / "macros").mkdir()
+    (home / "dbt_project.yml").write_text("name: greenery\nversion: 1.0.0\nprofile: greenery\n")
+    (home / "profiles.yml").write_text((PROJECT_ROOT / "dbt" / "profiles.yml").read_text())
+    (home / "models" / "one.sql").write_text("select 1 as one")
+    (home / "models" / "folder" / "two.sql").write_text(
+        "{{ config(materialized='incremental') }} select one from {{ ref('one') }}"
+    )
+    (home / "macros" / "ours.sql").write_text("{% macro should_full_refresh() %}{{ return(true) }}{% endmacro %}")
+    made = release.Release(home)
+    done = dbtRunner().invoke(["--quiet", "parse", *invocation._flags(made, home / "target")])
+    assert done.success, done.exception
+    return made
+
+
+@pytest.fixture
+def manifest(project: release.Release) -> Manifest:
+    """Its manifest, as a task is given it."""
+    return invocation.load(project.path)
+
+
+def listed(project: release.Release, manifest: Manifest, scratch: Path) -> set[str]:
+    """The models that dbt finds where a manifest is handed over."""
+    flags = ["--quiet", "list", "--resource-type", "model", *invocation._flags(project, scratch)]
+    return set(dbtRunner(manifest=manifest).invoke(flags).result)
+
+
+# dbt
+
+
+def test_dbt_takes_the_manifest_that_it_is_handed_and_parses_nothing(
+    project: release.Release, manifest: Manifest, tmp_path: Path
+) -> None:
+    left = replace(manifest, nodes={key: node for key, node in manifest.nodes.items() if node.name == "one"})
+    assert listed(project, left, tmp_path) == {"greenery.one"}, (
+        "dbtRunner(manifest=…) no longer works on the manifest that it is handed: each task would parse the project, "
+        "and a model's task would hear of all tests (include/dbt_project/invocation.py)"
+    )
+
+
+def test_a_manifest_can_be_copied_with_fewer_nodes_and_the_whole_one_stays(
+    project: release.Release, manifest: Manifest, tmp_path: Path
+) -> None:
+    wanted = {"nodes", "unit_tests", "exposures", "metrics", "semantic_models", "saved_queries"}
+    assert wanted <= {one.name for one in fields(Manifest)}, (
+        "Manifest is no dataclass with these fields any more: invocation._about leaves tests out by dataclasses.replace"
+    )
+    less = replace(manifest, nodes={})
+    assert less.ref_lookup is not manifest.ref_lookup, (
+        "a copy of a manifest shares the original's look-ups: after one task's copy, ref() would find too little"
+    )
+    assert listed(project, manifest, tmp_path) == {"greenery.one", "greenery.folder.two"}
+
+
+def test_macros_that_were_compiled_before_the_fork_are_not_compiled_again(manifest: Manifest) -> None:
+    macro = manifest.macros["macro.greenery.should_full_refresh"]
+    invocation.compile_macros(manifest)
+    kept = template_cache.get_node_template(macro)
+    assert jinja.CallableMacroGenerator(macro).get_template() is kept, (
+        "dbt no longer takes a macro's template from dbt_common.clients.jinja.template_cache: "
+        "compile_macros before the fork is for nothing, and each task takes 0.15 s longer"
+    )
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_macro_of_dbts_that_ours_replace_or_call_is_as_it_was_read(manifest: Manifest, name: str) -> None:
+    text, (known, why) = manifest.macros[f"macro.{name}"].macro_sql, READ[name]
+    assert hashlib.sha256(text.encode()).hexdigest()[:8] == known, (
+        f"dbt's macro {name} has changed ({why}). Read it beside dbt/macros; when ours is right again, note its new "
+        f"digits in READ:\n{text}"
+    )
+
+
+def test_a_hook_sees_a_line_of_the_log_as_dbt_would_print_it(project: release.Release, tmp_path: Path) -> None:
+    events = []
+    flags = ["list", "--log-level", "none", "--log-level-file", "none", *invocation._flags(project, tmp_path)]
+    dbtRunner(callbacks=[events.append]).invoke(flags)
+    assert {"info", "debug"} <= {one.info.level for one in events}, (
+        "dbtRunner(callbacks=…) no longer hears of events that no log takes: the log of a task would be empty"
+    )
+    assert all(one.info.msg is not None and one.info.ts.ToDatetime() for one in events)
+
+
+# Cosmos
+
+
+def drawn(project: release.Release) -> tuple[DAG, list[dict]]:
+    """The tiny project as Cosmos draws it, and what it said to the converter of each model."""
+    said: list[dict] = []
+
+    def convert(**told: object) -> BaseOperator:
+        said.append(told)
+        return DbtBuildLocalOperator(
+            task_id=told["task_id"],
+            task_group=told["task_group"],
+            project_dir=str(project.path),
+            profile_config=profile(project),
+            select="fqn:one",
+        )
+
+    with DAG(dag_id="unpromised", schedule=None) as dag:
+        DbtTaskGroup(
+            group_id="models_of_today",
+            project_config=ProjectConfig(
+                dbt_project_path=project.path,
+                manifest_path=project.path / "target" / "manifest.json",
+                project_name="greenery",
+            ),
+            profile_config=profile(project),
+            execution_config=ExecutionConfig(invocation_mode=InvocationMode.DBT_RUNNER),
+            render_config=RenderConfig(
+                load_method=LoadMode.DBT_MANIFEST,
+                test_behavior=TestBehavior.BUILD,
+                group_nodes_by_folder=True,
+                node_converters={DbtResourceType.MODEL: convert},
+            ),
+        )
+    return dag, said
+
+
+def profile(project: release.Release) -> ProfileConfig:
+    return ProfileConfig(
+        profile_name=release.PROFILE, target_name=release.TARGET, profiles_yml_filepath=project.path / "profiles.yml"
+    )
+
+
+def test_cosmos_names_tasks_by_folder_and_model_and_asks_our_converter(project: release.Release) -> None:
+    dag, said = drawn(project)
+    assert set(dag.task_ids) == {
+        "models_of_today.models.one_model_build",
+        "models_of_today.models.folder.two_model_build",
+    }, "Cosmos names its tasks otherwise: runs, links and the page find a model by these names (manifest.MODEL_TASK)"
+    assert {one["node"].name for one in said} == {"one", "two"}
+    assert all({"node", "task_id", "task_group"} <= one.keys() for one in said), (
+        "Cosmos no longer hands node, task_id and task_group to a node converter (include/dbt_project/cosmos.py)"
+    )
+
+
+@pytest.mark.parametrize("operator", [DbtBuildLocalOperator, DbtTestLocalOperator])
+def test_a_cosmos_operator_runs_dbt_through_build_and_run_cmd(
+    project: release.Release, operator: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = operator(
+        task_id="one",
+        select="fqn:one",
+        project_dir=str(project.path),
+        profile_config=profile(project),
+        invocation_mode=InvocationMode.DBT_RUNNER,
+        install_deps=False,
+    )
+    calls: list[dict] = []
+
+    def run(_: BaseOperator, **told: object) -> dbtRunnerResult:
+        calls.append(told)
+        return dbtRunnerResult(success=True, result=SimpleNamespace(results=[]))
+
+    monkeypatch.setattr(operator, "build_and_run_cmd", run)
+    task.execute(context={})
+    assert [call.keys() >= {"context", "cmd_flags"} for call in calls] == [True], (
+        f"{operator.__name__}.execute no longer calls build_and_run_cmd(context=, cmd_flags=) once: "
+        "our operators would start dbt as Cosmos does (include/dbt_project/operators.py)"
+    )
+    command, _ = task.build_cmd({"run_id": "x"}, calls[0]["cmd_flags"])
+    assert command[1] in ("build", "test"), (
+        "build_cmd's first word is no longer the program, which operators._run drops"
+    )
+    assert command[command.index("--select") + 1] == "fqn:one"
+
+
+def test_cosmos_raises_what_dbt_failed_of() -> None:
+    failed = dbtRunnerResult(success=False, result=SimpleNamespace(results=[]))
+    with pytest.raises(operators.CosmosDbtRunError):
+        operators.handle_exception_if_needed(failed)
+
+
+# Airflow
+
+
+def test_airflow_runs_tasks_through_the_coordinator_that_airflow_cfg_names() -> None:
+    ask = (
+        "from airflow.sdk.execution_time.coordinator import get_coordinator_manager as manager;"
+        "print(type(manager().for_queue('default')).__name__, type(manager().for_queue('')).__name__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", ask],
+        env={**os.environ, "AIRFLOW_CONFIG": str(PROJECT_ROOT / "airflow.cfg"), "PYTHONPATH": str(PROJECT_ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == ["WarmCoordinator", "_PythonCoordinator"], (
+        "[sdk] coordinators and queue_to_coordinator no longer bring a task to include.warm_up.WarmCoordinator, or the "
+        f"queue '' no longer to Airflow's own: tasks are slow, or don't start at all\n{done.stderr}"
+    )
+
+
+def test_a_coordinator_is_asked_to_execute_a_task_with_names_alone() -> None:
+    asked = inspect.signature(warm_up.BaseCoordinator.execute_task).parameters.values()
+    kinds = {one.kind for one in asked if one.name != "self"}
+    assert kinds <= {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}, (
+        "BaseCoordinator.execute_task takes arguments by place: WarmCoordinator.execute_task passes names alone"
+    )
+
+
+def test_a_component_says_that_it_starts_and_which_it_is() -> None:
+    heard: list[str] = []
+    listener = ModuleType("a_listener")
+    listener.on_starting = hookimpl(lambda component: heard.append(type(component).__name__), specname="on_starting")
+    manager = get_listener_manager()
+    manager.add_listener(listener)
+    try:
+        Job()
+    finally:
+        manager.pm.unregister(listener)
+    assert heard == ["Job"], (
+        "Airflow no longer calls on_starting with a Job: the scheduler would not warm up (include/warm_up.py)"
+    )
+
+
+def test_a_tasks_sql_is_sent_when_it_ran() -> None:
+    assert "overwrite_rtif_after_execution" in inspect.getsource(task_runner), (
+        "Airflow no longer sends template fields after a task: its compiled SQL would not be in the UI "
+        "(operators._OnRelease)"
+    )
+    assert BaseOperator.overwrite_rtif_after_execution is False
