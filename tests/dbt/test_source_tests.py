@@ -97,6 +97,19 @@ def test_every_column_that_can_hold_no_number_is_asked_for_it(dbt: Dbt, shop: Sh
     assert tested == numbers
 
 
+def test_a_stamp_from_the_future_is_told_with_its_row_and_stops_nothing(dbt: Dbt, shop: Shop):
+    shop.small()
+    shop.query("update raw.products set _loaded_at = now() + interval '1 minute'")  # no clock is exact
+    shop.query("update raw.order_items set _loaded_at = '12021-01-01' where order_id = 'o2'")
+    shop.query("insert into raw.deletions values ('users', 'cid', '2999-01-01')")
+    [result] = dbt.results("test", "--select", "stamps_from_the_future")
+    assert str(result.status) == "warn"
+    assert shop.query(f"select table_name, key from ({result.node.compiled_code}) as found order by 1") == [
+        ("deletions", "users/cid"),
+        ("order_items", "o2/fern"),
+    ]
+
+
 def test_a_total_that_is_not_its_parts_is_an_error_and_a_cost_that_is_not_its_items_warns(dbt: Dbt, shop: Shop):
     shop.small()
     shop.query("update raw.orders set order_cost = order_cost + 1 where order_id = 'o2'")

@@ -83,22 +83,12 @@ def test_a_moment_that_python_has_no_type_for_is_shown_as_the_database_has_it(op
     ]
 
 
-def test_trouble_with_the_rows_of_one_test_costs_no_other_its_result(
-    ops: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sql_that_can_not_even_be_sent_costs_no_other_test_its_result(ops: Connection) -> None:
     [failed], facts = a_failed_test("select 1 as one")
-    sound = replace(failed, unique_id="test.p.other", name="other")
-    facts.nodes["test.p.other"] = facts.nodes["test.p.t"]
-    read = store.failing_rows
-
-    def stumble(connection: Connection, result: NodeResult, hidden: frozenset[str]) -> list:
-        if result is failed:
-            raise ValueError("year 0 is out of range")
-        return read(connection, result, hidden)
-
-    monkeypatch.setattr(store, "failing_rows", stumble)
-    record(CONTEXT, [failed, sound], facts)
-    assert {result.name: result.failing_rows for result in kept(ops)} == {"t": [], "other": [{"one": "1"}]}
+    facts.nodes["test.p.odd"] = facts.nodes["test.p.t"]
+    odd = replace(failed, unique_id="test.p.odd", name="odd", compiled_sql="select '\0' as one")
+    record(CONTEXT, [odd, failed], facts)
+    assert {result.name: result.failing_rows for result in kept(ops)} == {"odd": [], "t": [{"one": "1"}]}
 
 
 def test_what_can_not_be_kept_hides_nothing_behind_an_error_of_ours(ops: Connection) -> None:
