@@ -191,8 +191,8 @@ def _make_room(cursor: Cursor, where: Warehouse, *, replace: bool) -> str:
     """The SQL that takes away the schemas which the backup brings. Raises BackupError where history is in them."""
     if holding := lease.held(cursor):
         raise BackupError(
-            f"{holding.holder} is under way in database {where.database} since {holding.taken_at:%H:%M} UTC; nothing "
-            "was restored. Pause greenery_daily, wait for the run to end, then try again."
+            f"{holding.holder} is under way in database {where.database} since {holding.taken_at:%d %b %H:%M} UTC; "
+            "nothing was restored. Pause greenery_daily, wait for the run to end, then try again."
         )
     cursor.execute("select schemaname, tablename from pg_tables where schemaname in %s order by 1, 2", (SCHEMAS,))
     held = []

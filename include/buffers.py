@@ -171,7 +171,7 @@ def forget_models(cursor: Cursor, schema: str, but: Collection[str]) -> None:
 
 
 def raw_changed_at(connection: Connection) -> datetime | None:
-    """The newest stamp of a row or a deletion in raw; None where nothing was ever loaded."""
+    """The newest stamp of a row or a deletion in raw, up to now; None where nothing was ever loaded."""
     with connection.cursor() as cursor:
         return max((stamp for stamp in _newest(cursor).values() if stamp is not None), default=None)
 
@@ -202,7 +202,11 @@ def _is_unsound(cursor: Cursor, buffer: int) -> bool:
 
 
 def _newest(cursor: Cursor) -> dict[str, datetime | None]:
-    """The newest stamp in each raw table and in `deletions`, off its index; None where there is no row or table."""
+    """The newest stamp in each raw table and in `deletions`, off its index; None where there is no row or table.
+
+    One from the future says nothing of when a row was loaded (`stamps_from_the_future` tells of it), and one of before
+    our era nothing either: Python has no type for it.
+    """
     cursor.execute(
         "select relname from pg_class join pg_namespace as spaces on spaces.oid = relnamespace where nspname = %s",
         (settings.raw_schema(),),
@@ -210,7 +214,9 @@ def _newest(cursor: Cursor) -> dict[str, datetime | None]:
     there = {name for (name,) in cursor.fetchall()}
     stamps = {source: "deleted_at" if source == "deletions" else "_loaded_at" for source in (*TABLES, "deletions")}
     asked = [
-        sql.SQL("select {}, max({}) from {}").format(sql.Literal(source), sql.Identifier(stamp), raw.named(source))
+        sql.SQL("select {}, max({stamp}) from {} where {stamp} between '0002-01-01' and statement_timestamp()").format(
+            sql.Literal(source), raw.named(source), stamp=sql.Identifier(stamp)
+        )
         for source, stamp in stamps.items()
         if source in there
     ]

@@ -51,9 +51,9 @@ def take(connection: Connection, holder: str, *, ended: Ended = nobody_ended) ->
         other = held(cursor, besides=holder)
         if other and not ended(other.holder):
             raise LeaseHeldError(
-                f"{other.holder} reads the raw tables since {other.taken_at:%H:%M} UTC, and two at a time would "
+                f"{other.holder} reads the raw tables since {other.taken_at:%d %b %H:%M} UTC, and two at a time would "
                 "publish a mix of moments. Nothing was changed; try again when it has ended, or after "
-                f"{other.until:%H:%M} UTC if it died."
+                f"{other.until:%d %b %H:%M} UTC if it died."
             )
         cursor.execute(
             "update ops.leases set released_at = clock_timestamp() where released_at is null and holder <> %s",
@@ -92,7 +92,10 @@ def held(cursor: Cursor, *, besides: str = "") -> Lease | None:
         """
         select holder, taken_at at time zone 'UTC', (renewed_at + %(expires)s) at time zone 'UTC'
         from ops.leases
-        where released_at is null and renewed_at + %(expires)s > clock_timestamp() and holder <> %(besides)s
+        where released_at is null
+            -- A renewal from the future tells of a clock that was wrong, not of when the holder was last heard of.
+            and renewed_at between clock_timestamp() - %(expires)s and clock_timestamp() + %(expires)s
+            and holder <> %(besides)s
         """,
         {"expires": EXPIRES_AFTER, "besides": besides},
     )

@@ -6,7 +6,7 @@
 #}
 {% macro get_where_subquery(relation) %}
     {%- set where = config.get('where') -%}
-    {%- if not where and (model.test_metadata or {}).name in ['accepted_values', 'holds', 'not_negative', 'not_null'] -%}
+    {%- if not where and (model.test_metadata or {}).name in ['accepted_values', 'holds', 'is_finite', 'not_negative', 'not_null'] -%}
         {%- set where = new_rows(relation) -%}
     {%- elif where and is_followed_snapshot(node_of(relation)) -%}
         {%- set where = of_new_versions(relation, where) -%}

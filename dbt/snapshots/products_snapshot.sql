@@ -3,7 +3,8 @@
 select
     product_id,
     name,
-    price,
+    {# What is no number is kept as no value: it would price what was ordered until it was mended. -#}
+    case when price not in ('NaN', 'Infinity', '-Infinity') then price end as price,
     inventory,
     {{ utc('_loaded_at') }} as _loaded_at
 from {{ source('greenery', 'products') }}

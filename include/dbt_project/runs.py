@@ -119,7 +119,7 @@ def _refusal(connection: Connection, context: Any, *, builds: bool) -> str | Non
         )
     if raw_changed_at and raw_changed_at > buffer.since:
         return (
-            f"Raw was loaded at {raw_changed_at:%H:%M:%S} UTC, after this run began, and its models would tell of "
-            "two moments; nothing was changed. Clear check_sources with everything downstream of it."
+            f"Raw was loaded at {raw_changed_at:%d %b %Y %H:%M:%S} UTC, after this run began, and its models would "
+            "tell of two moments; nothing was changed. Clear check_sources with everything downstream of it."
         )
     return None

@@ -161,6 +161,8 @@ def expectation(test: str, facts: Manifest) -> str:
             return "at least one row"
         case "not_negative":
             return "no negative value"
+        case "is_finite":
+            return "a number in every row, neither NaN nor infinite"
         case "holds":
             return f"`{arguments.get('expression')}` in every row"
     expected = _of_test(metadata.get("name"), arguments, 0)[1]
@@ -265,6 +267,8 @@ def _of_test(name: str | None, arguments: Mapping[str, Any], count: int) -> tupl
             return f"{words.count(count, 'column')} {verb} not as declared", "the declared names and types"
         case "not_negative":
             return f"{words.count(count, 'negative value')}", "none"
+        case "is_finite":
+            return f"{words.count(count, 'row')} with NaN or an infinite number", "a number in every row"
         case "holds":
             return f"{words.count(count, 'row')} where it does not hold", str(arguments.get("expression"))
     return f"{words.count(count, 'row')} found", "none"

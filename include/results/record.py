@@ -6,7 +6,6 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from include.dbt_project.manifest import Manifest
@@ -47,7 +46,7 @@ def _with_rows(connection: Connection, result: NodeResult, facts: Manifest) -> N
             cursor.execute("savepoint failing_rows")
             cursor.execute("set local statement_timeout = '10s'")
         return replace(result, failing_rows=store.failing_rows(connection, result, hidden))
-    except psycopg2.Error as error:
+    except Exception as error:  # whatever is wrong with the rows of one test, they are all that it costs
         log.warning("No failing rows for %s: %s", result.name, error)
         with connection.cursor() as cursor:
             cursor.execute("rollback to savepoint failing_rows")

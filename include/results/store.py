@@ -479,15 +479,19 @@ def put_metrics(connection: Connection, run_id: str, metrics: dict[str, float | 
 def failing_rows(
     connection: Connection, result: NodeResult, hidden: frozenset[str], limit: int = 5
 ) -> list[dict[str, Any]]:
-    """The first rows that a failed test found, by the test's own SQL, without the columns in `hidden`."""
+    """The first rows that a failed test found, by the test's own SQL, without the columns in `hidden`.
+
+    Values are text from the database on: it knows moments and numbers that Python has no type for.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(f"select * from ({result.compiled_sql}\n) as failing limit {limit:d}")  # noqa: S608 - dbt's SQL
-        names = [column.name for column in cursor.description or ()]
+        cursor.execute(
+            f"""
+            select (select json_object_agg(key, value) from json_each_text(row_to_json(failing)))
+            from ({result.compiled_sql}
+            ) as failing
+            limit {limit:d}
+            """  # noqa: S608 - dbt's SQL
+        )
         return [
-            {
-                name: None if value is None else str(value)
-                for name, value in zip(names, row, strict=True)
-                if name not in hidden
-            }
-            for row in cursor.fetchall()
+            {name: value for name, value in row.items() if name not in hidden} for (row,) in cursor.fetchall() if row
         ]

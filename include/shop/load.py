@@ -144,8 +144,8 @@ def prepare(cursor: Cursor, *, reader: str = "") -> None:
     lease.lock_raw(cursor)
     if held := lease.held(cursor, besides=reader):
         raise LoadError(
-            f"{held.holder} reads the raw tables since {held.taken_at:%H:%M} UTC; nothing was loaded. Load "
-            f"again once it has ended, or after {held.until:%H:%M} UTC if it died"
+            f"{held.holder} reads the raw tables since {held.taken_at:%d %b %H:%M} UTC; nothing was loaded. Load "
+            f"again once it has ended, or after {held.until:%d %b %H:%M} UTC if it died"
         )
     # A timestamp without a zone means UTC, whatever the connection's own zone is.
     cursor.execute("set local timezone to 'UTC'")

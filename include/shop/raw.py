@@ -241,8 +241,8 @@ def main() -> int:
             lease.lock_raw(cursor)
             if held := lease.held(cursor):  # it would read one half by the views of before, the other by these
                 raise lease.LeaseHeldError(
-                    f"{held.holder} reads the raw tables since {held.taken_at:%H:%M} UTC; nothing was changed. Call "
-                    f"this again when it has ended, or after {held.until:%H:%M} UTC if it died"
+                    f"{held.holder} reads the raw tables since {held.taken_at:%d %b %H:%M} UTC; nothing was changed. "
+                    f"Call this again when it has ended, or after {held.until:%d %b %H:%M} UTC if it died"
                 )
             mapping.show(cursor, mapped)
             create(cursor)

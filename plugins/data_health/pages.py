@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
+from pydantic_core import to_json
 
 from include import settings
 from include.slack.draw import draw
@@ -108,6 +109,11 @@ def slack(blocks: list[dict[str, Any]]) -> Markup:
     return Markup(draw(blocks))  # noqa: S704 - escapes what it draws
 
 
+def _json(value: Any, **_: Any) -> str:
+    """JSON for a page: NaN and the infinities, which JSON has no word for, are null."""
+    return to_json(value, inf_nan_mode="null").decode()
+
+
 _templates = Environment(
     loader=FileSystemLoader(HERE / "templates"),
     autoescape=True,
@@ -115,6 +121,7 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_templates.policies["json.dumps_function"] = _json
 _templates.filters.update(moment=moment, day=day, span=span, number=number, prose=prose, size=size, slack=slack)
 _templates.globals.update(lineage=lineage.picture)
 _templates.globals.update(path=path, static=static, task_url=task_url, sections=SECTIONS, airflow=settings.airflow_url)

@@ -58,6 +58,14 @@ def test_a_price_is_dated_by_the_load_clock(dbt: Dbt, first_day: Shop):
     assert versions == [(10, "2021-02-12 06:00:00", "2021-02-13 06:00:00"), (12, "2021-02-13 06:00:00", None)]
 
 
+def test_a_price_that_is_no_number_never_becomes_history(dbt: Dbt, first_day: Shop):
+    first_day.query("update raw.products set price = 'NaN', _loaded_at = now() where product_id = 'fern'")
+    dbt("build", "--selector", "snapshot")
+    assert first_day.query(
+        "select price from snapshots.products_snapshot where product_id = 'fern' order by dbt_valid_from"
+    ) == [(10,), (None,)]
+
+
 @pytest.mark.parametrize(("table", "other"), [("orders", "products"), ("products", "orders")])
 def test_a_doubled_key_skips_its_own_snapshot_and_no_other(dbt: Dbt, first_day: Shop, table: str, other: str):
     before = first_day.rows(f"snapshots.{table}_snapshot")

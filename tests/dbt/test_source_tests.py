@@ -50,6 +50,14 @@ FAULTS = {
     ),
     "a negative price": ("update raw.products set price = -1", "source_not_negative_greenery_products_price"),
     "a negative discount": ("update raw.promos set discount = -1", "source_not_negative_greenery_promos_discount"),
+    "a discount that is no number": (
+        "update raw.promos set discount = 'NaN'",
+        "source_is_finite_greenery_promos_discount__promo_id",
+    ),
+    "an order of endless cost": (
+        "update raw.orders set order_total = 'Infinity'",
+        "source_is_finite_greenery_orders_order_total__order_id",
+    ),
 }
 
 
@@ -64,6 +72,42 @@ def test_finds(dbt: Dbt, shop: Shop, fault: str):
     shop.small()
     shop.query(damage)
     assert dbt("test", "--select", test) == {test: "fail"}
+
+
+def test_a_price_that_is_no_number_is_found_with_its_product(dbt: Dbt, shop: Shop):
+    shop.small()
+    shop.query("update raw.products set price = 'NaN' where product_id = 'fern'")
+    [result] = dbt.results("test", "--select", "source_is_finite_greenery_products_price__product_id")
+    [(product, price)] = shop.query(result.node.compiled_code)
+    assert (product, price.is_nan()) == ("fern", True)
+
+
+def test_every_column_that_can_hold_no_number_is_asked_for_it(dbt: Dbt, shop: Shop):
+    tested = {
+        (test.depends_on.nodes[0], test.column_name)
+        for test in dbt.manifest.nodes.values()
+        if test.unique_id.split(".")[2].startswith("source_is_finite_")
+    }
+    numbers = {
+        (source.unique_id, column.name)
+        for source in dbt.manifest.sources.values()
+        for column in source.columns.values()
+        if column.data_type == "numeric"
+    }
+    assert tested == numbers
+
+
+def test_a_stamp_from_the_future_is_told_with_its_row_and_stops_nothing(dbt: Dbt, shop: Shop):
+    shop.small()
+    shop.query("update raw.products set _loaded_at = now() + interval '1 minute'")  # no clock is exact
+    shop.query("update raw.order_items set _loaded_at = '12021-01-01' where order_id = 'o2'")
+    shop.query("insert into raw.deletions values ('users', 'cid', '2999-01-01')")
+    [result] = dbt.results("test", "--select", "stamps_from_the_future")
+    assert str(result.status) == "warn"
+    assert shop.query(f"select table_name, key from ({result.node.compiled_code}) as found order by 1") == [
+        ("deletions", "users/cid"),
+        ("order_items", "o2/fern"),
+    ]
 
 
 def test_a_total_that_is_not_its_parts_is_an_error_and_a_cost_that_is_not_its_items_warns(dbt: Dbt, shop: Shop):

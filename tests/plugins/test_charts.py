@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
 import subprocess
 import sys
 from datetime import UTC, date, datetime
 
+import pytest
 import vl_convert
 
 from include.settings import PROJECT_ROOT
 from plugins.data_health import charts, pages
-from plugins.data_health.views.history import DayValue, ModelTime, RunValue, TaskTime
+from plugins.data_health.views.history import DayValue, History, Metric, ModelTime, RunValue, TaskTime
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DAYS = [DayValue(date(2026, 11, day), day / 100) for day in (21, 22, 23)]
@@ -26,6 +30,21 @@ def test_vega_draws_each() -> None:
     for name, spec in SPECS.items():
         drawn = vl_convert.vegalite_to_svg({**spec, "width": 300})
         assert 'class="mark-' in drawn, name
+
+
+def test_a_figure_that_is_no_number_leaves_the_page_json() -> None:
+    values = [*DAYS, *(DayValue(date(2026, 11, 24), odd) for odd in (math.nan, math.inf, -math.inf))]
+    day = date(2026, 11, 24)
+    page = pages.render(
+        "history.html", answer=History(4, day, day, (), (), (), (Metric("revenue", values),), (), (), ())
+    )
+
+    def refuse(constant: str) -> None:
+        pytest.fail(f"{constant} is no JSON")
+
+    [spec] = re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)
+    told = json.loads(spec, parse_constant=refuse)
+    assert [one["value"] for one in told["datasets"]["points"]] == [0.21, 0.22, 0.23, None, None, None]
 
 
 def test_each_is_as_wide_as_its_place_and_brings_no_look_of_its_own() -> None:

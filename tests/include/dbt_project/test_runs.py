@@ -115,9 +115,21 @@ def test_a_model_of_a_former_run_is_not_built_into_what_a_later_one_builds(begun
 
 def test_after_raw_was_loaded_again_a_run_has_to_start_over(begun: Connection) -> None:
     demo.play_day(begun, 2, orders_per_day=3)
-    with pytest.raises(RefusedError, match=r"Raw was loaded at \d\d:\d\d:\d\d UTC, after this run began"):
+    with pytest.raises(
+        RefusedError, match=r"Raw was loaded at \d\d \w{3} \d{4} \d\d:\d\d:\d\d UTC, after this run began"
+    ):
         runs.admit(task("run"), builds=True)
     runs.admit(task("run", task_id="snapshot"), builds=False)
+    buffers.begin(begun, "run")
+    runs.admit(task("run"), builds=True)
+
+
+@pytest.mark.parametrize("stamp", ["now() + interval '1 day'", "'12021-01-01'"])
+@pytest.mark.parametrize(("table", "column"), [("products", "_loaded_at"), ("deletions", "deleted_at")])
+def test_a_stamp_from_the_future_locks_no_run_out(begun: Connection, table: str, column: str, stamp: str) -> None:
+    with begun.cursor() as cursor:
+        cursor.execute("insert into raw.deletions values ('orders', 'gone', now())")
+        cursor.execute(f"update raw.{table} set {column} = {stamp}")
     buffers.begin(begun, "run")
     runs.admit(task("run"), builds=True)
 

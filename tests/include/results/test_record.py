@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -59,6 +60,35 @@ def test_sql_that_does_not_run_again_costs_the_rows_and_not_the_result(ops: Conn
     record(CONTEXT, *a_failed_test("select * from gone"))
     [result] = kept(ops)
     assert (result.status, result.failing_rows) == ("fail", [])
+
+
+def test_a_moment_that_python_has_no_type_for_is_shown_as_the_database_has_it(ops: Connection) -> None:
+    record(
+        CONTEXT,
+        *a_failed_test(
+            "select 'u1' as user_id, timestamptz '0044-03-15 00:00:00+00 BC' as created_at,"
+            " date '12021-02-10' as day, null as nothing, true as is_new, numeric 'NaN' as price"
+        ),
+    )
+    [result] = kept(ops)
+    assert result.failing_rows == [
+        {
+            "user_id": "u1",
+            "created_at": "0044-03-15T00:00:00+00:00 BC",
+            "day": "12021-02-10",
+            "nothing": None,
+            "is_new": "true",
+            "price": "NaN",
+        }
+    ]
+
+
+def test_sql_that_can_not_even_be_sent_costs_no_other_test_its_result(ops: Connection) -> None:
+    [failed], facts = a_failed_test("select 1 as one")
+    facts.nodes["test.p.odd"] = facts.nodes["test.p.t"]
+    odd = replace(failed, unique_id="test.p.odd", name="odd", compiled_sql="select '\0' as one")
+    record(CONTEXT, [odd, failed], facts)
+    assert {result.name: result.failing_rows for result in kept(ops)} == {"odd": [], "t": [{"one": "1"}]}
 
 
 def test_what_can_not_be_kept_hides_nothing_behind_an_error_of_ours(ops: Connection) -> None:

@@ -1,0 +1,10 @@
+{# A number that is one: NaN and the two infinities pass every comparison that asks for a fault. `key` names the rows. #}
+{% test is_finite(model, column_name, key) %}
+
+select
+    {{ key }},
+    {{ column_name }}
+from {{ model }}
+where {{ column_name }} in ('NaN', 'Infinity', '-Infinity')
+
+{% endtest %}
