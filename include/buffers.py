@@ -12,7 +12,7 @@ apart, and each remembers for itself
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -162,12 +162,32 @@ def written_since(connection: Connection, schema_oid: int, moment: datetime) -> 
         return cursor.fetchone()[0]
 
 
-def forget_models(cursor: Cursor, schema: str, but: Collection[str]) -> None:
-    """Forget that models were built into a buffer which no project has any more."""
+def keep_models(cursor: Cursor, schema: str, relations: Mapping[str, str]) -> None:
+    """Let a buffer that is being published know its models, by what each is called there, and forget all others."""
     cursor.execute(
         "delete from ops.buffer_models where schema_oid = to_regnamespace(%s)::oid and unique_id <> all(%s)",
-        (schema, sorted(but)),
+        (schema, sorted(relations)),
     )
+    # A model whose folder has no hook has left no word itself.
+    cursor.execute(
+        """
+        insert into ops.buffer_models (schema_oid, unique_id, identifier, rebuilt)
+        select buffers.schema_oid, made.unique_id, made.identifier, true
+        from unnest(%(models)s::text[], %(relations)s::text[]) as made (unique_id, identifier)
+        join ops.buffers on buffers.schema_oid = to_regnamespace(%(schema)s)::oid
+        on conflict (schema_oid, unique_id) do update set identifier = excluded.identifier
+        """,
+        {"models": list(relations), "relations": list(relations.values()), "schema": schema},
+    )
+
+
+def relations(cursor: Cursor, schema: str) -> set[str]:
+    """What the models are called that a buffer was last published with."""
+    cursor.execute(
+        "select identifier from ops.buffer_models where schema_oid = to_regnamespace(%s)::oid and identifier <> ''",
+        (schema,),
+    )
+    return {name for (name,) in cursor.fetchall()}
 
 
 def raw_changed_at(connection: Connection) -> datetime | None:
@@ -180,7 +200,8 @@ def raw_changed_at(connection: Connection) -> datetime | None:
 _GONE = """
 models.checksum is not null and not exists (
     select from pg_class
-    where relnamespace = models.schema_oid and relname = split_part(models.unique_id, '.', 3)
+    where relnamespace = models.schema_oid
+        and relname = coalesce(models.identifier, split_part(models.unique_id, '.', 3))
 )
 """
 

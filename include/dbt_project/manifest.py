@@ -50,13 +50,18 @@ class Manifest:
         name = task_id.rsplit(".", 1)[-1]
         return next((model for model in self.models if name == f"{self.nodes[model]['name']}{MODEL_TASK}"), None)
 
+    @cached_property
+    def relations(self) -> dict[str, str]:
+        """The name in the database, without its schema, of what each model makes, by the model's unique id."""
+        return {model: self.nodes[model].get("alias") or self.nodes[model]["name"] for model in self.models}
+
+    def relations_of(self, schema: str) -> dict[str, str]:
+        """Those of one schema."""
+        return {model: name for model, name in self.relations.items() if self.nodes[model].get("schema") == schema}
+
     def tables_of(self, schema: str) -> frozenset[str]:
-        """Names of the tables that models own in a schema."""
-        return frozenset(
-            self.nodes[model].get("alias") or self.nodes[model]["name"]
-            for model in self.models
-            if self.nodes[model].get("schema") == schema
-        )
+        """Names of what models own in a schema."""
+        return frozenset(self.relations_of(schema).values())
 
     @property
     def snapshots(self) -> dict[str, dict[str, Any]]:

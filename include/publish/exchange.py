@@ -116,7 +116,7 @@ def _exchange(
     if live := [sql.Identifier(LIVE, name) for name in _tables(cursor, LIVE)]:
         cursor.execute(sql.SQL("lock table {} in access exclusive mode").format(sql.SQL(", ").join(live)))
     notes = _prune(cursor, manifest) if manifest and manifest.models else []
-    views = _views(cursor)
+    views = _views(cursor, _views_of_models(cursor, manifest))
     for before, after in ((LIVE, "analytics_former"), (BUILT, LIVE), ("analytics_former", BUILT)):
         cursor.execute(sql.SQL("alter schema {} rename to {}").format(sql.Identifier(before), sql.Identifier(after)))
     notes += [note for view in views if (note := _point_to_live(cursor, view))]
@@ -140,20 +140,34 @@ def _tables(cursor: Cursor, schema: str) -> list[str]:
 
 def _prune(cursor: Cursor, manifest: Manifest) -> list[str]:
     """Drop what no model owns any more from the build schema, and forget it; returns what there is to say of it."""
-    buffers.forget_models(cursor, BUILT, but=manifest.models)
+    former = buffers.relations(cursor, BUILT)
+    buffers.keep_models(cursor, BUILT, manifest.relations_of(BUILT))
+    cursor.execute("select viewname from pg_views where schemaname = %s and viewname = any(%s)", (BUILT, list(former)))
+    there = [("view", name) for (name,) in cursor.fetchall()] + [("table", name) for name in _tables(cursor, BUILT)]
     notes = []
-    for name in sorted(set(_tables(cursor, BUILT)) - manifest.tables_of(BUILT)):
-        dropped = _attempt(cursor, sql.SQL("drop table {}").format(sql.Identifier(BUILT, name)))
+    for kind, name in sorted(there):
+        if name in manifest.tables_of(BUILT):
+            continue
+        dropped = _attempt(cursor, sql.SQL(f"drop {kind} {{}}").format(sql.Identifier(BUILT, name)))
         notes.append(
-            f"table {name} is gone: no model makes it any more"
+            f"{kind} {name} is gone: no model makes it any more"
             if dropped
-            else f"table {name} stays as it was, though no model makes it any more: something of somebody's reads it"
+            else f"{kind} {name} stays as it was, though no model makes it any more: something of somebody's reads it"
         )
     return notes
 
 
-def _views(cursor: Cursor) -> list[_View]:
-    """People's own views on marts, those in schemas of ours not counted."""
+def _views_of_models(cursor: Cursor, manifest: Manifest | None) -> list[str]:
+    """What a model makes, in both buffers and elsewhere, as schema and name: right as they were built."""
+    in_buffers = buffers.relations(cursor, LIVE) | buffers.relations(cursor, BUILT)
+    made = {(schema, name) for schema in (LIVE, BUILT) for name in in_buffers}
+    if manifest:
+        made |= {(manifest.nodes[model].get("schema"), name) for model, name in manifest.relations.items()}
+    return [f"{schema}.{name}" for schema, name in made]
+
+
+def _views(cursor: Cursor, of_models: list[str]) -> list[_View]:
+    """People's own views on marts, those in schemas of ours and of models not counted."""
     cursor.execute(
         """
         select distinct
@@ -170,9 +184,10 @@ def _views(cursor: Cursor) -> list[_View]:
             and pg_depend.refclassid = 'pg_class'::regclass
             and marts.nspname in (%s, %s)
             and spaces.nspname not in ('staging', 'snapshots', 'ops', %s)
+            and spaces.nspname || '.' || views.relname <> all(%s)
         order by 1
         """,
-        (LIVE, BUILT, settings.raw_schema()),
+        (LIVE, BUILT, settings.raw_schema(), of_models),
     )
     return [_View(*row) for row in cursor.fetchall()]
 

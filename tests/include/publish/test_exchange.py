@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from psycopg2.extensions import connection as Connection
 
@@ -25,8 +27,11 @@ def live(db: Connection) -> Connection:
     return db
 
 
-def publish(db: Connection, run_id: str, *models: str) -> None:
-    """Exchange the schemas for a run of a project that has these models."""
+def publish(db: Connection, run_id: str, *models: str, views: tuple[str, ...] = ()) -> None:
+    """Exchange the schemas for a run of a project that has these models; `views` are the relations of those which are.
+
+    A view's model is called otherwise than the view, as with an `alias`.
+    """
     nodes = {
         f"model.greenery.{name}": {
             "resource_type": "model",
@@ -36,6 +41,14 @@ def publish(db: Connection, run_id: str, *models: str) -> None:
         }
         for name in models
     }
+    for schema, name in (view.split(".") for view in views):
+        nodes[f"model.greenery.{name}_of_a_file"] = {
+            "resource_type": "model",
+            "name": f"{name}_of_a_file",
+            "alias": name,
+            "schema": schema,
+            "config": {"materialized": "view"},
+        }
     exchange(run_id, buffers.current(db), manifest=Manifest(nodes, {}))
 
 
@@ -81,7 +94,7 @@ def test_peoples_own_views_read_the_new_marts(live: Connection) -> None:
     for number in (2, 3, 4):
         publish(live, f"run {number}", "m", "old")
         assert do(live, "select * from reporting.on_top") == [(f"run {number}",)]
-        assert notes(live) == ""
+        assert "view" not in notes(live)
         build(live, f"run {number + 1}", "m", "old")
 
 
@@ -112,11 +125,12 @@ def test_a_model_that_is_gone_is_forgotten_so_that_its_buffer_stays_sound(live: 
         do(
             live,
             "insert into ops.buffer_models (schema_oid, unique_id, checksum, rebuilt)"
-            " values ('analytics_next'::regnamespace, 'model.greenery.old', 'x', true)",
+            " values ('analytics_next'::regnamespace, 'model.greenery.old', 'x', true)"
+            " on conflict (schema_oid, unique_id) do update set checksum = excluded.checksum",
         )
         publish(live, f"run {number}", "m")
         build(live, f"run {number + 1}", "m")
-    assert do(live, "select count(*) from ops.buffer_models") == [(0,)]
+    assert do(live, "select count(*) from ops.buffer_models where unique_id like '%old'") == [(0,)]
     assert buffers.begin(live, "run 5") is False
 
 
@@ -148,3 +162,63 @@ def test_a_view_keeps_its_options(live: Connection) -> None:
     do(live, "create view reporting.mine with (security_barrier) as select built_by from analytics.m")
     publish(live, "run 2", "m", "old")
     assert do(live, "select reloptions from pg_class where relname = 'mine'") == [(["security_barrier=true"],)]
+
+
+def build_view(db: Connection, content: str) -> None:
+    """What dbt does with a model that is a view, in a folder that sets nothing."""
+    do(db, "drop view if exists analytics_next.v")
+    do(db, f"create view analytics_next.v as select '{content}'::text as told, built_by from analytics_next.m")
+
+
+def test_a_mart_that_is_a_view_is_published_with_its_definition_of_now(live: Connection) -> None:
+    for number in (2, 3, 4):
+        build_view(live, f"run {number}")
+        publish(live, f"run {number}", "m", views=("analytics_next.v",))
+        assert do(live, "select told, built_by from analytics.v") == [(f"run {number}", f"run {number}")]
+        assert "view" not in notes(live)
+        build(live, f"run {number + 1}")
+        do(live, "drop table analytics_next.m cascade")
+        build(live, f"run {number + 1}", "m")
+
+
+def test_a_mart_that_became_a_view_is_published_as_a_view(live: Connection) -> None:
+    publish(live, "run 2", "m", "v")
+    for number in (3, 4):
+        build(live, f"run {number}", "m")
+        build_view(live, f"run {number}")
+        publish(live, f"run {number}", "m", views=("analytics_next.v",))
+        assert do(live, "select told from analytics.v") == [(f"run {number}",)]
+        do(live, "drop view if exists analytics_next.v")
+
+
+def test_a_view_that_no_model_makes_any_more_is_gone_from_both_buffers(live: Connection) -> None:
+    for number in (2, 3):
+        build_view(live, f"run {number}")
+        publish(live, f"run {number}", "m", views=("analytics_next.v",))
+        do(live, "drop view if exists analytics_next.v")
+        build(live, f"run {number + 1}", "m")
+    for number in (4, 5):
+        publish(live, f"run {number}", "m")
+        assert do(live, "select to_regclass('analytics.v')") == [(None,)]
+        do(live, "drop table analytics_next.m cascade")
+        build(live, f"run {number + 1}", "m")
+
+
+def test_a_way_back_leads_to_the_former_definition(live: Connection) -> None:
+    for number in (2, 3):
+        build_view(live, f"run {number}")
+        publish(live, f"run {number}", "m", views=("analytics_next.v",))
+        if number == 2:
+            build(live, "run 3")
+            do(live, "drop table analytics_next.m cascade")
+            build(live, "run 3", "m")
+    exchange("run 2", buffers.current(live), as_of=datetime.now(UTC))
+    assert do(live, "select told, built_by from analytics.v") == [("run 2", "run 2")]
+
+
+def test_a_view_that_a_model_makes_elsewhere_reads_what_is_published_and_is_no_news(live: Connection) -> None:
+    do(live, "create schema finance")
+    do(live, "create view finance.v as select built_by from analytics_next.m")
+    publish(live, "run 2", "m", views=("finance.v",))
+    assert do(live, "select built_by from finance.v") == [("run 2",)]
+    assert "view" not in notes(live)
