@@ -1,0 +1,192 @@
+"""Publish and rollback get through beside whoever reads, and nobody who reads dies of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection as Connection
+
+from include import buffers
+from include.publish.exchange import exchange
+from include.publish.gate import NotPublishedError
+from include.settings import Warehouse
+from include.warehouse import migrate, roles
+from tests.include.publish.test_exchange import build, do, publish
+
+pytestmark = pytest.mark.db
+
+Open = Callable[[str], Connection]
+
+
+@pytest.fixture
+def people(db: Connection) -> Iterator[Connection]:
+    """A warehouse in which marts `m` and `n` are published, and an analyst has views on them that publish may mend."""
+    migrate.upgrade()
+    roles.ensure(db, login=True)
+    do(db, "create role analyst login in role greenery_reader")
+    do(db, "grant analyst to greenery_transformer")
+    do(db, "create schema reporting authorization analyst")
+    build(db, "run 1", "m", "n")
+    publish(db, "run 1", "m", "n")
+    for view in (
+        "create view reporting.mine as select built_by from analytics.m",
+        "create view reporting.wide as"
+        " select mine.built_by, n.built_by as other from reporting.mine cross join analytics.n",
+    ):
+        do(db, f"set role analyst; {view}; reset role")
+    yield db
+    do(db, "drop owned by analyst cascade; drop role analyst")
+
+
+@pytest.fixture
+def open_as(warehouse: Warehouse) -> Iterator[Open]:
+    """Opens connections of a role, which are closed in the end."""
+    opened = []
+
+    def open_as(role: str) -> Connection:
+        opened.append(
+            psycopg2.connect(
+                host=warehouse.host,
+                port=warehouse.port,
+                dbname=warehouse.database,
+                user=role,
+                application_name="a dashboard",
+            )
+        )
+        return opened[-1]
+
+    yield open_as
+    for connection in opened:
+        connection.close()
+
+
+@contextmanager
+def reading(open_as: Open, *statements: str) -> Iterator[list]:
+    """Sessions of an analyst that read again and again; yields what was wrong: errors, and rows of two publishes."""
+    stop, wrong = threading.Event(), []
+
+    def reads(connection: Connection, statement: str) -> None:
+        while not stop.is_set():
+            try:
+                with connection, connection.cursor() as cursor:
+                    cursor.execute(statement)
+                    wrong.extend(row for row in cursor.fetchall() if len({*row} - {""}) > 1)
+            except psycopg2.Error as error:
+                wrong.append(error)
+                return
+
+    threads = [threading.Thread(target=reads, args=(open_as("analyst"), statement)) for statement in statements]
+    for thread in threads:
+        thread.start()
+    try:
+        yield wrong
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_readers_of_peoples_views_neither_die_nor_keep_publish_out(people: Connection, open_as: Open) -> None:
+    slow = "select built_by, pg_sleep(0.3)::text from analytics.m"
+    views = ("select * from reporting.mine", "select * from reporting.wide", "select * from reporting.wide")
+    with reading(open_as, slow, *views) as wrong:
+        for number in range(2, 6):
+            build(people, f"run {number}", "m", "n")
+            publish(people, f"run {number}", "m", "n")
+    assert wrong == []
+    assert do(people, "select * from reporting.wide") == [("run 5", "run 5")]
+
+
+@pytest.mark.parametrize("reads", ["view reporting.mine", "table analytics.m"])
+def test_who_keeps_publish_out_is_named_with_what_he_holds(people: Connection, open_as: Open, reads: str) -> None:
+    build(people, "run 2", "m", "n")
+    reader = open_as("analyst")
+    with reader.cursor() as cursor:
+        cursor.execute(f"select * from {reads.split()[1]}")
+        with pytest.raises(NotPublishedError) as refused:
+            exchange("run 2", buffers.current(people), attempts=2)
+    said = str(refused.value)
+    assert f"{reads} was held by analyst (a dashboard, pid {reader.info.backend_pid}, idle in transaction" in said
+    assert f"since {time.gmtime().tm_year}-" in said
+    assert "through 2 attempts" in said
+
+
+def test_no_reader_dies_where_the_server_looks_for_deadlocks_sooner(people: Connection, open_as: Open) -> None:
+    do(people, "do $$ begin execute format('alter database %I set deadlock_timeout = 300', current_database()); end $$")
+    build(people, "run 2", "m", "n")
+    buffer, reader = buffers.current(people), open_as("analyst")
+    publishing = threading.Thread(target=exchange, args=("run 2", buffer))
+    with reader, reader.cursor() as cursor:
+        cursor.execute("select * from analytics.n")
+        publishing.start()
+        wait_for(
+            people,
+            "select 1 from pg_locks where not granted and relation = any('{analytics.m, analytics.n}'::regclass[])",
+        )
+        cursor.execute("select * from analytics.m")  # the exchange may have locked it, and waits for the other one
+    publishing.join()
+    assert do(people, "select * from analytics.m") == [("run 2",)]
+
+
+@pytest.fixture
+def slow_autovacuum(people: Connection) -> Connection:
+    """An autovacuum is at work on `m`, and would be for hours."""
+    do(people, "alter system set autovacuum_naptime = '1s'")
+    do(people, "select pg_reload_conf()")
+    do(people, "insert into analytics.m select 'run 1' from generate_series(1, 20000)")
+    do(
+        people,
+        "alter table analytics.m set (autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0,"
+        " autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)",
+    )
+    do(people, "delete from analytics.m where ctid > '(0, 1)'")
+    wait_for(people, "select 1 from pg_stat_activity where query like 'autovacuum: VACUUM%analytics.m%'")
+    yield people
+    do(people, "alter system reset autovacuum_naptime")
+    do(people, "select pg_reload_conf()")
+
+
+def test_autovacuum_gives_way(slow_autovacuum: Connection) -> None:
+    build(slow_autovacuum, "run 2", "m", "n")
+    exchange("run 2", buffers.current(slow_autovacuum), attempts=2)
+    assert do(slow_autovacuum, "select * from analytics.m") == [("run 2",)]
+
+
+def test_a_vacuum_that_does_not_give_way_is_named(people: Connection, open_as: Open) -> None:
+    """Somebody's own, as an autovacuum against wraparound would be."""
+    do(people, "alter table analytics.m set (autovacuum_enabled = false)")
+    do(people, "insert into analytics.m select 'run 1' from generate_series(1, 20000)")
+    build(people, "run 2", "m", "n")
+    vacuum = open_as("postgres")
+    vacuum.autocommit = True
+
+    def vacuums() -> None:
+        with vacuum.cursor() as cursor, pytest.raises(psycopg2.errors.QueryCanceled):
+            cursor.execute("set vacuum_cost_delay = 100; set vacuum_cost_limit = 1")
+            cursor.execute("vacuum (freeze) analytics.m")
+
+    vacuuming = threading.Thread(target=vacuums)
+    vacuuming.start()
+    wait_for(people, "select 1 from pg_stat_activity where query = 'vacuum (freeze) analytics.m'")
+    try:
+        with pytest.raises(NotPublishedError) as refused:
+            exchange("run 2", buffers.current(people), attempts=1)
+    finally:
+        vacuum.cancel()
+        vacuuming.join()
+    assert f"table analytics.m was held by postgres (a dashboard, pid {vacuum.info.backend_pid}, active" in str(
+        refused.value
+    )
+
+
+def wait_for(db: Connection, query: str) -> None:
+    """Until a query finds something, for half a minute at most."""
+    give_up = time.monotonic() + 30
+    while not do(db, query):
+        assert time.monotonic() < give_up, query
+        time.sleep(0.02)
