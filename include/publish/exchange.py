@@ -18,15 +18,13 @@ from psycopg2.extensions import cursor as Cursor
 from include import buffers, settings
 from include.buffers import Buffer
 from include.dbt_project.manifest import Manifest
-from include.publish import gate
+from include.publish import gate, locks
 from include.publish.gate import NotPublishedError
 from include.results import publications
 from include.results.publications import Decision
 from include.warehouse import connect, roles
 
 LIVE, BUILT = "analytics", buffers.BUILT
-# Below deadlock_timeout (1 s): a longer wait for several locks can end in a deadlock that kills a reader instead of us.
-LOCK_MILLISECONDS = 800
 ATTEMPTS = 30
 
 log = logging.getLogger(__name__)
@@ -36,6 +34,7 @@ log = logging.getLogger(__name__)
 class _View:
     """A view of somebody's on a mart: it follows the table, and not the name, when the schemas are exchanged."""
 
+    oid: int
     name: str
     kind: str
     schema: str
@@ -62,17 +61,22 @@ def exchange(
     """
     attempts = attempts or ATTEMPTS
     refresh_statistics()
-    for attempt in range(1, attempts + 1):
-        try:
-            with connect("greenery publish") as connection, connection.cursor() as cursor:
-                _check_nothing_came_between(cursor, buffer, by_hand=decision is not None)
-                return _exchange(cursor, run_id, manifest, as_of, decision)
-        except psycopg2.errors.QueryCanceled:
-            log.info("Attempt %d: readers hold tables of %s; trying again in a second.", attempt, LIVE)
-            time.sleep(1)
+    with connect("greenery publish") as connection, locks.watched(connection) as in_the_way:
+        for attempt in range(1, attempts + 1):
+            try:
+                with connection.cursor() as cursor:
+                    _check_nothing_came_between(cursor, buffer, by_hand=decision is not None)
+                    told_as_of = _exchange(cursor, run_id, manifest, as_of, decision)
+                    connection.commit()
+                    return told_as_of
+            except locks.NotGot:
+                connection.rollback()
+                log.info("Attempt %d of %d: %s.", attempt, attempts, locks.in_words(in_the_way))
+                time.sleep(1)
     raise NotPublishedError(
-        f"{_lock_holders() or f'Readers held tables of schema {LIVE}'} through {attempts} attempts, so nothing was "
-        "published. End long queries and idle transactions there, then clear publish."
+        f"{locks.in_words(in_the_way) or f'Schema {LIVE} was held by somebody'}, through {attempts} attempts, so "
+        "nothing was published. End long queries and idle transactions there, then "
+        f"{'clear publish' if decision is None else 'decide again'}."
     )
 
 
@@ -112,11 +116,10 @@ def _exchange(
     as_of: datetime | None,
     decision: Decision | None,
 ) -> datetime:
-    cursor.execute("set local statement_timeout = %s", (LOCK_MILLISECONDS,))
-    if live := [sql.Identifier(LIVE, name) for name in _tables(cursor, LIVE)]:
-        cursor.execute(sql.SQL("lock table {} in access exclusive mode").format(sql.SQL(", ").join(live)))
+    locks.keep_out_maintenance(cursor, LIVE, BUILT)
     notes = _prune(cursor, manifest) if manifest and manifest.models else []
     views = _views(cursor, _views_of_models(cursor, manifest))
+    locks.keep_out_readers(cursor, LIVE, [view.oid for view in views])
     for before, after in ((LIVE, "analytics_former"), (BUILT, LIVE), ("analytics_former", BUILT)):
         cursor.execute(sql.SQL("alter schema {} rename to {}").format(sql.Identifier(before), sql.Identifier(after)))
     notes += [note for view in views if (note := _point_to_live(cursor, view))]
@@ -171,7 +174,7 @@ def _views(cursor: Cursor, of_models: list[str]) -> list[_View]:
     cursor.execute(
         """
         select distinct
-            format('%%I.%%I', spaces.nspname, views.relname), views.relkind::text, marts.nspname,
+            views.oid, format('%%I.%%I', spaces.nspname, views.relname), views.relkind::text, marts.nspname,
             pg_get_userbyid(views.relowner), pg_get_viewdef(views.oid),
             coalesce(array_to_string(views.reloptions, ', '), '')
         from pg_depend
@@ -185,7 +188,7 @@ def _views(cursor: Cursor, of_models: list[str]) -> list[_View]:
             and marts.nspname in (%s, %s)
             and spaces.nspname not in ('staging', 'snapshots', 'ops', %s)
             and spaces.nspname || '.' || views.relname <> all(%s)
-        order by 1
+        order by 2
         """,
         (LIVE, BUILT, settings.raw_schema(), of_models),
     )
@@ -208,7 +211,7 @@ def _attempt(cursor: Cursor, statement: sql.Composable) -> bool:
     cursor.execute("savepoint attempt")
     try:
         cursor.execute(statement)
-    except psycopg2.errors.QueryCanceled:
+    except locks.NotGot:
         raise
     except psycopg2.Error as error:
         log.warning("%s", error)
@@ -216,28 +219,3 @@ def _attempt(cursor: Cursor, statement: sql.Composable) -> bool:
         return False
     cursor.execute("release savepoint attempt")
     return True
-
-
-def _lock_holders() -> str:
-    """Who holds tables of what is live now, in words; empty where nobody does any more, or we may not see it."""
-    with connect("greenery publish") as connection, connection.cursor() as cursor:
-        cursor.execute(
-            """
-            select distinct
-                sessions.usename, sessions.application_name, sessions.pid, sessions.state,
-                extract(epoch from clock_timestamp() - sessions.xact_start)::int
-            from pg_locks
-            join pg_class on pg_class.oid = pg_locks.relation
-            join pg_namespace on pg_namespace.oid = pg_class.relnamespace
-            join pg_stat_activity as sessions on sessions.pid = pg_locks.pid
-            where pg_namespace.nspname = %s and sessions.pid <> pg_backend_pid() and pg_locks.granted
-            order by 5 desc
-            limit 3
-            """,
-            (LIVE,),
-        )
-        holders = [
-            f"{user} ({application or 'no name'}, pid {pid}, {state or 'state unknown'}, for {seconds or 0} s)"
-            for user, application, pid, state, seconds in cursor.fetchall()
-        ]
-    return f"Tables of {LIVE} were held by {', '.join(holders)}" if holders else ""
