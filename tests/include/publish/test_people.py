@@ -1,0 +1,189 @@
+"""What people have on the marts and beside them stays with the name `analytics`, or is named in the message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection as Connection
+
+from include.settings import Warehouse
+from include.warehouse import migrate, roles
+from tests.include.publish.test_exchange import build, do, notes, publish
+
+pytestmark = pytest.mark.db
+
+
+@pytest.fixture
+def builder(db: Connection, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
+    """A warehouse with roles, in which run 1 has published `m` and `n`; as who builds and publishes."""
+    migrate.upgrade()
+    roles.ensure(db, login=True)
+    monkeypatch.setenv("WAREHOUSE_USER", roles.TRANSFORMER)
+    builder = psycopg2.connect(
+        host=warehouse.host, port=warehouse.port, dbname=warehouse.database, user=roles.TRANSFORMER
+    )
+    builder.autocommit = True
+    day(builder, 1)
+    yield builder
+    builder.close()
+
+
+def day(builder: Connection, number: int, *more: str) -> str:
+    """Build and publish the marts anew, `more` besides; returns the notes."""
+    build(builder, f"run {number}", "m", "n", *more)
+    publish(builder, f"run {number}", "m", "n", *more)
+    return notes(builder)
+
+
+@pytest.fixture
+def bi_tool(db: Connection, builder: Connection) -> Iterator[str]:
+    """A role of somebody's that may read the marts, those to come as well, and of `n` one column."""
+    do(db, "create role bi_tool")
+    do(builder, "grant usage on schema analytics to bi_tool")
+    do(builder, "grant select on analytics.m to bi_tool with grant option")
+    do(builder, "grant select (built_by) on analytics.n to bi_tool")
+    do(builder, "alter default privileges in schema analytics grant select on tables to bi_tool")
+    yield "bi_tool"
+    do(db, "drop owned by bi_tool; drop role bi_tool")
+
+
+def may(db: Connection, what: str, *of: str) -> bool:
+    [(answer,)] = do(db, f"select has_{what}_privilege('bi_tool', {', '.join(map(repr, of))})")
+    return answer
+
+
+def test_grants_of_people_stay_with_what_is_published(builder: Connection, bi_tool: str) -> None:
+    for number in (2, 3, 4):
+        assert day(builder, number, f"made_on_day_{number}") == "" or number > 2
+        assert may(builder, "schema", "analytics", "usage")
+        assert may(builder, "table", "analytics.m", "select with grant option")
+        assert may(builder, "column", "analytics.n", "built_by", "select")
+        assert not may(builder, "table", "analytics.n", "select")
+        assert may(builder, "table", f"analytics.made_on_day_{number}", "select")
+
+
+def test_people_get_no_right_on_what_is_built(builder: Connection, bi_tool: str) -> None:
+    for number in (2, 3):
+        day(builder, number)
+        build(builder, f"run {number + 1}", "built_aside")
+        assert not may(builder, "schema", "analytics_next", "usage")
+        for table in ("m", "n", "built_aside"):
+            assert not may(builder, "any_column", f"analytics_next.{table}", "select")
+
+
+def test_what_was_taken_from_people_is_not_given_back(builder: Connection, bi_tool: str) -> None:
+    do(builder, "revoke all on analytics.m from bi_tool")
+    do(builder, "revoke usage on schema analytics from bi_tool")
+    for number in (2, 3):
+        publish(builder, "run 1", "m", "n")
+        assert not may(builder, "table", "analytics.m", "select"), number
+        assert not may(builder, "schema", "analytics", "usage"), number
+
+
+def policies(builder: Connection, schema: str) -> list[tuple]:
+    return do(
+        builder,
+        "select polname, polpermissive, polcmd, polroles::regrole[]::text, pg_get_expr(polqual, polrelid), relname,"
+        " relrowsecurity from pg_class left join pg_policy on polrelid = pg_class.oid"
+        f" where relnamespace = '{schema}'::regnamespace and relrowsecurity order by polname",
+    )
+
+
+def test_row_security_stays_with_what_is_published(builder: Connection, bi_tool: str) -> None:
+    do(builder, "alter table analytics.m enable row level security")
+    do(builder, "create policy only_last on analytics.m for select to bi_tool, greenery_reader using (built_by > 'r')")
+    do(builder, "create policy never on analytics.m as restrictive using (built_by <> 'it''s')")
+    before = policies(builder, "analytics")
+    assert len(before) == 2
+    for number in (2, 3):
+        assert day(builder, number) == ""
+        assert policies(builder, "analytics") == before
+        assert policies(builder, "analytics_next") == []
+
+
+def test_where_a_policy_does_not_fit_any_more_nothing_is_shown_and_that_is_said(
+    builder: Connection, bi_tool: str
+) -> None:
+    do(builder, "alter table analytics.m add column region text; alter table analytics.m enable row level security")
+    do(builder, "create policy mine on analytics.m to bi_tool using (region = 'x')")
+    assert "policy mine of table m does not fit" in day(builder, 2)
+    do(builder, "grant bi_tool to greenery_transformer; grant usage on schema analytics to bi_tool")
+    assert do(builder, "select relrowsecurity from pg_class where oid = 'analytics.m'::regclass") == [(True,)]
+
+
+def test_comments_and_storage_options_stay(builder: Connection) -> None:
+    do(builder, "comment on table analytics.m is 'it''s ours'; comment on column analytics.m.built_by is 'who'")
+    do(builder, "alter table analytics.m set (fillfactor = 70)")
+    for number in (2, 3):
+        assert day(builder, number) == ""
+        assert do(
+            builder,
+            "select obj_description(oid), col_description(oid, 1), reloptions from pg_class"
+            " where oid = 'analytics.m'::regclass",
+        ) == [("it's ours", "who", ["fillfactor=70"])]
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        ("create index by_hand on analytics.m (built_by)", "index by_hand on table m"),
+        (
+            "create statistics analytics.by_hand (mcv) on (built_by || ''), built_by from analytics.m",
+            "statistics by_hand",
+        ),
+        (
+            "create trigger by_hand before update on analytics.m for each row"
+            " execute function suppress_redundant_updates_trigger()",
+            "trigger by_hand on table m",
+        ),
+        ("create rule by_hand as on delete to analytics.m do instead nothing", "rule by_hand on table m"),
+        ("alter table analytics.m add constraint by_hand check (built_by <> '')", "constraint by_hand on table m"),
+        ("create publication by_hand for table analytics.m", "publication by_hand on table m"),
+    ],
+    ids=lambda text: text.split()[1],
+)
+def test_what_can_not_go_with_the_publish_is_named(builder: Connection, db: Connection, made: str, told: str) -> None:
+    do(db, f"grant create on database {db.info.dbname} to greenery_transformer")
+    do(builder, made)
+    said = day(builder, 2)
+    assert told in said
+    assert "is not on what is published now" in said
+
+
+def test_a_table_and_a_view_that_people_have_in_analytics_stay_there(builder: Connection) -> None:
+    do(builder, "create table analytics.mine as select 1 as one")
+    do(builder, "create view analytics.on_m as select built_by from analytics.m")
+    do(builder, "create function analytics.two() returns int language sql as 'select 2'")
+    for number in (2, 3, 4):
+        assert day(builder, number) == ""
+        assert do(builder, "select one, analytics.two() from analytics.mine") == [(1, 2)]
+        assert do(builder, "select * from analytics.on_m") == [(f"run {number}",)]
+
+
+def test_a_table_of_somebody_elses_in_analytics_is_named_and_never_dropped(builder: Connection, db: Connection) -> None:
+    do(db, "create table analytics.theirs as select 1 as one")
+    assert "table theirs of postgres is in analytics_next now" in day(builder, 2)
+    for number in (3, 4):
+        day(builder, number)
+    assert do(db, "select count(*) from pg_class where relname = 'theirs'") == [(1,)]
+
+
+def test_what_somebody_made_where_is_built_is_not_published(builder: Connection) -> None:
+    do(builder, "create table analytics_next.scratch as select 1 as one")
+    for number in (2, 3):
+        assert day(builder, number) == ""
+        assert do(builder, "select to_regclass('analytics.scratch'), one from analytics_next.scratch") == [(None, 1)]
+
+
+def test_a_function_with_a_body_of_sql_reads_the_new_marts(builder: Connection, db: Connection) -> None:
+    do(builder, "create schema reporting")
+    do(
+        builder,
+        "create function reporting.who() returns setof text begin atomic select built_by from analytics.m; end",
+    )
+    for number in (2, 3):
+        assert day(builder, number) == ""
+        build(builder, "run 9", "m")
+        assert do(builder, "select reporting.who()") == [(f"run {number}",)]
