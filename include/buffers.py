@@ -182,9 +182,10 @@ def keep_models(cursor: Cursor, schema: str, relations: Mapping[str, str]) -> No
 
 
 def relations(cursor: Cursor, schema: str) -> set[str]:
-    """What the models are called that a buffer was last published with."""
+    """What the models are called that were built into a buffer."""
     cursor.execute(
-        "select identifier from ops.buffer_models where schema_oid = to_regnamespace(%s)::oid and identifier <> ''",
+        "select coalesce(identifier, split_part(unique_id, '.', 3)) from ops.buffer_models"
+        " where schema_oid = to_regnamespace(%s)::oid",
         (schema,),
     )
     return {name for (name,) in cursor.fetchall()}

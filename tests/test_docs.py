@@ -88,7 +88,9 @@ SAYING = {
     "include/dbt_project/operators.py": ("_run",),
     "include/dbt_project/runs.py": ("_refusal",),
     "include/history.py": ("_problem",),
-    "include/publish/exchange.py": ("_prune", "_point_to_live"),
+    "include/publish/beside_marts.py": ("stay", "point_to"),
+    "include/publish/exchange.py": ("_prune",),
+    "include/publish/on_marts.py": ("rights", "row_security", "comments_and_options", "left_behind"),
     "include/results/store.py": ("settle_tasks",),
     "include/slack/render.py": ("unparsed",),
     "include/watchdog.py": ("check", "main"),
@@ -96,6 +98,8 @@ SAYING = {
 }
 # So few letters, all in all, say nothing by themselves: what is put in between does.
 SAYS_LITTLE = 12
+# SQL, and what our sessions are called.
+NOT_FOR_PEOPLE = ("select ", "with ", "drop ", "create ", "alter ", "greenery ")
 HEADLINES = {
     "late": lambda: notices.late(
         NOON, NOON, data_as_of=NOON, run_id=None, failed=False, held=None, url="", health_url=""
@@ -135,11 +139,7 @@ def texts_of(path: Path, functions: tuple[str, ...]) -> Iterator[str]:
             for part in whole:
                 if isinstance(part, ast.JoinedStr) or (isinstance(part, ast.Constant) and id(part) not in inner):
                     text = says(part)
-                    yield (
-                        text
-                        if " " in text and not text.lower().startswith(("select ", "drop ", "create ", "greenery "))
-                        else ""
-                    )
+                    yield (text if " " in text and not text.lower().startswith(NOT_FOR_PEOPLE) else "")
 
 
 @cache

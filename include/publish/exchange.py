@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Collection
 from datetime import datetime
 
-import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from include import buffers, settings
+from include import buffers
 from include.buffers import Buffer
 from include.dbt_project.manifest import Manifest
-from include.publish import gate, locks
+from include.publish import beside_marts, changes, gate, locks, on_marts
 from include.publish.gate import NotPublishedError
 from include.results import publications
 from include.results.publications import Decision
@@ -28,19 +27,6 @@ LIVE, BUILT = "analytics", buffers.BUILT
 ATTEMPTS = 30
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _View:
-    """A view of somebody's on a mart: it follows the table, and not the name, when the schemas are exchanged."""
-
-    oid: int
-    name: str
-    kind: str
-    schema: str
-    owner: str
-    definition: str
-    options: str
 
 
 def exchange(
@@ -117,12 +103,25 @@ def _exchange(
     decision: Decision | None,
 ) -> datetime:
     locks.keep_out_maintenance(cursor, LIVE, BUILT)
-    notes = _prune(cursor, manifest) if manifest and manifest.models else []
-    views = _views(cursor, _views_of_models(cursor, manifest))
-    locks.keep_out_readers(cursor, LIVE, [view.oid for view in views])
+    models = buffers.relations(cursor, LIVE) | buffers.relations(cursor, BUILT)
+    notes = []
+    if manifest and manifest.models:
+        notes += _prune(cursor, manifest, models)
+        models |= manifest.tables_of(BUILT)
+    readers = beside_marts.readers(cursor, LIVE, BUILT, _of_models(manifest, models))
+    notes += on_marts.left_behind(cursor, LIVE, BUILT)
+    locks.keep_out_readers(cursor, LIVE, [reader.oid for reader in readers if reader.kind != "function"])
+    if models:
+        notes += beside_marts.stay(cursor, LIVE, BUILT, models)
+    carried = [
+        change
+        for look_up in (on_marts.row_security, on_marts.rights, on_marts.comments_and_options)
+        for change in look_up(cursor, LIVE, BUILT)
+    ]
     for before, after in ((LIVE, "analytics_former"), (BUILT, LIVE), ("analytics_former", BUILT)):
         cursor.execute(sql.SQL("alter schema {} rename to {}").format(sql.Identifier(before), sql.Identifier(after)))
-    notes += [note for view in views if (note := _point_to_live(cursor, view))]
+    notes += changes.make(cursor, carried)
+    notes += [note for reader in readers if (note := beside_marts.point_to(cursor, LIVE, reader))]
     roles.open_to_readers(cursor, LIVE, closed=BUILT)
     told_as_of = publications.note(cursor, run_id, LIVE, as_of=as_of, decision=decision, notes=notes)
     if as_of is None:
@@ -136,22 +135,21 @@ def _exchange(
     return told_as_of
 
 
-def _tables(cursor: Cursor, schema: str) -> list[str]:
-    cursor.execute("select tablename from pg_tables where schemaname = %s order by tablename", (schema,))
-    return [name for (name,) in cursor.fetchall()]
-
-
-def _prune(cursor: Cursor, manifest: Manifest) -> list[str]:
-    """Drop what no model owns any more from the build schema, and forget it; returns what there is to say of it."""
-    former = buffers.relations(cursor, BUILT)
+def _prune(cursor: Cursor, manifest: Manifest, former: Collection[str]) -> list[str]:
+    """Drop from the build schema what was a model's, and forget it; returns what there is to say of it."""
     buffers.keep_models(cursor, BUILT, manifest.relations_of(BUILT))
-    cursor.execute("select viewname from pg_views where schemaname = %s and viewname = any(%s)", (BUILT, list(former)))
-    there = [("view", name) for (name,) in cursor.fetchall()] + [("table", name) for name in _tables(cursor, BUILT)]
+    cursor.execute(
+        """
+        select case relkind when 'v' then 'view' else 'table' end, relname
+        from pg_class
+        where relnamespace = to_regnamespace(%s) and relkind in ('r', 'v') and relname = any(%s)
+        order by 1, 2
+        """,
+        (BUILT, sorted(set(former) - manifest.tables_of(BUILT))),
+    )
     notes = []
-    for kind, name in sorted(there):
-        if name in manifest.tables_of(BUILT):
-            continue
-        dropped = _attempt(cursor, sql.SQL(f"drop {kind} {{}}").format(sql.Identifier(BUILT, name)))
+    for kind, name in cursor.fetchall():
+        dropped = changes.attempt(cursor, sql.SQL(f"drop {kind} {{}}").format(sql.Identifier(BUILT, name)))
         notes.append(
             f"{kind} {name} is gone: no model makes it any more"
             if dropped
@@ -160,62 +158,9 @@ def _prune(cursor: Cursor, manifest: Manifest) -> list[str]:
     return notes
 
 
-def _views_of_models(cursor: Cursor, manifest: Manifest | None) -> list[str]:
+def _of_models(manifest: Manifest | None, in_buffers: Collection[str]) -> list[str]:
     """What a model makes, in both buffers and elsewhere, as schema and name: right as they were built."""
-    in_buffers = buffers.relations(cursor, LIVE) | buffers.relations(cursor, BUILT)
     made = {(schema, name) for schema in (LIVE, BUILT) for name in in_buffers}
     if manifest:
         made |= {(manifest.nodes[model].get("schema"), name) for model, name in manifest.relations.items()}
     return [f"{schema}.{name}" for schema, name in made]
-
-
-def _views(cursor: Cursor, of_models: list[str]) -> list[_View]:
-    """People's own views on marts, those in schemas of ours and of models not counted."""
-    cursor.execute(
-        """
-        select distinct
-            views.oid, format('%%I.%%I', spaces.nspname, views.relname), views.relkind::text, marts.nspname,
-            pg_get_userbyid(views.relowner), pg_get_viewdef(views.oid),
-            coalesce(array_to_string(views.reloptions, ', '), '')
-        from pg_depend
-        join pg_rewrite on pg_rewrite.oid = pg_depend.objid
-        join pg_class as views on views.oid = pg_rewrite.ev_class
-        join pg_namespace as spaces on spaces.oid = views.relnamespace
-        join pg_class as tables on tables.oid = pg_depend.refobjid and tables.oid <> views.oid
-        join pg_namespace as marts on marts.oid = tables.relnamespace
-        where pg_depend.classid = 'pg_rewrite'::regclass
-            and pg_depend.refclassid = 'pg_class'::regclass
-            and marts.nspname in (%s, %s)
-            and spaces.nspname not in ('staging', 'snapshots', 'ops', %s)
-            and spaces.nspname || '.' || views.relname <> all(%s)
-        order by 2
-        """,
-        (LIVE, BUILT, settings.raw_schema(), of_models),
-    )
-    return [_View(*row) for row in cursor.fetchall()]
-
-
-def _point_to_live(cursor: Cursor, view: _View) -> str | None:
-    """Make a view read the new marts by the names that it was written with; returns what to say where that can't be."""
-    told = f"view {view.name} of {view.owner}"
-    if view.schema == LIVE and view.kind == "v":
-        options = f"with ({view.options})" if view.options else ""
-        statement = sql.SQL(f"create or replace view {view.name} {options} as {view.definition}")
-        if _attempt(cursor, statement):
-            return None
-    return f"{told} does not read what is published now: its owner has to create it again"
-
-
-def _attempt(cursor: Cursor, statement: sql.Composable) -> bool:
-    """Execute a statement that may be refused; True if it was not."""
-    cursor.execute("savepoint attempt")
-    try:
-        cursor.execute(statement)
-    except locks.NotGot:
-        raise
-    except psycopg2.Error as error:
-        log.warning("%s", error)
-        cursor.execute("rollback to savepoint attempt")
-        return False
-    cursor.execute("release savepoint attempt")
-    return True

@@ -57,14 +57,29 @@ def ensure(connection: Connection, *, login: bool = False) -> None:
 def open_to_readers(cursor: Cursor, live: str, *, closed: str) -> None:
     """Let readers into the schema that is live now, and out of the other. Does nothing where there are no roles.
 
-    Out of its tables as well: somebody's view on one of them would show what is being built.
+    Out of its tables as well: somebody's view on one of them would show what is being built. A table of somebody else's
+    is his to give.
     """
     cursor.execute("select rolname from pg_roles where rolname in %s", ((READER, HEALTH),))
     for role in sorted(name for (name,) in cursor.fetchall()):
         _run(cursor, "grant usage on schema {} to {}", live, role)
-        _run(cursor, "grant select on all tables in schema {} to {}", live, role)
         _run(cursor, "revoke usage on schema {} from {}", closed, role)
-        _run(cursor, "revoke select on all tables in schema {} from {}", closed, role)
+        for statement, schema in (("grant select on {} to {}", live), ("revoke select on {} from {}", closed)):
+            if tables := _owned_tables(cursor, schema):
+                cursor.execute(sql.SQL(statement).format(sql.SQL(", ").join(tables), sql.Identifier(role)))
+
+
+def _owned_tables(cursor: Cursor, schema: str) -> list[sql.Identifier]:
+    """All that can be read in a schema, but for what is somebody else's."""
+    cursor.execute(
+        """
+        select relname
+        from pg_class
+        where relnamespace = to_regnamespace(%s) and relkind in ('r', 'p', 'v', 'm', 'f') and pg_has_role(relowner, 'usage')
+        """,
+        (schema,),
+    )
+    return [sql.Identifier(schema, name) for (name,) in cursor.fetchall()]
 
 
 def owners() -> dict[str, str]:

@@ -1,0 +1,136 @@
+"""What people have beside the marts: tables, views and functions of their own in the two schemas, and what reads marts.
+
+When the schemas are exchanged it stays where people know it, and reads the new marts by the names in its own words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from include import settings
+from include.publish.changes import Change, attempt, make
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A view of somebody's, or a function with a body of SQL, on a mart: it follows the table, and not the name."""
+
+    oid: int
+    kind: str
+    name: str
+    owner: str
+    schema: str
+    statement: str | None
+
+
+def stay(cursor: Cursor, live: str, built: str, models: Collection[str]) -> list[str]:
+    """Take what is somebody's own in either schema into the other, which gets its name; returns what there is to say.
+
+    `models` are the names of what is not somebody's own.
+    """
+    cursor.execute(
+        """
+        with things (kind, letter, schema, name, said, owner) as (
+            select 'table', relkind::text, relnamespace, relname::text, format('%%I', relname), relowner
+            from pg_class
+            where relkind in ('r', 'p', 'v', 'm', 'f')
+                or relkind = 'S' and not exists (
+                    select from pg_depend
+                    where classid = 'pg_class'::regclass and objid = pg_class.oid and deptype in ('a', 'i')
+                )
+            union all
+            select 'routine', null, pronamespace, null,
+                format('%%I(%%s)', proname, pg_get_function_identity_arguments(oid)), proowner
+            from pg_proc
+            union all
+            select 'type', null, typnamespace, null, format('%%I', typname), typowner
+            from pg_type
+            where typtype in ('d', 'e', 'r')
+                or typtype = 'c' and (select relkind from pg_class where oid = typrelid) = 'c'
+        )
+        select
+            case letter
+                when 'v' then 'view' when 'm' then 'materialized view' when 'f' then 'foreign table'
+                when 'S' then 'sequence' else kind
+            end,
+            spaces.nspname, said, pg_get_userbyid(owner)
+        from things
+        join pg_namespace as spaces on spaces.oid = things.schema
+        where spaces.nspname in (%(live)s, %(built)s) and coalesce(name <> all(%(models)s), true)
+        order by 2, 3
+        """,
+        {"live": live, "built": built, "models": list(models)},
+    )
+    other = {live: built, built: live}
+    return make(
+        cursor,
+        [
+            Change(
+                f"alter {kind} {schema}.{said} set schema {other[schema]}",
+                f"{kind} {said} of {owner} is in {other[schema]} now, with the schema that it was made in: its owner "
+                "takes it to another schema",
+            )
+            for kind, schema, said, owner in cursor.fetchall()
+        ],
+    )
+
+
+def readers(cursor: Cursor, live: str, built: str, of_models: Collection[str]) -> list[Reader]:
+    """Views and functions of people on marts; those in schemas of ours, and of models, are not counted."""
+    cursor.execute(
+        """
+        select distinct
+            things.oid, things.kind, format('%%I.%%I', spaces.nspname, things.name) || things.arguments,
+            pg_get_userbyid(things.owner), marts.nspname,
+            case
+                when not pg_has_role(things.owner, 'usage') then null
+                when things.kind = 'view' then
+                    format('create or replace view %%I.%%I', spaces.nspname, things.name)
+                    || coalesce(' with (' || array_to_string(things.options, ', ') || ')', '')
+                    || ' as ' || pg_get_viewdef(things.oid)
+                when things.kind = 'function' then pg_get_functiondef(things.oid)
+            end
+        from (
+            select
+                pg_depend.refobjid, views.oid, case views.relkind when 'v' then 'view' else 'materialized view' end,
+                views.relname, views.relnamespace, views.relowner, views.reloptions, ''
+            from pg_depend
+            join pg_rewrite on pg_rewrite.oid = pg_depend.objid
+            join pg_class as views on views.oid = pg_rewrite.ev_class and views.relkind in ('v', 'm')
+            where pg_depend.classid = 'pg_rewrite'::regclass
+                and pg_depend.refclassid = 'pg_class'::regclass
+                and pg_depend.refobjid <> views.oid
+            union all
+            select
+                pg_depend.refobjid, functions.oid, 'function',
+                functions.proname, functions.pronamespace, functions.proowner, null,
+                '(' || pg_get_function_identity_arguments(functions.oid) || ')'
+            from pg_depend
+            join pg_proc as functions on functions.oid = pg_depend.objid and functions.prosqlbody is not null
+            where pg_depend.classid = 'pg_proc'::regclass and pg_depend.refclassid = 'pg_class'::regclass
+        ) as things (mart, oid, kind, name, schema, owner, options, arguments)
+        join pg_namespace as spaces on spaces.oid = things.schema
+        join pg_class as tables on tables.oid = things.mart
+        join pg_namespace as marts on marts.oid = tables.relnamespace
+        where marts.nspname in (%s, %s)
+            and spaces.nspname not in ('staging', 'snapshots', 'ops', %s)
+            and spaces.nspname || '.' || things.name <> all(%s)
+        order by 3
+        """,
+        (live, built, settings.raw_schema(), list(of_models)),
+    )
+    return [Reader(*row) for row in cursor.fetchall()]
+
+
+def point_to(cursor: Cursor, live: str, reader: Reader) -> str | None:
+    """Make a reader read the new marts by the names that it was written with; returns what to say where it can't."""
+    if reader.schema == live and reader.statement and attempt(cursor, sql.SQL(reader.statement)):
+        return None
+    return (
+        f"{reader.kind} {reader.name} of {reader.owner} does not read what is published now, and is dropped with the "
+        "former marts: its owner has to create it again"
+    )

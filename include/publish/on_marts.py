@@ -1,0 +1,293 @@
+"""What people put on the marts: rights, row security, comments, storage options, and what can't go with a publish.
+
+It belongs to the name that they gave it to, and not to one of the two buffers, so it goes over to the new marts. What
+is to be done after the exchange is looked up before it, in the names of after it.
+"""
+
+from __future__ import annotations
+
+from psycopg2.extensions import cursor as Cursor
+
+from include.publish.changes import Change
+from include.warehouse import roles
+
+
+def rights(cursor: Cursor, live: str, built: str) -> list[Change]:
+    """Give what people were given on what is live to what will be, and take it from what will be built into.
+
+    Those of our own roles are `roles.open_to_readers`'.
+    """
+    cursor.execute(
+        """
+        with names (schema, other) as (values (%(live)s, %(built)s), (%(built)s, %(live)s)),
+        relations as (
+            select
+                spaces.nspname, tables.oid, tables.relname, tables.relacl, tables.relowner,
+                twins.oid as twin
+            from pg_class as tables
+            join pg_namespace as spaces on spaces.oid = tables.relnamespace
+            join names on names.schema = spaces.nspname
+            left join pg_class as twins
+                on twins.relname = tables.relname and twins.relnamespace = to_regnamespace(names.other)
+            where tables.relkind in ('r', 'p', 'v', 'm') and pg_has_role(tables.relowner, 'usage')
+        ),
+        granted (kind, schema, role, name, twin, column_name, grantee, privilege, is_grantable) as (
+            select 'schema', nspname, nspowner, nspname, null::oid, null, acl.grantee, privilege_type, is_grantable
+            from pg_namespace cross join aclexplode(nspacl) as acl
+            where pg_has_role(nspowner, 'usage')
+            union all
+            select 'table', nspname, relowner, relname, twin, null, acl.grantee, privilege_type, is_grantable
+            from relations cross join aclexplode(relacl) as acl
+            where nspname = %(live)s
+            union all
+            select 'table', nspname, relowner, relname, twin, attname, acl.grantee, privilege_type, is_grantable
+            from relations
+            join pg_attribute on attrelid = relations.oid
+            cross join aclexplode(attacl) as acl
+            where nspname = %(live)s
+            union all
+            select 'default', nspname, defaclrole, null, null, null, acl.grantee, privilege_type, is_grantable
+            from pg_default_acl
+            join pg_namespace on pg_namespace.oid = defaclnamespace
+            cross join aclexplode(defaclacl) as acl
+            where defaclobjtype = 'r' and pg_has_role(defaclrole, 'usage')
+        ),
+        people as (
+            select
+                kind, schema, names.other, role, name, twin, column_name,
+                case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end as grantee,
+                privilege || coalesce(' (' || quote_ident(column_name) || ')', '') as privilege,
+                case when is_grantable then ' with grant option' else '' end as option
+            from granted
+            join names using (schema)
+            where grantee <> role and pg_get_userbyid(grantee) <> all(%(ours)s)
+        )
+        select 1, format('revoke all on schema %%I from %%s cascade', other, grantee), grantee
+        from people where kind = 'schema' group by other, grantee
+        union all
+        select 1,
+            format('revoke all on table %%s from %%s cascade',
+                string_agg(distinct format('%%I.%%I', other, name), ', '), grantee),
+            grantee
+        from people where kind = 'table' group by grantee
+        union all
+        select 1,
+            format('alter default privileges for role %%I in schema %%I revoke all on tables from %%s',
+                pg_get_userbyid(role), other, grantee),
+            grantee
+        from people where kind = 'default' group by role, other, grantee
+        union all
+        select 2, format('grant %%s on schema %%I to %%s%%s', privilege, schema, grantee, option), grantee
+        from people where kind = 'schema'
+        union all
+        select 2,
+            format('grant %%s on table %%s to %%s%%s', privilege, string_agg(format('%%I.%%I', schema, name), ', '),
+                grantee, option),
+            grantee
+        from people
+        where kind = 'table'
+            and exists (
+                select from pg_attribute
+                where attrelid = twin and not attisdropped and attname = coalesce(column_name, attname)
+            )
+        group by privilege, grantee, option
+        union all
+        select 2,
+            format('alter default privileges for role %%I in schema %%I grant %%s on tables to %%s%%s',
+                pg_get_userbyid(role), schema, privilege, grantee, option),
+            grantee
+        from people where kind = 'default'
+        union all
+        select 2,
+            format('grant %%s on table %%s to %%s%%s', privilege, string_agg(format('%%I.%%I', schema, relname), ', '),
+                grantee, option),
+            grantee
+        from people
+        join relations on relations.nspname = other and relations.twin is null and relations.relowner = people.role
+        where kind = 'default' and schema = %(live)s
+        group by privilege, grantee, option
+        order by 1, 2
+        """,
+        {"live": live, "built": built, "ours": [roles.READER, roles.HEALTH]},
+    )
+    return [
+        Change(
+            statement, f"a right of {grantee} could not go with the publish, so it has to be given again: {statement}"
+        )
+        for _, statement, grantee in cursor.fetchall()
+    ]
+
+
+def row_security(cursor: Cursor, live: str, built: str) -> list[Change]:
+    """Let row security go over to the new marts: who builds must not run what people wrote, nor see less for it."""
+    cursor.execute(
+        """
+        with tables as (
+            select olds.relname, olds.oid, news.oid as twin, olds.relrowsecurity, olds.relforcerowsecurity
+            from pg_class as olds
+            left join pg_class as news
+                on news.relname = olds.relname
+                and news.relkind = 'r'
+                and news.relnamespace = to_regnamespace(%(built)s)
+            where olds.relnamespace = to_regnamespace(%(live)s)
+                and olds.relkind = 'r'
+                and pg_has_role(olds.relowner, 'usage')
+        )
+        select 1, format('alter table %%I.%%I %%s row level security', schema, relname, what), relname, null, null
+        from tables
+        cross join lateral (
+            values
+                (%(built)s, 'disable', relrowsecurity),
+                (%(built)s, 'no force', relforcerowsecurity),
+                (%(live)s, 'enable', relrowsecurity and twin is not null),
+                (%(live)s, 'force', relforcerowsecurity and twin is not null)
+        ) as switches (schema, what, is_meant)
+        where is_meant
+        union all
+        select 2, format('drop policy %%I on %%I.%%I', policyname, %(built)s, relname), relname, policyname, null
+        from tables
+        join pg_policies on schemaname = %(live)s and tablename = relname
+        union all
+        select
+            3,
+            format('create policy %%I on %%I.%%I as %%s for %%s to %%s', policyname, %(live)s, relname, permissive, cmd,
+                roles)
+            || coalesce(' using (' || qual || ')', '') || coalesce(' with check (' || with_check || ')', ''),
+            relname, policyname,
+            format('create policy %%I on %%I.%%I as restrictive to %%s using (false)', policyname, %(live)s, relname,
+                roles)
+        from tables
+        join (
+            select
+                schemaname, tablename, policyname, permissive, cmd, qual, with_check,
+                (select string_agg(case role when 'public' then role else quote_ident(role) end, ', ')
+                from unnest(roles) as role) as roles
+            from pg_policies
+        ) as policies on schemaname = %(live)s and tablename = relname
+        where twin is not null and not exists (select from pg_policy where polrelid = twin and polname = policyname)
+        order by 1, 2
+        """,
+        {"live": live, "built": built},
+    )
+    return [
+        Change(
+            statement,
+            f"policy {policy} of table {table} does not fit what is published now, so whom it is for sees no row: drop "
+            "it and create it again"
+            if policy
+            else f"row security of table {table} could not go with the publish: {statement}",
+            instead or "",
+        )
+        for _, statement, table, policy, instead in cursor.fetchall()
+    ]
+
+
+def comments_and_options(cursor: Cursor, live: str, built: str) -> list[Change]:
+    """Let comments and storage options go over to tables and columns that have none of their own."""
+    cursor.execute(
+        """
+        with tables as (
+            select olds.relname, olds.oid, news.oid as twin, olds.reloptions, news.reloptions as twins_options
+            from pg_class as olds
+            join pg_class as news on news.relname = olds.relname and news.relkind = 'r' and olds.relkind = 'r'
+            where olds.relnamespace = to_regnamespace(%(live)s)
+                and news.relnamespace = to_regnamespace(%(built)s)
+                and pg_has_role(olds.relowner, 'usage')
+        ),
+        comments as (
+            select
+                relname, description,
+                case when objsubid = 0 then 'table %%1$I.%%2$I' else 'column %%1$I.%%2$I.%%3$I' end as what,
+                olds.attname
+            from tables
+            join pg_description on classoid = 'pg_class'::regclass and objoid = tables.oid
+            left join pg_attribute as olds on olds.attrelid = tables.oid and olds.attnum = objsubid and objsubid > 0
+            left join pg_attribute as news
+                on news.attrelid = twin and news.attname = olds.attname and not news.attisdropped
+            where case
+                when objsubid = 0 then obj_description(twin, 'pg_class') is null
+                else news.attnum is not null and col_description(twin, news.attnum) is null
+            end
+        )
+        select format('comment on ' || what || ' is %%4$L', %(live)s, relname, attname, description), relname
+        from comments
+        union all
+        select format('comment on ' || what || ' is null', %(built)s, relname, attname), relname
+        from comments
+        union all
+        select
+            format('alter table %%I.%%I set (%%s = %%L)', %(live)s, relname, split_part(options.option, '=', 1),
+                substr(options.option, strpos(options.option, '=') + 1)),
+            relname
+        from tables
+        cross join unnest(reloptions) as options (option)
+        where not exists (
+            select from unnest(twins_options) as twins (option)
+            where split_part(twins.option, '=', 1) = split_part(options.option, '=', 1)
+        )
+        """,
+        {"live": live, "built": built},
+    )
+    return [
+        Change(statement, f"this could not go with the publish, on table {table}: {statement}")
+        for statement, table in cursor.fetchall()
+    ]
+
+
+def left_behind(cursor: Cursor, live: str, built: str) -> list[str]:
+    """What to say of what somebody put on the marts that can't go over: it was made for one table, or takes time."""
+    cursor.execute(
+        """
+        with things (kind, name, mart, likeness) as (
+            select
+                'index', indexes.relname, indrelid,
+                indisunique::text || substring(pg_get_indexdef(indexrelid), ' USING .*')
+            from pg_index
+            join pg_class as indexes on indexes.oid = indexrelid
+            where indexes.relname !~ '^[0-9a-f]{32}$'  -- dbt's own
+                and not exists (select from pg_constraint where conindid = indexrelid)
+            union all
+            select 'constraint', conname, conrelid, pg_get_constraintdef(oid)
+            from pg_constraint
+            where contype in ('c', 'u', 'p', 'x', 'f')
+            union all
+            select 'statistics', stxname, stxrelid, stxkind::text || pg_get_statisticsobjdef_columns(oid)
+            from pg_statistic_ext
+            union all
+            select 'trigger', tgname, tgrelid, tgname from pg_trigger where not tgisinternal
+            union all
+            select 'rule', rulename, ev_class, rulename from pg_rewrite where rulename <> '_RETURN'
+            union all
+            select 'publication', pubname, prrelid, pubname
+            from pg_publication_rel
+            join pg_publication on pg_publication.oid = prpubid
+        ),
+        marts as (
+            select olds.oid, olds.relname, news.oid as twin
+            from pg_class as olds
+            join pg_class as news on news.relname = olds.relname
+            where olds.relkind = 'r'
+                and olds.relnamespace = to_regnamespace(%(live)s)
+                and news.relnamespace = to_regnamespace(%(built)s)
+        )
+        select kind, name, 'table ' || relname
+        from things
+        join marts on marts.oid = things.mart
+        where not exists (
+            select from things as others
+            where others.mart = twin and others.kind = things.kind and others.likeness = things.likeness
+        )
+        union all
+        select 'publication', pubname, 'schema ' || %(live)s
+        from pg_publication_namespace
+        join pg_publication on pg_publication.oid = pnpubid
+        where pnnspid = to_regnamespace(%(live)s)
+        order by 1, 2, 3
+        """,
+        {"live": live, "built": built},
+    )
+    return [
+        f"{kind} {name} on {where} is not on what is published now, since it was made for one of two copies: let the "
+        "model make it (its indexes, a post-hook), or drop it"
+        for kind, name, where in cursor.fetchall()
+    ]
