@@ -90,7 +90,7 @@ SAYING = {
     "include/history.py": ("_problem",),
     "include/publish/exchange.py": ("_prune", "_point_to_live"),
     "include/results/store.py": ("settle_tasks",),
-    "include/slack/render.py": ("unparsed",),
+    "include/slack/render.py": ("unparsed", "unheard"),
     "include/watchdog.py": ("check", "main"),
     "plugins/data_health/app.py": ("busy", "unreadable"),
 }

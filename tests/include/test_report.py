@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -93,10 +94,20 @@ def instance(attempt: int = 1, **states: str) -> SimpleNamespace:
     )
 
 
-def run_report(*, attempt: int, **states: str) -> None:
+def callback(begun: datetime | None = None) -> dict[str, Any]:
+    """What Airflow tells the callback of a DAG. The run was triggered a minute ago, if nothing else is said."""
+    return {
+        "run_id": "run",
+        "dag": SimpleNamespace(dag_id="greenery_daily"),
+        "dag_run": SimpleNamespace(start_date=begun or datetime.now(UTC) - timedelta(minutes=1)),
+        "ti": instance(),
+    }
+
+
+def run_report(*, attempt: int, begun: datetime | None = None, **states: str) -> None:
     """The task itself at one of its four attempts, in a context as Airflow gives it."""
     XCOM.clear()  # as Airflow does when a try begins
-    context: Any = {"run_id": "run", "dag": SimpleNamespace(dag_id="greenery_daily"), "ti": instance(attempt, **states)}
+    context: Any = callback(begun) | {"ti": instance(attempt, **states)}
     with set_current_context(context):
         report.report.function()
 
@@ -162,11 +173,10 @@ def test_what_was_said_while_the_warehouse_was_down_is_not_said_again_by_the_bac
         down.setenv("WAREHOUSE_PORT", "1")
         with pytest.raises(psycopg2.OperationalError):
             run_report(attempt=4)
-    callback = {"run_id": "run", "dag": SimpleNamespace(dag_id="greenery_daily"), "ti": instance()}
-    report.report_backstop(callback)
+    report.report_backstop(callback())
     assert len(slack.accepted) == 1
     store.record(ops, "run", "check_sources", 2, [DOUBLED])  # the run is cleared, and this time the report dies
-    report.report_backstop(callback)
+    report.report_backstop(callback())
     assert len(slack.accepted) == 2
 
 
@@ -185,7 +195,7 @@ def test_a_publish_whose_answer_was_lost_is_told_as_what_it_was(ops: Connection,
     assert kind == "published"
     assert "its answer was lost" in body
     assert "publish failed" not in body
-    report.report_backstop({"run_id": "run", "dag": SimpleNamespace(dag_id="greenery_daily")})
+    report.report_backstop(callback())
     assert len(slack.accepted) == 1
 
 
@@ -193,7 +203,7 @@ def test_a_publish_whose_answer_and_whose_report_were_lost_is_told_by_the_backst
     ops: Connection, slack: Slack
 ) -> None:
     published(ops)
-    report.report_backstop({"run_id": "run", "dag": SimpleNamespace(dag_id="greenery_daily")})
+    report.report_backstop(callback())
     assert [kind for kind, _ in told(ops)] == ["published"]
 
 
@@ -202,8 +212,9 @@ def test_a_run_that_was_published_and_failed_when_it_was_cleared_is_told_as_fail
 ) -> None:
     published(ops)
     run_report(attempt=1, publish="success")
-    store.record(ops, "run", "check_sources", 2, [DOUBLED])
-    run_report(attempt=1, check_sources="failed", publish="upstream_failed")
+    cleared = datetime.now(UTC)
+    run_report(attempt=1, begun=cleared, check_sources="failed", publish="upstream_failed")
+    report.report_backstop(callback(cleared))
     assert [kind for kind, _ in told(ops)] == ["published", "failed"]
 
 
