@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg2
@@ -12,13 +13,16 @@ from include import metrics, settings
 from include.dbt_project import release
 from include.dbt_project.manifest import read
 from include.dbt_project.runs import let_go, release_of
+from include.results import publications, store
 from include.results import report as run_report
-from include.results import store
 from include.slack import render, send
 from include.slack.channels import Audience
 from include.slack.message import Message
 from include.slack.transport import UnavailableError
 from include.warehouse import connect
+
+# Under this name the report leaves word in Airflow that it spoke while the warehouse was down.
+POSTED_AT = "posted_past_the_outbox_at"
 
 log = logging.getLogger(__name__)
 
@@ -30,24 +34,45 @@ def report() -> None:
     run_id, dag_id, instance = context["run_id"], context["dag"].dag_id, context["ti"]
     states = instance.get_task_states(dag_id=dag_id, run_ids=[run_id]).get(run_id, {})
     try:
-        _tell(dag_id, run_id, states, run_failed=states.get("publish") not in ("success", "skipped"))
+        _tell(dag_id, run_id, states, _begun(context), run_failed=states.get("publish") not in ("success", "skipped"))
     except Exception as error:
         if instance.try_number <= instance.max_tries:
             raise
         if isinstance(error, UnavailableError):
             log.exception("The message is kept: the next run's report or the watchdog sends it.")
             return
-        send.post(run_id, _last_words(run_id, settings.run_url(dag_id, run_id), error))
+        if send.post(run_id, _last_words(run_id, settings.run_url(dag_id, run_id), error)):
+            instance.xcom_push(POSTED_AT, datetime.now(UTC).isoformat())
         raise
 
 
 def report_backstop(context: Any) -> None:
-    """The DAG's on_failure_callback: says that the run failed where `report` itself could not."""
+    """The DAG's on_failure_callback: says what became of the run where `report` itself could not."""
     run_id, dag_id = context["run_id"], context["dag"].dag_id
+    posted_at, begun = _posted_at(context), _begun(context)
     with connect("greenery report") as connection:
-        told = send.told(connection, run_id, "failed")
-    if not told:
-        _tell(dag_id, run_id, {}, run_failed=True)
+        kinds = ("published", "overtaken") if publications.made_since(connection, run_id, begun) else ("failed",)
+        told = any(send.told(connection, run_id, kind) for kind in kinds)
+        last_word_at = store.last_word_at(connection, run_id)
+    # What a run that was cleared did since is news.
+    if not told and not (posted_at and (last_word_at is None or last_word_at < posted_at)):
+        _tell(dag_id, run_id, {}, begun, run_failed=True)
+
+
+def _begun(context: Any) -> datetime | None:
+    """When the run was last triggered or cleared; None where a callback was not told."""
+    return context["dag_run"].start_date if "dag_run" in context else None
+
+
+def _posted_at(context: Any) -> datetime | None:
+    """When the run's report said its last words past the outbox, which knows nothing of them; None if it did not."""
+    try:
+        posted_at = context["ti"].xcom_pull(task_ids="report", key=POSTED_AT)
+        return datetime.fromisoformat(posted_at) if posted_at else None
+    except Exception:
+        # Airflow gives a callback no task where the file has changed. Twice is better than not at all.
+        log.warning("Whether the report said anything could not be asked.", exc_info=True)
+        return None
 
 
 def _last_words(run_id: str, run_url: str, error: Exception) -> dict[Audience, Message]:
@@ -60,11 +85,17 @@ def _last_words(run_id: str, run_url: str, error: Exception) -> dict[Audience, M
     }
 
 
-def _tell(dag_id: str, run_id: str, states: dict[str, str | None], *, run_failed: bool) -> None:
+def _tell(
+    dag_id: str, run_id: str, states: dict[str, str | None], begun: datetime | None = None, *, run_failed: bool
+) -> None:
     let_go(run_id)  # first of all: what comes now reads no raw table
     project, problem = release_of(run_id), release.problem()
     notes = (render.unparsed(problem.message),) if problem else ()
     with connect("greenery report") as connection:
+        if run_failed and publications.made_since(connection, run_id, begun):
+            # Whether it was published is in the warehouse; what Airflow knows is whether the task heard so.
+            run_failed, notes = False, (*notes, render.unheard())
+            states = states | {"publish": "success"}
         store.settle_tasks(connection, run_id, {task: state for task, state in states.items() if task != "report"})
         connection.commit()
         summary = run_report.gather(

@@ -13,18 +13,24 @@ from typing import Any
 
 # What Cosmos calls the task that builds a model, after the model's name.
 MODEL_TASK = "_model_build"
+# dbt's own `error_if`: a test fails of a single row.
+ANY_ROW = "!= 0"
 # The relation that a generic test is on, as its arguments name it.
 _TESTED = re.compile(r"(ref|source)\(\s*'(\w+)'(?:\s*,\s*'(\w+)')?")
 
 
 @dataclass(frozen=True)
 class DataTest:
-    """An enabled data test. `parents` are the unique ids of the models, snapshots and sources that it reads."""
+    """An enabled data test. `parents` are the unique ids of the models, snapshots and sources that it reads.
+
+    Of severity error it fails where the number of its rows is `error_if`.
+    """
 
     unique_id: str
     name: str
     severity: str
     parents: frozenset[str]
+    error_if: str = ANY_ROW
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,7 @@ class Manifest:
                 node["name"],
                 node["config"]["severity"].lower(),
                 frozenset(node["depends_on"]["nodes"]),
+                node["config"].get("error_if", ANY_ROW),
             )
             for unique_id, node in self.nodes.items()
             if node["resource_type"] == "test"

@@ -14,8 +14,9 @@ from psycopg2.extensions import connection as Connection
 
 from include import buffers
 from include.buffers import Buffer
-from include.dbt_project.manifest import DataTest, Manifest
+from include.dbt_project.manifest import ANY_ROW, DataTest, Manifest
 from include.results import publications, store
+from include.results.store import Pass
 
 # Who built a model last, and when, by its unique id.
 Builds = Mapping[str, tuple[str, datetime]]
@@ -81,12 +82,12 @@ def check_not_held(connection: Connection) -> None:
         )
 
 
-def check_proven(manifest: Manifest, built: Built, passed: Mapping[str, datetime]) -> None:
-    """Raise NotPublishedError if an error-severity test has not passed on this build; `passed` says when each did."""
+def check_proven(manifest: Manifest, built: Built, passed: Mapping[str, Pass]) -> None:
+    """Raise NotPublishedError if an error-severity test has not passed on this build; `passed` says how each did."""
     if missing := unproven_tests(manifest, built.builds, passed):
         raise NotPublishedError(
             f"{len(missing)} tests of severity error have no passing result on what this run built, so nothing was "
-            f"published:\n{_lines(test.name for test in missing)}\n"
+            f"published:\n{_lines(_unproven(test, passed.get(test.unique_id)) for test in missing)}\n"
             "Clear the tasks that run them (their logs say what went wrong); publish follows."
         )
 
@@ -106,15 +107,36 @@ def mixed_models(run_id: str, manifest: Manifest, builds: Builds) -> list[str]:
     return sorted(model for model in manifest.models if not in_order(model))
 
 
-def unproven_tests(manifest: Manifest, builds: Builds, passed: Mapping[str, datetime]) -> list[DataTest]:
-    """The error-severity tests that have not passed in this run since the models that they read were built, by name."""
+def unproven_tests(manifest: Manifest, builds: Builds, passed: Mapping[str, Pass]) -> list[DataTest]:
+    """The error-severity tests that have not passed in this run since the models that they read were built, by name.
+
+    One that ran milder than its release says has not: what it asks of the environment was another where it ran.
+    """
 
     def proven(test: DataTest) -> bool:
-        at = passed.get(test.unique_id)
-        return at is not None and all(builds[model][1] <= at for model in test.parents & builds.keys())
+        one = passed.get(test.unique_id)
+        return (
+            one is not None
+            and _as_severe(test, one)
+            and all(builds[model][1] <= one.at for model in test.parents & builds.keys())
+        )
 
     missing = [test for test in manifest.data_tests if test.severity == "error" and not proven(test)]
     return sorted(missing, key=lambda test: test.name)
+
+
+def _as_severe(test: DataTest, ran: Pass) -> bool:
+    return (ran.severity, ran.error_if or ANY_ROW) == (test.severity, test.error_if)
+
+
+def _unproven(test: DataTest, ran: Pass | None) -> str:
+    if ran is None or _as_severe(test, ran):
+        return test.name
+    return (
+        f"{test.name}, which ran with severity {ran.severity} and error_if {ran.error_if or ANY_ROW}, and not with "
+        f"severity {test.severity} and error_if {test.error_if}: the environment of its task is another than that of "
+        "the dag-processor"
+    )
 
 
 def _lines(names: Iterable[str]) -> str:

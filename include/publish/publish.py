@@ -49,10 +49,8 @@ def publish() -> None:
 
 def published_by_a_former_try(context: Any) -> bool:
     """Whether a try of this task that died published, since this run was last triggered or cleared."""
-    begun = context["dag_run"].start_date
     with connect("greenery publish") as connection:
-        made = publications.of_run(connection, context["run_id"])
-    return bool(begun and made and made.published_at >= begun)
+        return publications.made_since(connection, context["run_id"], context["dag_run"].start_date)
 
 
 def publish_run(run_id: str, manifest: Manifest, decision: Decision | None = None) -> bool:

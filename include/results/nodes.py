@@ -12,7 +12,8 @@ class NodeResult:
     """What became of one node of the dbt project in one invocation.
 
     `status` is dbt's: success, pass, warn, fail, error or skipped. `failures` counts a test's failing rows,
-    `rows_affected` a model's written ones; `seconds` is execution time. `compiled_sql` is what dbt ran.
+    `rows_affected` a model's written ones; `seconds` is execution time. `compiled_sql` is what dbt ran. `severity` and
+    `error_if` are a test's as it ran, whatever the manifest says.
     """
 
     unique_id: str
@@ -26,6 +27,7 @@ class NodeResult:
     rows_affected: int | None
     compiled_sql: str | None = None
     failing_rows: list[dict[str, Any]] = field(default_factory=list)
+    error_if: str | None = None
 
 
 def read(results: Iterable[Any]) -> list[NodeResult]:
@@ -48,6 +50,7 @@ def _node(result: Any) -> NodeResult:
         seconds=result.execution_time or 0.0,
         rows_affected=rows if isinstance(rows, int) and rows >= 0 and not is_test else None,
         compiled_sql=getattr(node, "compiled_code", None),
+        error_if=node.config.error_if if is_test else None,
     )
 
 

@@ -68,6 +68,12 @@ def of_run(connection: Connection, run_id: str) -> Publication | None:
     )
 
 
+def made_since(connection: Connection, run_id: str, begun: datetime | None) -> bool:
+    """Whether a run was published since it was last triggered or cleared, whatever its task came to know of that."""
+    made = of_run(connection, run_id)
+    return bool(begun and made and made.published_at >= begun)
+
+
 def former(connection: Connection, schema: str) -> Publication | None:
     """What was last published of the buffer that now goes by the name `schema`; None where nothing ever was."""
     return _one(

@@ -16,7 +16,7 @@ from include.results.nodes import NodeResult
 # How many orders of a change are named.
 FEW_ORDERS = 5
 _RESULT = """unique_id, resource_type, name, status, severity, failures, message, seconds, rows_affected,
-    null as compiled_sql, failing_rows"""
+    null as compiled_sql, failing_rows, error_if"""
 # A run's word on a node is its last one: a retried or cleared task replaces what it said before.
 _LATEST = """
 select distinct on (unique_id) *
@@ -49,6 +49,15 @@ class Run:
     run_id: str
     started_at: datetime
     release: str
+
+
+@dataclass(frozen=True)
+class Pass:
+    """That a test passed or warned, and of what it would have failed; `error_if` is None where nobody noted it."""
+
+    at: datetime
+    severity: str | None
+    error_if: str | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,7 @@ def record(connection: Connection, run_id: str, task_id: str, attempt: int, resu
             result.seconds,
             result.rows_affected,
             Json(result.failing_rows),
+            result.error_if,
         )
         for result in results
     ]
@@ -128,10 +138,11 @@ def record(connection: Connection, run_id: str, task_id: str, attempt: int, resu
             """
             insert into ops.node_results (
                 run_id, task_id, attempt, unique_id, resource_type, name, status, severity,
-                failures, message, seconds, rows_affected, failing_rows
+                failures, message, seconds, rows_affected, failing_rows, error_if
             ) values %s
             on conflict (run_id, task_id, attempt, unique_id) do update set
-                status = excluded.status, failures = excluded.failures, message = excluded.message,
+                status = excluded.status, severity = excluded.severity, error_if = excluded.error_if,
+                failures = excluded.failures, message = excluded.message,
                 seconds = excluded.seconds, rows_affected = excluded.rows_affected,
                 failing_rows = excluded.failing_rows, recorded_at = clock_timestamp()
             """,
@@ -389,18 +400,18 @@ def newest_builds(connection: Connection, since: datetime | None) -> dict[str, t
         return {unique_id: (run_id, at) for unique_id, run_id, at in cursor.fetchall()}
 
 
-def passed_tests(connection: Connection, run_id: str) -> dict[str, datetime]:
-    """When each test of a run passed, by unique id; those whose last word was another are left out."""
+def passed_tests(connection: Connection, run_id: str) -> dict[str, Pass]:
+    """How and when each test of a run passed, by unique id; those whose last word was another are left out."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            select unique_id, recorded_at
+            select unique_id, recorded_at, severity, error_if
             from ({_LATEST}) as latest
             where resource_type = 'test' and status in ('pass', 'warn')
             """,  # noqa: S608 - a constant
             (run_id,),
         )
-        return dict(cursor.fetchall())
+        return {unique_id: Pass(*passed) for unique_id, *passed in cursor.fetchall()}
 
 
 def order_changes(connection: Connection, run_id: str) -> list[OrderChange]:

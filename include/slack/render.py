@@ -19,7 +19,7 @@ from include.results.report import Report
 from include.results.store import OrderChange
 from include.slack.message import Bold, Code, Line, Link, Mention, Message, Section, compose, short, size
 
-__all__ = ["Message", "decided", "render", "render_state", "unparsed", "unreachable", "unreported"]
+__all__ = ["Message", "decided", "render", "render_state", "unheard", "unparsed", "unreachable", "unreported"]
 
 # Of what failed and of what warned, in characters as Slack counts them. The whole stays below 10,000.
 FAILED_LIMIT, WARNED_LIMIT = 4500, 1500
@@ -86,6 +86,11 @@ def _bare(headline: str, line: str, run_id: str, run_url: str, problem: str | No
 def unparsed(problem: str) -> str:
     """The note on a run for which the project as it is now could not be used, with dbt's own words."""
     return short(f"the dbt project as it is now does not parse, so this run used the last release that did: {problem}")
+
+
+def unheard() -> str:
+    """The note on a run that published although its task failed."""
+    return "the publish is in the warehouse, though Airflow shows it as failed: its answer was lost on the way"
 
 
 def _headline(report: Report) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,12 +79,35 @@ def slack(ops: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slack]:
         yield server
 
 
-def run_report(*, attempt: int) -> None:
-    """The task itself at one of its four attempts, in a context as Airflow gives it."""
-    instance = SimpleNamespace(
-        try_number=attempt, max_tries=3, get_task_states=lambda **_: {"run": {"check_sources": "failed"}}
+# What tasks of the run pushed, by key.
+XCOM: dict[str, Any] = {}
+
+
+def instance(attempt: int = 1, **states: str) -> SimpleNamespace:
+    """A task instance as Airflow gives it to a task, and to the callback of a DAG."""
+    return SimpleNamespace(
+        try_number=attempt,
+        max_tries=3,
+        get_task_states=lambda **_: {"run": states or {"check_sources": "failed"}},
+        xcom_push=lambda key, value: XCOM.update({key: value}),
+        xcom_pull=lambda key, **_: XCOM.get(key),
     )
-    context: Any = {"run_id": "run", "dag": SimpleNamespace(dag_id="greenery_daily"), "ti": instance}
+
+
+def callback(begun: datetime | None = None) -> dict[str, Any]:
+    """What Airflow tells the callback of a DAG. The run was triggered a minute ago, if nothing else is said."""
+    return {
+        "run_id": "run",
+        "dag": SimpleNamespace(dag_id="greenery_daily"),
+        "dag_run": SimpleNamespace(start_date=begun or datetime.now(UTC) - timedelta(minutes=1)),
+        "ti": instance(),
+    }
+
+
+def run_report(*, attempt: int, begun: datetime | None = None, **states: str) -> None:
+    """The task itself at one of its four attempts, in a context as Airflow gives it."""
+    XCOM.clear()  # as Airflow does when a try begins
+    context: Any = callback(begun) | {"ti": instance(attempt, **states)}
     with set_current_context(context):
         report.report.function()
 
@@ -140,6 +164,58 @@ def test_a_warehouse_that_is_down_is_said_at_the_last_attempt(
         with pytest.raises(psycopg2.OperationalError):
             run_report(attempt=attempt)
     assert [one["text"] for one in slack.accepted] == ["🔴 Greenery data: the warehouse can't be reached"]
+
+
+def test_what_was_said_while_the_warehouse_was_down_is_not_said_again_by_the_backstop(
+    ops: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as down:
+        down.setenv("WAREHOUSE_PORT", "1")
+        with pytest.raises(psycopg2.OperationalError):
+            run_report(attempt=4)
+    report.report_backstop(callback())
+    assert len(slack.accepted) == 1
+    store.record(ops, "run", "check_sources", 2, [DOUBLED])  # the run is cleared, and this time the report dies
+    report.report_backstop(callback())
+    assert len(slack.accepted) == 2
+
+
+def published(ops: Connection) -> None:
+    """The run has built, and publish has committed."""
+    store.record(ops, "run", "task", 1, [*BUILT, PASSED])
+    with ops.cursor() as cursor:
+        publications.note(cursor, "run", "analytics", as_of=None, decision=None, notes=[])
+        cursor.execute("create table analytics.dim_users as select unnest(array[1, 2]) as orders")
+
+
+def test_a_publish_whose_answer_was_lost_is_told_as_what_it_was(ops: Connection, slack: Slack) -> None:
+    published(ops)
+    run_report(attempt=1, publish="failed")
+    [(kind, body)] = told(ops)
+    assert kind == "published"
+    assert "its answer was lost" in body
+    assert "publish failed" not in body
+    report.report_backstop(callback())
+    assert len(slack.accepted) == 1
+
+
+def test_a_publish_whose_answer_and_whose_report_were_lost_is_told_by_the_backstop(
+    ops: Connection, slack: Slack
+) -> None:
+    published(ops)
+    report.report_backstop(callback())
+    assert [kind for kind, _ in told(ops)] == ["published"]
+
+
+def test_a_run_that_was_published_and_failed_when_it_was_cleared_is_told_as_failed(
+    ops: Connection, slack: Slack
+) -> None:
+    published(ops)
+    run_report(attempt=1, publish="success")
+    cleared = datetime.now(UTC)
+    run_report(attempt=1, begun=cleared, check_sources="failed", publish="upstream_failed")
+    report.report_backstop(callback(cleared))
+    assert [kind for kind, _ in told(ops)] == ["published", "failed"]
 
 
 def test_marts_of_another_make_cost_the_figures_and_not_the_message(ops: Connection, slack: Slack) -> None:

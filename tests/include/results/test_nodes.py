@@ -20,7 +20,7 @@ def of(resource_type: str, unique_id: str, **result: Any) -> SimpleNamespace:
         unique_id=unique_id,
         resource_type=resource_type,
         name=unique_id.split(".")[2],
-        config=SimpleNamespace(severity="ERROR"),
+        config=SimpleNamespace(severity="ERROR", error_if=">1"),
         compiled_code="select 1",
     )
     return SimpleNamespace(node=node, **RESULT | result)
@@ -29,7 +29,7 @@ def of(resource_type: str, unique_id: str, **result: Any) -> SimpleNamespace:
 def test_a_failed_test_keeps_severity_count_message_and_sql() -> None:
     failed = of("test", "test.greenery.unique_orders.abc", status=NodeStatus.Fail, failures=2, message="Got 2 results")
     [result] = read([failed])
-    assert (result.name, result.severity, result.status) == ("unique_orders", "error", "fail")
+    assert (result.name, result.severity, result.error_if, result.status) == ("unique_orders", "error", ">1", "fail")
     assert (result.failures, result.message, result.compiled_sql) == (2, "Got 2 results", "select 1")
 
 

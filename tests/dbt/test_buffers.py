@@ -1,0 +1,193 @@
+"""What a build remembers of the buffer that it writes to, on a project of one incremental model with our own macros.
+
+The model has every order in a full build, and of an incremental one only the order called `new`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from include import buffers
+from include.dbt_project import release
+from include.warehouse import connect, migrate
+from tests.dbt.conftest import PROJECT, Dbt, KeptShop
+from tests.dbt.days import SCHEMAS
+
+pytestmark = pytest.mark.db
+
+MODEL = """
+{{ config(materialized="incremental", incremental_strategy="append", contract={"enforced": false}) }}
+select orders.order_id
+from {{ source("greenery", "orders") }} as orders
+cross join {{ ref("parent") }} as parent
+{% if is_incremental() %}
+where orders.order_id = 'new'
+{% endif %}
+{% if execute and var("meanwhile", none) %}{% do run_query(var("meanwhile")) %}{% endif %}
+-- {{ env_var("GREENERY_REGION", "south") }} {{ size() }}
+"""
+SIZE = '{% macro size() %}{{ env_var("GREENERY_SIZE", "small") }}{% endmacro %}'
+PARENT = '{{ config(contract={"enforced": false}) }}\nselect 1 as one'
+SOURCES = """
+sources:
+  - {name: greenery, schema: raw, tables: [{name: orders}]}
+  - {name: loading, schema: raw, tables: [{name: deletions}]}
+"""
+
+
+class One(Dbt):
+    """The project, and the runs of it."""
+
+    shop: KeptShop
+
+    def write(self, name: str, text: str) -> None:
+        """Change a file of the project, and make a release of it."""
+        (self.project / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.project / name).write_text(text)
+        release.write_macros_hash(self.project)
+        self.parse()
+
+    def begin(self) -> bool:
+        """A run begins; True if it builds everything anew."""
+        with connect() as connection:
+            return buffers.begin(connection, "run")
+
+    def run(self) -> None:
+        """A whole run. What it built is published where it is: the next run builds into the same buffer."""
+        self.begin()
+        assert set(self("run").values()) == {"success"}
+        with connect() as connection, connection.cursor() as cursor:
+            buffers.published(cursor, buffers.BUILT, proven=True)
+
+    def orders(self) -> list[str]:
+        """What the model holds."""
+        return [key for (key,) in self.shop.query("select order_id from analytics_next.one order by 1")]
+
+
+@pytest.fixture(scope="module")
+def parsed(tmp_path_factory: pytest.TempPathFactory, shop: KeptShop) -> One:
+    """The project, parsed."""
+    home = tmp_path_factory.mktemp("one")
+    for name in ("dbt_project.yml", "profiles.yml", "macros", "models/_groups.yml"):
+        (home / "dbt" / name).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (PROJECT / name).is_dir() else shutil.copy
+        copy(PROJECT / name, home / "dbt" / name)
+    one = One(home / "dbt", home / "work")
+    one.shop = shop
+    (one.project / "models" / "sources.yml").write_text(SOURCES)
+    (one.project / "models" / "marts").mkdir()
+    (one.project / "models" / "marts" / "parent.sql").write_text(PARENT)
+    (one.project / "macros" / "size.sql").write_text(SIZE)
+    one.write("models/marts/one.sql", MODEL)
+    return one
+
+
+@pytest.fixture
+def one(parsed: One, tmp_path: Path, shop: KeptShop) -> Iterator[One]:
+    """The project of one model, built, published, and a new order later."""
+    shutil.copytree(parsed.project, tmp_path / "dbt")
+    shutil.copytree(parsed.work, tmp_path / "work")
+    one = One(tmp_path / "dbt", tmp_path / "work", parsed.manifest)
+    one.shop = shop
+    shop.reset()
+    for schema in ("ops", "analytics"):
+        shop.query(f"drop schema if exists {schema} cascade")
+    migrate.upgrade()
+    shop.insert("orders", shop.order("a"), shop.order("b"))
+    one.run()
+    shop.insert("orders", shop.order("new"))
+    yield one
+    for schema in SCHEMAS:
+        shop.query(f"drop schema if exists {schema} cascade")
+
+
+def test_a_run_takes_changes_alone(one: One) -> None:
+    one.shop.query("delete from raw.orders where order_id = 'b'")
+    one.run()
+    assert one.orders() == ["a", "b", "new"]
+
+
+def test_a_buffer_is_marked_before_it_is_first_written_to_and_the_run_after_a_killed_one_builds_anew(one: One) -> None:
+    is_dirty = "select dirty from ops.buffers where schema_oid = 'analytics_next'::regnamespace"
+    assert one.begin() is False
+    assert one.shop.value(is_dirty) is False
+    with connect() as other, other.cursor() as cursor:
+        cursor.execute("lock table analytics_next.one")
+        build = Thread(target=one, args=("run", "--select", "one"))
+        build.start()
+        try:
+            waits = "select pid from pg_locks where relation = 'analytics_next.one'::regclass and not granted"
+            until = time.monotonic() + 60
+            while not one.shop.query(waits):
+                assert build.is_alive(), "the build ended before it wrote"
+                assert time.monotonic() < until, "the build does not get to write"
+                time.sleep(0.02)
+            assert one.shop.value(is_dirty) is True
+        finally:
+            one.shop.query(f"select pg_terminate_backend(pid) from ({waits}) as build")
+            build.join()
+    one.shop.query("delete from raw.orders where order_id = 'b'")
+    assert one.begin() is True
+    one.run()
+    assert one.orders() == ["a", "new"]
+    assert one.shop.value(is_dirty) is False
+    assert one.begin() is False
+
+
+def test_a_model_that_was_compiled_to_take_changes_does_not_become_them(one: One) -> None:
+    """What it was compiled for stands no more when it runs: everything is to be built anew."""
+    one.begin()
+    meanwhile = "update ops.buffers set rebuild = true"
+    statuses = one("run", "--select", "one", "--vars", f"{{meanwhile: {meanwhile}}}")
+    assert statuses == {"one": "error"}
+    assert one.orders() == ["a", "b"]
+    assert one("run", "--select", "one") == {"one": "success"}
+    assert one.orders() == ["a", "b", "new"]
+
+
+def another_table(one: One, environment: pytest.MonkeyPatch) -> None:
+    one.shop.query("create table raw.orders_of_2026 as table raw.orders")
+    one.write("models/sources.yml", SOURCES.replace("name: orders", "name: orders, identifier: orders_of_2026"))
+
+
+def another_value_in_the_environment(one: One, environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("GREENERY_REGION", "north")
+
+
+def another_value_for_a_macro(one: One, environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("GREENERY_SIZE", "large")
+
+
+def another_name_of_what_it_reads(one: One, environment: pytest.MonkeyPatch) -> None:
+    one.write("models/parents.yml", "models: [{name: parent, config: {alias: parents}}]")
+
+
+def another_configuration(one: One, environment: pytest.MonkeyPatch) -> None:
+    one.write("models/ones.yml", "models: [{name: one, config: {unique_key: order_id, pre_hook: select 1}}]")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        another_table,
+        another_value_in_the_environment,
+        another_value_for_a_macro,
+        another_name_of_what_it_reads,
+        another_configuration,
+    ],
+)
+def test_what_a_model_is_compiled_from_is_what_a_change_of_builds_it_anew(
+    one: One, monkeypatch: pytest.MonkeyPatch, change: Callable[[One, pytest.MonkeyPatch], None]
+) -> None:
+    one.shop.query("delete from raw.orders where order_id = 'b'")
+    one.run()
+    assert "b" in one.orders()
+    change(one, monkeypatch)
+    one.run()
+    assert one.orders() == ["a", "new"]
