@@ -1,0 +1,58 @@
+"""`pytest -p tests.resume`: leaves out what has passed before on the very same files.
+
+So `make torture` goes on where it was stopped. `--cache-clear` plays everything again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+import pytest
+
+_KEY = "greenery/passed"
+
+
+class _Resume:
+    def __init__(self, config: pytest.Config) -> None:
+        self.cache, self.files = config.cache, _files(config.rootpath)
+        known = self.cache.get(_KEY, {})
+        self.passed: list[str] = known["tests"] if known.get("files") == self.files else []
+        self.played: str | None = None
+
+    def pytest_report_header(self) -> str:
+        return f"resume: {len(self.passed)} tests have passed on these files and are left out (--cache-clear: none)"
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        passed = [item for item in items if item.nodeid in self.passed]
+        config.hook.pytest_deselected(items=passed)
+        items[:] = [item for item in items if item not in passed]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep each test that passed, its teardown too, as soon as it has: the next one may be stopped by anything."""
+        if report.when == "call":
+            self.played = report.nodeid if report.passed else None
+        if report.when == "teardown" and report.passed and report.nodeid == self.played:
+            self.passed.append(report.nodeid)
+            self.cache.set(_KEY, {"files": self.files, "tests": self.passed})
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self.passed:
+            session.exitstatus = pytest.ExitCode.OK
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Called by pytest once it knows its options, `--cache-clear` among them."""
+    config.pluginmanager.register(_Resume(config))
+
+
+def _files(folder: Path) -> str:
+    """A hash of the project as it is: of every file that git knows or would add, by its name and content."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=folder, capture_output=True, check=True, text=True).stdout.split("\0")
+    found = hashlib.sha256()
+    for file in (folder / name for name in sorted(set(names))):
+        if file.is_file():
+            found.update(f"{file.relative_to(folder)}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\0".encode())
+    return found.hexdigest()
