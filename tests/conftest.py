@@ -9,6 +9,7 @@ import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg2
@@ -19,6 +20,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from include.local import postgres
 from include.settings import PROJECT_ROOT, Warehouse
+from include.warehouse import migrate, planner
 from tests.deployment import _deployment, deployment  # noqa: F401 - fixtures
 
 
@@ -59,33 +61,76 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 REAL_DATA = PROJECT_ROOT.parent / "shared" / "greenery"
 
 
+# A test's server is thrown away: nothing of it has to outlive a crash, or to be followed by another.
+FORGETFUL = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+}
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[postgres.LocalPostgres]:
     """A Postgres of this test process' own, forgotten afterwards."""
     home = Path(tempfile.mkdtemp(prefix="greenery-test-"))
     home.chmod(0o755)
-    running = postgres.start(home / "postgres", settings={"fsync": "off", "full_page_writes": "off"})
+    running = postgres.start(home / "postgres", settings=FORGETFUL)
     yield running
     postgres.stop(running.data)
     shutil.rmtree(home, ignore_errors=True)
 
 
+def copy_database(server: postgres.LocalPostgres, this: str, to: str) -> None:
+    """Copy a database that nobody is connected to; what was set with `alter database` stays behind."""
+    with postgres.admin(server) as cursor:
+        cursor.execute(f'create database "{to}" template "{this}" strategy file_copy')
+
+
+@contextmanager
+def named_by_the_environment(where: Warehouse, server: postgres.LocalPostgres) -> Iterator[Warehouse]:
+    """Let `include.warehouse.connect()` open a database, which is dropped in the end."""
+    with pytest.MonkeyPatch.context() as environment:
+        for key, value in where.environment().items():
+            environment.setenv(key, value)
+        yield where
+    with postgres.admin(server) as cursor:
+        cursor.execute(f'drop database "{where.database}" with (force)')
+
+
 @pytest.fixture
-def warehouse(server: postgres.LocalPostgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Warehouse]:
-    """An empty warehouse database; the environment names it, so that `include.warehouse.connect()` opens it."""
+def empty_warehouse(server: postgres.LocalPostgres) -> Iterator[Warehouse]:
+    """A database with nothing in it, before the migrations."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     postgres.ensure_database(server, name)
-    where = server.database(name)
-    for key, value in where.environment().items():
-        monkeypatch.setenv(key, value)
-    yield where
+    with named_by_the_environment(server.database(name), server) as where:
+        yield where
+
+
+@pytest.fixture(scope="session")
+def migrated(server: postgres.LocalPostgres) -> str:
+    """The name of a migrated database, to be copied: that is done ten times as fast as the migrations."""
+    postgres.ensure_database(server, "migrated")
+    migrate.upgrade(server.database("migrated"))
+    return "migrated"
+
+
+@pytest.fixture
+def warehouse(server: postgres.LocalPostgres, migrated: str) -> Iterator[Warehouse]:
+    """A migrated warehouse of the test's own; the environment names it."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    copy_database(server, migrated, name)
     with postgres.admin(server) as cursor:
-        cursor.execute(f'drop database "{name}" with (force)')
+        for setting, value in planner.SETTINGS.items():
+            cursor.execute(f'alter database "{name}" set {setting} = {value}')
+    with named_by_the_environment(server.database(name), server) as where:
+        yield where
 
 
 @pytest.fixture
 def db(warehouse: Warehouse) -> Iterator[Connection]:
-    """An autocommit connection to the empty warehouse."""
+    """An autocommit connection to the warehouse."""
     connection = psycopg2.connect(
         host=warehouse.host,
         port=warehouse.port,

@@ -7,7 +7,6 @@ from psycopg2.extensions import connection as Connection
 
 from include import history
 from include.dbt_project.manifest import Manifest
-from include.warehouse import migrate
 
 pytestmark = pytest.mark.db
 
@@ -27,7 +26,6 @@ def project(**config: object) -> Manifest:
 @pytest.fixture
 def taken(db: Connection) -> Connection:
     """A warehouse whose snapshot a run has written: three rows."""
-    migrate.upgrade()
     assert history.problem(project()) is None
     with db.cursor() as cursor:
         cursor.execute("create table snapshots.orders_snapshot as select generate_series(1, 3) as order_id")

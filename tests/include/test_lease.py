@@ -13,7 +13,7 @@ from include.lease import LeaseHeldError
 from include.settings import Warehouse
 from include.shop import demo
 from include.shop.load import LoadError
-from include.warehouse import connect, migrate
+from include.warehouse import connect
 
 pytestmark = pytest.mark.db
 
@@ -21,7 +21,6 @@ pytestmark = pytest.mark.db
 @pytest.fixture
 def ops(db: Connection) -> Connection:
     """A warehouse with `ops`."""
-    migrate.upgrade()
     return db
 
 

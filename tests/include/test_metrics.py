@@ -22,7 +22,6 @@ from include.settings import PROJECT_ROOT
 from include.slack import outbox
 from include.slack.message import Message
 from include.slack.samples import reports
-from include.warehouse import migrate
 
 # As airflow.sdk.execution_time.task_runner does, before it runs a task.
 LIKE_A_TASK = """
@@ -78,7 +77,6 @@ def sent(code: str, **environment: str) -> dict[str, float]:
 
 @pytest.mark.db
 def test_the_watchdog_sends_the_age_of_the_data_whether_it_is_late_and_what_waits(db: Connection) -> None:
-    migrate.upgrade()
     assert sent("from include.watchdog import check; check()", GREENERY_SCHEDULE="") == {
         "published.late": 0,
         "messages.waiting": 0,

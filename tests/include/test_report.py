@@ -19,7 +19,7 @@ from include import report
 from include.results import publications, store
 from include.slack import send
 from include.slack.transport import UnavailableError
-from include.warehouse import connect, migrate
+from include.warehouse import connect
 from tests.include.results.project import FACTS
 from tests.include.results.test_report import BUILT, DOUBLED, PASSED
 from tests.slack_server import ENGINEERS_PATH, Slack, slack_server
@@ -34,7 +34,6 @@ def ops(db: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Conn
     target = tmp_path / "dbt" / "releases" / "release" / "target"
     target.mkdir(parents=True)
     (target / "manifest.json").write_text(json.dumps(asdict(FACTS)))
-    migrate.upgrade()
     store.begin(db, "run", "release")
     return db
 

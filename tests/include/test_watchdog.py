@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include.settings import PROJECT_ROOT
+from include.settings import PROJECT_ROOT, Warehouse
 from include.slack.channels import to_all
 from include.slack.notices import BACK, LATE
 from include.slack.render import Message
@@ -114,7 +114,6 @@ def slack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Slack]:
 @pytest.fixture
 def watched(db: Connection, slack: Slack) -> Connection:
     """A warehouse that has been watched since January, and has published nothing."""
-    migrate.upgrade()
     with db.cursor() as cursor:
         cursor.execute("update ops.watch set since = %s", (LONG_AGO,))
     return db
@@ -198,7 +197,7 @@ def test_who_holds_publishing_back_is_named(watched: Connection, slack: Slack) -
 
 
 @pytest.mark.db
-def test_on_the_first_day_nothing_is_late(db: Connection, slack: Slack) -> None:
+def test_on_the_first_day_nothing_is_late(empty_warehouse: Warehouse, slack: Slack) -> None:
     migrate.upgrade()
     verdict = check()
     assert (verdict.code, verdict.says) == (FINE, "Fine: nothing is due yet.")

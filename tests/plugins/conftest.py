@@ -10,7 +10,7 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from include.dbt_project.manifest import Manifest
-from include.warehouse import connect, migrate, roles
+from include.warehouse import connect, roles
 from plugins.data_health.reading import Reading, reading
 
 Ask = Callable[..., Any]
@@ -19,7 +19,6 @@ Ask = Callable[..., Any]
 @pytest.fixture
 def ops(db: Connection) -> Connection:
     """A warehouse with `ops` and the roles, before any run; an administrator's connection to it."""
-    migrate.upgrade()
     with connect("test") as connection:
         roles.ensure(connection, login=True)
     return db

@@ -18,7 +18,6 @@ from include.publish.exchange import exchange
 from include.results import store
 from include.shop import demo
 from include.shop.load import LoadError
-from include.warehouse import migrate
 
 pytestmark = pytest.mark.db
 
@@ -45,7 +44,6 @@ def begun(db: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Co
     target = tmp_path / "dbt" / "releases" / "release" / "target"
     target.mkdir(parents=True)
     (target / "manifest.json").write_text("{}")
-    migrate.upgrade()
     demo.play_day(db, 1, orders_per_day=3)
     for run_id in ("run", "done", "running", "next"):
         store.begin(db, run_id, "release")

@@ -28,7 +28,7 @@ from include.settings import PROJECT_ROOT
 from include.slack.channels import to_all
 from include.slack.message import Message
 from include.slack.send import deliver
-from include.warehouse import connect, migrate
+from include.warehouse import connect
 from include.watchdog import check
 from tests.include.publish.test_publish import BUILT, MANIFEST, PASSED, build, published
 from tests.slack_server import ENGINEERS_PATH, Slack, slack_server
@@ -53,7 +53,6 @@ def days(db: Connection, slack: Slack, tmp_path: Path, monkeypatch: pytest.Monke
     target = tmp_path / "dbt" / "releases" / "release" / "target"
     target.mkdir(parents=True)
     (target / "manifest.json").write_text(json.dumps({"nodes": MANIFEST.nodes, "sources": {}}))
-    migrate.upgrade()
     for number in (1, 2):
         build(db, f"run {number}", f"day {number}")
         publish_run(f"run {number}", read(target / "manifest.json"))
@@ -108,7 +107,6 @@ def test_while_a_run_is_under_way_nothing_is_rolled_back(days: Connection) -> No
 
 
 def test_before_the_second_publish_there_is_no_way_back(db: Connection) -> None:
-    migrate.upgrade()
     build(db, "run 1", "day 1")
     publish_run("run 1", MANIFEST)
     with pytest.raises(NotPublishedError, match="Nothing was published before"):

@@ -12,7 +12,6 @@ from include.dbt_project.manifest import Manifest
 from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
 from include.results import publications, store
-from include.warehouse import migrate
 
 pytestmark = pytest.mark.db
 
@@ -20,7 +19,6 @@ pytestmark = pytest.mark.db
 @pytest.fixture
 def live(db: Connection) -> Connection:
     """A warehouse in which run 1 is published, and run 2 has built."""
-    migrate.upgrade()
     build(db, "run 1", "m", "old")
     publish(db, "run 1", "m", "old")
     build(db, "run 2", "m", "old")

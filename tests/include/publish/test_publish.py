@@ -20,7 +20,7 @@ from include.results import publications, store
 from include.results.nodes import NodeResult
 from include.settings import Warehouse
 from include.shop import raw
-from include.warehouse import migrate, roles
+from include.warehouse import roles
 
 pytestmark = pytest.mark.db
 
@@ -58,7 +58,6 @@ MANIFEST = Manifest(
 @pytest.fixture
 def built(db: Connection) -> Connection:
     """A warehouse in which run 1 has built marts `m` and `n` and proved them."""
-    migrate.upgrade()
     build(db, "run 1", "new")
     return db
 
@@ -102,7 +101,6 @@ def test_the_schema_says_as_of_when(built: Connection) -> None:
 
 @pytest.mark.parametrize("status", ["fail", "error", "skipped"])
 def test_a_test_that_did_not_pass_blocks(db: Connection, status: str) -> None:
-    migrate.upgrade()
     build(db, "run 1", "new", BUILT, replace(PASSED, status=status))
     with pytest.raises(NotPublishedError, match="keys_are_unique"):
         publish_run("run 1", MANIFEST)
@@ -110,7 +108,6 @@ def test_a_test_that_did_not_pass_blocks(db: Connection, status: str) -> None:
 
 
 def test_a_test_without_a_result_blocks(db: Connection) -> None:
-    migrate.upgrade()
     build(db, "run 1", "new", BUILT)
     with pytest.raises(NotPublishedError, match="keys_are_unique"):
         publish_run("run 1", MANIFEST)
@@ -223,7 +220,6 @@ def test_what_somebody_built_by_hand_after_the_run_is_not_published(built: Conne
 def test_models_of_before_a_load_and_of_after_it_are_not_published_together(
     db: Connection, when: str, refused: bool
 ) -> None:
-    migrate.upgrade()
     with db.cursor() as cursor:
         raw.create(cursor)
     load = "insert into raw.promos values ('p', 1, 'active', clock_timestamp())"

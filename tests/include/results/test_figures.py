@@ -9,7 +9,6 @@ from psycopg2.extensions import connection as Connection
 
 from include.results import figures, publications, store
 from include.results.figures import Figure, Figures
-from include.warehouse import migrate
 
 pytestmark = pytest.mark.db
 
@@ -19,7 +18,6 @@ BY_DAY = {"2026-11-22": (30, 300.5, 0.5), "2026-11-23": (40, 410.25, 0.625), "20
 @pytest.fixture
 def marts(db: Connection) -> Connection:
     """A warehouse with the two marts that figures come from, and two runs."""
-    migrate.upgrade()
     for run_id in ("yesterday", "today"):
         store.begin(db, run_id, "release")
     with db.cursor() as cursor:
@@ -94,5 +92,4 @@ def test_a_project_whose_marts_are_others_has_no_figures_and_no_error(marts: Con
 
 
 def test_before_the_first_publish_there_are_none(db: Connection) -> None:
-    migrate.upgrade()
     assert gathered(db) == Figures()

@@ -12,7 +12,6 @@ from include.dbt_project.manifest import Manifest
 from include.results import store
 from include.results.nodes import NodeResult
 from include.results.record import record
-from include.warehouse import migrate
 
 pytestmark = pytest.mark.db
 
@@ -22,7 +21,6 @@ CONTEXT = {"run_id": "run", "ti": SimpleNamespace(task_id="task", try_number=1)}
 @pytest.fixture
 def ops(db: Connection) -> Connection:
     """A warehouse with `ops` and one run that began."""
-    migrate.upgrade()
     store.begin(db, "run", "release")
     return db
 

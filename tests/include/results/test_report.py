@@ -12,7 +12,6 @@ from include.results import publications, store
 from include.results.nodes import NodeResult
 from include.results.report import Report, gather
 from include.results.store import ChangedOrder
-from include.warehouse import migrate
 from tests.include.results.project import FACTS, MODELS
 
 pytestmark = pytest.mark.db
@@ -34,7 +33,6 @@ BUILT = [node(model) for model in MODELS]
 @pytest.fixture
 def ops(db: Connection) -> Connection:
     """A warehouse with `ops` and one run that began."""
-    migrate.upgrade()
     store.begin(db, "run", "release")
     return db
 

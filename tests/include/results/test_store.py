@@ -18,7 +18,6 @@ pytestmark = pytest.mark.db
 @pytest.fixture
 def ops(db: Connection) -> Connection:
     """A warehouse with `ops` and one run that began."""
-    migrate.upgrade()
     store.begin(db, "run", "release")
     return db
 

@@ -7,14 +7,12 @@ from collections.abc import Iterator
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include.warehouse import migrate
 from tests.slack_server import Slack, slack_server
 
 
 @pytest.fixture
 def outbox(db: Connection) -> Connection:
     """A warehouse with `ops`."""
-    migrate.upgrade()
     return db
 
 

@@ -30,7 +30,6 @@ def downgrade(where: Warehouse, revision: str) -> None:
 
 
 def test_messages_outlive_the_way_to_the_outbox_and_back(db: Connection, warehouse: Warehouse) -> None:
-    migrate.upgrade()
     downgrade(warehouse, "0003")
     with db.cursor() as cursor:
         cursor.execute(
@@ -59,7 +58,6 @@ def test_messages_outlive_the_way_to_the_outbox_and_back(db: Connection, warehou
 
 
 def test_the_outbox_takes_a_message_of_a_run_once(db: Connection) -> None:
-    migrate.upgrade()
     statement = (
         "insert into ops.messages (run_id, kind, headline, body, blocks, number) values ('a', 'x', '', '', '[]', 1)"
     )

@@ -26,7 +26,6 @@ May = Callable[[str, str], bool]
 @pytest.fixture
 def may(db: Connection, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> May:
     """Whether a role may execute a statement, in a warehouse with one published mart."""
-    migrate.upgrade()
     roles.ensure(db, login=True)
     monkeypatch.setenv("WAREHOUSE_USER", TRANSFORMER)
 
@@ -116,7 +115,6 @@ def test_running_it_again_changes_nothing(may: May, db: Connection) -> None:
 
 def test_tables_that_were_there_before_the_roles_are_handed_over(db: Connection) -> None:
     with db.cursor() as cursor:
-        migrate.upgrade()
         cursor.execute("create table analytics.fact_orders (order_id text, number int generated always as identity)")
         cursor.execute("create view staging.stg as select 1 as one")
         roles.ensure(db)
@@ -173,7 +171,6 @@ def test_whoever_may_create_roles_and_owns_the_database_can_make_them(server: Lo
 
 def test_a_live_load_has_a_schema_of_the_loaders_beside_raw(db: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOP_DATABASE_URL", "postgresql://shop.example/shop")
-    migrate.upgrade()
     roles.ensure(db)
     with db.cursor() as cursor:
         cursor.execute("select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'raw_incoming'")
