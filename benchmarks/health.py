@@ -26,6 +26,7 @@ from include import settings
 from include.local import demo, warehouse
 from include.local.airflow_api import AirflowApi
 from include.local.postgres import LocalPostgres
+from include.local.progress import silent
 from include.local.stack import Stack
 from include.shop import demo as demo_shop
 from include.warehouse import connect
@@ -167,7 +168,7 @@ def main() -> None:
     os.environ |= {"DBT_SEND_ANONYMOUS_USAGE_STATS": "False", "GREENERY_SCHEDULE": ""}
     home = Path(tempfile.mkdtemp(prefix="greenery-bench-"))
     home.chmod(0o755)
-    stack = Stack(home, lambda _: None)
+    stack = Stack(home, silent())
     try:
         with stack.session() as server:
             warehouse.prepare(server)

@@ -36,6 +36,7 @@ from include.dbt_project import release
 from include.local import warehouse
 from include.local.airflow_api import AirflowApi
 from include.local.postgres import LocalPostgres
+from include.local.progress import Progress, silent
 from include.local.stack import Stack
 from include.results import store
 from include.settings import PROJECT_ROOT
@@ -194,7 +195,7 @@ def _prepared(source: Path, target: Path) -> Path:
     return target
 
 
-def _stack(home: Path, say: Callable[[str], None], *, project: Path, dags: dict[str, Path], stock: bool) -> Stack:
+def _stack(home: Path, *, project: Path, dags: dict[str, Path], stock: bool) -> Stack:
     """An Airflow with some DAG files, by the names that they get; `stock` is without any of our extensions."""
     folder = home / "dags"
     shutil.rmtree(folder, ignore_errors=True)
@@ -210,14 +211,13 @@ def _stack(home: Path, say: Callable[[str], None], *, project: Path, dags: dict[
     }
     if stock:
         environment |= {"AIRFLOW__CORE__PLUGINS_FOLDER": str(empty), "AIRFLOW__SDK__QUEUE_TO_COORDINATOR": "{}"}
-    return Stack(home, say, extra_env=environment)
+    return Stack(home, silent(), extra_env=environment)
 
 
 def compare(home: Path, runs: int, projects: list[str], patience: float, say: Callable[[str], None]) -> list[str]:
     """Run projects, greenery or numbers of models, in every way; returns the tables as Markdown lines."""
     lines: list[str] = []
-    quiet: Callable[[str], None] = lambda _: None  # noqa: E731
-    with Stack(home, quiet).session() as server:
+    with Stack(home, silent()).session() as server:
         warehouse.prepare(server)
         os.environ |= warehouse.as_transformer(server).environment()
         with connect("greenery bench", warehouse.as_loader(server)) as connection:
@@ -236,7 +236,7 @@ def compare(home: Path, runs: int, projects: list[str], patience: float, say: Ca
             told = []
             for stock in (False, True):
                 dags = dict.fromkeys(STOCK, DAGS / "stock.py") if stock else {own: own_file}
-                stack = _stack(home, quiet, project=project, dags=dags, stock=stock)
+                stack = _stack(home, project=project, dags=dags, stock=stock)
                 with _airflow(stack, server):
                     conf = {"full_refresh": True} if name == "greenery" else None
                     ways = [bench.dag(stack, dag_id, conf if dag_id == own else None) for dag_id in dags]
@@ -307,14 +307,12 @@ def main() -> None:
     home.mkdir(exist_ok=True)
     home.chmod(0o755)
     try:
-        lines = compare(
-            home, arguments.runs, arguments.projects, arguments.patience, lambda text: print(text, flush=True)
-        )
+        lines = compare(home, arguments.runs, arguments.projects, arguments.patience, Progress().say)
     finally:
         if arguments.keep is None:
             shutil.rmtree(home, ignore_errors=True)
     memory = psutil.virtual_memory().total / 2**30
-    print("", f"{os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}", *lines, sep="\n")
+    print(f"{os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}", *lines, sep="\n")
 
 
 if __name__ == "__main__":

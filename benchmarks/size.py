@@ -29,6 +29,7 @@ from dbt.cli.main import dbtRunner
 from include import buffers
 from include.dbt_project.manifest import Manifest
 from include.local import postgres
+from include.local.progress import Progress
 from include.publish.publish import publish_run
 from include.results import store
 from include.settings import PROJECT_ROOT
@@ -302,9 +303,9 @@ def main() -> None:
     work.chmod(0o755)
     server = postgres.start(work / "postgres", settings=SERVER)
     try:
-        bench = Bench(server, work, arguments.orders_per_day, lambda text: print(text, flush=True))
+        bench = Bench(server, work, arguments.orders_per_day, Progress().say)
         stages = [bench.stage(events) for events in sorted(arguments.events)]
-        print("", table(stages), sep="\n")
+        print(table(stages))
     finally:
         postgres.stop(server.data)
         if arguments.keep is None:

@@ -71,7 +71,7 @@ def main() -> int:
     path = Path(sys.argv[1] if len(sys.argv) > 1 else ".env")
     made = write(path)
     print(f"{path}: {', '.join(made)} made" if made else f"{path} has all secrets already; none was changed")
-    print("The login of the Airflow UI is admin, its password AIRFLOW_ADMIN_PASSWORD in that file.")
+    print("The login of the Airflow UI is admin, its password AIRFLOW_ADMIN_PASSWORD in that file.", file=sys.stderr)
     return 0
 
 

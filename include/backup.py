@@ -265,7 +265,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("moved", help="after pg_upgrade, or a copy of the whole database: the next runs rebuild")
     options = parser.parse_args(arguments)
     try:
-        print(_do(options))
+        _do(options)
     except BackupError as refusal:
         print(refusal, file=sys.stderr)
         return 1
@@ -275,15 +275,18 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _do(options: argparse.Namespace) -> str:
+def _do(options: argparse.Namespace) -> None:
     if options.command == "save":
         file = save(options.folder)
-        return f"Saved: {file} ({file.stat().st_size:,} bytes)"
-    if options.command == "restore":
+        print(file)
+        said = f"Saved: {file.stat().st_size:,} bytes."
+    elif options.command == "restore":
         restore(options.file, replace=options.replace)
-        return "Restored. Load raw if it is not there, then trigger greenery_daily: it builds everything anew."
-    moved()
-    return "Forgotten: the next two runs build everything anew."
+        said = "Restored. Load raw if it is not there, then trigger greenery_daily: it builds everything anew."
+    else:
+        moved()
+        said = "Forgotten: the next two runs build everything anew."
+    print(said, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import Any
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from include.command_line import log_to_stderr
 from include.dbt_project.manifest import Manifest
 from include.results import publications
 from include.results.publications import Decision
@@ -112,9 +113,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print("Accepted: the next run takes the snapshots as they are.")
     if waits := unheard(decision):
-        print(waits)
+        print(waits, file=sys.stderr)
     return 0
 
 
 if __name__ == "__main__":
+    log_to_stderr()
     sys.exit(main())

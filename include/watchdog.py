@@ -27,6 +27,7 @@ from croniter import croniter
 from psycopg2.extensions import connection as Connection
 
 from include import metrics, settings
+from include.command_line import log_to_stderr
 from include.dbt_project import runs
 from include.results import publications
 from include.slack import notices, send
@@ -236,4 +237,5 @@ def _was_up(connection: Connection, now: datetime) -> None:
 
 
 if __name__ == "__main__":
+    log_to_stderr()
     sys.exit(main())

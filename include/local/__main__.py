@@ -1,4 +1,7 @@
-"""The commands behind `make`: demo, up, down, psql, decide, backup, clean."""
+"""The commands behind `make`: demo, up, down, psql, decide, backup, clean.
+
+What was asked for goes to stdout, how far a command is and what to do next to stderr.
+"""
 
 from __future__ import annotations
 
@@ -46,18 +49,17 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
     signal.signal(signal.SIGTERM, _interrupt)
+    stack = Stack(settings.state_dir())
     try:
-        return _COMMANDS[options.command](Stack(settings.state_dir(), _say), options)
+        return _COMMANDS[options.command](stack, options)
     except _TOLD as error:
-        print(f"\n{error}", file=sys.stderr)
+        stack.progress.say(str(error))
         return 1
     except (OSError, psycopg2.Error, httpx.HTTPError) as error:
-        print(
-            f"\n{type(error).__name__}: {error}\nThe logs in {settings.state_dir() / 'logs'} say more.", file=sys.stderr
-        )
+        stack.progress.say(f"{type(error).__name__}: {error}\nThe logs in {stack.logs} say more.")
         return 1
     except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
+        stack.progress.say("Stopped.")
         return 130
 
 
@@ -66,11 +68,11 @@ def _demo(stack: Stack, options: argparse.Namespace) -> int:
     os.environ.setdefault("GREENERY_SCHEDULE", "")
     from include.local.demo import play
 
-    published = play(stack, options.data.resolve() if options.data else None, _say)
+    published = play(stack, options.data.resolve() if options.data else None)
     if not published:
-        print("Not published; mend what the message above names, then run the same command again.", file=sys.stderr)
+        stack.progress.say("Not published; mend what the message above names, then run the same command again.")
     if not stack.running():
-        _say("The stack is stopped. `make up` starts it again, with these runs in its UI.")
+        stack.progress.say("The stack is stopped. `make up` starts it again, with these runs in its UI.")
     return 0 if published else 1
 
 
@@ -78,15 +80,16 @@ def _up(stack: Stack, _: argparse.Namespace) -> int:
     from include.local.demo import first_day
 
     with stack.session(keep=True) as server:
-        first_day(server, _say)
+        first_day(server, stack.progress)
         running = stack.airflow(server)
     user, password = stack.login()
-    print(f"\nAirflow  {running.url}\nlogin    {user} / {password}\nstop it  make down")
+    print(f"Airflow  {running.url}\nlogin    {user} / {password}")
+    stack.progress.say("`make down` stops it.")
     return 0
 
 
 def _down(stack: Stack, _: argparse.Namespace) -> int:
-    _say("Stopped" if stack.stop() else "Nothing was running")
+    stack.progress.say("Stopped" if stack.stop() else "Nothing was running")
     return 0
 
 
@@ -97,8 +100,10 @@ def _psql(stack: Stack, options: argparse.Namespace) -> int:
 
 
 def _decide(stack: Stack, options: argparse.Namespace) -> int:
+    from include.command_line import log_to_stderr
     from include.publish.__main__ import main
 
+    log_to_stderr()
     os.environ.update(warehouse.as_transformer(stack.postgres()).environment())
     return main(options.rest)
 
@@ -115,12 +120,8 @@ def _backup(stack: Stack, options: argparse.Namespace) -> int:
 def _clean(stack: Stack, _: argparse.Namespace) -> int:
     stack.stop()
     shutil.rmtree(stack.home, ignore_errors=True)
-    _say(f"Forgotten: {stack.home}")
+    stack.progress.say(f"Forgotten: {stack.home}")
     return 0
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -11,6 +11,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from include.local import postgres, warehouse
 from include.local.airflow_api import AirflowApi
+from include.local.progress import Progress
 from include.local.stack import Stack
 from include.shop import csv_loader, demo, raw
 from include.shop.load import LoadReport, loaded_from
@@ -19,6 +20,7 @@ from include.warehouse import connect
 DAG_ID = "greenery_daily"
 DAYS = 2
 CSV = "csv"
+_FRAME = "─" * 72
 _PARKED = {shop: f"warehouse_{shop}" for shop in (demo.NAME, CSV)}
 
 
@@ -32,40 +34,40 @@ class Outcome:
     task_states: dict[str, str | None]
 
 
-def play(stack: Stack, folder: Path | None, say: Callable[[str], None] = print) -> bool:
+def play(stack: Stack, folder: Path | None) -> bool:
     """Play two days of the demo shop, or the one day that `folder` holds; True if every day was published.
 
     Raises csv_loader.CsvError for bad files, before anything runs; the warehouse is as it was then.
     """
     with stack.session() as server:
-        changed = use_warehouse_of(server, CSV if folder else demo.NAME, say)
+        changed = use_warehouse_of(server, CSV if folder else demo.NAME, stack.progress)
         where = warehouse.as_loader(server)
         if folder:
             try:
                 with connect("greenery loader", where) as connection:
-                    _tell(csv_loader.load_folder(connection, folder), str(folder), say)
+                    _tell(csv_loader.load_folder(connection, folder), str(folder), stack.progress)
             except csv_loader.CsvError:
                 if changed:
-                    use_warehouse_of(server, demo.NAME, say)
+                    use_warehouse_of(server, demo.NAME, stack.progress)
                 raise
-            return _run(stack, server, say)
+            return _run(stack, server)
         published = True
         for _ in range(DAYS):
             with connect("greenery demo shop", where) as connection:
                 day = demo.next_day(connection)
-                _tell(demo.play_day(connection, day), f"the demo shop's day {day}", say)
-            published = _run(stack, server, say) and published
+                _tell(demo.play_day(connection, day), f"the demo shop's day {day}", stack.progress)
+            published = _run(stack, server) and published
         return published
 
 
-def first_day(server: postgres.LocalPostgres, say: Callable[[str], None]) -> None:
+def first_day(server: postgres.LocalPostgres, progress: Progress) -> None:
     """Play the demo shop's first day into a warehouse that was never loaded, so that there is something to run on."""
     with connect("greenery demo shop", warehouse.as_loader(server)) as connection:
         if loaded_from(connection) is None and not raw.holds_rows(connection):
-            _tell(demo.play_day(connection, 1), "the demo shop's day 1", say)
+            _tell(demo.play_day(connection, 1), "the demo shop's day 1", progress)
 
 
-def use_warehouse_of(server: postgres.LocalPostgres, shop: str, say: Callable[[str], None]) -> bool:
+def use_warehouse_of(server: postgres.LocalPostgres, shop: str, progress: Progress) -> bool:
     """Make `warehouse` the database of the given kind of shop; True if it was another's.
 
     The demo's history and a CSV folder's don't mix: the one that is not in use is kept aside as `warehouse_demo` or
@@ -84,7 +86,7 @@ def use_warehouse_of(server: postgres.LocalPostgres, shop: str, say: Callable[[s
             cursor.execute("drop database warehouse")  # never loaded
         else:
             _rename(cursor, "warehouse", _PARKED[holds])
-            say(f"The warehouse held another shop; it is kept aside as database {_PARKED[holds]}")
+            progress.say(f"The warehouse held another shop; it is kept aside as database {_PARKED[holds]}")
         if returns:
             _rename(cursor, _PARKED[shop], "warehouse")
     warehouse.prepare(server)
@@ -114,15 +116,17 @@ def outcome(
     return Outcome(run_id, state, messages, api.task_states(DAG_ID, run_id))
 
 
-def _run(stack: Stack, server: postgres.LocalPostgres, say: Callable[[str], None]) -> bool:
-    """A run and its message, told; True if it was published."""
+def _run(stack: Stack, server: postgres.LocalPostgres) -> bool:
+    """Run the day and print its message; True if it was published."""
     stack.airflow(server)
-    say(f"Running {DAG_ID} …")
-    outcome = run_daily(stack, server, lambda done, of: say(f"  {done} of {of} tasks done") if done % 5 == 0 else None)
-    frame = "─" * 72
-    say("\n".join(["", frame, *outcome.messages, frame, ""]) if outcome.messages else "The run left no message.")
+    with stack.progress.step(f"Running {DAG_ID}"):
+        outcome = run_daily(stack, server, lambda done, of: stack.progress.at(f"{done} of {of} tasks"))
+    if not outcome.messages:
+        stack.progress.say("The run left no message.")
+    for message in outcome.messages:
+        print(f"{_FRAME}\n{message}\n{_FRAME}\n", flush=True)
     return outcome.state == "success" and bool(outcome.messages)
 
 
-def _tell(report: LoadReport, what: str, say: Callable[[str], None]) -> None:
-    say(f"Loaded {what}: {report.summary()}")
+def _tell(report: LoadReport, what: str, progress: Progress) -> None:
+    progress.say(f"Loaded {what}: {report.summary()}")

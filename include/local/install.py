@@ -1,4 +1,4 @@
-"""Make `.venv` hold what requirements-dev.txt, constraints.txt and overrides.txt say. Any Python runs this, on its standard library.
+"""Make `.venv` hold what requirements-dev.txt, constraints.txt and overrides.txt say. Any Python runs this, on its own.
 
 Takes the fastest Python 3.11 or 3.12 on the PATH: one that was built without optimisation, as version managers do, runs
 dbt and Airflow at about half the speed of a distribution's own. Does nothing where nothing changed.
@@ -12,8 +12,9 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
+
+from progress import Progress
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
@@ -40,26 +41,24 @@ def main() -> int:
 
 
 def _install() -> int:
+    progress = Progress()
     wanted = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in FILES)).hexdigest()
     marker = VENV / ".installed"
     if marker.exists() and marker.read_text() == wanted and (VENV / "bin" / "python").exists():
         return 0
-    start = time.monotonic()
     if _in_use():
-        print("The pins have changed and a local stack is running from .venv: `make down` first.", file=sys.stderr)
+        progress.say("The pins have changed and a local stack is running from .venv: `make down` first.")
         return 1
     python = _python()
     if python is None:
-        print(
+        progress.say(
             "Python 3.11 or 3.12 with its venv module is needed and none is on the PATH "
-            "(Debian, Ubuntu: apt-get install python3-venv); PYTHON=/path/to/python make … names one.",
-            file=sys.stderr,
+            "(Debian, Ubuntu: apt-get install python3-venv); PYTHON=/path/to/python make … names one."
         )
         return 1
     if shutil.disk_usage(ROOT).free < 2_000_000_000:
-        print(f"less than 2 GB are free on the disk of {ROOT}: make room, then try again", file=sys.stderr)
+        progress.say(f"less than 2 GB are free on the disk of {ROOT}: make room, then try again")
         return 1
-    print(f"Installing into .venv with {python} …", flush=True)
     installed = str(VENV / "bin" / "python")
     steps = (
         [python, "-m", "venv", "--clear", str(VENV)],
@@ -70,17 +69,19 @@ def _install() -> int:
             *("-r", "requirements-dev.txt", "-c", "constraints.txt", "--override", "overrides.txt"),
         ],
     )
-    for step in steps:
-        # uv finds the environment that it is to fill by this variable.
-        env = {**os.environ, "VIRTUAL_ENV": str(VENV)}
-        if subprocess.run(step, cwd=ROOT, env=env).returncode:
-            print(
-                f"Installing failed at: {' '.join(step)}\nMend what it says above, then run the same command again.",
-                file=sys.stderr,
-            )
-            return 1
+    # uv finds the environment that it is to fill by this variable.
+    env = {**os.environ, "VIRTUAL_ENV": str(VENV)}
+    with progress.step(f"Installing into .venv with {python}"):
+        for step in steps:
+            done = subprocess.run(step, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            if done.returncode:
+                progress.say(
+                    f"{done.stdout}\nInstalling failed at: {' '.join(step)}\n"
+                    "Mend what it says above, then run the same command again."
+                )
+                return 1
     marker.write_text(wanted)
-    print(f"Installed ({time.monotonic() - start:.0f} s)", flush=True)
+    progress.say("Installed")
     return 0
 
 

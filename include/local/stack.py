@@ -20,8 +20,8 @@ import subprocess
 import sys
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +32,7 @@ import psutil
 from include import settings
 from include.dbt_project import release
 from include.local import postgres, warehouse
+from include.local.progress import Progress
 from include.settings import PROJECT_ROOT
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
@@ -58,11 +59,11 @@ class Stack:
     """The local stack whose state is in one folder."""
 
     def __init__(
-        self, home: Path, say: Callable[[str], None] = print, *, extra_env: dict[str, str] | None = None
+        self, home: Path, progress: Progress | None = None, *, extra_env: dict[str, str] | None = None
     ) -> None:
         self.home = home.resolve()
         self.logs = self.home / "logs"
-        self._say = say
+        self.progress = progress or Progress()
         self._extra_env = extra_env or {}
         self._state = self.home / "stack.json"
 
@@ -134,7 +135,7 @@ class Stack:
         with self._lock():
             joined = self.running()
             if joined:
-                self._say(f"Joining the stack that is up at {joined.url}")
+                self.progress.say(f"Joining the stack that is up at {joined.url}")
             done = False
             try:
                 yield self._start_postgres()
@@ -154,17 +155,17 @@ class Stack:
 
     def _start_airflow(self, server: postgres.LocalPostgres) -> Running:
         if self._stop_airflow():
-            self._say("An earlier stack had not been stopped whole; what was left of it is stopped now")
+            self.progress.say("An earlier stack had not been stopped whole; what was left of it is stopped now")
         self.logs.mkdir(parents=True, exist_ok=True)
         port = self._ui_port()
         env = self.environment(server, port)
         self._migrate(env)
-        with self._step("Parsing the dbt project"), _environ(env):
+        with self.progress.step("Parsing the dbt project"), _environ(env):
             release.refresh()
             if problem := release.problem():
-                self._say(f"It does not parse, so the last release that did is used:\n{problem.message}")
+                self.progress.say(f"It does not parse, so the last release that did is used:\n{problem.message}")
         running = Running(env["AIRFLOW__API__BASE_URL"], {})
-        with self._step(f"Starting Airflow at {running.url}"):
+        with self.progress.step(f"Starting Airflow at {running.url}"):
             for component in COMPONENTS:
                 running.pids[component] = self._spawn(component, env)
                 self._write_state(running)
@@ -177,11 +178,11 @@ class Stack:
         fresh = not (self.home / "postgres" / "PG_VERSION").exists()
         if postgres.running_port(self.home / "postgres"):
             return postgres.start(self.home / "postgres")
-        with self._step("Setting up and starting Postgres" if fresh else "Starting Postgres"):
+        with self.progress.step("Setting up and starting Postgres" if fresh else "Starting Postgres"):
             # Laptop settings: a power cut may cost the last second, never consistency.
             server = postgres.start(self.home / "postgres", settings={"synchronous_commit": "off"})
             postgres.ensure_database(server, "airflow")
-        warehouse.prepare(server)
+            warehouse.prepare(server)
         return server
 
     def _migrate(self, env: dict[str, str]) -> None:
@@ -194,7 +195,7 @@ class Stack:
         passwords.write_text(json.dumps({USER: self.login()[1]}))
         if done.exists() and done.read_text() == wanted:
             return
-        with self._step("Migrating Airflow's database"):
+        with self.progress.step("Migrating Airflow's database"):
             log = self.logs / "migrate.log"
             with log.open("w") as out:
                 code = subprocess.run(
@@ -243,9 +244,8 @@ class Stack:
         # A second Ctrl-C must not leave half of it running.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            if state and self._alive(state):
-                self._say("Stopping Airflow …")
-            was_up = _terminate(state.pids.values()) if state else False
+            with self.progress.step("Stopping Airflow") if state and self._alive(state) else nullcontext():
+                was_up = _terminate(state.pids.values()) if state else False
             self._state.unlink(missing_ok=True)
         finally:
             signal.signal(signal.SIGINT, before)
@@ -257,7 +257,7 @@ class Stack:
         wanted = settings.ui_port()
         port = postgres.free_port(wanted)
         if port != wanted:
-            self._say(f"Port {wanted} is in use (GREENERY_UI_PORT names another); Airflow takes {port}")
+            self.progress.say(f"Port {wanted} is in use (GREENERY_UI_PORT names another); Airflow takes {port}")
         return port
 
     def _secrets(self) -> dict[str, str]:
@@ -295,13 +295,6 @@ class Stack:
                     "another make command is using the local stack; wait for it to end, then try again"
                 ) from None
             yield
-
-    @contextmanager
-    def _step(self, what: str) -> Iterator[None]:
-        begin = time.monotonic()
-        self._say(f"{what} …")
-        yield
-        self._say(f"  done ({time.monotonic() - begin:.1f} s)")
 
 
 _AIRFLOW = (sys.executable, "-m", "airflow")

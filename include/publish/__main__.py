@@ -12,6 +12,7 @@ import sys
 
 import psycopg2
 
+from include.command_line import log_to_stderr
 from include.dbt_project.release import ProjectError
 from include.publish import by_hand
 from include.publish.gate import NotPublishedError
@@ -50,9 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(f"Done: {decision.action}, by {decision.decided_by}.")
     if waits := unheard(decision):
-        print(waits)
+        print(waits, file=sys.stderr)
     return 0
 
 
 if __name__ == "__main__":
+    log_to_stderr()
     sys.exit(main())

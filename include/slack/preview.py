@@ -44,16 +44,23 @@ def main() -> int:
         (folder / f"{name}.json").write_text(blocks + "\n")
     page = folder / "index.html"
     page.write_text(_page("".join(_pair(name, message) for name, message in drawn.items())))
-    print(f"{len(drawn)} messages, as text and as JSON for Block Kit Builder: {folder}")
-    print(f"All of them on a page: {page}")
+    print(
+        f"{len(drawn)} messages on a page; beside it each as text, and as JSON for Block Kit Builder.", file=sys.stderr
+    )
+    print(page)
     pictured = folder / "picture.html"
     pictured.write_text(_page(f'<div class="pair">{"".join(_draw(drawn[name], "phone") for name in _PICTURED)}</div>'))
-    print(_take_picture(pictured, folder / "messages.png"))
+    picture = folder / "messages.png"
+    if lacks := _take_picture(pictured, picture):
+        print(lacks, file=sys.stderr)
+    else:
+        print("The picture of the README (docs/slack-message.png is a copy of it):", file=sys.stderr)
+        print(picture)
     return 0
 
 
-def _take_picture(page: Path, picture: Path) -> str:
-    """Have a browser draw the page; what to say of it."""
+def _take_picture(page: Path, picture: Path) -> str | None:
+    """Have a browser draw the page; why there is no picture, where there is none."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=1.5"]
     take = [*options, "--window-size=792,990", f"--screenshot={picture}", page.as_uri()]
@@ -62,7 +69,7 @@ def _take_picture(page: Path, picture: Path) -> str:
     done = subprocess.run([browser, *take], capture_output=True, text=True, timeout=120, check=False)
     if done.returncode or not picture.exists():
         return f"No picture: {browser} ended with {done.returncode}.\n{done.stderr[-2000:]}"
-    return f"The picture of the README (docs/slack-message.png is a copy of it): {picture}"
+    return None
 
 
 def _page(content: str) -> str:

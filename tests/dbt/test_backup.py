@@ -276,7 +276,7 @@ def test_the_commands_save_restore_and_say_what_they_did(
     assert backup.main(["restore", str(saved), "--replace"]) == 1
     assert "of a former restore is still there" in capsys.readouterr().err
     assert backup.main(["save", str(tmp_path / "again")]) == 0
-    assert str(next((tmp_path / "again").iterdir())) in capsys.readouterr().out
+    assert [capsys.readouterr().out] == [f"{file}\n" for file in (tmp_path / "again").iterdir()]
 
 
 def test_what_is_known_of_the_schemas_is_forgotten_where_a_database_moved(

@@ -25,6 +25,7 @@ from include import settings
 from include.dbt_project import release, runs
 from include.local import postgres
 from include.local.airflow_api import AirflowApi
+from include.local.progress import silent
 from include.local.stack import Stack
 from include.settings import PROJECT_ROOT, Warehouse
 from include.shop import demo, mapping
@@ -205,7 +206,7 @@ def test_a_real_scheduler_publishes_its_days(laden: Laden, warehouse: Warehouse,
         "GREENERY_DBT_DIR": str(laden.folder / "dbt"),
         "GREENERY_SCHEDULE": "",
     }
-    stack = Stack(home, lambda _: None, extra_env=settings_of_the_page)
+    stack = Stack(home, silent(), extra_env=settings_of_the_page)
     with stack.session() as airflows:
         api = AirflowApi(stack.airflow(airflows).url, *stack.login())
         api.wait_for_dag(runs.DAILY)

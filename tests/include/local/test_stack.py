@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ import pytest
 
 from include.local import postgres, warehouse
 from include.local.demo import use_warehouse_of
+from include.local.progress import Progress, silent
 from include.local.stack import Running, Stack, StackError
 from include.settings import PROJECT_ROOT
 from include.shop import demo as demo_shop
@@ -33,7 +35,7 @@ def home() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="greenery-home-"))
     path.chmod(0o755)
     yield path
-    Stack(path, lambda _: None).stop()
+    Stack(path, silent()).stop()
     shutil.rmtree(path, ignore_errors=True)
 
 
@@ -58,8 +60,8 @@ def wait_for(condition: object, what: str, seconds: float = 60) -> None:
 
 
 def test_a_second_command_at_the_same_time_is_refused(home: Path) -> None:
-    with Stack(home, lambda _: None).session(), pytest.raises(StackError, match="another make command"):
-        Stack(home, lambda _: None).stop()
+    with Stack(home, silent()).session(), pytest.raises(StackError, match="another make command"):
+        Stack(home, silent()).stop()
 
 
 def test_ctrl_c_while_starting_leaves_no_process(home: Path) -> None:
@@ -83,7 +85,7 @@ def test_ctrl_c_while_starting_leaves_no_process(home: Path) -> None:
 def test_what_an_earlier_stack_left_running_is_stopped(home: Path) -> None:
     left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "airflow"], start_new_session=True)
     wait_for(lambda: "airflow" in psutil.Process(left.pid).cmdline(), "the process has no name yet")
-    stack = Stack(home, lambda _: None)
+    stack = Stack(home, silent())
     state = {"url": "http://localhost:1", "pids": {"scheduler": left.pid}, "postgres_port": 1}  # as it once was
     (home / "stack.json").write_text(json.dumps(state))
     assert stack.running() is None
@@ -92,7 +94,7 @@ def test_what_an_earlier_stack_left_running_is_stopped(home: Path) -> None:
 
 
 def test_a_process_that_only_has_an_old_number_is_left_alone(home: Path) -> None:
-    stack = Stack(home, lambda _: None)
+    stack = Stack(home, silent())
     innocent = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
         stack._write_state(Running("http://localhost:1", {"scheduler": innocent.pid}))
@@ -104,14 +106,14 @@ def test_a_process_that_only_has_an_old_number_is_left_alone(home: Path) -> None
 
 
 def test_a_taken_port_is_said_and_another_one_used(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
+    said = io.StringIO()
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = other.getsockname()[1]
         monkeypatch.setenv("GREENERY_UI_PORT", str(taken))
-        assert Stack(home, said.append)._ui_port() != taken
-    assert said[0].startswith(f"Port {taken} is in use")
+        assert Stack(home, Progress(said))._ui_port() != taken
+    assert said.getvalue().startswith(f"Port {taken} is in use")
 
 
 def test_the_login_is_made_once_and_kept_private(home: Path) -> None:
@@ -120,11 +122,11 @@ def test_the_login_is_made_once_and_kept_private(home: Path) -> None:
 
 
 def test_each_kind_of_shop_has_a_warehouse_of_its_own_that_comes_back(home: Path) -> None:
-    with Stack(home, lambda _: None).session() as server:
+    with Stack(home, silent()).session() as server:
         where = warehouse.as_loader(server)
         days = []
         for shop in ("demo", "csv", "demo", "csv", "demo"):
-            use_warehouse_of(server, shop, lambda _: None)
+            use_warehouse_of(server, shop, silent())
             with connect("test", where) as connection:
                 days.append(demo_shop.next_day(connection))
                 if len(days) == 1:
@@ -134,7 +136,11 @@ def test_each_kind_of_shop_has_a_warehouse_of_its_own_that_comes_back(home: Path
 
 def test_a_machine_without_the_right_python_is_told_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "include/local").mkdir(parents=True)
-    for name in ("include/local/install.py", *(path.name for path in PROJECT_ROOT.glob("*.txt"))):
+    for name in (
+        "include/local/install.py",
+        "include/local/progress.py",
+        *(path.name for path in PROJECT_ROOT.glob("*.txt")),
+    ):
         shutil.copy(PROJECT_ROOT / name, tmp_path / name)
     done = subprocess.run(
         [sys.executable, tmp_path / "include/local/install.py"],

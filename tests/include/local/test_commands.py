@@ -1,0 +1,103 @@
+"""What the commands behind make print: what was asked for on stdout, and all else on stderr."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from include.local import postgres
+from include.settings import PROJECT_ROOT
+
+ONE = ("psql", "ARGS=-Atc 'select 1'")
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    """A state folder, with nothing in it at first."""
+    path = Path(tempfile.mkdtemp(prefix="greenery-home-"))
+    path.chmod(0o755)
+    yield path
+    postgres.stop(path / "postgres")
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def make(home: Path, *arguments: str, stderr: int = subprocess.PIPE) -> tuple[str, str]:
+    """What a command of make's prints on stdout and stderr."""
+    done = subprocess.run(
+        ["make", "-s", *arguments],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, "GREENERY_STATE_DIR": str(home), "TERM": "xterm"},
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.mark.db
+def test_psql_prints_its_rows_and_nothing_else_on_stdout(home: Path) -> None:
+    assert make(home, *ONE) == ("1\n", "Setting up and starting Postgres …\n")
+    assert make(home, *ONE) == ("1\n", "")
+    assert make(home, "down") == ("", "Stopped\n")
+    assert make(home, *ONE) == ("1\n", "Starting Postgres …\n")
+
+
+@pytest.mark.db
+def test_in_a_terminal_psql_says_on_one_line_that_moves_that_postgres_starts(home: Path) -> None:
+    make(home, "down")
+    terminal, inside = pty.openpty()
+    try:
+        assert make(home, *ONE, stderr=inside)[0] == "1\n"
+        said = os.read(terminal, 10_000).decode()
+    finally:
+        os.close(inside), os.close(terminal)
+    assert re.match("\r\x1b\\[K(Starting|Setting up and starting) Postgres … 0 s\r\x1b\\[K", said)
+    assert said.endswith("\r\x1b[K")
+    assert "\n" not in said
+
+
+# Instead of a Python: what the installer calls is there and is noisy.
+_PYTHON = """#!/bin/sh
+case "$1 $2" in
+  "-c "*) echo 1; exit;;
+  "-m venv") mkdir -p "$4/bin"; cp "$0" "$4/bin/python";;
+esac
+echo "noise of $*"
+echo "noise of $*" >&2
+exit ${FAILS:-0}
+"""
+
+
+@pytest.mark.parametrize("fails", [0, 3])
+def test_installing_prints_nothing_on_stdout(fails: int, tmp_path: Path) -> None:
+    (tmp_path / "include/local").mkdir(parents=True)
+    for name in ("include/local/install.py", "include/local/progress.py", *_pins()):
+        shutil.copy(PROJECT_ROOT / name, tmp_path / name)
+    python = tmp_path / "python"
+    python.write_text(_PYTHON)
+    python.chmod(python.stat().st_mode | stat.S_IXUSR)
+    done = subprocess.run(
+        ["python3", tmp_path / "include/local/install.py"],
+        env={**os.environ, "PYTHON": str(python), "FAILS": str(fails)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (1 if fails else 0, "")
+    said = done.stderr.splitlines()
+    assert said[0] == f"Installing into .venv with {python} …"
+    assert said[-1] == ("Mend what it says above, then run the same command again." if fails else "Installed")
+    assert any(line.startswith("noise of -m venv") for line in said) == bool(fails)
+
+
+def _pins() -> list[str]:
+    return [path.name for path in PROJECT_ROOT.glob("*.txt")]
