@@ -55,13 +55,15 @@
     {{ return(none) }}
 {% endmacro %}
 
-{# The shop's raw table that a source is, or that a staging view shows; none for other nodes. #}
+{# The shop's raw table that a source is, that a staging view shows or a snapshot follows; none for other nodes. #}
 {% macro raw_table_of(node) %}
     {%- if node.resource_type == 'source' -%}
         {{ return(node.name if node.source_name == 'greenery' else none) }}
+    {%- elif is_followed_snapshot(node) -%}
+        {{ return(node.config.meta.follows_loads) }}
     {%- endif -%}
     {%- set parents = node.depends_on.nodes -%}
-    {%- if (node.config.materialized == 'view' or is_followed_snapshot(node)) and parents | length == 1 and parents[0] in graph.sources -%}
+    {%- if node.config.materialized == 'view' and parents | length == 1 and parents[0] in graph.sources -%}
         {{ return(raw_table_of(graph.sources[parents[0]])) }}
     {%- endif -%}
     {{ return(none) }}

@@ -24,7 +24,7 @@ from include.dbt_project import manifest, release
 from include.dbt_project.operators import BuildModel, CheckSources, RunTests, TakeSnapshot
 from include.dbt_project.release import Release
 
-SNAPSHOTS = ["orders_snapshot", "products_snapshot"]
+SNAPSHOTS = ["orders_snapshot", "products_snapshot", "order_items_snapshot"]
 # The snapshots, and what descends from them.
 HISTORY = [f"{name}+" for name in SNAPSHOTS]
 

@@ -19,13 +19,44 @@ WRONG: dict[str, list[tuple[str, str, str] | None]] = {
         (">= 2 as is_repeat_buyer", ">= 1 as is_repeat_buyer", "user_who_never_ordered_is_kept"),
     ],
     "int_order_items": [
+        ("coalesce(kept_prices.price, priced.price)", "priced.price", "item_that_a_run_has_seen_keeps_its_price"),
+        ("left join kept_prices", "inner join kept_prices", "item_has_the_price_of_today_until_there_is_a_snapshot"),
         (
-            " and (prices.valid_to is null or {{ utc('order_items._loaded_at') }} < prices.valid_to)",
-            "",
-            "item_has_the_price_of_its_time",
+            "        order_item_id,\n        price\n    from {{ kept }}",
+            "        order_item_id,\n        nullif(price, 0) as price\n    from {{ kept }}",
+            "item_that_a_run_has_seen_keeps_its_price",
         ),
-        (">= prices.valid_from", "> prices.valid_from", "item_has_the_price_of_its_time"),
-        ("left join prices", "inner join prices", "item_has_the_price_of_today_until_there_is_a_snapshot"),
+    ],
+    # A macro of the model above, after its mistakes.
+    "priced_items": [
+        None,
+        None,
+        None,
+        (
+            "        and (prices.valid_to is null or {{ utc(order_items ~ '._loaded_at') }} < prices.valid_to)",
+            "",
+            "new_item_has_the_price_of_its_time",
+        ),
+        (">= prices.valid_from", "> prices.valid_from", "new_item_has_the_price_of_its_time"),
+        (
+            "left join (",
+            "inner join (",
+            "item_has_the_price_of_today_until_there_is_a_snapshot",
+        ),
+        (", known='>= 0'", "", "new_item_has_the_price_of_its_time"),
+    ],
+    # One of the model below, after its mistakes.
+    "product_versions": [
+        None,
+        None,
+        None,
+        None,
+        None,
+        (
+            "where former.{{ attribute }} is null or former.{{ attribute }} <> present.{{ attribute }}",
+            "",
+            "product_day_has_the_inventory_known_that_day",
+        ),
     ],
     "int_orders": [
         (

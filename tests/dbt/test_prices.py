@@ -40,6 +40,7 @@ class EveryMart(Days):
         moved = ", ".join(f"{stamp} = {stamp} - %(behind)s" for stamp in stamps)
         for statement in (
             f"update snapshots.products_snapshot set {moved}",
+            "update snapshots.order_items_snapshot set _loaded_at = _loaded_at - %(behind)s",
             "update raw.products set _loaded_at = _loaded_at - %(behind)s",
             "update raw.order_items set _loaded_at = _loaded_at - %(behind)s",
             "update ops.watermarks set loaded_at = loaded_at - %(behind)s where source in ('products', 'order_items')",

@@ -217,12 +217,15 @@ def test_transform_is_every_model_that_descends_from_no_snapshot(project: Dbt, m
 
 def test_snapshot_takes_the_snapshots_with_the_key_tests_of_their_sources(project: Dbt):
     selected = project.names("--selector", "snapshot")
-    assert {"orders_snapshot", "products_snapshot"} <= selected
+    assert {"orders_snapshot", "products_snapshot", "order_items_snapshot"} <= selected
     assert {name for name in selected if name.startswith("source_")} == {
         "source_not_null_greenery_orders_order_id",
         "source_unique_greenery_orders_order_id",
         "source_not_null_greenery_products_product_id",
         "source_unique_greenery_products_product_id",
+        "source_not_null_greenery_order_items_order_id",
+        "source_not_null_greenery_order_items_product_id",
+        "source_unique_combination_greenery_order_items_order_id__product_id",
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from tests.dbt.conftest import Dbt, Shop
@@ -64,6 +66,46 @@ def test_a_price_that_is_no_number_never_becomes_history(dbt: Dbt, first_day: Sh
     assert first_day.query(
         "select price from snapshots.products_snapshot where product_id = 'fern' order by dbt_valid_from"
     ) == [(10,), (None,)]
+
+
+def item_prices(shop: Shop) -> list[tuple]:
+    return shop.query("select order_item_id, price from snapshots.order_items_snapshot order by 1")
+
+
+def test_an_item_keeps_the_price_at_which_a_run_first_saw_it(dbt: Dbt, first_day: Shop):
+    """Corrected, and even where it left and came back; an item that is new has the new price."""
+    before = item_prices(first_day)
+    assert before == [("o1/fern", 10), ("o1/moss", Decimal("4.5")), ("o2/fern", 10), ("o3/moss", Decimal("4.5"))]
+    first_day.query("update raw.products set price = 2 * price, _loaded_at = now()")
+    first_day.query("update raw.order_items set quantity = quantity + 1, _loaded_at = now() where order_id <> 'o3'")
+    first_day.query("delete from raw.order_items where order_id = 'o3'")
+    first_day.insert("order_items", {"order_id": "o4", "product_id": "fern", "quantity": 1}, loaded_at="now")
+    dbt("build", "--selector", "snapshot")
+    first_day.insert("order_items", {"order_id": "o3", "product_id": "moss", "quantity": 1}, loaded_at="now")
+    statuses = dbt("build", "--selector", "snapshot")
+    assert set(statuses.values()) == {"success", "pass"}
+    assert item_prices(first_day) == [*before, ("o4/fern", 20)]
+
+
+@pytest.mark.parametrize("unknown", [None, -1])
+def test_an_item_without_a_price_is_written_down_once_there_is_one(dbt: Dbt, first_day: Shop, unknown: int | None):
+    before = item_prices(first_day)
+    first_day.insert("products", {"product_id": "yew", "name": "Yew", "price": unknown, "inventory": 1})
+    first_day.insert("order_items", {"order_id": "o9", "product_id": "yew", "quantity": 1})
+    dbt("build", "--selector", "snapshot")
+    assert item_prices(first_day) == before
+    first_day.query("update raw.products set price = 9, _loaded_at = now() where product_id = 'yew'")
+    dbt("build", "--selector", "snapshot")
+    assert item_prices(first_day) == [*before, ("o9/yew", 9)]
+
+
+def test_a_doubled_item_skips_the_prices_of_items_and_no_other_snapshot(dbt: Dbt, first_day: Shop):
+    before = item_prices(first_day)
+    first_day.query("insert into raw.order_items select * from raw.order_items limit 1")
+    statuses = dbt("build", "--selector", "snapshot")
+    assert statuses["order_items_snapshot"] == "skipped"
+    assert (statuses["orders_snapshot"], statuses["products_snapshot"]) == ("success", "success")
+    assert item_prices(first_day) == before
 
 
 @pytest.mark.parametrize(("table", "other"), [("orders", "products"), ("products", "orders")])

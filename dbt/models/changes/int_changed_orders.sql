@@ -55,10 +55,10 @@ changed as (
 
     union distinct
 
-    -- Priced anew, where a price came in after its item.
+    -- What no price was known of is priced once there is one; any other item keeps its own.
     select order_id
-    from {{ order_items }}
-    where {{ is_new('products') }}
+    from {{ former_items }}
+    where unit_price is null
 
     union distinct
 

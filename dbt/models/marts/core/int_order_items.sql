@@ -1,4 +1,5 @@
 {{ config(materialized='incremental', meta={'changed_key': 'order_id', 'changed_in': 'int_changed_orders'}) }}
+{%- set kept = source('last_run', 'order_items_snapshot') %}
 with
 
 order_items as (
@@ -8,26 +9,41 @@ order_items as (
 
 ),
 
-prices as (
+priced as (
 
-    {{ product_versions('price', 'numeric(16, 2)') | indent(4) }}
+    {{ priced_items('order_items', ref('stg_greenery__products')) | indent(4) }}
 
 ),
 
--- The price in force when the item was loaded. The replica doesn't date a price by the shop's own clock.
-priced as (
+kept_prices as (
+
+    {% if execute and relation_exists(kept) -%}
+    select
+        order_item_id,
+        price
+    from {{ kept }}
+    {{ only_changed('order_id', 'int_changed_orders') }}
+    {%- else -%}
+    select
+        order_item_id,
+        price
+    from priced
+    where false
+    {%- endif %}
+
+),
+
+-- An item that a run has seen before keeps the price that it had then, whatever became of its row or of the price.
+combined as (
 
     select
-        order_items.order_item_id,
-        order_items.order_id,
-        order_items.product_id,
-        order_items.quantity,
-        prices.price as unit_price
-    from order_items
-    left join prices
-        on order_items.product_id = prices.product_id
-        and (prices.valid_from is null or {{ utc('order_items._loaded_at') }} >= prices.valid_from)
-        and (prices.valid_to is null or {{ utc('order_items._loaded_at') }} < prices.valid_to)
+        priced.order_item_id,
+        priced.order_id,
+        priced.product_id,
+        priced.quantity,
+        cast(coalesce(kept_prices.price, priced.price) as numeric(16, 2)) as unit_price
+    from priced
+    left join kept_prices on priced.order_item_id = kept_prices.order_item_id
 
 ),
 
@@ -40,7 +56,7 @@ final as (
         quantity,
         unit_price,
         cast(quantity * unit_price as numeric(16, 2)) as amount
-    from priced
+    from combined
 
 )
 

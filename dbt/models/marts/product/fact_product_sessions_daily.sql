@@ -44,7 +44,7 @@ purchases as (
 
 inventories as (
 
-    {{ product_versions('inventory', 'integer') | indent(4) }}
+    {{ product_versions('inventory', 'integer', ref('stg_greenery__products')) | indent(4) }}
 
 ),
 
