@@ -43,7 +43,7 @@ WRONG: dict[str, list[tuple[str, str, str] | None]] = {
             "inner join (",
             "item_has_the_price_of_today_until_there_is_a_snapshot",
         ),
-        (", known='>= 0'", "", "new_item_has_the_price_of_its_time"),
+        (", known='between 0 and 99999999999999.99'", "", "new_item_has_the_price_of_its_time"),
     ],
     # One of the model below, after its mistakes.
     "product_versions": [

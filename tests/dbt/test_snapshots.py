@@ -87,8 +87,10 @@ def test_an_item_keeps_the_price_at_which_a_run_first_saw_it(dbt: Dbt, first_day
     assert item_prices(first_day) == [*before, ("o4/fern", 20)]
 
 
-@pytest.mark.parametrize("unknown", [None, -1])
-def test_an_item_without_a_price_is_written_down_once_there_is_one(dbt: Dbt, first_day: Shop, unknown: int | None):
+@pytest.mark.parametrize("unknown", [None, -1, "NaN", "Infinity"])
+def test_an_item_without_a_price_is_written_down_once_there_is_one(
+    dbt: Dbt, first_day: Shop, unknown: int | str | None
+):
     before = item_prices(first_day)
     first_day.insert("products", {"product_id": "yew", "name": "Yew", "price": unknown, "inventory": 1})
     first_day.insert("order_items", {"order_id": "o9", "product_id": "yew", "quantity": 1})
