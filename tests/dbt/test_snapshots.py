@@ -66,6 +66,76 @@ def test_a_price_that_is_no_number_never_becomes_history(dbt: Dbt, first_day: Sh
     ) == [(10,), (None,)]
 
 
+def versions_of_fern(shop: Shop) -> list[tuple]:
+    """Price, and when it began and ended: the stamps of the shop, or "now" for the run's own time."""
+
+    def told(column: str) -> str:
+        return (
+            f"case when abs(extract(epoch from (now() at time zone 'UTC') - {column})) < 600 then 'now'"
+            f" else {column}::date::text end"
+        )
+
+    return shop.query(
+        f"select price::int, {told('dbt_valid_from')}, {told('dbt_valid_to')} from snapshots.products_snapshot"
+        " where product_id = 'fern' order by dbt_valid_from"
+    )
+
+
+def is_sound(shop: Shop) -> bool:
+    """Whether each version has a key of its own, and none ends before it begins."""
+    return shop.value(
+        "select count(*) = count(distinct dbt_scd_id) and bool_and(coalesce(dbt_valid_from < dbt_valid_to, true))"
+        " from snapshots.products_snapshot"
+    )
+
+
+def test_a_price_that_changes_under_its_old_stamp_is_dated_by_the_run_that_saw_it(dbt: Dbt, first_day: Shop):
+    for price in (12, 13):
+        first_day.query(f"update raw.products set price = {price} where product_id = 'fern'")
+        assert dbt("build", "--selector", "snapshot")["products_snapshot"] == "success"
+    assert versions_of_fern(first_day) == [(10, "2021-02-12", "now"), (12, "now", "now"), (13, "now", None)]
+    assert is_sound(first_day)
+
+
+def test_an_older_dump_that_was_restored_doubles_no_version(dbt: Dbt, first_day: Shop):
+    first_day.query("create table raw.dump as table raw.products")
+    for change in (
+        "update raw.products set price = 12, _loaded_at = '2021-02-13' where product_id = 'fern'",
+        "update raw.products set price = dump.price, _loaded_at = dump._loaded_at from raw.dump"
+        " where dump.product_id = products.product_id",
+    ):
+        first_day.query(change)
+        assert dbt("build", "--selector", "snapshot")["products_snapshot"] == "success"
+    assert versions_of_fern(first_day) == [
+        (10, "2021-02-12", "2021-02-13"),
+        (12, "2021-02-13", "now"),
+        (10, "now", None),
+    ]
+    assert is_sound(first_day)
+
+
+def test_a_price_with_a_stamp_from_the_future_is_dated_by_the_run_that_saw_it(dbt: Dbt, first_day: Shop):
+    for price, stamp in ((12, "'2999-01-01'"), (13, "now()")):
+        first_day.query(f"update raw.products set price = {price}, _loaded_at = {stamp} where product_id = 'fern'")
+        dbt("build", "--selector", "snapshot")
+    assert versions_of_fern(first_day) == [(10, "2021-02-12", "now"), (12, "now", "now"), (13, "now", None)]
+    assert is_sound(first_day)
+
+
+def test_a_change_under_an_old_stamp_is_told_before_the_snapshot_takes_it(dbt: Dbt, first_day: Shop):
+    first_day.query("update raw.products set price = 12 where product_id = 'fern'")
+    first_day.query("update raw.products set price = 5, _loaded_at = '2021-02-13' where product_id = 'moss'")
+    [result] = dbt.results("test", "--select", "products_changed_under_an_old_stamp")
+    assert str(result.status) == "warn"
+    assert first_day.query(
+        f"select product_id, price_before::int, price::int, stamped_at::text from ({result.node.compiled_code}) as found"
+    ) == [("fern", 10, 12, "2021-02-12 06:00:00")]
+    dbt("build", "--selector", "snapshot")
+    assert dbt("test", "--select", "products_changed_under_an_old_stamp") == {
+        "products_changed_under_an_old_stamp": "pass"
+    }
+
+
 @pytest.mark.parametrize(("table", "other"), [("orders", "products"), ("products", "orders")])
 def test_a_doubled_key_skips_its_own_snapshot_and_no_other(dbt: Dbt, first_day: Shop, table: str, other: str):
     before = first_day.rows(f"snapshots.{table}_snapshot")
