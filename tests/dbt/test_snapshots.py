@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from multiprocessing import get_context
+
 import pytest
 
 from tests.dbt.conftest import Dbt, Shop
@@ -155,6 +158,29 @@ def test_a_fault_in_another_column_stops_no_history(dbt: Dbt, first_day: Shop):
     first_day.query("update raw.orders set user_id = null, status = 'lost' where order_id = 'o1'")
     dbt("build", "--selector", "snapshot")
     assert first_day.value("select count(*) from snapshots.orders_snapshot where status = 'lost'") == 1
+
+
+def test_two_that_take_it_at_once_write_each_change_once(dbt: Dbt, first_day: Shop):
+    """A task that was given up and its retry: both are kept from raw until both have come as far as they can."""
+    first_day.query("update raw.orders set status = 'shipped', _loaded_at = now()")
+    take = ("build", "--select", "orders_snapshot", "--exclude-resource-type", "test")
+    both = [get_context("fork").Process(target=dbt, args=take) for _ in range(2)]
+    first_day.query("begin")
+    first_day.query("lock table raw.orders")
+    for one in both:
+        one.start()
+    until = time.monotonic() + 120
+    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    while first_day.value(waiting) < 2:
+        assert time.monotonic() < until and all(one.is_alive() for one in both)
+        time.sleep(0.05)
+    first_day.query("commit")
+    for one in both:
+        one.join(120)
+    assert [one.exitcode for one in both] == [0, 0]
+    assert first_day.query(
+        "select order_id, count(*), count(dbt_valid_to) from snapshots.orders_snapshot group by order_id order by 1"
+    ) == [(order, 2, 1) for order in ("o1", "o2", "o3")]
 
 
 def test_columns_that_nobody_declared_ride_through(dbt: Dbt, first_day: Shop):
