@@ -217,6 +217,16 @@ def test_what_a_snapshot_saw_change_is_told_with_its_tracking(dbt: Dbt, first_da
     ]
 
 
+def test_a_mart_that_lacks_a_change_of_an_order_does_not_add_up(dbt: Dbt, first_day: Shop):
+    first_day.query("update raw.orders set status = 'shipped'")
+    dbt("build", "--selector", "snapshot")
+    dbt("build", "--select", "order_status_changes", "--exclude-resource-type", "unit_test")
+    test = ("test", "--select", "order_changes_add_up")
+    assert dbt(*test) == {"order_changes_add_up": "pass"}
+    first_day.query("delete from analytics_next.order_status_changes where order_id = 'o2'")
+    assert dbt(*test) == {"order_changes_add_up": "fail"}
+
+
 def test_a_stock_out_is_told_from_the_load_that_showed_it_to_the_one_that_ended_it(dbt: Dbt, first_day: Shop):
     """Ivy has been out from the start; fern sells out, changes its price and comes back, moss sells out last."""
     for at, change in (
