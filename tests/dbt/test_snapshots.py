@@ -131,7 +131,8 @@ def test_a_change_under_an_old_stamp_is_told_before_the_snapshot_takes_it(dbt: D
     [result] = dbt.results("test", "--select", "products_changed_under_an_old_stamp")
     assert str(result.status) == "warn"
     assert first_day.query(
-        f"select product_id, price_before::int, price::int, stamped_at::text from ({result.node.compiled_code}) as found"
+        "select product_id, price_before::int, price::int, stamped_at::text"
+        f" from ({result.node.compiled_code}) as found"
     ) == [("fern", 10, 12, "2021-02-12 06:00:00")]
     dbt("build", "--selector", "snapshot")
     assert dbt("test", "--select", "products_changed_under_an_old_stamp") == {
@@ -165,16 +166,18 @@ def test_two_that_take_it_at_once_write_each_change_once(dbt: Dbt, first_day: Sh
     first_day.query("update raw.orders set status = 'shipped', _loaded_at = now()")
     take = ("build", "--select", "orders_snapshot", "--exclude-resource-type", "test")
     both = [get_context("fork").Process(target=dbt, args=take) for _ in range(2)]
+    waiting = "select count(*) from pg_locks where not granted"
     first_day.query("begin")
-    first_day.query("lock table raw.orders")
-    for one in both:
-        one.start()
-    until = time.monotonic() + 120
-    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
-    while first_day.value(waiting) < 2:
-        assert time.monotonic() < until and all(one.is_alive() for one in both)
-        time.sleep(0.05)
-    first_day.query("commit")
+    try:
+        first_day.query("lock table raw.orders")
+        for one in both:
+            one.start()
+        until = time.monotonic() + 120
+        while first_day.value(waiting) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    finally:
+        first_day.query("commit")
     for one in both:
         one.join(120)
     assert [one.exitcode for one in both] == [0, 0]
