@@ -162,14 +162,14 @@ def test_a_fault_in_another_column_stops_no_history(dbt: Dbt, first_day: Shop):
 
 
 def test_two_that_take_it_at_once_write_each_change_once(dbt: Dbt, first_day: Shop):
-    """A task that was given up and its retry: both are kept from raw until both have come as far as they can."""
+    """A task that was given up and its retry: neither may write before both have come as far as they can."""
     first_day.query("update raw.orders set status = 'shipped', _loaded_at = now()")
     take = ("build", "--select", "orders_snapshot", "--exclude-resource-type", "test")
     both = [get_context("fork").Process(target=dbt, args=take) for _ in range(2)]
     waiting = "select count(*) from pg_locks where not granted"
     first_day.query("begin")
     try:
-        first_day.query("lock table raw.orders")
+        first_day.query("lock table snapshots.orders_snapshot in exclusive mode")
         for one in both:
             one.start()
         until = time.monotonic() + 120
