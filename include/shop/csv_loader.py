@@ -60,13 +60,17 @@ def main() -> None:
     except (CsvError, LoadError) as error:
         parser.exit(1, f"{error}\n")
     except psycopg2.Error as error:
-        if error.diag.message_primary is None:  # no answer of the server's
-            parser.exit(
-                1, f"The warehouse can't be reached: {str(error).strip()}. raw.loads says what was loaded last.\n"
-            )
-        # Without the detail, which quotes rows: they may be personal.
-        said = f"The warehouse refused the load, and nothing of it is left: {error.diag.message_primary}."
-        parser.exit(1, f"{said} Mend that and load again; the server's log shows the row, if it is one.\n")
+        parser.exit(1, f"{_refused(error)}\n")
+
+
+def _refused(error: psycopg2.Error) -> str:
+    """What the warehouse answered, without the detail, which quotes rows: they may be personal."""
+    if error.diag.message_primary is None:
+        return f"The warehouse can't be reached: {str(error).strip()}. raw.loads says what was loaded last."
+    return (
+        f"The warehouse refused the load, and nothing of it is left: {error.diag.message_primary}. Mend that and load "
+        "again; the server's log shows the row, if it is one."
+    )
 
 
 if __name__ == "__main__":
