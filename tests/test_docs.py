@@ -92,6 +92,7 @@ SAYING = {
     "include/publish/exchange.py": ("_prune",),
     "include/publish/on_marts.py": ("rights", "row_security", "comments_and_options", "left_behind"),
     "include/results/store.py": ("settle_tasks",),
+    "include/shop/csv_loader.py": ("_refused",),
     "include/slack/render.py": ("unparsed", "unheard"),
     "include/watchdog.py": ("check", "main"),
     "plugins/data_health/app.py": ("busy", "unreadable"),

@@ -69,3 +69,18 @@
         {%- endfor %}
     {%- endif -%}
 {% endmacro %}
+
+{#
+    For a snapshot's pre-hook: who takes the same snapshot meanwhile waits until this transaction ends, and then finds nothing
+    new. Two at once, a task that was given up and its retry, would both write the same changes, which can't be mended.
+#}
+{% macro one_at_a_time() %}
+    {{ return(adapter.dispatch('one_at_a_time')()) }}
+{% endmacro %}
+
+{% macro default__one_at_a_time() %}
+{% endmacro %}
+
+{% macro postgres__one_at_a_time() %}
+    select pg_advisory_xact_lock(hashtext('{{ this }}'))
+{% endmacro %}

@@ -1,12 +1,63 @@
+{#
+    A version is dated by the shop's stamp, so that one which a run saw late is no younger than it is. But no version takes
+    the place of one that is as young: where the stamp is from the future, or not newer than that of the version that it
+    ends (a change without a new stamp, a dump that was restored), it is dated by the run. `dbt_scd_id` is the key with
+    that time, and doubled it would block every later run.
+#}
 {% snapshot products_snapshot %}
 
-select
-    product_id,
-    name,
-    {# What is no number is kept as no value: it would price what was ordered until it was mended. -#}
-    case when price not in ('NaN', 'Infinity', '-Infinity') then price end as price,
-    inventory,
-    {{ utc('_loaded_at') }} as _loaded_at
-from {{ source('greenery', 'products') }}
+{%- set now = utc(dbt.current_timestamp()) %}
+{%- set has_history = relation_exists(this) %}
+with
+
+products as (
+
+    select
+        product_id,
+        name,
+        -- What is no number is kept as no value: it would price what was ordered until it was mended.
+        case when price not in ('NaN', 'Infinity', '-Infinity') then price end as price,
+        inventory,
+        least({{ utc('_loaded_at') }}, {{ now }}) as stamped_at
+    from {{ source('greenery', 'products') }}
+
+),
+
+{% if has_history -%}
+held as (
+
+    select
+        product_id,
+        dbt_valid_from
+    from {{ this }}
+    where dbt_valid_to is null
+
+),
+
+{% endif -%}
+final as (
+
+    select
+        products.product_id,
+        products.name,
+        products.price,
+        products.inventory,
+        {% if has_history -%}
+        case
+            when held.dbt_valid_from >= products.stamped_at
+                then greatest({{ now }}, {{ dbt.dateadd('millisecond', 1, 'held.dbt_valid_from') }})
+            else products.stamped_at
+        end as _loaded_at
+        {%- else -%}
+        products.stamped_at as _loaded_at
+        {%- endif %}
+    from products
+    {%- if has_history %}
+    left join held on products.product_id = held.product_id
+    {%- endif %}
+
+)
+
+select * from final
 
 {% endsnapshot %}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
@@ -24,6 +25,16 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,10}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 _TIMESTAMP = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?)?"
+)
+# Postgres can index no text that is much longer, and the models index ids. No id of a shop comes near it.
+LONGEST_ID = 1_000  # bytes
+# What people save in place of commas, and of UTF-8 text, by how it begins.
+_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+_UTF_16 = "the file is UTF-16; save it as UTF-8 (a spreadsheet calls it CSV UTF-8)"
+_BEGINNINGS = (
+    (re.compile(rb"\xff\xfe|\xfe\xff|[^\x00]\x00[^\x00]\x00|\x00[^\x00]\x00[^\x00]"), _UTF_16),
+    (re.compile(rb"PK\x03\x04"), "the file is a workbook or another zip archive; export it as CSV in UTF-8"),
+    (re.compile(rb"\x1f\x8b"), "the file is compressed by gzip; unpack it"),
 )
 _BLANKS = " \t\n\r\f\v"  # what Postgres skips around a value; it stumbles over a no-break space
 _WIDEST_OFFSET = timedelta(hours=16)  # Postgres knows no wider one
@@ -47,8 +58,14 @@ def read(path: Path, table: Table) -> tuple[Rows, tuple[str, ...]]:
     """
     try:
         # Bytes that are no UTF-8 come through as lone surrogates, so that they can be refused by line and column.
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            return _Reader(file, path.name, table).rows()
+        with (
+            path.open("rb") as file,
+            TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text,
+        ):
+            for beginning, problem in _BEGINNINGS:
+                if beginning.match(file.peek(4)):
+                    raise CsvError(path.name, problem)
+            return _Reader(text, path.name, table).rows()
     except FileNotFoundError:
         raise CsvError(path.name, f"the file is missing; put it into {path.parent.name}/") from None
     except OSError as error:
@@ -81,6 +98,8 @@ class _Reader:
                     values = [value or None for value in values]
             if len(values) != width:
                 raise self._wrong_width(values, start)
+            if len(text) > LONGEST_ID // 4:  # a letter is four bytes at most
+                self._refuse_long_ids(values, start)
             for place, check, kind in checks:
                 value = values[place]
                 if value is not None and not check(value):
@@ -141,15 +160,24 @@ class _Reader:
 
     def _header(self, records: Iterator[tuple[int, str]]) -> list[str | None]:
         start, text = next(records, (1, ""))
-        if not text:
+        for delimiter, called in _DELIMITERS.items():
+            if text.count(delimiter) > text.count(","):
+                problem = f"the values are divided by {called}; save the file with commas between them"
+                raise CsvError(self.name, problem, line=start)
+        names = self._quoted(text, start) if text else []
+        if not any(_plain(name or "") in self.table.columns for name in names):
             wanted = ",".join(self.table.columns)
             raise CsvError(self.name, f"there is no header; the first line must name the columns: {wanted}", line=start)
-        return self._quoted(text, start)
+        return names
 
     def _places(self) -> list[int]:
         """Where in the file each of the table's columns stands."""
         for name in self.table.columns:
             if name not in self.header:
+                for written in self.header:
+                    if _plain(written) == name:
+                        problem = f"the header writes it {written}; write {name}"
+                        raise CsvError(self.name, problem, line=1, column=name)
                 problem = f"the column is missing from the header ({', '.join(self.header)}); add it"
                 raise CsvError(self.name, problem, line=1, column=name)
             if self.header.count(name) > 1:
@@ -215,12 +243,26 @@ class _Reader:
         problem = f'"{shown}" is no {kind}; correct it, or leave it empty for null'
         return CsvError(self.name, problem, line=start, column=self._column(place))
 
+    def _refuse_long_ids(self, values: list[str | None], start: int) -> None:
+        for place, name in enumerate(self.header):
+            value = values[place]
+            if value and name.endswith("_id") and (length := len(value.encode())) > LONGEST_ID:
+                problem = (
+                    f"an id of {length:,} bytes, and Postgres can index none so long; is a column missing before it?"
+                )
+                raise CsvError(self.name, problem, line=start, column=name)
+
     def _column_at(self, text: str, at: int) -> str | None:
         """The column that a character of a line is in, as far as the commas before it tell."""
         return self._column(len(re.findall(r',(?=(?:[^"]*"[^"]*")*[^"]*$)', text[:at]))) if self.header else None
 
     def _column(self, place: int) -> str:
         return self.header[place] if place < len(self.header) else f"number {place + 1}"
+
+
+def _plain(name: str) -> str:
+    """A column's name as the tables write it: "Order ID" is order_id."""
+    return re.sub(r"[\s-]+", "_", name.strip().lower())
 
 
 def _is_integer(text: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from include import settings
@@ -58,6 +59,18 @@ def main() -> None:
             print(load_folder(connection, folder).summary())
     except (CsvError, LoadError) as error:
         parser.exit(1, f"{error}\n")
+    except psycopg2.Error as error:
+        parser.exit(1, f"{_refused(error)}\n")
+
+
+def _refused(error: psycopg2.Error) -> str:
+    """What the warehouse answered, without the detail, which quotes rows: they may be personal."""
+    if error.diag.message_primary is None:
+        return f"The warehouse can't be reached: {str(error).strip()}. raw.loads says what was loaded last."
+    return (
+        f"The warehouse refused the load, and nothing of it is left: {error.diag.message_primary}. Mend that and load "
+        "again; the server's log shows the row, if it is one."
+    )
 
 
 if __name__ == "__main__":

@@ -159,6 +159,25 @@ def test_what_was_built_with_a_price_that_no_snapshot_saw_is_built_anew(days: Da
     assert days.run() == INCREMENTAL
 
 
+def test_a_change_that_the_snapshot_dated_ahead_costs_no_later_change(days: Days):
+    """The server's clock was ahead while one run took its snapshot."""
+    days.two_full_runs()
+    days.begin()
+    days.build("path:snapshots")
+    newest = "(select max(dbt_valid_to) from snapshots.orders_snapshot)"
+    days.shop.query(
+        "update snapshots.orders_snapshot set dbt_valid_to = dbt_valid_to + interval '10 days'"
+        f" where dbt_valid_to = {newest};"
+        f" update snapshots.orders_snapshot set dbt_valid_from = {newest}"
+        f" where dbt_valid_from = {newest} - interval '10 days'"
+    )
+    days.build()
+    days.publish()
+    for _ in range(2):
+        days.load_a_day()
+        assert days.run() == set()
+
+
 @pytest.fixture
 def change(days: Days, tmp_path: Path) -> Callable[..., None]:
     """Changes a copy of the project, which the days go on with: `change({"file.sql": ("this", "that")})`."""

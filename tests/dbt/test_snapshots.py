@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
+from multiprocessing import get_context
 
 import pytest
 
@@ -110,6 +112,77 @@ def test_a_doubled_item_skips_the_prices_of_items_and_no_other_snapshot(dbt: Dbt
     assert item_prices(first_day) == before
 
 
+def versions_of_fern(shop: Shop) -> list[tuple]:
+    """Price, and when it began and ended: the stamps of the shop, or "now" for the run's own time."""
+
+    def told(column: str) -> str:
+        return (
+            f"case when abs(extract(epoch from (now() at time zone 'UTC') - {column})) < 600 then 'now'"
+            f" else {column}::date::text end"
+        )
+
+    return shop.query(
+        f"select price::int, {told('dbt_valid_from')}, {told('dbt_valid_to')} from snapshots.products_snapshot"
+        " where product_id = 'fern' order by dbt_valid_from"
+    )
+
+
+def is_sound(shop: Shop) -> bool:
+    """Whether each version has a key of its own, and none ends before it begins."""
+    return shop.value(
+        "select count(*) = count(distinct dbt_scd_id) and bool_and(coalesce(dbt_valid_from < dbt_valid_to, true))"
+        " from snapshots.products_snapshot"
+    )
+
+
+def test_a_price_that_changes_under_its_old_stamp_is_dated_by_the_run_that_saw_it(dbt: Dbt, first_day: Shop):
+    for price in (12, 13):
+        first_day.query(f"update raw.products set price = {price} where product_id = 'fern'")
+        assert dbt("build", "--selector", "snapshot")["products_snapshot"] == "success"
+    assert versions_of_fern(first_day) == [(10, "2021-02-12", "now"), (12, "now", "now"), (13, "now", None)]
+    assert is_sound(first_day)
+
+
+def test_an_older_dump_that_was_restored_doubles_no_version(dbt: Dbt, first_day: Shop):
+    first_day.query("create table raw.dump as table raw.products")
+    for change in (
+        "update raw.products set price = 12, _loaded_at = '2021-02-13' where product_id = 'fern'",
+        "update raw.products set price = dump.price, _loaded_at = dump._loaded_at from raw.dump"
+        " where dump.product_id = products.product_id",
+    ):
+        first_day.query(change)
+        assert dbt("build", "--selector", "snapshot")["products_snapshot"] == "success"
+    assert versions_of_fern(first_day) == [
+        (10, "2021-02-12", "2021-02-13"),
+        (12, "2021-02-13", "now"),
+        (10, "now", None),
+    ]
+    assert is_sound(first_day)
+
+
+def test_a_price_with_a_stamp_from_the_future_is_dated_by_the_run_that_saw_it(dbt: Dbt, first_day: Shop):
+    for price, stamp in ((12, "'2999-01-01'"), (13, "now()")):
+        first_day.query(f"update raw.products set price = {price}, _loaded_at = {stamp} where product_id = 'fern'")
+        dbt("build", "--selector", "snapshot")
+    assert versions_of_fern(first_day) == [(10, "2021-02-12", "now"), (12, "now", "now"), (13, "now", None)]
+    assert is_sound(first_day)
+
+
+def test_a_change_under_an_old_stamp_is_told_before_the_snapshot_takes_it(dbt: Dbt, first_day: Shop):
+    first_day.query("update raw.products set price = 12 where product_id = 'fern'")
+    first_day.query("update raw.products set price = 5, _loaded_at = '2021-02-13' where product_id = 'moss'")
+    [result] = dbt.results("test", "--select", "products_changed_under_an_old_stamp")
+    assert str(result.status) == "warn"
+    assert first_day.query(
+        "select product_id, price_before::int, price::int, stamped_at::text"
+        f" from ({result.node.compiled_code}) as found"
+    ) == [("fern", 10, 12, "2021-02-12 06:00:00")]
+    dbt("build", "--selector", "snapshot")
+    assert dbt("test", "--select", "products_changed_under_an_old_stamp") == {
+        "products_changed_under_an_old_stamp": "pass"
+    }
+
+
 @pytest.mark.parametrize(("table", "other"), [("orders", "products"), ("products", "orders")])
 def test_a_doubled_key_skips_its_own_snapshot_and_no_other(dbt: Dbt, first_day: Shop, table: str, other: str):
     before = first_day.rows(f"snapshots.{table}_snapshot")
@@ -129,6 +202,31 @@ def test_a_fault_in_another_column_stops_no_history(dbt: Dbt, first_day: Shop):
     first_day.query("update raw.orders set user_id = null, status = 'lost' where order_id = 'o1'")
     dbt("build", "--selector", "snapshot")
     assert first_day.value("select count(*) from snapshots.orders_snapshot where status = 'lost'") == 1
+
+
+def test_two_that_take_it_at_once_write_each_change_once(dbt: Dbt, first_day: Shop):
+    """A task that was given up and its retry: neither may write before both have come as far as they can."""
+    first_day.query("update raw.orders set status = 'shipped', _loaded_at = now()")
+    take = ("build", "--select", "orders_snapshot", "--exclude-resource-type", "test")
+    both = [get_context("fork").Process(target=dbt, args=take) for _ in range(2)]
+    waiting = "select count(*) from pg_locks where not granted"
+    first_day.query("begin")
+    try:
+        first_day.query("lock table snapshots.orders_snapshot in exclusive mode")
+        for one in both:
+            one.start()
+        until = time.monotonic() + 120
+        while first_day.value(waiting) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    finally:
+        first_day.query("commit")
+    for one in both:
+        one.join(120)
+    assert [one.exitcode for one in both] == [0, 0]
+    assert first_day.query(
+        "select order_id, count(*), count(dbt_valid_to) from snapshots.orders_snapshot group by order_id order by 1"
+    ) == [(order, 2, 1) for order in ("o1", "o2", "o3")]
 
 
 def test_columns_that_nobody_declared_ride_through(dbt: Dbt, first_day: Shop):
@@ -163,6 +261,16 @@ def test_what_a_snapshot_saw_change_is_told_with_its_tracking(dbt: Dbt, first_da
         ("o1", "delivery", "shipped", "shipped", "t2", "ups"),
         ("o2", "status", "shipped", "delivered", "t1", "ups"),
     ]
+
+
+def test_a_mart_that_lacks_a_change_of_an_order_does_not_add_up(dbt: Dbt, first_day: Shop):
+    first_day.query("update raw.orders set status = 'shipped'")
+    dbt("build", "--selector", "snapshot")
+    dbt("build", "--select", "order_status_changes", "--exclude-resource-type", "unit_test")
+    test = ("test", "--select", "order_changes_add_up")
+    assert dbt(*test) == {"order_changes_add_up": "pass"}
+    first_day.query("delete from analytics_next.order_status_changes where order_id = 'o2'")
+    assert dbt(*test) == {"order_changes_add_up": "fail"}
 
 
 def test_a_stock_out_is_told_from_the_load_that_showed_it_to_the_one_that_ended_it(dbt: Dbt, first_day: Shop):

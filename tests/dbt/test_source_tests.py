@@ -110,6 +110,22 @@ def test_a_stamp_from_the_future_is_told_with_its_row_and_stops_nothing(dbt: Dbt
     ]
 
 
+def test_a_date_that_the_calendar_can_not_hold_is_found_with_its_row(dbt: Dbt, shop: Shop):
+    shop.small()
+    shop.query("update raw.users set created_at = '1900-01-01', updated_at = '1900-01-01' where user_id = 'bob'")
+    shop.query("update raw.orders set delivered_at = '2999-12-31' where order_id = 'o2'")
+    shop.query("update raw.events set created_at = '0044-03-15 BC' where event_id = 'e1'")
+    [result] = dbt.results("test", "--select", "dates_out_of_the_calendar")
+    assert str(result.status) == "fail"
+    assert shop.query(
+        f"select table_name, key, column_name from ({result.node.compiled_code}) as found order by 1"
+    ) == [
+        ("events", "e1", "created_at"),
+        ("orders", "o2", "delivered_at"),
+        ("users", "bob", "created_at"),
+    ]
+
+
 def test_a_total_that_is_not_its_parts_is_an_error_and_a_cost_that_is_not_its_items_warns(dbt: Dbt, shop: Shop):
     shop.small()
     shop.query("update raw.orders set order_cost = order_cost + 1 where order_id = 'o2'")

@@ -116,6 +116,23 @@ def test_a_change_is_told_by_one_run_however_often_it_is_reported(snapshot: Conn
     assert store.order_changes(snapshot, "next") == []
 
 
+def test_a_change_that_is_dated_ahead_silences_no_later_one(snapshot: Connection) -> None:
+    def change(order: str, at: str) -> None:
+        with snapshot.cursor() as cursor:
+            cursor.execute(
+                "insert into snapshots.orders_snapshot select %(order)s, unnest(array['new', 'lost']), null,"
+                f" unnest(array['2020-01-01', moment]), unnest(array[moment, null]) from (select {at}) as now (moment)",
+                {"order": order},
+            )
+
+    change("ahead", "(now() + interval '10 days')::timestamp")
+    store.told_changes(snapshot, "run")
+    change("later", "clock_timestamp()::timestamp")
+    store.begin(snapshot, "next", "release")
+    [told] = store.order_changes(snapshot, "next")
+    assert [order.order_id for order in told.first] == ["later"]
+
+
 def test_a_change_that_a_run_could_not_tell_is_told_by_the_next(snapshot: Connection) -> None:
     with snapshot.cursor() as cursor:
         cursor.execute("update ops.runs set changes_told_until = started_at where run_id = 'run'")

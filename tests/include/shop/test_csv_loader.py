@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import shutil
 from collections import Counter
 from datetime import UTC, datetime
@@ -293,6 +294,7 @@ BAD_FILES = {
     "text after a quote": ("products", "Quiet ZZ", '"Quiet" ZZ', 3, "name", "a quote stands inside a value"),
     "an empty line": ("order_items", "o1,p1,1\n", "o1,p1,1\n\n", 3, None, "the line is empty"),
     "a NUL byte": ("products", "Quiet ZZ", "Quiet\0ZZ", 3, "name", "there is a NUL byte"),
+    "a key without end": ("products", "p1,", f"{'k' * 4000},", 2, "product_id", "an id of 4,000 bytes, and Postgres"),
     "a missing column": ("promos", "discount", "rebate", 1, "discount", "the column is missing from the header"),
     "a column twice": ("promos", "promo_id,", "promo_id,status,", 1, "status", "the header names the column twice"),
 }  # fmt: skip
@@ -326,10 +328,44 @@ def test_bytes_that_are_no_utf8_are_refused_by_line_and_column(db: Connection, f
         load_folder(db, folder)
 
 
-def test_utf16_is_refused(db: Connection, folder: Path) -> None:
-    (folder / "promos.csv").write_bytes(PROMOS.encode("utf-16"))
-    with pytest.raises(CsvError, match=r"^promos.csv, line 1: "):
+# What people really deliver in place of a CSV file, and what is to be said of it.
+NO_CSV = {
+    "UTF-16": (PROMOS.encode("utf-16"), "the file is UTF-16; save it as UTF-8"),
+    "UTF-16 without its mark": (PROMOS.encode("utf-16-le"), "the file is UTF-16; save it as UTF-8"),
+    "UTF-16 of the other order": (PROMOS.encode("utf-16-be"), "the file is UTF-16; save it as UTF-8"),
+    "a workbook": (b"PK\x03\x04\x14\x00\x06\x00", "a workbook or another zip archive; export it as CSV"),
+    "a compressed file": (gzip.compress(PROMOS.encode()), "the file is compressed by gzip; unpack it"),
+    "semicolons": (
+        PROMOS.replace(",", ";").encode(),
+        "line 1: the values are divided by semicolons; save the file with commas",
+    ),
+    "semicolons and quotes": (
+        b'"promo_id";"discount";"status"\n"spring";"3";"active"\n',
+        "line 1: the values are divided by semicolons; save the file with commas",
+    ),
+    "tabs": (PROMOS.replace(",", "\t").encode(), "line 1: the values are divided by tabs; save the file with commas"),
+    "bars": (PROMOS.replace(",", "|").encode(), "line 1: the values are divided by bars; save the file with commas"),
+    "upper case": (
+        PROMOS.upper().encode(),
+        "line 1, column promo_id: the header writes it PROMO_ID; write promo_id",
+    ),
+    "spaces for underscores": (
+        PROMOS.replace("promo_id", "Promo ID").encode(),
+        "line 1, column promo_id: the header writes it Promo ID; write promo_id",
+    ),
+    "no header": (
+        b"spring,3,active\n",
+        "line 1: there is no header; the first line must name the columns: promo_id,discount,status",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "said"), NO_CSV.values(), ids=NO_CSV)
+def test_what_is_no_csv_file_is_called_what_it_is(db: Connection, folder: Path, content: bytes, said: str) -> None:
+    (folder / "promos.csv").write_bytes(content)
+    with pytest.raises(CsvError) as refused:
         load_folder(db, folder)
+    assert said in str(refused.value)
 
 
 def test_a_missing_file_is_named(db: Connection, folder: Path) -> None:
@@ -533,6 +569,20 @@ def test_the_command_says_what_is_wrong_with_a_file(
     with pytest.raises(SystemExit, match="1"):
         csv_loader.main()
     assert capsys.readouterr().err.startswith("users.csv: the file is missing")
+
+
+def test_the_command_says_in_words_what_the_database_refuses(
+    db: Connection, command: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load_folder(db, command)
+    db.cursor().execute("alter table raw.promos add constraint cheap check (discount < 100) not valid")
+    db.commit()
+    _append(command / "promos.csv", "dear,100,active\n")
+    with pytest.raises(SystemExit, match="1"):
+        csv_loader.main()
+    said = capsys.readouterr().err
+    assert said.startswith('The warehouse refused the load, and nothing of it is left: new row for relation "promos"')
+    assert "dear" not in said
 
 
 def _fewer(held: dict[tuple, list[datetime]], items: list[tuple]) -> list[str]:

@@ -54,10 +54,9 @@ span as (
 
 ),
 
--- A hundred years: a row with an absurd date makes no calendar without end.
 numbers as (
 
-    {{ dbt.generate_series(36525) | indent(4) }}
+    {{ dbt.generate_series(calendar_days()) | indent(4) }}
 
 ),
 
