@@ -6,7 +6,8 @@ apart, and each remembers for itself
 * `ops.watermarks`: up to when it has followed each raw table, and `raw.deletions`,
 * `ops.buffer_models`: when each model was built into it, and an incremental one with which checksum (written by dbt, in
   the transaction that writes the model: `dbt/macros/buffers.sql`),
-* `ops.buffers`: whether everything in it has to be built anew.
+* `ops.buffers`: whether everything in it has to be built anew, and whether it was written to since it was published:
+  dbt marks it so before a model writes, in a transaction of its own, and only publish takes the mark back.
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ def published(cursor: Cursor, schema: str, *, proven: bool) -> None:
         """
         update ops.buffers set
             since = clock_timestamp(),
+            dirty = false,
             rebuild = products is distinct from %(products)s,
             scanned_at = case when scan and %(proven)s then clock_timestamp() else scanned_at end,
             scan = not %(proven)s
@@ -152,19 +154,15 @@ def current(connection: Connection) -> Buffer:
         return Buffer(oid, run_id, since, dict(cursor.fetchall()))
 
 
-def written_since(connection: Connection, schema_oid: int, moment: datetime) -> bool:
-    """Whether a buffer no longer holds what was published of it at a moment: a model was built into it, or is gone."""
+def is_written_over(connection: Connection, schema_oid: int) -> bool:
+    """Whether a buffer no longer holds what was published of it: something was built into it, or is gone."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"""
-            select exists (
-                select from ops.buffer_models as models
-                where models.schema_oid = %(oid)s and (models.built_at > %(moment)s or {_GONE})
-            )
-            """,  # noqa: S608 - a constant
-            {"oid": schema_oid, "moment": moment},
+            f"select dirty or {_LACKS_A_TABLE} from ops.buffers where schema_oid = %s",  # noqa: S608 - a constant
+            (schema_oid,),
         )
-        return cursor.fetchone()[0]
+        known = cursor.fetchone()
+        return known is not None and known[0]
 
 
 def keep_models(cursor: Cursor, schema: str, relations: Mapping[str, str]) -> None:
@@ -203,25 +201,23 @@ def raw_changed_at(connection: Connection) -> datetime | None:
 
 
 # That the table of an incremental model is not in the buffer in which it was built.
-_GONE = """
-models.checksum is not null and not exists (
-    select from pg_class
-    where relnamespace = models.schema_oid
-        and relname = coalesce(models.identifier, split_part(models.unique_id, '.', 3))
+_LACKS_A_TABLE = """
+exists (
+    select from ops.buffer_models as models
+    where models.schema_oid = buffers.schema_oid
+        and models.checksum is not null
+        and not exists (
+            select from pg_class
+            where relnamespace = models.schema_oid
+                and relname = coalesce(models.identifier, split_part(models.unique_id, '.', 3))
+        )
 )
 """
 
 
 def _is_unsound(cursor: Cursor, buffer: int) -> bool:
     cursor.execute(
-        f"""
-        select rebuild or exists (
-            select from ops.buffer_models as models
-            where models.schema_oid = buffers.schema_oid and (models.built_at > buffers.since or {_GONE})
-        )
-        from ops.buffers
-        where schema_oid = %s
-        """,  # noqa: S608 - a constant
+        f"select rebuild or dirty or {_LACKS_A_TABLE} from ops.buffers where schema_oid = %s",  # noqa: S608 - a constant
         (buffer,),
     )
     known = cursor.fetchone()

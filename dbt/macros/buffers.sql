@@ -9,9 +9,24 @@
     {{ return(is_rebuilt(model.unique_id)) }}
 {% endmacro %}
 
-{# Whether a model is built in full in this run; only for models that were not built yet, or for the model itself. #}
+{#
+    Whether a model is built in full in this run; only for models that were not built yet, or for the model itself. A model asks
+    when it is compiled, when it runs and when it has run: it is told the same each time, whatever has become of `ops` meanwhile.
+#}
 {% macro is_rebuilt(unique_id) %}
-    {%- set node = graph.nodes.get(unique_id) if execute else none -%}
+    {%- if not execute -%}
+        {{ return(true) }}
+    {%- endif -%}
+    {%- set decided = graph.setdefault('decided', {}) -%}
+    {%- set question = (invocation_id, model.unique_id, unique_id) -%}
+    {%- if question not in decided -%}
+        {%- do decided.update({question: decide_whether_rebuilt(unique_id)}) -%}
+    {%- endif -%}
+    {{ return(decided[question]) }}
+{% endmacro %}
+
+{% macro decide_whether_rebuilt(unique_id) %}
+    {%- set node = graph.nodes.get(unique_id) -%}
     {%- if not node or flags.FULL_REFRESH or node.config.full_refresh -%}
         {{ return(true) }}
     {%- endif -%}
@@ -30,24 +45,30 @@
     {%- if is_rebuilt('model.' ~ project_name ~ '.' ~ name) -%}
         {{ return(none) }}
     {%- endif -%}
-    {{ return(adapter.get_relation(this.database, target.schema, name)) }}
+    {%- set node = graph.nodes['model.' ~ project_name ~ '.' ~ name] -%}
+    {{ return(adapter.get_relation(node.database, node.schema, node.alias)) }}
 {% endmacro %}
 
 {#
     What has to be the same for a table to be continued rather than made anew: the SQL of the model and of every model that
-    it reads, directly or not, their columns and configuration, our macros, and dbt.
+    it reads, directly or not, their columns and configuration, what they and their sources are called in the database, our
+    macros, the environment that any of these ask, and dbt.
 #}
 {% macro model_checksum(unique_id) %}
     {%- set parts = [dbt_version, macros_hash()] -%}
     {%- set seen = [unique_id] -%}
     {%- for id in seen -%}
         {%- set node = graph.nodes[id] -%}
-        {%- do parts.append(id ~ node.checksum.checksum ~ node.config.materialized ~ node.config.meta ~ node.config.indexes) -%}
+        {%- do parts.append(id ~ node.checksum.checksum ~ node.relation_name ~ tojson(node.config, sort_keys=true)) -%}
         {%- for column in node.columns.values() -%}
             {%- do parts.append(column.name ~ column.data_type) -%}
         {%- endfor -%}
-        {%- for parent in node.depends_on.nodes | sort if parent in graph.nodes and parent not in seen -%}
-            {%- do seen.append(parent) -%}
+        {%- for parent in node.depends_on.nodes | sort if parent not in seen -%}
+            {%- if parent in graph.sources -%}
+                {%- do parts.append(parent ~ graph.sources[parent].relation_name) -%}
+            {%- else -%}
+                {%- do seen.append(parent) -%}
+            {%- endif -%}
         {%- endfor -%}
     {%- endfor -%}
     {{ return(local_md5(parts | join('\n'))) }}
@@ -99,15 +120,39 @@
 {% endmacro %}
 
 {#
+    Before a model is built: note and commit that the buffer is no longer as it was published, so that
+    whatever becomes of this build, the run that begins on it next builds everything anew. A view elsewhere holds no rows.
+#}
+{% macro before_build() %}
+    {{ return(adapter.dispatch('before_build')()) }}
+{% endmacro %}
+
+{% macro default__before_build() %}
+{% endmacro %}
+
+{% macro postgres__before_build() %}
+    {%- if execute and (model.config.materialized != 'view' or model.schema == target.schema) and remembers_buffers() -%}
+        {%- call statement('mark', auto_begin=true) -%}
+            update ops.buffers set dirty = true
+            where schema_oid = to_regnamespace('{{ target.schema }}')::oid and not dirty
+        {%- endcall -%}
+        {%- do adapter.commit() -%}
+        {#- psycopg2 begins a transaction once, with its first statement: all that is to come would be committed one by one. -#}
+        begin
+    {%- endif -%}
+{% endmacro %}
+
+{#
     After a model was built, in its transaction: look at a table that is new, so that what reads it is planned well, and
     note the build.
 
     The rest of the run is a full one where a model that lists changes is built for the second time in it, since the former
     rows that it compares with have been overwritten by then, and where an incremental one is and raw has moved meanwhile,
-    since the changes that are listed are not all there are.
+    since the changes that are listed are not all there are. A model that took changes alone while that came to be so fails,
+    since it may have taken the wrong ones: the next attempt builds it in full.
 #}
 {% macro after_build(lists_changes=false) %}
-    {%- set rebuilt = should_full_refresh() or model.config.materialized != 'incremental' -%}
+    {%- set rebuilt = model.config.materialized != 'incremental' or should_full_refresh() -%}
     {{ return(adapter.dispatch('after_build')(rebuilt, lists_changes)) }}
 {% endmacro %}
 
@@ -124,6 +169,12 @@
     {%- endif %}
     {% if execute and remembers_buffers() -%}
     {%- set buffer = "to_regnamespace('" ~ target.schema ~ "')::oid" %}
+    {%- if not rebuilt and run_query("select rebuild from ops.buffers where schema_oid = " ~ buffer ~ " for share").rows[0].rebuild -%}
+        {{ exceptions.raise_compiler_error(
+            "While " ~ model.name ~ " took what changed, it came to be that everything is built anew in this run, so nothing of "
+            ~ "it was kept. Clear its task with everything downstream of it: it is built in full then."
+        ) }}
+    {%- endif %}
     {%- if lists_changes or (rebuilt and model.config.materialized == 'incremental') %}
     update ops.buffers set rebuild = true
     from ops.buffer_models as models
@@ -133,15 +184,17 @@
         and models.built_at > buffers.since
         and not buffers.rebuild;
     {%- endif %}
-    insert into ops.buffer_models (schema_oid, unique_id, checksum, rebuilt)
+    insert into ops.buffer_models (schema_oid, unique_id, identifier, checksum, rebuilt)
     select
         schema_oid,
         '{{ model.unique_id }}',
+        '{{ this.identifier }}',
         {{ "'" ~ model_checksum(model.unique_id) ~ "'" if model.config.materialized == 'incremental' else 'null' }},
         {{ rebuilt }}
     from ops.buffers
     where schema_oid = {{ buffer }}
     on conflict (schema_oid, unique_id) do update set
-        checksum = excluded.checksum, rebuilt = excluded.rebuilt, built_at = clock_timestamp();
+        identifier = excluded.identifier, checksum = excluded.checksum, rebuilt = excluded.rebuilt,
+        built_at = clock_timestamp();
     {%- endif %}
 {% endmacro %}

@@ -5,12 +5,12 @@
 gets a new release beside the old one; a project that doesn't parse changes nothing but `problem.json`, so the daily DAG
 keeps the last good release.
 
-The stamp hashes what dbt's own partial parse depends on: the project's files, the profile's values, the raw schema and
-dbt's version.
+The stamp hashes what dbt's own partial parse depends on: the project's files, the profile's values, the values of the
+environment that the project asks for, and dbt's version.
 
 One file of a copy differs from the project's: `macros/macros_hash.sql` holds a hash over all macros and variables, and
-over what is read as raw (`include/shop/mapping.py`). dbt itself leaves these out of the checksums of the models that
-use them.
+over what is read as raw (`include/shop/mapping.py`), and asks for the same values of the environment. dbt itself leaves
+these out of the checksums of the models that use them.
 
     python -m include.dbt_project.release
 
@@ -23,6 +23,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -41,6 +42,9 @@ TARGET = "warehouse"
 # Runs that are under way read their release's files, so old ones stay for a while.
 KEPT = 5
 KEPT_SECONDS = 2 * 24 * 3600
+_PROFILES = "profiles.yml"
+# `env_var('NAME')`; a name that is put together is not found, nor followed. dbt shows secrets to no model.
+_ASKED = re.compile(r"""env_var\(\s*['"](?!DBT_ENV_SECRET)(\w+)['"]""")
 _IGNORED = {".cosmos", "target", "logs", "dbt_packages", "__pycache__", ".user.yml"}
 
 
@@ -128,12 +132,20 @@ def stamp(source: Path) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for part in (version("dbt-core"), version("dbt-postgres"), where.host, str(where.port), where.database, where.user):
         digest.update(part.encode() + b"\0")
-    digest.update(settings.raw_schema().encode())
+    for name, value in environment(source).items():
+        digest.update(f"{name}={value}".encode() + b"\0")
     return _hash_files(digest, source, _files(source))
 
 
+def environment(project: Path) -> dict[str, str | None]:
+    """What a project folder asks of the environment, but for where the warehouse is, and its values here; by name."""
+    files = (path for path in _files(project) if path.suffix in (".sql", ".yml", ".yaml") and path.name != _PROFILES)
+    names = {name for path in files for name in _ASKED.findall(path.read_text(errors="replace"))}
+    return {name: os.environ.get(name) for name in sorted(names)}
+
+
 def write_macros_hash(project: Path) -> None:
-    """Let a copy of the project know its macros, its variables and where raw is by a hash.
+    """Let a copy of the project know its macros, its variables, and what it asks of the environment, by one text.
 
     Where it changes, models are built in full.
     """
@@ -142,8 +154,9 @@ def write_macros_hash(project: Path) -> None:
     file.parent.mkdir(exist_ok=True)
     others = (project / "dbt_project.yml", project / mapping.FILE)
     files = (*_files(file.parent), *(other for other in others if other.exists()))
-    digest = _hash_files(hashlib.blake2b(settings.raw_schema().encode(), digest_size=8), project, files)
-    file.write_text(f"{{% macro macros_hash() %}}{{{{ return('{digest}') }}}}{{% endmacro %}}\n")
+    digest = _hash_files(hashlib.blake2b(version("dbt-postgres").encode(), digest_size=8), project, files)
+    parts = [f"'{digest}'", *(f"'{name}', env_var('{name}', '')" for name in environment(project))]
+    file.write_text(f"{{% macro macros_hash() %}}{{{{ return([{', '.join(parts)}] | join(' ')) }}}}{{% endmacro %}}\n")
 
 
 def _hash_files(digest: hashlib.blake2b, root: Path, files: Iterable[Path]) -> str:

@@ -89,10 +89,7 @@ def test_clearing_the_publish_of_the_run_that_was_taken_back_does_not_bring_it_b
 def test_once_a_run_has_written_there_is_no_way_back_and_that_is_said(days: Connection) -> None:
     build(days, "run 3", "day 3")
     with days.cursor() as cursor:
-        cursor.execute(
-            "insert into ops.buffer_models (schema_oid, unique_id, rebuilt)"
-            " values ('analytics_next'::regnamespace, 'model.greenery.m', true)"
-        )
+        cursor.execute("update ops.buffers set dirty = true where schema_oid = 'analytics_next'::regnamespace")
     with pytest.raises(NotPublishedError, match=r"Run run 3 has written over the marts as of .* no way back"):
         by_hand.roll_back("ada", "wrong")
     assert published(days) == ["day 2"]

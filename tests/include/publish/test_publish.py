@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 
 import psycopg2
@@ -190,6 +191,21 @@ def test_a_run_that_built_only_some_models_since_is_refused(built: Connection) -
     both = Manifest({**MANIFEST.nodes, "model.o": model("o")}, {})
     with pytest.raises(NotPublishedError, match=r"model\.o"):
         publish_run("run 1", both)
+    assert published(built) == []
+
+
+def test_a_model_that_the_project_has_lost_since_the_run_began_blocks_and_that_is_said(
+    built: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow draws the tasks of the project as it is now, and the run is made of the project as it was."""
+    monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path))
+    (tmp_path / "dbt" / "releases" / "a later one").mkdir(parents=True)
+    (tmp_path / "dbt" / "current").symlink_to("releases/a later one")
+    of_then = Manifest({**MANIFEST.nodes, "model.lost": model("lost")}, {})
+    with pytest.raises(
+        NotPublishedError, match=r"(?s)model\.lost.*The dbt project has changed since.*Trigger a new run"
+    ):
+        publish_run("run 1", of_then)
     assert published(built) == []
 
 
