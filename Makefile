@@ -15,7 +15,7 @@ help: ## list the commands
 install: ## make .venv, from requirements-dev.txt, constraints.txt and overrides.txt
 	@$(PYTHON3) include/local/install.py
 
-demo: install ## play two days of a shop on a real Airflow and print both Slack messages (DATA=DIR: one day, from seven CSVs)
+demo: install ## play a shop up to yesterday on a real Airflow and print the Slack messages, two at first (DATA=DIR: one day, from seven CSVs)
 	$(RUN) -m include.local demo $(if $(DATA),--data "$(DATA)")
 
 up: install ## start Airflow and Postgres and leave them running; prints address and login

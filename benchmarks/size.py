@@ -33,7 +33,7 @@ from include.local.progress import Progress
 from include.publish.publish import publish_run
 from include.results import store
 from include.settings import PROJECT_ROOT
-from include.shop import calendar, demo
+from include.shop import demo
 from include.warehouse import connect, migrate
 
 PROJECT = PROJECT_ROOT / "dbt"
@@ -104,8 +104,16 @@ class Stage:
 class Bench:
     """A demo shop with a warehouse of its own, at work."""
 
-    def __init__(self, server: postgres.LocalPostgres, work: Path, orders_per_day: int, say: Callable[[str], None]):
+    def __init__(
+        self,
+        server: postgres.LocalPostgres,
+        work: Path,
+        orders_per_day: int,
+        first_day: date,
+        say: Callable[[str], None],
+    ):
         self.server, self.work, self.orders_per_day, self.say = server, work, orders_per_day, say
+        self.first_day = first_day
         self.runs = 0
         postgres.ensure_database(server, "bench")
         where = server.database("bench")
@@ -132,9 +140,9 @@ class Bench:
     def load_a_day(self) -> int:
         """The shop's next day, loaded at 5 o'clock in the morning after it; returns its events."""
         self.day += 1
-        at = datetime.fromtimestamp(calendar.start_of(self.day + 1), UTC) + timedelta(hours=5)
+        at = datetime.combine(self.first_day, datetime.min.time(), UTC) + timedelta(days=self.day, hours=5)
         self.query(f"set bench.now = '{at.isoformat()}'")
-        report = demo.play_day(self.loader, self.day, orders_per_day=self.orders_per_day)
+        report = demo.play_day(self.loader, self.day, orders_per_day=self.orders_per_day, first_day=self.first_day)
         self.events += report.tables["events"].inserted
         return report.tables["events"].inserted
 
@@ -295,15 +303,15 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a folder for the server's files, kept afterwards")
     arguments = parser.parse_args()
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
-    # The whole history lies behind us, as a shop's does: the calendar is turned back as far as that takes.
+    # The whole history lies behind us, as a shop's does.
     most_days = max(arguments.events) // (8 * arguments.orders_per_day) + 30
-    calendar._OPENING -= (calendar.FIRST_DAY - date.today() + timedelta(days=most_days)).days * calendar.DAY
+    first_day = datetime.now(UTC).date() - timedelta(days=most_days)
     work = arguments.keep or Path(tempfile.mkdtemp(prefix="greenery-bench-"))
     work.mkdir(exist_ok=True)
     work.chmod(0o755)
     server = postgres.start(work / "postgres", settings=SERVER)
     try:
-        bench = Bench(server, work, arguments.orders_per_day, Progress().say)
+        bench = Bench(server, work, arguments.orders_per_day, first_day, Progress().say)
         stages = [bench.stage(events) for events in sorted(arguments.events)]
         print(table(stages))
     finally:

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -161,6 +161,15 @@ def dbt_source_dir() -> Path:
 def results_kept_for() -> timedelta:
     """How long `ops.node_results` keeps what became of each node."""
     return timedelta(days=min(_number_or_default("GREENERY_KEEP_RESULTS_DAYS", 400), 36_500))
+
+
+def demo_first_day() -> date | None:
+    """The date on which a new demo shop begins; None where the clock decides. Raises ValueError for what is no date."""
+    text = os.environ.get("GREENERY_DEMO_FIRST_DAY", "").strip()
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise ValueError(f"GREENERY_DEMO_FIRST_DAY is {text!r}; it takes a date such as 2026-11-01") from None
 
 
 def ui_port() -> int:

@@ -35,6 +35,8 @@ def pytest_configure() -> None:
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
     os.environ["AIRFLOW__COSMOS__ENABLE_TELEMETRY"] = "False"
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
+    # A demo shop whose days do not depend on the day of the test: a Monday, with enough of them over.
+    os.environ["GREENERY_DEMO_FIRST_DAY"] = "2026-03-02"
 
 
 _WITH_AIRFLOW = (

@@ -32,7 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; its exit code."""
     parser = argparse.ArgumentParser(prog="python -m include.local", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    demo = commands.add_parser("demo", help="play two days of the demo shop, or the day that a folder of CSVs holds")
+    demo = commands.add_parser(
+        "demo", help="play two days of the demo shop, or what has gone by since; or the day that a folder of CSVs holds"
+    )
     demo.add_argument("--data", type=Path, help="folder with the seven CSV files")
     commands.add_parser("up", help="start the stack and leave it running")
     commands.add_parser("down", help="stop it")
@@ -77,10 +79,10 @@ def _demo(stack: Stack, options: argparse.Namespace) -> int:
 
 
 def _up(stack: Stack, _: argparse.Namespace) -> int:
-    from include.local.demo import first_day
+    from include.local.demo import begin
 
     with stack.session(keep=True) as server:
-        first_day(server, stack.progress)
+        begin(server, stack.progress)
         running = stack.airflow(server)
     user, password = stack.login()
     print(f"Airflow  {running.url}\nlogin    {user} / {password}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from psycopg2 import sql
@@ -18,7 +19,6 @@ from include.shop.load import LoadReport, loaded_from
 from include.warehouse import connect
 
 DAG_ID = "greenery_daily"
-DAYS = 2
 CSV = "csv"
 _FRAME = "─" * 72
 _PARKED = {shop: f"warehouse_{shop}" for shop in (demo.NAME, CSV)}
@@ -35,7 +35,7 @@ class Outcome:
 
 
 def play(stack: Stack, folder: Path | None) -> bool:
-    """Play two days of the demo shop, or the one day that `folder` holds; True if every day was published.
+    """Play what is due of the demo shop, or the one day that `folder` holds; True if every run was published.
 
     Raises csv_loader.CsvError for bad files, before anything runs; the warehouse is as it was then.
     """
@@ -51,20 +51,29 @@ def play(stack: Stack, folder: Path | None) -> bool:
                     use_warehouse_of(server, demo.NAME, stack.progress)
                 raise
             return _run(stack, server)
+        with connect("greenery demo shop", where) as connection:
+            days = demo.due(connection)
+        if not days:
+            stack.progress.say("The demo shop was played up to yesterday, so this run is of what is there.")
         published = True
-        for _ in range(DAYS):
-            with connect("greenery demo shop", where) as connection:
-                day = demo.next_day(connection)
-                _tell(demo.play_day(connection, day), f"the demo shop's day {day}", stack.progress)
+        # What was missed, then yesterday: however long ago the last call was, two runs follow the shop.
+        for some in (days[:-1], days[-1:]) if len(days) > 1 else (days,):
+            _play(server, some, stack.progress)
             published = _run(stack, server) and published
         return published
 
 
-def first_day(server: postgres.LocalPostgres, progress: Progress) -> None:
-    """Play the demo shop's first day into a warehouse that was never loaded, so that there is something to run on."""
+def begin(server: postgres.LocalPostgres, progress: Progress) -> None:
+    """Play the demo shop into a warehouse that was never loaded, so that there is something to run on."""
     with connect("greenery demo shop", warehouse.as_loader(server)) as connection:
-        if loaded_from(connection) is None and not raw.holds_rows(connection):
-            _tell(demo.play_day(connection, 1), "the demo shop's day 1", progress)
+        days = [] if loaded_from(connection) is not None or raw.holds_rows(connection) else demo.due(connection)
+    _play(server, days, progress)
+
+
+def _play(server: postgres.LocalPostgres, days: list[tuple[int, date]], progress: Progress) -> None:
+    for day, on in days:
+        with connect("greenery demo shop", warehouse.as_loader(server)) as connection:
+            _tell(demo.play_day(connection, day), f"the demo shop's day {day}, {on:%a %d %b %Y}", progress)
 
 
 def use_warehouse_of(server: postgres.LocalPostgres, shop: str, progress: Progress) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
@@ -33,6 +33,7 @@ class Figure:
 class Figures:
     """What is published in figures. `daily` are those of `day`, a UTC day; the repeat rate is of all buyers there are.
 
+    `days_before` is how many days before the publish `day` lies, where that is more than one.
     `former_as_of` is as of when the former publish was, which they are compared with.
     """
 
@@ -40,6 +41,7 @@ class Figures:
     buyers: int = 0
     repeat_buyers: int = 0
     day: date | None = None
+    days_before: int | None = None
     daily: tuple[Figure, ...] = ()
     former_as_of: datetime | None = None
 
@@ -53,22 +55,27 @@ class Figures:
 def gather(connection: Connection, live: Publication | None) -> Figures:
     """The figures of what people query now; none before the first publish.
 
-    The day is the last that was over when the data was published; where all of it is of that same day, that day.
-    A project whose marts are made otherwise gets its message without figures. Only reads; rolls back where it can't.
+    The day is the last of `open_days`. A project whose marts are made otherwise gets its message without figures.
+    Only reads; rolls back where it can't.
     """
+    as_of = live.data_as_of if live else None
     try:
         repeat_buyers, buyers = _buyers(connection)
-        day, daily = _daily(connection, live.data_as_of if live else None)
+        days = open_days(connection, as_of)
+        day = days[1] if days else None
+        daily = _daily(connection, day)
     except (psycopg2.ProgrammingError, psycopg2.DataError) as error:
         connection.rollback()
         log.warning("No figures, since the marts are not as this project's: %s", error)
         return Figures()
     former_as_of, former = _former(connection, live)
+    before = (as_of.astimezone(UTC).date() - day).days if as_of and day else 0
     return Figures(
         repeat_rate=Figure("repeat_rate", repeat_buyers / buyers, former.get("repeat_rate")) if buyers else None,
         buyers=buyers,
         repeat_buyers=repeat_buyers,
         day=day,
+        days_before=before if before > 1 else None,
         daily=tuple(Figure(name, daily[name], former.get(name)) for name in DAILY if name in daily),
         former_as_of=former_as_of,
     )
@@ -85,25 +92,40 @@ def _buyers(connection: Connection) -> tuple[int, int]:
         return cursor.fetchone()
 
 
-def _daily(connection: Connection, as_of: datetime | None) -> tuple[date | None, dict[str, float]]:
+def open_days(connection: Connection, as_of: datetime | None) -> tuple[date, date] | None:
+    """The first UTC day with an order or a session, and the last such day that was over when the data was published.
+
+    Where all of them are of that same day, that day; None where there is no such day. Deliveries and sign-ups are
+    none: the last packages arrive a week after the last order, and people sign up before the first.
+    """
     if not has(connection, "analytics.daily_metrics", "day", "metric", "value"):
-        return None, {}
+        return None
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            select day, metric, value::double precision
+            select min(day), coalesce(max(day) filter (where day < (%(as_of)s at time zone 'UTC')::date), max(day))
             from analytics.daily_metrics
-            where metric = any(%(metrics)s)
-                and value is not null
-                and day = (
-                    select coalesce(max(day) filter (where day < (%(as_of)s at time zone 'UTC')::date), max(day))
-                    from analytics.daily_metrics
-                )
+            where metric in ('orders', 'sessions') and value > 0
             """,
-            {"metrics": list(DAILY), "as_of": as_of},
+            {"as_of": as_of},
         )
-        rows = cursor.fetchall()
-    return (rows[0][0] if rows else None), {metric: value for _, metric, value in rows}
+        first, last = cursor.fetchone()
+        return (first, last) if last else None
+
+
+def _daily(connection: Connection, day: date | None) -> dict[str, float]:
+    if day is None:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            select metric, value::double precision
+            from analytics.daily_metrics
+            where metric = any(%s) and value is not null and day = %s
+            """,
+            (list(DAILY), day),
+        )
+        return dict(cursor.fetchall())
 
 
 def _former(connection: Connection, live: Publication | None) -> tuple[datetime | None, dict[str, float]]:

@@ -9,22 +9,34 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date, timedelta
 from functools import lru_cache
 from random import Random
+
+from include.shop.calendar import midnight
 
 FOUNDERS = 0  # the cohort of those who had signed up before the shop opened
 
 
 @dataclass(frozen=True)
 class Shop:
-    """One demo shop: everything that ever happens in it follows from its seed and its size."""
+    """One demo shop: what happens in it follows from its seed and its size, and when from the date of its first day."""
 
     seed: int
     orders_per_day: int
+    first_day: date
 
     def __post_init__(self) -> None:
         if self.orders_per_day < 1:
             raise ValueError(f"orders_per_day is {self.orders_per_day}; a shop needs one at least")
+
+    def date_of(self, day: int) -> date:
+        """The date of a day; days count from 1, and the founders came before."""
+        return self.first_day + timedelta(days=day - 1)
+
+    def start_of(self, day: int) -> int:
+        """When a day begins, and the one before ends."""
+        return midnight(self.date_of(day))
 
 
 # How many orders a customer makes in all, in percent of the customers who buy: 83 %

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from include.shop import catalogue
-from include.shop.calendar import DAY, HOUR, stamp, start_of
+from include.shop.calendar import DAY, HOUR, stamp
 from include.shop.catalogue import PAGE, PRODUCTS, PROMOS
 from include.shop.customers import FOUNDERS, Shop, Visitor, cohort_size, visitors
 from include.shop.ids import dice, named_id, timed_id
@@ -72,7 +72,7 @@ _PRICE_CHANGES = 0.06
 class _Day:
     def __init__(self, shop: Shop, day: int, before: Before) -> None:
         self.shop, self.day = shop, day
-        self.start, self.end = start_of(day), start_of(day + 1)
+        self.opening, self.start, self.end = (shop.start_of(one) for one in (1, day, day + 1))
         self.random = Random(f"{shop.seed}/day/{day}")  # noqa: S311 - no secret hangs on it
         self.rows = {table: Rows() for table in TABLES}
         self.gift_addresses = cohort_size(shop, FOUNDERS) + cohort_size(shop, FOUNDERS) // 6
@@ -104,7 +104,7 @@ class _Day:
         """Those who had signed up in the year before the opening, and some addresses of their friends."""
         for number in range(cohort_size(self.shop, FOUNDERS)):
             name = self._name(FOUNDERS, number)
-            self._sign_up(name, _customer_since(FOUNDERS, name))
+            self._sign_up(name, self._customer_since(FOUNDERS, name))
         for number in range(cohort_size(self.shop, FOUNDERS), self.gift_addresses):
             self._address(self._name(FOUNDERS, number))
 
@@ -113,13 +113,13 @@ class _Day:
         fated = fate(order)
         if fated.status(self.end) != status:
             self.rows["orders"].extend([order_line(order, fated, self.end)])
-        self.rows["events"].extend(later_events(order, fated, self.day))
+        self.rows["events"].extend(later_events(order, fated, self.start))
 
     def _visit(self, visitor: Visitor) -> None:
         roll = self.random.random
         name = self._name(visitor.cohort, visitor.number)
         if visitor.cohort == self.day:
-            since = _customer_since(self.day, name)
+            since = self._customer_since(self.day, name)
             self._sign_up(name, since)
             starts = [since + 45 + 30 * 60 * nth for nth in range(len(visitor.visits))]
         else:
@@ -135,7 +135,7 @@ class _Day:
     def _session(self, name: str, user_id: str, at: int, buys: bool) -> None:
         """One session: plants looked at one by one, some put into the cart, and an order of what is in it."""
         roll, bits = self.random.random, self.random.getrandbits
-        own_id = timed_id(at, bits(72))
+        own_id = timed_id(at - self.opening, bits(72))
         session_id = session_of(own_id) if buys else own_id
         if buys:
             wanted = _ITEMS[int(roll() * 100)]
@@ -151,22 +151,26 @@ class _Day:
             seen.add(number)
             product_id = PRODUCTS[number].product_id
             common = f"\t{session_id}\t{user_id}\t{PAGE}/product/{product_id}\t"
-            lines.append(f"{timed_id(at, bits(72))}{common}{stamp(at)}\tpage_view\t{NULL}\t{product_id}\n")
+            lines.append(
+                f"{timed_id(at - self.opening, bits(72))}{common}{stamp(at)}\tpage_view\t{NULL}\t{product_id}\n"
+            )
             at += 15 + int(roll() * 50)
             if len(items) < wanted and self.stock[number] > 0:
                 items.append(number)
-                lines.append(f"{timed_id(at, bits(72))}{common}{stamp(at)}\tadd_to_cart\t{NULL}\t{product_id}\n")
+                lines.append(
+                    f"{timed_id(at - self.opening, bits(72))}{common}{stamp(at)}\tadd_to_cart\t{NULL}\t{product_id}\n"
+                )
                 at += 15 + int(roll() * 30)
         if buys and items:
             at += 30
             lines.append(
-                f"{timed_id(at, bits(72))}\t{session_id}\t{user_id}\t{PAGE}/checkout/{own_id}\t{stamp(at)}\t"
-                f"checkout\t{own_id}\t{NULL}\n"
+                f"{timed_id(at - self.opening, bits(72))}\t{session_id}\t{user_id}\t{PAGE}/checkout/{own_id}\t"
+                f"{stamp(at)}\tcheckout\t{own_id}\t{NULL}\n"
             )
             order = self._order(own_id, name, user_id, at + 1 + int(roll() * 4), items)
             fated = fate(order)
             self.rows["orders"].extend([order_line(order, fated, self.end)])
-            lines += later_events(order, fated, self.day)
+            lines += later_events(order, fated, self.start)
         self.rows["events"].extend(lines)
 
     def _order(self, order_id: str, name: str, user_id: str, at: int, items: list[int]) -> Order:
@@ -203,7 +207,7 @@ class _Day:
 
     def _new_phone(self, visitor: Visitor, name: str, at: int) -> None:
         """A customer changes their profile: a new telephone number."""
-        self._user(name, _customer_since(visitor.cohort, name), at, catalogue.phone(f"{name}/{self.day}"))
+        self._user(name, self._customer_since(visitor.cohort, name), at, catalogue.phone(f"{name}/{self.day}"))
 
     def _user(self, name: str, since: int, updated: int, phone: str) -> None:
         who = catalogue.person(name)
@@ -235,18 +239,17 @@ class _Day:
     def _name(self, cohort: int, number: int) -> str:
         return f"{self.shop.seed}/{cohort}/{number}"
 
+    def _customer_since(self, cohort: int, name: str) -> int:
+        """When a customer signed up: on the cohort's day, or for a founder some time in the year before the opening."""
+        if cohort == FOUNDERS:
+            return self.opening - 1 - dice(f"sign-up/{name}") % (365 * DAY)
+        hour, second = divmod(dice(f"sign-up/{name}"), HOUR)
+        return self.shop.start_of(cohort) + _SIGN_UP_HOURS[hour % len(_SIGN_UP_HOURS)] * HOUR + second
+
 
 def _daily_units(shop: Shop) -> list[float]:
     """How many units of each plant are sold on an ordinary day."""
     return [shop.orders_per_day * _UNITS_PER_ORDER * product.popularity / len(_SHELF) for product in PRODUCTS]
-
-
-def _customer_since(cohort: int, name: str) -> int:
-    """When a customer signed up: on the cohort's day, or for a founder some time in the year before the opening."""
-    if cohort == FOUNDERS:
-        return start_of(1) - 1 - dice(f"sign-up/{name}") % (365 * DAY)
-    hour, second = divmod(dice(f"sign-up/{name}"), HOUR)
-    return start_of(cohort) + _SIGN_UP_HOURS[hour % len(_SIGN_UP_HOURS)] * HOUR + second
 
 
 def _dollars(cents: int) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from include.shop.calendar import DAY, HOUR, stamp, start_of
+from include.shop.calendar import DAY, HOUR, stamp
 from include.shop.catalogue import PAGE, PRODUCTS
 from include.shop.ids import dice, sibling_id
 from include.shop.load import NULL, line
@@ -102,13 +102,12 @@ def session_of(order_id: str) -> str:
     return sibling_id(order_id, "session")
 
 
-def later_events(order: Order, fated: Fate, day: int) -> list[str]:
-    """The order's events that reach the shop on a day without anybody being there: its shipping, and what came late.
+def later_events(order: Order, fated: Fate, start: int) -> list[str]:
+    """The order's events that reach the shop on a day, given by its start, without anybody being there.
 
-    A few shippings are told a day late, and a few times the phone of a customer remembers on the next day what it
-    showed just before the checkout.
+    That is its shipping, and what came late: a few shippings are told a day late, and a few times the phone of a
+    customer remembers on the next day what it showed just before the checkout.
     """
-    start = start_of(day)
     lines = []
     if start <= fated.shipped_at + (DAY if fated.shipping_told_late else 0) < start + DAY:
         lines.append(

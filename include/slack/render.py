@@ -317,7 +317,7 @@ def _figures(report: Report) -> Section:
         rate = _percent(figures.repeat_rate.value)
         lines.append((f"{label}: {rate} {who}", _change(figures.repeat_rate, report)))
     if figures.daily and figures.day:
-        lines.append((f"On {_weekday(figures.day)}:",))
+        lines.append((f"On {_weekday(figures.day)}{_how_long_ago(figures)}:",))
         lines += [
             (f"{INDENT}{_NAMES[one.name]}: {_amount(one.name, one.value)}", _change(one, report))
             for one in figures.daily
@@ -325,6 +325,13 @@ def _figures(report: Report) -> Section:
     if lines and report.published and _compared(figures):
         lines.append((f"Compared with the publish of {_moment(figures.former_as_of)}.",))
     return lines
+
+
+def _how_long_ago(figures: Figures) -> str:
+    """Why the day is not yesterday, where it is not."""
+    if figures.days_before is None:
+        return ""
+    return f", the last day with an order or a session, {words.count(figures.days_before, 'day')} before the publish"
 
 
 def _compared(figures: Figures) -> bool:

@@ -237,6 +237,9 @@ def reports() -> dict[str, Report]:
                 former_as_of=None,
             ),
         ),
+        "published_no_new_orders": replace(
+            PUBLISHED, order_changes=(), figures=replace(PUBLISHED.figures, day=date(2026, 11, 18), days_before=6)
+        ),
         "published_with_warnings": replace(
             PUBLISHED, passed=272, warned=2, warnings=(STALE_EVENTS, _known(replace(BROKEN_TOTAL, not_built=())))
         ),

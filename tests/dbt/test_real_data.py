@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from dbt.contracts.graph.manifest import Manifest
 
+from include.results.figures import open_days
 from tests.dbt.conftest import Dbt, Shop
 from tests.dbt.real_figures import RealFigures
 from tests.dbt.test_project import HISTORY, MARTS, models, snapshots
@@ -132,6 +133,14 @@ def test_the_metrics_of_a_day_are_what_the_files_say(greenery: Shop, figures: Re
             assert told[metric] is None, metric
         else:
             assert float(told[metric]) == pytest.approx(float(value), abs=0.0001), metric
+
+
+def test_the_day_that_a_message_tells_is_that_of_the_last_order_or_visit(greenery: Shop, figures: RealFigures):
+    greenery.query("create schema analytics create view daily_metrics as table analytics_next.daily_metrics")
+    told = open_days(greenery.connection, datetime.now(UTC))
+    greenery.query("drop schema analytics cascade")
+    assert told == (date(2021, 2, 9), date(2021, 2, 11))
+    assert told[1] == figures.observed_until.date()
 
 
 def test_a_metric_is_its_numerator_by_its_denominator(greenery: Shop):

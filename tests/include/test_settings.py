@@ -30,6 +30,12 @@ def test_what_is_kept_for_ever_is_kept_for_a_century(monkeypatch: pytest.MonkeyP
     assert settings.results_kept_for() == timedelta(days=36_500)
 
 
+def test_what_is_no_date_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GREENERY_DEMO_FIRST_DAY", "yesterday")
+    with pytest.raises(ValueError, match="GREENERY_DEMO_FIRST_DAY is 'yesterday'; it takes a date such as 2026-11-01"):
+        settings.demo_first_day()
+
+
 def test_an_empty_number_is_as_if_it_was_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GREENERY_PUBLISHED_BY_MINUTES", "")
     assert settings.published_by() == timedelta(hours=1)

@@ -132,6 +132,21 @@ def test_the_metrics_end_with_the_last_day_that_was_over(ops: Connection, over_t
     assert (revenue.values, conversion.values) == ((), ())
 
 
+def test_the_metrics_begin_with_the_first_order_and_end_with_the_last(ops: Connection, over_time: Callable) -> None:
+    a_run(ops, 0, {UNIQUE: "pass"}, hour=0)
+    with ops.cursor() as cursor:
+        cursor.execute("create table analytics.daily_metrics (day date, metric text, value numeric(16, 4))")
+        cursor.execute("grant usage on schema analytics to greenery_health")
+        cursor.execute("grant select on analytics.daily_metrics to greenery_health")
+        cursor.execute(
+            "insert into analytics.daily_metrics select %s::date - n, 'orders', (n between 5 and 8)::integer"
+            " from generate_series(1, 20) as n",
+            (TODAY,),
+        )
+    orders, _, _ = over_time().metrics
+    assert [one.day for one in orders.values] == [TODAY - timedelta(days=n) for n in (8, 7, 6, 5)]
+
+
 @pytest.mark.parametrize("made", ["", "create table analytics.daily_metrics (month date)"])
 def test_another_shops_marts_are_said_to_be_others(ops: Connection, over_time: Callable, made: str) -> None:
     a_run(ops, 0, {UNIQUE: "fail"}, hour=0)

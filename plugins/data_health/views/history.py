@@ -14,7 +14,7 @@ import psycopg2
 from include.dbt_project.manifest import MODEL_TASK
 from include.results import failures, publications
 from include.results.failures import BROKEN
-from include.results.figures import DAILY
+from include.results.figures import DAILY, open_days
 from include.results.nodes import NodeResult
 from plugins.data_health import runs, stretches
 from plugins.data_health.reading import Reading
@@ -110,7 +110,7 @@ class History:
 
     `runs` are the runs by day: published, failed, running, unknown, or none. `tests` are those that failed or warned,
     the worst first, `steady` those that never did. `metrics` are None where `analytics.daily_metrics` can't be read;
-    they end with the last day that was over when the data was published.
+    they begin with the first order or session, and end with the day whose figures the message tells.
     """
 
     days: int
@@ -253,20 +253,17 @@ def _test(result: NodeResult, title: str, found: tuple[Stretch, ...]) -> DaysOfT
 def _metrics(reading: Reading, days: int) -> tuple[Metric, ...] | None:
     live = publications.live(reading.connection)
     try:
+        first, last = open_days(reading.connection, live.data_as_of if live else None) or (None, None)
         rows = reading.rows(
             """
-            with newest as (
-                select coalesce(max(day) filter (where day < (%(as_of)s at time zone 'UTC')::date), max(day)) as day
-                from analytics.daily_metrics
-            )
-
-            select metrics.metric, metrics.day, metrics.value::double precision as value
-            from analytics.daily_metrics as metrics
-            join newest on metrics.day between newest.day - %(days)s + 1 and newest.day
-            where metrics.metric = any(%(metrics)s) and metrics.value is not null
-            order by metrics.day
+            select metric, day, value::double precision as value
+            from analytics.daily_metrics
+            where day between greatest(%(first)s::date, %(last)s::date - %(days)s + 1) and %(last)s
+                and metric = any(%(metrics)s)
+                and value is not null
+            order by day
             """,
-            {"as_of": live.data_as_of if live else None, "days": days, "metrics": list(DAILY)},
+            {"first": first, "last": last, "days": days, "metrics": list(DAILY)},
         )
     except (psycopg2.ProgrammingError, psycopg2.DataError) as error:
         log.warning("No daily metrics, since the marts are not as this project's: %s", error)

@@ -23,10 +23,16 @@ def marts(db: Connection) -> Connection:
     with db.cursor() as cursor:
         cursor.execute("create table analytics.dim_users as select unnest(array[0, 1, 2, 3, 2]) as orders")
         cursor.execute("create table analytics.daily_metrics (day date, metric text, value numeric(16, 4))")
-        for day, values in BY_DAY.items():
-            for metric, value in zip(figures.DAILY, values, strict=True):
-                cursor.execute("insert into analytics.daily_metrics values (%s, %s, %s)", (day, metric, value))
+    for day, values in BY_DAY.items():
+        tell(db, day, **dict(zip(figures.DAILY, values, strict=True)))
     return db
+
+
+def tell(marts: Connection, day: str, **metrics: float | None) -> None:
+    """Put a day into `daily_metrics`."""
+    with marts.cursor() as cursor:
+        for metric, value in metrics.items():
+            cursor.execute("insert into analytics.daily_metrics values (%s, %s, %s)", (day, metric, value))
 
 
 def publish(marts: Connection, run_id: str, day: str) -> None:
@@ -57,6 +63,36 @@ def test_of_a_single_day_it_is_that_day(marts: Connection) -> None:
     publish(marts, "today", "2026-11-24")
     found = gathered(marts)
     assert (found.day, found.daily) == (date(2026, 11, 24), (Figure("orders", 2), Figure("revenue", 20)))
+
+
+def test_a_day_without_an_order_or_a_session_is_not_told(marts: Connection) -> None:
+    tell(marts, "2026-11-25", orders=0, sessions=0, revenue=0, conversion=None, users=1)
+    publish(marts, "today", "2026-11-26")
+    found = gathered(marts)
+    assert (found.day, found.daily) == (date(2026, 11, 24), (Figure("orders", 2), Figure("revenue", 20)))
+
+
+def test_a_day_with_a_session_and_no_order_is_told(marts: Connection) -> None:
+    tell(marts, "2026-11-25", orders=0, sessions=3)
+    publish(marts, "today", "2026-11-26")
+    assert (gathered(marts).day, gathered(marts).daily) == (date(2026, 11, 25), (Figure("orders", 0),))
+
+
+def test_where_no_day_had_an_order_or_a_session_none_is_told(marts: Connection) -> None:
+    with marts.cursor() as cursor:
+        cursor.execute("update analytics.daily_metrics set value = 0 where metric = 'orders'")
+    publish(marts, "today", "2026-11-26")
+    assert (gathered(marts).day, gathered(marts).daily) == (None, ())
+
+
+@pytest.mark.parametrize(("published", "days"), [("24", None), ("25", None), ("26", 2), ("30", 6)])
+def test_that_the_day_lies_more_than_a_day_before_the_publish_is_known(
+    marts: Connection, published: str, days: int | None
+) -> None:
+    with marts.cursor() as cursor:
+        cursor.execute("delete from analytics.daily_metrics where day < '2026-11-24'")
+    publish(marts, "today", f"2026-11-{published}")
+    assert (gathered(marts).day, gathered(marts).days_before) == (date(2026, 11, 24), days)
 
 
 def test_figures_are_compared_with_what_the_publish_before_stated(marts: Connection) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter, defaultdict
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from psycopg2.extensions import connection as Connection
 
 from include.settings import Warehouse
 from include.shop import demo, load
-from include.shop.calendar import FIRST_DAY, date_of
 from include.shop.catalogue import PRODUCTS
 from include.shop.csv_loader import load_folder
 from include.shop.customers import Shop
@@ -26,6 +26,9 @@ from tests.include.shop.conftest import WEEKS, History, connect_to, contents, qu
 pytestmark = pytest.mark.db
 
 LAST_DAY = WEEKS * 7
+FIRST_DAY = date(2026, 3, 2)  # as tests/conftest.py sets it
+SHOP = Shop(1, 180, FIRST_DAY)
+date_of = SHOP.date_of
 REPEAT_RATE = (
     "select 100.0 * count(*) filter (where orders > 1) / count(*) from"
     " (select count(*) as orders from raw.orders where created_at < %s group by user_id) as buyers"
@@ -42,6 +45,24 @@ def test_playing_the_same_days_again_gives_the_same_rows(db: Connection) -> None
         for day in (1, 2, 3):
             demo.play_day(db, day)
         played.append(contents(db))
+        db.cursor().execute("drop schema raw cascade")
+    assert played[0] == played[1]
+
+
+def test_a_shop_is_the_same_on_whatever_date_it_begins(db: Connection) -> None:
+    played = []
+    for first_day in (FIRST_DAY, FIRST_DAY - timedelta(days=500)):
+        for day in (1, 2, 3):
+            demo.play_day(db, day, first_day=first_day)
+        rows = contents(db)
+        for table in TABLES.values():
+            for nth, column in enumerate(table.columns):
+                if column.endswith("_at"):
+                    rows[table.name] = [
+                        (*row[:nth], row[nth] and row[nth] - (first_day - FIRST_DAY), *row[nth + 1 :])
+                        for row in rows[table.name]
+                    ]
+        played.append({name: sorted(found, key=repr) for name, found in rows.items()})
         db.cursor().execute("drop schema raw cascade")
     assert played[0] == played[1]
 
@@ -73,6 +94,68 @@ def test_next_day_follows_the_last_one(db: Connection) -> None:
     assert demo.next_day(db) == 2
 
 
+# The clock: what is played is over.
+
+
+@pytest.fixture
+def by_the_clock(monkeypatch: pytest.MonkeyPatch) -> date:
+    """Today, UTC, with nobody having said on which day the shop begins."""
+    monkeypatch.delenv("GREENERY_DEMO_FIRST_DAY")
+    return datetime.now(UTC).date()
+
+
+def test_a_new_shop_has_two_days_to_play_of_which_the_last_is_yesterday(db: Connection, by_the_clock: date) -> None:
+    assert demo.due(db) == [(1, by_the_clock - timedelta(days=2)), (2, by_the_clock - timedelta(days=1))]
+
+
+def test_a_shop_that_was_played_up_to_yesterday_has_no_day_to_play(db: Connection, by_the_clock: date) -> None:
+    for day, _ in demo.due(db):
+        demo.play_day(db, day, orders_per_day=5)
+    assert demo.due(db) == []
+    with pytest.raises(demo.ShopError, match=f"day 3 of the demo shop is {by_the_clock}, which is not over"):
+        demo.play_day(db, 3, orders_per_day=5)
+
+
+def test_nothing_that_happened_is_dated_in_the_future(db: Connection, by_the_clock: date) -> None:
+    for day, _ in demo.due(db):
+        demo.play_day(db, day)
+    for table in TABLES.values():
+        for column in table.columns:
+            if column.endswith("_at") and column != "estimated_delivery_at":
+                assert value(db, f"select count(*) from raw.{table.name} where {column} > now()") == 0, column
+
+
+def test_a_shop_that_begins_earlier_has_more_days_to_play(
+    db: Connection, by_the_clock: date, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GREENERY_DEMO_FIRST_DAY", str(by_the_clock - timedelta(days=10)))
+    assert demo.due(db)[0] == (1, by_the_clock - timedelta(days=10))
+    assert demo.due(db)[-1] == (10, by_the_clock - timedelta(days=1))
+
+
+def test_a_shop_goes_on_from_the_day_on_which_it_began(
+    db: Connection, by_the_clock: date, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo.play_day(db, 1, orders_per_day=5, first_day=by_the_clock - timedelta(days=3))
+    monkeypatch.setenv("GREENERY_DEMO_FIRST_DAY", "2026-01-01")
+    assert demo.due(db) == [(2, by_the_clock - timedelta(days=2)), (3, by_the_clock - timedelta(days=1))]
+
+
+def test_a_shop_that_is_to_begin_on_a_day_that_is_not_over_is_refused(
+    db: Connection, by_the_clock: date, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GREENERY_DEMO_FIRST_DAY", str(by_the_clock))
+    with pytest.raises(demo.ShopError, match=f"GREENERY_DEMO_FIRST_DAY is {by_the_clock}, which is not over yet"):
+        demo.due(db)
+
+
+def test_a_shop_of_before_its_first_day_was_kept_goes_on_from_its_monday(db: Connection, by_the_clock: date) -> None:
+    demo.play_day(db, 1, orders_per_day=5, first_day=FIRST_DAY)
+    db.cursor().execute("alter table raw.shop_days drop column first_day")
+    assert demo.due(db)[0] == (2, FIRST_DAY + timedelta(days=1))
+    demo.play_day(db, 2, orders_per_day=5)
+
+
 def test_a_day_cannot_be_skipped(db: Connection) -> None:
     with pytest.raises(demo.ShopError, match="the next day of this shop is 1"):
         demo.play_day(db, 2)
@@ -80,7 +163,7 @@ def test_a_day_cannot_be_skipped(db: Connection) -> None:
 
 def test_a_shop_goes_on_with_the_seed_it_began_with(db: Connection) -> None:
     demo.play_day(db, 1, seed=1)
-    with pytest.raises(demo.ShopError, match="begun with seed 1 and 180 orders a day, not with seed 2"):
+    with pytest.raises(demo.ShopError, match="begun with seed 1 and 180 orders a day on 2026-03-02, not with seed 2"):
         demo.play_day(db, 2, seed=2)
 
 
@@ -488,10 +571,10 @@ def test_stock_is_never_below_nothing(history: History) -> None:
 
 
 def test_what_is_sold_out_is_sold_no_more(db: Connection) -> None:
-    nearly_empty = Shelf(opening_shelf(Shop(1, 180)).prices, (3,) * len(PRODUCTS))
+    nearly_empty = Shelf(opening_shelf(SHOP).prices, (3,) * len(PRODUCTS))
     with load.transaction(db) as cursor:
         load.prepare(cursor)
-        load.upsert(cursor, play(Shop(1, 180), 1, Before(nearly_empty, ())), demo.NAME)
+        load.upsert(cursor, play(SHOP, 1, Before(nearly_empty, ())), demo.NAME)
     assert query(db, "select distinct inventory from raw.products") == [(0,)]
     assert value(db, "select sum(quantity) from raw.order_items") == 3 * len(PRODUCTS)
 
@@ -621,3 +704,19 @@ def test_the_command_says_why_a_day_could_not_be_loaded(
     with pytest.raises(SystemExit, match="1"):
         demo.main()
     assert capsys.readouterr().err == "raw.orders can't be loaded, being a view: load the table that it shows\n"
+
+
+def test_the_command_plays_the_days_that_are_over_and_called_again_none(
+    db: Connection,
+    warehouse: Warehouse,
+    by_the_clock: date,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, setting in warehouse.environment().items():
+        monkeypatch.setenv(name, setting)
+    monkeypatch.setattr("sys.argv", ["demo", "--orders-per-day", "5"])
+    demo.main()
+    assert capsys.readouterr().out.startswith("2 days played, ")
+    demo.main()
+    assert capsys.readouterr().out.startswith("0 days played, 0 events in ")
