@@ -8,6 +8,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
+from include import buffers
 from include.settings import Warehouse
 from include.warehouse import migrate, roles
 from tests.include.publish.test_exchange import build, do, notes, publish
@@ -190,3 +191,12 @@ def test_a_function_with_a_body_of_sql_reads_the_new_marts(builder: Connection, 
         assert day(builder, number) == ""
         build(builder, "run 9", "m")
         assert do(builder, "select reporting.who()") == [(f"run {number}",)]
+
+
+def test_rows_can_be_deleted_though_somebody_publishes_all_tables(builder: Connection, db: Connection) -> None:
+    day(builder, 2)
+    do(builder, "create table snapshots.orders_snapshot as select 1 as one")
+    do(db, "create publication everything for all tables")
+    buffers.begin(builder, "run 2")
+    assert do(builder, "delete from analytics_next.m returning built_by") == [("run 1",)]
+    assert do(builder, "update snapshots.orders_snapshot set one = 2 returning one") == [(2,)]
