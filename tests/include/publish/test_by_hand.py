@@ -7,7 +7,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include import lease
+from include import buffers, lease
 from include.dbt_project.manifest import read
 from include.publish import by_hand
 from include.publish.__main__ import main
@@ -24,7 +25,7 @@ from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
 from include.results import publications
-from include.settings import PROJECT_ROOT
+from include.settings import PROJECT_ROOT, Warehouse
 from include.slack.channels import to_all
 from include.slack.message import Message
 from include.slack.send import deliver
@@ -277,3 +278,63 @@ def test_where_nothing_was_ever_for_slack_nothing_waits_for_it(
 def test_a_shell_that_knows_slack_tells_it_at_once(days: Connection, slack: Slack) -> None:
     assert "Slack was not told" not in hold_in_a_shell()
     assert [one["text"] for one in slack.accepted] == ["✋ Greenery data: publishing is held back"]
+
+
+def test_the_schema_that_is_built_into_comes_back_by_itself_if_somebody_dropped_it(days: Connection) -> None:
+    with days.cursor() as cursor:
+        cursor.execute("drop schema analytics_next cascade")
+    with pytest.raises(NotPublishedError, match="No run has begun to build in schema analytics_next"):
+        by_hand.publish_anyway("run 2", "ada", "again")
+    with pytest.raises(NotPublishedError, match="so there is no way back"):
+        by_hand.roll_back("ada", "wrong")
+    buffers.begin(days, "run 3")
+    build(days, "run 3", "day 3")
+    publish_run("run 3", MANIFEST)
+    assert published(days) == ["day 3"]
+
+
+def test_the_schema_that_people_query_comes_back_by_itself_if_somebody_dropped_it(days: Connection) -> None:
+    with days.cursor() as cursor:
+        cursor.execute("drop schema analytics cascade")
+    by_hand.roll_back("ada", "analytics is gone")
+    assert published(days) == ["day 1"]
+
+
+def test_no_schema_of_somebodys_is_in_the_way_of_the_exchange(days: Connection) -> None:
+    with days.cursor() as cursor:
+        cursor.execute("create schema analytics_former; create table analytics_former.kept ()")
+    by_hand.roll_back("ada", "wrong")
+    assert published(days) == ["day 1"]
+    with days.cursor() as cursor:
+        cursor.execute("select to_regclass('analytics_former.kept')::text")
+        assert cursor.fetchone() == ("analytics_former.kept",)
+
+
+def test_a_decision_that_was_killed_is_in_nobodys_way(days: Connection, warehouse: Warehouse) -> None:
+    def is_held() -> bool:
+        with days.cursor() as cursor:
+            return lease.held(cursor) is not None
+
+    reader = psycopg2.connect(host=warehouse.host, port=warehouse.port, dbname=warehouse.database, user=warehouse.user)
+    with reader.cursor() as cursor:
+        cursor.execute("select * from analytics.m")  # so the rollback has to wait
+        deciding = subprocess.Popen(
+            [sys.executable, "-m", "include.publish", "roll-back", "--by", "ada", "--reason", "wrong"], cwd=PROJECT_ROOT
+        )
+        try:
+            wait_for(is_held)
+        finally:
+            deciding.kill()
+            deciding.wait()
+    reader.close()
+    wait_for(lambda: not is_held())
+    lease.take(days, "run 3")
+    assert published(days) == ["day 2"]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """For half a minute at most."""
+    give_up = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
