@@ -52,8 +52,10 @@ def begin(
     raw counts from the publish of this run on.
     """
     with connection.cursor() as cursor:
+        cursor.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(BUILT)))  # somebody dropped it
         cursor.execute("select to_regnamespace(%s)::oid", (BUILT,))
         (buffer,) = cursor.fetchone()
+        _let_rows_be_published(cursor)
         rebuild = full_refresh or _is_unsound(cursor, buffer)
         cursor.execute(
             """
@@ -129,7 +131,10 @@ class Buffer:
 
 
 def current(connection: Connection) -> Buffer:
-    """What `ops` knows of the buffer that is built into now; no run and nothing built where it doesn't know it."""
+    """What `ops` knows of the buffer that is built into now; no run and nothing built where it doesn't know it.
+
+    Nor where somebody dropped it.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -140,7 +145,7 @@ def current(connection: Connection) -> Buffer:
             """,
             (BUILT,),
         )
-        oid, run_id, since = cursor.fetchone()
+        oid, run_id, since = cursor.fetchone() or (0, None, None)
         cursor.execute(
             "select unique_id, built_at from ops.buffer_models where schema_oid = %s and built_at > %s", (oid, since)
         )
@@ -221,6 +226,27 @@ def _is_unsound(cursor: Cursor, buffer: int) -> bool:
     )
     known = cursor.fetchone()
     return known is None or known[0]
+
+
+def _let_rows_be_published(cursor: Cursor) -> None:
+    """Give our tables a replica identity where somebody publishes them, or no row could be deleted or updated."""
+    cursor.execute(
+        """
+        select distinct spaces.nspname, tables.relname
+        from pg_publication_tables as published
+        join pg_publication as publications on publications.pubname = published.pubname
+        join pg_namespace as spaces on spaces.nspname = published.schemaname
+        join pg_class as tables on tables.relnamespace = spaces.oid and tables.relname = published.tablename
+        where (publications.pubdelete or publications.pubupdate)
+            and spaces.nspname = any(%s)
+            and tables.relreplident = 'd'
+            and not exists (select from pg_index where indrelid = tables.oid and indisprimary)
+            and pg_has_role(tables.relowner, 'usage')
+        """,
+        ([schema for schema in settings.OUR_SCHEMAS if schema != "analytics"],),  # which nobody writes to
+    )
+    for table in cursor.fetchall():
+        cursor.execute(sql.SQL("alter table {} replica identity full").format(sql.Identifier(*table)))
 
 
 def _newest(cursor: Cursor) -> dict[str, datetime | None]:

@@ -17,6 +17,9 @@ from psycopg2.extensions import cursor as Cursor
 EXPIRES_AFTER = timedelta(hours=1)
 # Any number will do, as long as every load and every run asks for the same one. Loads hold it until they commit.
 _RAW = 7_047_733_679
+# The first half of the advisory lock that shows that a decision is still under way; the second is its lease's id.
+_UNDER_WAY = 704_773
+_DECISION = "decision"
 
 
 # Says of a holder whether it has ended without giving the lease back.
@@ -41,6 +44,11 @@ def nobody_ended(_: str) -> bool:
     return False
 
 
+def of_decision(decision_id: int, decided_by: str) -> str:
+    """What the lease calls a decision by hand. It has ended when the session that took the lease has."""
+    return f"{_DECISION} {decision_id} of {decided_by}"
+
+
 def take(connection: Connection, holder: str, *, ended: Ended = nobody_ended) -> None:
     """Take or renew the lease for `holder`, in the caller's transaction; waits for a load that is under way.
 
@@ -63,7 +71,9 @@ def take(connection: Connection, holder: str, *, ended: Ended = nobody_ended) ->
             "update ops.leases set renewed_at = clock_timestamp() where released_at is null and holder = %s", (holder,)
         )
         if not cursor.rowcount:
-            cursor.execute("insert into ops.leases (holder) values (%s)", (holder,))
+            cursor.execute("insert into ops.leases (holder) values (%s) returning lease_id::int", (holder,))
+            if holder.startswith(f"{_DECISION} "):
+                cursor.execute("select pg_advisory_lock(%s, %s)", (_UNDER_WAY, *cursor.fetchone()))
 
 
 def release(connection: Connection, holder: str) -> None:
@@ -84,7 +94,10 @@ def release_ended(connection: Connection, ended: Ended) -> None:
 
 
 def held(cursor: Cursor, *, besides: str = "") -> Lease | None:
-    """The lease as it is held now, by anyone but `besides`; None where it is free, expired, or not known of."""
+    """The lease as it is held now, by anyone but `besides`; None where it is free, expired, or not known of.
+
+    A decision's that was killed is free.
+    """
     cursor.execute("select to_regclass('ops.leases') is not null")
     if not cursor.fetchone()[0]:
         return None
@@ -96,8 +109,17 @@ def held(cursor: Cursor, *, besides: str = "") -> Lease | None:
             -- A renewal from the future tells of a clock that was wrong, not of when the holder was last heard of.
             and renewed_at between clock_timestamp() - %(expires)s and clock_timestamp() + %(expires)s
             and holder <> %(besides)s
+            and (
+                not starts_with(holder, %(decision)s)
+                or exists (
+                    select from pg_locks
+                    where locktype = 'advisory'
+                        and database = (select oid from pg_database where datname = current_database())
+                        and (classid, objid, objsubid) = (%(under_way)s, lease_id::oid, 2)
+                )
+            )
         """,
-        {"expires": EXPIRES_AFTER, "besides": besides},
+        {"expires": EXPIRES_AFTER, "besides": besides, "decision": f"{_DECISION} ", "under_way": _UNDER_WAY},
     )
     row = cursor.fetchone()
     return Lease(*row) if row else None

@@ -139,25 +139,29 @@ def _decide_on_runs(action: str, decided_by: str, reason: str) -> Decision:
 
 @contextmanager
 def _deciding(action: str, run_id: str | None, decided_by: str, reason: str, ended: Ended) -> Iterator[Decision]:
-    """A decision that keeps runs and loads out while it takes effect, and is forgotten if it can't."""
-    with connect("greenery by hand") as connection:
-        decision = publications.decide(connection, action, run_id, decided_by, reason)
-        holder = f"decision {decision.decision_id} of {decision.decided_by}"
+    """A decision that keeps runs and loads out while it takes effect, and is forgotten if it can't.
+
+    Its session stays open for as long: were it killed, nobody would wait for it.
+    """
+    with connect("greenery by hand") as session:
+        decision = publications.decide(session, action, run_id, decided_by, reason)
+        holder = lease.of_decision(decision.decision_id, decision.decided_by)
         try:
-            lease.take(connection, holder, ended=ended)
+            lease.take(session, holder, ended=ended)
         except lease.LeaseHeldError as error:
             raise NotPublishedError(str(error)) from error
-    try:
-        yield decision
-    except BaseException:
-        with connect("greenery by hand") as connection:
-            forgotten = publications.forget(connection, decision)
-        if not forgotten:
-            tell(decision)
-        raise
-    finally:
+        session.commit()
         try:
+            yield decision
+        except BaseException:
             with connect("greenery by hand") as connection:
-                lease.release(connection, holder)
-        except psycopg2.Error:
-            log.exception("The lease on raw was not given back: it is %s's for an hour.", holder)
+                forgotten = publications.forget(connection, decision)
+            if not forgotten:
+                tell(decision)
+            raise
+        finally:
+            try:
+                with connect("greenery by hand") as connection:
+                    lease.release(connection, holder)
+            except psycopg2.Error:
+                log.exception("The lease on raw was not given back; nobody waits for it.")

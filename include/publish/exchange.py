@@ -24,6 +24,8 @@ from include.results.publications import Decision
 from include.warehouse import connect, roles
 
 LIVE, BUILT = "analytics", buffers.BUILT
+# What is live is called so for a moment, which nobody sees; a name that no schema of anybody's has.
+_IN_BETWEEN = "greenery exchange"
 ATTEMPTS = 30
 
 log = logging.getLogger(__name__)
@@ -102,6 +104,7 @@ def _exchange(
     as_of: datetime | None,
     decision: Decision | None,
 ) -> datetime:
+    cursor.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(LIVE)))  # somebody dropped it
     locks.keep_out_maintenance(cursor, LIVE, BUILT)
     models = buffers.relations(cursor, LIVE) | buffers.relations(cursor, BUILT)
     notes = []
@@ -118,7 +121,7 @@ def _exchange(
         for look_up in (on_marts.row_security, on_marts.rights, on_marts.comments_and_options)
         for change in look_up(cursor, LIVE, BUILT)
     ]
-    for before, after in ((LIVE, "analytics_former"), (BUILT, LIVE), ("analytics_former", BUILT)):
+    for before, after in ((LIVE, _IN_BETWEEN), (BUILT, LIVE), (_IN_BETWEEN, BUILT)):
         cursor.execute(sql.SQL("alter schema {} rename to {}").format(sql.Identifier(before), sql.Identifier(after)))
     notes += changes.make(cursor, carried)
     notes += [note for reader in readers if (note := beside_marts.point_to(cursor, LIVE, reader))]
