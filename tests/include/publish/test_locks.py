@@ -5,16 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include import buffers
+from include import buffers, lease
 from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
 from include.settings import Warehouse
+from include.shop import raw
 from include.warehouse import migrate, roles
 from tests.include.publish.test_exchange import build, do, publish
 
@@ -182,6 +184,51 @@ def test_a_vacuum_that_does_not_give_way_is_named(people: Connection, open_as: O
     assert f"table analytics.m was held by postgres (a dashboard, pid {vacuum.info.backend_pid}, active" in str(
         refused.value
     )
+
+
+@pytest.mark.parametrize("publishes", [20, pytest.param(400, marks=pytest.mark.torture)])
+def test_nobody_who_reads_or_loads_notices_that_it_is_published(
+    people: Connection, open_as: Open, publishes: int
+) -> None:
+    with people.cursor() as cursor:
+        raw.create(cursor)
+    roles.ensure(people, login=True)
+    for setting in ("autovacuum_naptime = '1s'", "autovacuum_vacuum_threshold = 0"):
+        do(people, f"alter system set {setting}")
+    do(people, "select pg_reload_conf()")
+    stop, loader = threading.Event(), open_as(roles.LOADER)
+
+    def loads() -> int:
+        number = 0
+        while not stop.wait(0.05):
+            number += 1
+            with loader, loader.cursor() as cursor:
+                lease.lock_raw(cursor)
+                cursor.execute("insert into raw.promos values (%s, 1, 'active', clock_timestamp())", (f"p{number}",))
+        return number
+
+    statements = (
+        "select m.built_by, n.built_by from analytics.m cross join analytics.n",
+        "select m.built_by, wide.built_by, wide.other from reporting.wide cross join analytics.m",
+        "select mine.built_by, m.built_by from analytics.m cross join reporting.mine",
+        "select * from reporting.wide",
+    )
+    try:
+        with ThreadPoolExecutor(1) as pool, reading(open_as, *statements) as wrong:
+            loading = pool.submit(loads)
+            for number in range(2, publishes + 2):
+                build(people, f"run {number}", "m", "n")
+                do(people, "update analytics.n set built_by = built_by")  # so that autovacuum has something to do
+                publish(people, f"run {number}", "m", "n")
+            stop.set()
+    finally:
+        stop.set()
+        for setting in ("autovacuum_naptime", "autovacuum_vacuum_threshold"):
+            do(people, f"alter system reset {setting}")
+        do(people, "select pg_reload_conf()")
+    assert wrong == []
+    assert loading.result() > 0
+    assert do(people, "select * from reporting.wide") == [(f"run {publishes + 1}",) * 2]
 
 
 def wait_for(db: Connection, query: str) -> None:

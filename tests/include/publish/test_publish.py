@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +20,6 @@ from include.results import publications, store
 from include.results.nodes import NodeResult
 from include.settings import Warehouse
 from include.shop import raw
-from include.warehouse import roles
 
 pytestmark = pytest.mark.db
 
@@ -276,40 +274,3 @@ def test_an_idle_reader_who_holds_a_table_is_named_as_the_cause(
             publish_run("run 2", MANIFEST)
     reader.close()
     assert published(built) == ["new"]
-
-
-def test_readers_see_one_state_or_the_other_and_no_error(built: Connection, warehouse: Warehouse) -> None:
-    roles.ensure(built, login=True)
-    publish_run("run 1", MANIFEST)
-    stop, wrong, read = threading.Event(), [], [0]
-
-    def reads() -> None:
-        connection = psycopg2.connect(
-            host=warehouse.host, port=warehouse.port, dbname=warehouse.database, user=roles.READER
-        )
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            while not stop.is_set():
-                try:
-                    cursor.execute("select m.content, n.content from analytics.m cross join analytics.n")
-                    [row] = cursor.fetchall()
-                    read[0] += 1
-                    if row[0] != row[1]:
-                        wrong.append(row)
-                except psycopg2.Error as error:
-                    wrong.append(error)
-                    break
-        connection.close()
-
-    readers = [threading.Thread(target=reads) for _ in range(4)]
-    for reader in readers:
-        reader.start()
-    for number in range(2, 22):
-        build(built, f"run {number}", str(number))
-        publish_run(f"run {number}", MANIFEST)
-    stop.set()
-    for reader in readers:
-        reader.join()
-    assert wrong == []
-    assert read[0] > 100
-    assert published(built) == ["21"]
