@@ -85,7 +85,7 @@ def runs_as_a_command(module: str) -> bool:
 
 # Functions that say something to people without raising it.
 SAYING = {
-    "include/dbt_project/operators.py": ("_run",),
+    "include/dbt_project/operators.py": ("_run", "build_and_run_cmd"),
     "include/dbt_project/runs.py": ("_refusal",),
     "include/history.py": ("_problem",),
     "include/publish/beside_marts.py": ("stay", "point_to"),

@@ -21,7 +21,7 @@ from cosmos.constants import (
 from cosmos.dbt.graph import DbtNode
 
 from include.dbt_project import manifest, release
-from include.dbt_project.operators import BuildModel, CheckSources, RunTests, TakeSnapshot
+from include.dbt_project.operators import BuildModel, CheckSources, CrossModelTests, TakeSnapshot
 from include.dbt_project.release import Release
 
 SNAPSHOTS = ["orders_snapshot", "products_snapshot", "order_items_snapshot"]
@@ -70,11 +70,10 @@ def snapshot(project: Release) -> TakeSnapshot:
     return TakeSnapshot(task_id="snapshot", selector="snapshot", trigger_rule=TriggerRule.ALL_DONE, **_common(project))
 
 
-def cross_model_tests(project: Release, *groups: TaskGroup) -> RunTests:
+def cross_model_tests(project: Release, *groups: TaskGroup) -> CrossModelTests:
     """The tests that belong to no single model, after those of the groups that hold a model which they read."""
     tests = manifest.read(project.manifest).tests_of_no_single_model
-    names = " ".join(sorted(test.name for test in tests)) or "tag:none"
-    task = RunTests(task_id="cross_model_tests", select=names, **_common(project))
+    task = CrossModelTests(task_id="cross_model_tests", **_common(project))
     read = {f"{model.rsplit('.', 1)[-1]}{manifest.MODEL_TASK}" for test in tests for model in test.parents}
     for group in groups:
         if read & {one.task_id.rsplit(".", 1)[-1] for one in group.iter_tasks()}:
@@ -92,15 +91,17 @@ def _converter(project: Release) -> Callable[..., BuildModel]:
 
 
 def _only(task_id: str, group_id: str, project: Release) -> TaskGroup:
-    """The group as `models` draws it, with this one of its tasks at most."""
+    """The group as `models` draws it, with this one of its tasks at most.
+
+    Its own run knows the model, even where the project has lost it since.
+    """
     group = inner = TaskGroup(group_id)
     first, *folders = task_id.split(".")
-    if first == group_id and folders:
-        name, facts = folders.pop(), manifest.read(project.manifest)
-        if model := facts.model_of(name):
-            for folder in folders:
-                inner = TaskGroup(folder, parent_group=inner)
-            _model(project, name, facts.nodes[model]["name"], inner)
+    if first == group_id and folders and folders[-1].endswith(manifest.MODEL_TASK):
+        name = folders.pop()
+        for folder in folders:
+            inner = TaskGroup(folder, parent_group=inner)
+        _model(project, name, name.removesuffix(manifest.MODEL_TASK), inner)
     return group
 
 

@@ -59,9 +59,34 @@ class BuildModel(_OnRelease, DbtBuildLocalOperator):
         super().__init__(select=f"fqn:{model}", **options)
         self.model = model
 
+    def build_and_run_cmd(self, context: Any, cmd_flags: list[str] | None = None, **_: Any) -> dbtRunnerResult:
+        """The same, but for a model that came into the project after the run began."""
+        project = runs.admit(context, builds=True)
+        if not manifest.read(project.manifest).model_of(f"{self.model}{manifest.MODEL_TASK}"):
+            runs.refuse_if(
+                context,
+                f"Model {self.model} is not in the dbt project as it was when this run began, and a run goes on with "
+                "what it began with; nothing was changed. Trigger a new run.",
+            )
+        return self._run(context, project, cmd_flags)
+
 
 class RunTests(_OnRelease, DbtTestLocalOperator):
     """`dbt test` of a selection."""
+
+
+class CrossModelTests(RunTests):
+    """`dbt test` of the tests that belong to no single model of the run's own release."""
+
+    def _run(self, context: Any, project: Release, flags: list[str] | None = None) -> dbtRunnerResult:
+        self.select = self.selected(project)
+        return super()._run(context, project, flags)
+
+    @staticmethod
+    def selected(project: Release) -> str:
+        """Their names, for dbt; a tag that nothing has where there are none."""
+        tests = manifest.read(project.manifest).tests_of_no_single_model
+        return " ".join(sorted(test.name for test in tests)) or "tag:none"
 
 
 class CheckSources(RunTests):

@@ -34,6 +34,12 @@ def release_of(run_id: str) -> Release:
         return _begin(connection, run_id)
 
 
+def project_has_changed(connection: Connection, run_id: str) -> bool:
+    """Whether the run goes on with another release than that of which Airflow draws its tasks by now."""
+    begun, now = store.run(connection, run_id), release.current()
+    return bool(begun and now and begun.release != now.stamp)
+
+
 def holder_of(run_id: str) -> str:
     """What the lease on raw calls a run."""
     return f"run {run_id}"

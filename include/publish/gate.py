@@ -41,10 +41,18 @@ class NotPublishedError(AirflowFailException):
     """Nothing was published and nothing has changed; the message says what stood in the way. A retry would not help."""
 
 
-def check_built(run_id: str, manifest: Manifest, built: Built, raw_changed_at: datetime | None) -> None:
+def check_built(
+    run_id: str,
+    manifest: Manifest,
+    built: Built,
+    raw_changed_at: datetime | None,
+    *,
+    project_has_changed: bool = False,
+) -> None:
     """Raise NotPublishedError unless what the build schema holds is this run's, whole, and of one moment of raw.
 
-    Nobody can waive this: what is a mix of days is nobody's data.
+    Nobody can waive this: what is a mix of days is nobody's data. `project_has_changed` says that Airflow draws the
+    run's tasks of another project than the run is made of.
     """
     if built.buffer.run_id is None:
         raise NotPublishedError(
@@ -57,17 +65,22 @@ def check_built(run_id: str, manifest: Manifest, built: Built, raw_changed_at: d
             "run's; nothing was published. Let that run publish, or trigger a new one."
         )
     rewritten = {model for model, (_, at) in built.builds.items() if built.buffer.built.get(model, at) > at}
+    way_on = (
+        "The dbt project has changed since this run began: the run goes on with what it began with, and what the "
+        "project has lost since has no task any more. Trigger a new run."
+        if project_has_changed
+        else "Trigger a new run, or clear check_sources with everything downstream of it."
+    )
     if mixed := sorted({*mixed_models(run_id, manifest, built.builds), *rewritten}):
         raise NotPublishedError(
             f"{len(mixed)} of {len(manifest.models)} models are not as this run built them, in order, since it began; "
-            f"publishing would mix days, so nothing was published:\n{_lines(mixed)}\n"
-            "Trigger a new run, or clear check_sources with everything downstream of it."
+            f"publishing would mix days, so nothing was published:\n{_lines(mixed)}\n{way_on}"
         )
     times = [at for model, (_, at) in built.builds.items() if model in manifest.models]
     if raw_changed_at and times and min(times) < raw_changed_at < max(times):
         raise NotPublishedError(
-            f"Raw was loaded at {raw_changed_at:%d %b %Y %H:%M:%S} UTC while this run built, so some of its models tell "
-            "what was before and some what came after; nothing was published. Clear check_sources with everything "
+            f"Raw was loaded at {raw_changed_at:%d %b %Y %H:%M:%S} UTC while this run built, so some of its models "
+            "tell what was before and some what came after; nothing was published. Clear check_sources with everything "
             "downstream of it."
         )
 

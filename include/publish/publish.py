@@ -63,7 +63,8 @@ def publish_run(run_id: str, manifest: Manifest, decision: Decision | None = Non
         made = gate.built(connection)
         if publications.of_run(connection, run_id) and run_id not in {builder for builder, _ in made.builds.values()}:
             return False
-        gate.check_built(run_id, manifest, made, buffers.raw_changed_at(connection))
+        changed = runs.project_has_changed(connection, run_id)
+        gate.check_built(run_id, manifest, made, buffers.raw_changed_at(connection), project_has_changed=changed)
         if decision is None:
             gate.check_not_held(connection)
             gate.check_proven(manifest, made, store.passed_tests(connection, run_id))

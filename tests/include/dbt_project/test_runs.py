@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.definitions._internal.dag_parsing_context import _airflow_parsing_context_manager
 from airflow.sdk.execution_time.context import set_current_context
 from psycopg2.extensions import connection as Connection
 
@@ -157,10 +156,14 @@ def test_a_task_of_a_model_that_the_run_s_project_has_not_refuses(begun: Connect
     assert "Trigger a new run" in said(begun, "run")
 
 
-def test_a_task_of_a_model_that_only_the_run_s_project_has_is_drawn_where_it_runs(begun: Connection) -> None:
+def test_a_task_of_a_model_that_only_the_run_s_project_has_is_drawn_where_it_runs(
+    begun: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project = release.named("release")
     project.manifest.write_text('{"nodes": {}, "sources": {}}')
-    with DAG("a_dag"), _airflow_parsing_context_manager("a_dag", "transform.models.core.lost_model_build"):
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "a_dag")
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_TASK_ID", "transform.models.core.lost_model_build")
+    with DAG("a_dag"):
         group = cosmos.models("transform", project)
     [drawn] = group.iter_tasks()
     assert (drawn.task_id, drawn.model) == ("transform.models.core.lost_model_build", "lost")
