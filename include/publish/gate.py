@@ -66,8 +66,8 @@ def check_built(run_id: str, manifest: Manifest, built: Built, raw_changed_at: d
     times = [at for model, (_, at) in built.builds.items() if model in manifest.models]
     if raw_changed_at and times and min(times) < raw_changed_at < max(times):
         raise NotPublishedError(
-            f"Raw was loaded at {raw_changed_at:%d %b %Y %H:%M:%S} UTC while this run built, so some of its models tell "
-            "what was before and some what came after; nothing was published. Clear check_sources with everything "
+            f"Raw was loaded at {raw_changed_at:%d %b %Y %H:%M:%S} UTC while this run built, so some of its models "
+            "tell what was before and some what came after; nothing was published. Clear check_sources with everything "
             "downstream of it."
         )
 
