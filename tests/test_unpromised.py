@@ -275,3 +275,15 @@ def test_a_tasks_sql_is_sent_when_it_ran() -> None:
         "(operators._OnRelease)"
     )
     assert BaseOperator.overwrite_rtif_after_execution is False
+
+
+def test_airflow_logs_where_it_is_told_to() -> None:
+    ask = (
+        "import logging; from include.command_line import log_to_stderr; log_to_stderr();"
+        "logging.getLogger('greenery').warning('said')"
+    )
+    done = subprocess.run([sys.executable, "-c", ask], cwd=PROJECT_ROOT, capture_output=True, text=True)
+    assert (done.stdout, "said" in done.stderr) == ("", True), (
+        "airflow.sdk.log.configure_logging no longer takes `output`: what is logged would be among what a command "
+        f"prints on stdout (include/command_line.py)\n{done.stderr}"
+    )
