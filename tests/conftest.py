@@ -21,7 +21,7 @@ from xdist.scheduler import LoadScopeScheduling
 from include.local import postgres
 from include.settings import PROJECT_ROOT, Warehouse
 from include.warehouse import migrate, planner
-from tests.deployment import _deployment, deployment  # noqa: F401 - fixtures
+from tests.deployment import deployment, failed_day, first_day, second_day  # noqa: F401 - fixtures
 
 
 def pytest_configure() -> None:
@@ -39,9 +39,9 @@ def pytest_configure() -> None:
 
 _WITH_AIRFLOW = (
     "tests/daily/",
-    "tests/dbt/test_own_shop.py",
-    "tests/include/local/test_stack.py",
     "tests/plugins/test_in_",
+    "tests/include/local/test_stack.py",
+    "tests/dbt/test_own_shop.py",
 )
 
 
