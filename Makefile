@@ -43,7 +43,7 @@ secrets: ## write .env, with fresh passwords and keys for docker compose; none t
 	@$(PYTHON3) deploy/env_file.py
 
 test: install ## all tests, two at a time; they start Postgres and Airflow of their own
-	$(RUN) -m pytest -n 2 --no-loadscope-reorder $(ARGS)
+	$(RUN) -m pytest -n 2 $(ARGS)
 
 torture: install ## a fault at every task, and many seeds, for hours; goes on where it was stopped (ARGS=--cache-clear: afresh)
 	@SEEDS=20 .venv/bin/python -m pytest -p tests.resume -m "not containers" -k "torture or any_sequence" $(ARGS)

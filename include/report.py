@@ -55,7 +55,9 @@ def report_backstop(context: Any) -> None:
         told = any(send.told(connection, run_id, kind) for kind in kinds)
         last_word_at = store.last_word_at(connection, run_id)
     # What a run that was cleared did since is news.
-    if not told and not (posted_at and (last_word_at is None or last_word_at < posted_at)):
+    if told or (posted_at and (last_word_at is None or last_word_at < posted_at)):
+        log.info("%s: the report has told what became of it; there is nothing to add.", run_id)
+    else:
         _tell(dag_id, run_id, {}, begun, run_failed=True)
 
 

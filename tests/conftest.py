@@ -21,7 +21,7 @@ from xdist.scheduler import LoadScopeScheduling
 from include.local import postgres
 from include.settings import PROJECT_ROOT, Warehouse
 from include.warehouse import migrate, planner
-from tests.deployment import _deployment, deployment  # noqa: F401 - fixtures
+from tests.deployment import deployment, failed_day, first_day, second_day  # noqa: F401 - fixtures
 
 
 def pytest_configure() -> None:
@@ -41,10 +41,17 @@ def pytest_configure() -> None:
 
 _WITH_AIRFLOW = (
     "tests/daily/",
-    "tests/dbt/test_own_shop.py",
-    "tests/include/local/test_stack.py",
     "tests/plugins/test_in_",
+    "tests/include/local/test_stack.py",
+    "tests/dbt/test_own_shop.py",
 )
+# The longest ones. They begin first: side by side (`-n 2`), none is left over for one process alone at the end.
+_LONG = (*_WITH_AIRFLOW, "tests/dbt/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The order of the files; that of the tests in a file is kept."""
+    items.sort(key=lambda item: next((at for at, long in enumerate(_LONG) if item.nodeid.startswith(long)), len(_LONG)))
 
 
 class _OneAirflowAtATime(LoadScopeScheduling):
@@ -57,6 +64,7 @@ class _OneAirflowAtATime(LoadScopeScheduling):
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     """Called by xdist where tests run side by side."""
+    config.option.loadscopereorder = False  # by the number of tests in a file, which says little
     return _OneAirflowAtATime(config, log)
 
 

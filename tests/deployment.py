@@ -1,14 +1,23 @@
-"""A real deployment, one for all tests that need it: scheduler, API server, DAG processor, and a played Slack."""
+"""A real deployment, one for all tests that need it: scheduler, API server, DAG processor, and a played Slack.
+
+A run takes half a minute of a processor, so each is there for as many tests as can tell something of it: the days below
+are run once, and their warehouse is kept. A test comes to the one that it wants (`come_to`).
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import psutil
@@ -16,13 +25,43 @@ import pytest
 
 from include.local import demo, postgres, warehouse
 from include.local.airflow_api import AirflowApi
-from include.local.demo import Outcome
+from include.local.demo import DAG_ID, Outcome
 from include.local.stack import USER, Stack, _session
 from include.settings import PROJECT_ROOT
 from include.shop import csv_loader
 from include.shop import demo as demo_shop
 from include.warehouse import connect
 from tests.slack_server import Slack, slack_server
+
+EMPTY = "empty"
+WATCHDOG = "greenery_watchdog"
+# Whatever dbt creates for a model bears its name; this lets it fail as a full disk or a killed server would.
+_FAIL_AT = """
+create or replace function public.fail_at() returns event_trigger language plpgsql as $$
+begin
+    if exists (
+        select from pg_event_trigger_ddl_commands() where object_identity ~ ('\\.{model}(__dbt_|$)')
+    ) then
+        raise exception '% can not be written', '{model}';
+    end if;
+end
+$$
+"""
+
+
+_BACKSTOP = re.compile(r'"event":"([^"]+): the report has told what became of it')
+
+
+class Day(NamedTuple):
+    """A day of the demo shop that was run: how its runs ended, what people query since, and what Slack has then."""
+
+    runs: tuple[Outcome, ...]
+    published: dict[str, list[tuple]]
+    told: list[str]  # by the webhook
+    said: list[str]  # by the bot
+    replied: list[str]
+    calls: list[str]
+    refused: list[str]
 
 
 @dataclass
@@ -33,26 +72,61 @@ class Deployment:
     server: postgres.LocalPostgres
     slack: Slack
     dbt_project: Path
+    usual: bool = True
+    failed: Counter[str] = field(default_factory=Counter)
 
-    @property
+    @cached_property
     def api(self) -> AirflowApi:
         """A logged-in client of its Airflow."""
         return AirflowApi(self.stack.airflow(self.server).url, *self.stack.login())
 
-    def fresh_warehouse(self) -> None:
-        """An empty warehouse, and a Slack that has heard nothing."""
+    def keep(self, name: str) -> None:
+        """Keep a copy of the warehouse as it is, to `come_to`. It has the oids of the original: `ops` goes by them."""
+        self._copy(warehouse.NAME, name)
+
+    def come_to(self, name: str) -> None:
+        """The warehouse as it was kept under this name, and a Slack that has heard nothing."""
+        self._wait_for_backstops()
+        if not self.usual:
+            self.restart()
         with postgres.admin(self.server) as cursor:
-            cursor.execute("drop database warehouse with (force)")
-        warehouse.prepare(self.server)
+            cursor.execute(f"drop database {warehouse.NAME} with (force)")
+        self._copy(name, warehouse.NAME)
+        warehouse.prepare(self.server)  # what belongs to the database is not in a copy
         self.slack.accepted.clear()
         self.slack.posted.clear()
+        self.slack.calls.clear()
         self.slack.taken.clear()
+
+    def _wait_for_backstops(self) -> None:
+        """Wait until each run that failed has called its last one: it would speak of the run in another warehouse."""
+        logs, end = self.stack.home / "airflow" / "logs" / "dag_processor", time.monotonic() + 60
+        while waiting := self.failed - Counter(
+            line for file in logs.glob("20*/**/greenery_daily.py.log") for line in _BACKSTOP.findall(file.read_text())
+        ):
+            assert time.monotonic() < end, f"the DAG's on_failure_callback was not called: {waiting}"
+            time.sleep(0.2)
+
+    def _copy(self, this: str, to: str) -> None:
+        with postgres.admin(self.server) as cursor:
+            cursor.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (this,))
+            cursor.execute(f"create database {to} template {this}")
 
     def query(self, statement: str) -> list[tuple]:
         """The rows of a query on the warehouse; [] for a statement that has none."""
         with connect("test", warehouse.as_admin(self.server)) as connection, connection.cursor() as cursor:
             cursor.execute(statement)
             return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def failing(self, model: str) -> Iterator[None]:
+        """For the time of the block this model can't be written."""
+        self.query(_FAIL_AT.replace("{model}", model))
+        self.query("create event trigger failing on ddl_command_end execute function public.fail_at()")
+        try:
+            yield
+        finally:
+            self.query("drop event trigger failing")
 
     def play_day(self) -> None:
         """The demo shop's next day."""
@@ -66,44 +140,77 @@ class Deployment:
 
     def run(self) -> Outcome:
         """One run of the daily DAG."""
-        return demo.run_daily(self.stack, self.server)
+        return self.outcome(self.api.trigger(DAG_ID))
+
+    def outcome(self, run_id: str) -> Outcome:
+        """How a run of it ends."""
+        ended = demo.outcome(self.api, self.server, run_id)
+        self.failed[run_id] += ended.state == "failed"
+        return ended
+
+    def day(self, *runs: Outcome) -> Day:
+        """What these runs have led to."""
+        slack = self.slack
+        told = [message["text"] for message in slack.accepted]
+        return Day(runs, self.published(), told, slack.said(), slack.replied(), list(slack.calls), list(slack.refused))
 
     def run_again(self, run_id: str, *task_ids: str, downstream: bool = False) -> Outcome:
         """Clear tasks of a run that ended, and wait for its end."""
-        self.api.clear(demo.DAG_ID, run_id, *task_ids, downstream=downstream)
-        return demo.outcome(self.api, self.server, run_id)
+        self.api.clear(DAG_ID, run_id, *task_ids, downstream=downstream)
+        return self.outcome(run_id)
 
-    def kill_scheduler(self) -> None:
-        """Kill the scheduler and all that it started, tasks with it, as a power cut would: nobody is asked first."""
-        leader = self.stack.running().pids["scheduler"]
-        while members := _session(leader):
-            for process in members:
-                with suppress(psutil.Error):
-                    process.kill()
-            psutil.wait_procs(members, timeout=5)
+    def kill(self, *components: str) -> None:
+        """Kill components and all that they started, tasks with them, as a power cut would: nobody is asked first."""
+        for component in components:
+            leader = self.stack._read_state().pids[component]
+            while members := _session(leader):
+                for process in members:
+                    with suppress(psutil.Error):
+                        process.kill()
+                psutil.wait_procs(members, timeout=5)
 
-    def start_scheduler(self) -> None:
-        """Start a scheduler beside what is left of a stack whose scheduler was killed, and let it take over the tasks.
+    def start(self, *components: str, **environment: str) -> None:
+        """Start components beside what is left of a stack; a scheduler takes over the tasks of one that was killed.
 
-        A scheduler takes over, as it starts, from one that was silent for half a minute. That is noted
-        here, not waited for; with a lower threshold it would take itself for dead while it warms up.
+        It takes over, as it starts, from one that was silent for half a minute. That is noted here, not waited
+        for; with a lower threshold it would take itself for dead while it warms up.
         """
         with connect("test", self.server.database("airflow")) as connection, connection.cursor() as cursor:
             cursor.execute("update job set state = 'failed' where job_type = 'SchedulerJob' and state = 'running'")
         left = self.stack._read_state()
-        left.pids["scheduler"] = self.stack._spawn(
-            "scheduler", self.stack.environment(self.server, urlsplit(left.url).port)
-        )
+        env = self.stack.environment(self.server, urlsplit(left.url).port) | environment
+        for component in components:
+            left.pids[component] = self.stack._spawn(component, env)
         self.stack._write_state(left)
+
+    def restart(self, **environment: str) -> None:
+        """Scheduler and DAG processor anew, with these settings besides the usual ones until the next `come_to`."""
+        self.kill("scheduler", "dag-processor")
+        self.start("scheduler", "dag-processor", **environment)
+        self.usual = not environment
 
     def decide(self, **params: str) -> str:
         """A run of `greenery_by_hand` with what its trigger form says; returns its state."""
         run_id = self.api.trigger("greenery_by_hand", params)
         return self.api.wait_for_run("greenery_by_hand", run_id)
 
+    def read_again(self) -> None:
+        """Have the DAG processor read the daily DAG's file soon, not in a quarter of a minute."""
+        client = self.api._client
+        token = client.get(f"/api/v2/dags/{DAG_ID}").raise_for_status().json()["file_token"]
+        client.put(f"/api/v2/parseDagFile/{token}").raise_for_status()
+
+    def watch(self) -> None:
+        """A run of the watchdog, which rests otherwise: it would send what waits for Slack every five minutes."""
+        dag = f"/api/v2/dags/{WATCHDOG}"
+        self.api._client.patch(dag, json={"is_paused": False}).raise_for_status()
+        state = self.api.wait_for_run(WATCHDOG, self.api.trigger(WATCHDOG))
+        self.api._client.patch(dag, json={"is_paused": True}).raise_for_status()
+        assert state == "success"
+
     def task_logs(self, run_id: str) -> dict[str, str]:
         """What the tasks of a run of the daily DAG have logged, all attempts of each together."""
-        folder = self.stack.home / "airflow" / "logs" / f"dag_id={demo.DAG_ID}" / f"run_id={run_id}"
+        folder = self.stack.home / "airflow" / "logs" / f"dag_id={DAG_ID}" / f"run_id={run_id}"
         logs: dict[str, str] = {}
         for attempt in sorted(folder.glob("task_id=*/attempt=*.log")):
             task_id = attempt.parent.name.removeprefix("task_id=")
@@ -112,7 +219,7 @@ class Deployment:
 
     def rendered_sql(self, run_id: str, task_id: str) -> str:
         """What Airflow shows as a task's rendered template."""
-        path = f"/api/v2/dags/{demo.DAG_ID}/dagRuns/{run_id}/taskInstances/{task_id}"
+        path = f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/{task_id}"
         answer = self.api._client.get(path).raise_for_status().json()
         return answer["rendered_fields"]["compiled_sql"]
 
@@ -135,7 +242,8 @@ class Deployment:
 
 
 @pytest.fixture(scope="session")
-def _deployment() -> Iterator[Deployment]:
+def deployment() -> Iterator[Deployment]:
+    """The deployment, in whatever state the last test left it."""
     home = Path(tempfile.mkdtemp(prefix="greenery-stack-"))
     home.chmod(0o755)
     project = home / "dbt_project"
@@ -158,12 +266,47 @@ def _deployment() -> Iterator[Deployment]:
             environment.setenv("GREENERY_UI_PORT", str(postgres.free_port()))
             with stack.session() as server:
                 stack.airflow(server)
-                yield Deployment(stack, server, slack, project)
+                up = Deployment(stack, server, slack, project)
+                up.keep(EMPTY)
+                up.api.wait_for_dag(DAG_ID)
+                up.api.wait_for_dag(WATCHDOG)
+                up.api._client.patch(f"/api/v2/dags/{WATCHDOG}", json={"is_paused": True}).raise_for_status()
+                yield up
     shutil.rmtree(home, ignore_errors=True)
 
 
-@pytest.fixture
-def deployment(_deployment: Deployment) -> Deployment:
-    """The deployment, with an empty warehouse."""
-    _deployment.fresh_warehouse()
-    return _deployment
+@pytest.fixture(scope="session")
+def first_day(deployment: Deployment) -> Day:
+    """The first day, run by two runs that were triggered at once."""
+    deployment.come_to(EMPTY)
+    deployment.play_day()
+    at_once = [deployment.api.trigger(DAG_ID) for _ in range(2)]
+    day = deployment.day(*(deployment.outcome(run_id) for run_id in at_once))
+    deployment.keep("first_day")
+    return day
+
+
+@pytest.fixture(scope="session")
+def second_day(deployment: Deployment, first_day: Day) -> Day:
+    """The day after, told by a bot."""
+    deployment.come_to("first_day")
+    deployment.play_day()
+    with deployment.bot():
+        day = deployment.day(deployment.run())
+    deployment.keep("second_day")
+    return day
+
+
+@pytest.fixture(scope="session")
+def failed_day(deployment: Deployment, first_day: Day) -> Day:
+    """The same day with one model that fails its test and another that can't be written."""
+    deployment.come_to("first_day")
+    deployment.play_day()
+    # Of int_orders: an order's total disagrees with its items.
+    deployment.query(
+        "update raw.orders set order_total = order_total + 1 where order_id = (select min(order_id) from raw.orders)"
+    )
+    with deployment.failing("int_product_kinds"):
+        day = deployment.day(deployment.run())
+    deployment.keep("failed_day")
+    return day

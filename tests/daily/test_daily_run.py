@@ -3,77 +3,84 @@
 from __future__ import annotations
 
 import time
+from operator import itemgetter
 
 import pytest
 
-from tests.deployment import Deployment
+from include.local.demo import DAG_ID
+from tests.deployment import Day, Deployment
 
 pytestmark = [pytest.mark.db, pytest.mark.stack]
 
 
-def test_two_days_are_published_and_the_second_message_tells_what_changed(deployment: Deployment) -> None:
-    deployment.play_day()
-    first = deployment.run()
-    deployment.play_day()
-    second = deployment.run()
+def test_runs_that_are_triggered_at_once_follow_each_other(deployment: Deployment, first_day: Day) -> None:
+    assert [run.state for run in first_day.runs] == ["success", "success"]
+    first, second = sorted(
+        (deployment.api.run(DAG_ID, run.run_id) for run in first_day.runs), key=itemgetter("start_date")
+    )
+    assert first["end_date"] <= second["start_date"]
 
-    assert [first.state, second.state] == ["success", "success"]
+
+def test_two_days_are_published_and_the_second_message_tells_what_changed(first_day: Day, second_day: Day) -> None:
+    [second] = second_day.runs
+    assert second.state == "success"
     assert set(second.task_states.values()) == {"success"}
-    assert "No order changed status" in first.messages[0]
+    assert ["No order changed status" in message for run in first_day.runs for message in run.messages] == [True, True]
     assert "went from preparing to shipped" in second.messages[0]
-    assert [message["text"][0] for message in deployment.slack.accepted] == ["✅", "✅"]
-    assert deployment.slack.refused == []
-    marts = deployment.published()
+    assert [text[0] for text in first_day.told] == ["✅", "✅"]
+    assert first_day.refused == second_day.refused == []
+    marts = second_day.published
     assert all(marts[name] for name in ("dim_users", "fact_orders", "fact_product_sessions_daily", "daily_metrics"))
+    assert marts != first_day.published
 
 
-def test_no_task_of_a_run_parses_or_loads_the_dbt_project(deployment: Deployment) -> None:
-    deployment.play_day()
-    outcome = deployment.run()
-    logs = deployment.task_logs(outcome.run_id)
-    assert logs.keys() == outcome.task_states.keys()
+def test_no_task_of_a_run_parses_or_loads_the_dbt_project(deployment: Deployment, second_day: Day) -> None:
+    [run] = second_day.runs
+    logs = deployment.task_logs(run.run_id)
+    assert logs.keys() == run.task_states.keys()
     for task_id, log in logs.items():
         for sign in ("Loading release", "parsed anew", "partial parsing"):
             assert sign not in log, task_id
 
 
-def test_a_bot_shows_how_far_a_run_is_in_the_message_that_its_last_word_replaces(deployment: Deployment) -> None:
-    deployment.play_day()
-    with deployment.bot():
-        outcome = deployment.run()
-    assert outcome.state == "success"
-    assert deployment.slack.said() == ["✅ Greenery data is up to date"]
-    assert deployment.slack.accepted == [], "the webhook was told as well"
-    assert deployment.slack.calls.count("chat.postMessage") == 1
-    assert deployment.slack.calls.count("chat.update") >= 3
+def test_a_bot_shows_how_far_a_run_is_in_the_message_that_its_last_word_replaces(second_day: Day) -> None:
+    assert second_day.said == ["✅ Greenery data is up to date"]
+    assert second_day.replied == []
+    assert second_day.told == [], "the webhook was told as well"
+    assert second_day.calls.count("chat.postMessage") == 1
+    assert second_day.calls.count("chat.update") >= 3
 
 
-def test_a_failing_model_stops_what_is_downstream_keeps_history_and_is_told(deployment: Deployment) -> None:
-    deployment.play_day()
-    deployment.query(
-        "update raw.orders set order_total = order_total + 1 where order_id = (select min(order_id) from raw.orders)"
-    )
-    outcome = deployment.run()
-
-    states = {task_id.rsplit(".", 1)[-1]: state for task_id, state in outcome.task_states.items()}
-    assert outcome.state == "failed"
-    assert states["int_orders_model_build"] == "failed"
+def test_failing_models_stop_what_is_downstream_keep_history_and_are_told(
+    deployment: Deployment, first_day: Day, failed_day: Day
+) -> None:
+    [run] = failed_day.runs
+    states = {task_id.rsplit(".", 1)[-1]: state for task_id, state in run.task_states.items()}
+    assert run.state == "failed"
+    assert states["int_orders_model_build"] == states["int_product_kinds_model_build"] == "failed"
     assert states["fact_orders_model_build"] == "upstream_failed"
     assert states["int_user_sessions_model_build"] == "success"
     assert states["snapshot"] == "success"
     assert states["cross_model_tests"] == "upstream_failed"
     assert states["publish"] == "upstream_failed"
     assert states["report"] == "success"
-    assert deployment.query("select count(*) = (select count(*) from raw.orders) from snapshots.orders_snapshot") == [
-        (True,)
-    ]
-    [message] = outcome.messages
-    assert "Nothing has been published yet." in message
-    assert "No order changed status since the last run." in message, "the report did not wait for the snapshot"
+    assert failed_day.published == first_day.published
+    deployment.come_to("failed_day")
+    seen = "select order_id, status from snapshots.orders_snapshot where dbt_valid_to is null"
+    assert deployment.query(f"select order_id, status from raw.orders except {seen}") == []
+
+
+def test_a_failed_run_is_told_with_each_cause_and_its_sql(deployment: Deployment, failed_day: Day) -> None:
+    [run] = failed_day.runs
+    [message] = run.messages
+    assert "Stakeholders still see the data as of" in message
+    assert "went from preparing to shipped" in message, "the report did not wait for the snapshot"
     assert "int_orders_total_is_cost_plus_shipping_less_discount" in message
-    assert [one["text"] for one in deployment.slack.accepted] == [message.splitlines()[0]]
-    [task_id] = (task_id for task_id in outcome.task_states if task_id.endswith(".int_orders_model_build"))
-    sql = deployment.rendered_sql(outcome.run_id, task_id)
+    assert "model int_product_kinds" in message
+    assert "int_product_kinds can not be written" in message
+    assert failed_day.told == [message.splitlines()[0]]
+    [task_id] = (task_id for task_id in run.task_states if task_id.endswith(".int_orders_model_build"))
+    sql = deployment.rendered_sql(run.run_id, task_id)
     assert "-- int_orders\n" in sql
     assert "-- int_orders_total_is_cost_plus_shipping_less_discount\n" in sql
 
@@ -88,6 +95,7 @@ def test_a_new_model_shows_up_without_a_restart(deployment: Deployment) -> None:
         wait_until_drawn(deployment, "orders_by_day", drawn=True)
     finally:
         model.unlink()
+    deployment.read_again()
     wait_until_drawn(deployment, "orders_by_day", drawn=False)
 
 

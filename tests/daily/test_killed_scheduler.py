@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from include.local import demo
-from include.local.demo import DAG_ID, Outcome
-from tests.deployment import Deployment
+from include.local.demo import DAG_ID
+from tests.deployment import Day, Deployment
 from tests.slack_server import TAKE_AND_HANG
 
 pytestmark = [pytest.mark.db, pytest.mark.stack]
 
 LIMIT_SECONDS = 120
-
-
-def posts_and_dies(deployment: Deployment) -> None:
-    """Let Slack take the next post and not answer, and kill the scheduler with all of its tasks right then."""
-    deployment.slack.taken.clear()
-    deployment.slack.answers_to["chat.postMessage"] = TAKE_AND_HANG
-    assert deployment.slack.taken.wait(LIMIT_SECONDS), "nothing was posted"
-    deployment.kill_scheduler()
-
-
-def ends(deployment: Deployment, run_id: str) -> Outcome:
-    """How the run ends under the next scheduler."""
-    deployment.start_scheduler()
-    deployment.api.wait_for_run(DAG_ID, run_id, limit_seconds=LIMIT_SECONDS)
-    return demo.outcome(deployment.api, deployment.server, run_id)
 
 
 def tries(deployment: Deployment, run_id: str, task_id: str) -> int:
@@ -36,43 +20,40 @@ def tries(deployment: Deployment, run_id: str, task_id: str) -> int:
 
 
 def kept(deployment: Deployment) -> list[tuple]:
-    """Of each message in the outbox: its kind, whether it waits, whether it was tried and whether it was sent."""
+    """Of each message in the outbox: its kind, and whether it waits, was tried, was sent and is known by its place."""
     return deployment.query(
-        "select kind, waiting, tried_at is not null, sent_at is not null from ops.messages order by message_id"
+        "select kind, waiting, tried_at is not null, sent_at is not null, ts is not null"
+        " from ops.messages order by message_id"
     )
 
 
-def test_as_it_posts_the_first_message_of_a_run(deployment: Deployment) -> None:
-    deployment.play_day()
-    with deployment.bot():
-        run_id = deployment.api.trigger(DAG_ID)
-        posts_and_dies(deployment)
-        assert kept(deployment) == [("progress", False, True, False)]
-        assert deployment.query("select ts from ops.messages") == [(None,)], "it was noted where the message stands"
-        outcome = ends(deployment, run_id)
-
-    assert (outcome.state, set(outcome.task_states.values())) == ("success", {"success"})
-    assert tries(deployment, run_id, "check_sources") == 2
-    assert deployment.slack.said() == ["✅ Greenery data is up to date"]
-    assert deployment.slack.replied() == []
-    assert deployment.slack.refused == []
-    assert kept(deployment) == [("published", False, True, True)]
-
-
-def test_as_it_posts_the_last_word_of_a_run_that_failed(deployment: Deployment) -> None:
+def test_as_it_posts_the_first_and_again_the_last_word_of_a_run(deployment: Deployment, first_day: Day) -> None:
+    deployment.come_to("first_day")
     deployment.play_day()
     deployment.query("update raw.orders set status = 'lost' where order_id = (select min(order_id) from raw.orders)")
+    before = len(kept(deployment))
     with deployment.bot():
+        deployment.slack.answers_to["chat.postMessage"] = TAKE_AND_HANG
         run_id = deployment.api.trigger(DAG_ID)
         assert deployment.slack.taken.wait(LIMIT_SECONDS), "no message shows how far the run is"
-        posts_and_dies(deployment)  # the last word replaces that message, and is heard from its thread
-        assert kept(deployment) == [("failed", True, True, False)]
-        outcome = ends(deployment, run_id)
+        deployment.kill("scheduler")
+        assert kept(deployment)[before:] == [("progress", False, True, False, False)]
+
+        # What was posted is found again; the last word replaces it, and is heard from its thread.
+        deployment.slack.taken.clear()
+        deployment.slack.answers_to["chat.postMessage"] = TAKE_AND_HANG
+        deployment.start("scheduler")
+        assert deployment.slack.taken.wait(LIMIT_SECONDS), "nothing was posted at the end"
+        deployment.kill("scheduler")
+        assert kept(deployment)[before:] == [("failed", True, True, False, True)]
+
+        deployment.start("scheduler")
+        outcome = deployment.outcome(run_id)
 
     assert (outcome.state, outcome.task_states["report"]) == ("failed", "success")
-    assert tries(deployment, run_id, "report") == 2
+    assert (tries(deployment, run_id, "check_sources"), tries(deployment, run_id, "report")) == (2, 2)
     [headline] = deployment.slack.said()
     assert headline == outcome.messages[0].splitlines()[0]
     assert deployment.slack.replied() == [headline]
     assert deployment.slack.refused == []
-    assert kept(deployment) == [("failed", False, True, True)]
+    assert kept(deployment)[before:] == [("failed", False, True, True, True)]

@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -23,10 +22,6 @@ from psycopg2.extensions import connection as Connection
 
 from include import settings
 from include.dbt_project import release, runs
-from include.local import postgres
-from include.local.airflow_api import AirflowApi
-from include.local.progress import silent
-from include.local.stack import Stack
 from include.settings import PROJECT_ROOT, Warehouse
 from include.shop import demo, mapping
 from include.shop.raw import TABLES
@@ -34,6 +29,7 @@ from include.warehouse import connect
 from include.warehouse.roles import TRANSFORMER
 from tests.dbt.conftest import PROJECT, Shop
 from tests.dbt.days import INCREMENTAL, ORDERS_PER_DAY, Days, Project
+from tests.deployment import Deployment
 
 pytestmark = pytest.mark.db
 
@@ -195,27 +191,19 @@ def follow_the_page(laden: Laden) -> str:
 
 
 @pytest.mark.stack
-def test_a_real_scheduler_publishes_its_days(laden: Laden, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch):
+def test_a_real_scheduler_publishes_its_day(
+    laden: Laden, warehouse: Warehouse, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+):
     follow_the_page(laden)
-    monkeypatch.setenv("GREENERY_UI_PORT", str(postgres.free_port()))
-    home = Path(tempfile.mkdtemp(prefix="greenery-stack-"))
-    home.chmod(0o755)
-    settings_of_the_page = {
+    monkeypatch.setenv("GREENERY_STATE_DIR", str(deployment.stack.home))
+    release.refresh()
+    deployment.restart(
         **replace(warehouse, user=TRANSFORMER).environment(),
-        "GREENERY_RAW_SCHEMA": RAW,
-        "GREENERY_DBT_DIR": str(laden.folder / "dbt"),
-        "GREENERY_SCHEDULE": "",
-    }
-    stack = Stack(home, silent(), extra_env=settings_of_the_page)
-    with stack.session() as airflows:
-        api = AirflowApi(stack.airflow(airflows).url, *stack.login())
-        api.wait_for_dag(runs.DAILY)
-        assert api.wait_for_run(runs.DAILY, api.trigger(runs.DAILY)) == "success"
-        assert_published_is_of_the_same_shop(laden)
-        laden.load_a_day()
-        assert api.wait_for_run(runs.DAILY, api.trigger(runs.DAILY)) == "success"
-        assert_published_is_of_the_same_shop(laden)
-    shutil.rmtree(home, ignore_errors=True)
+        GREENERY_RAW_SCHEMA=RAW,
+        GREENERY_DBT_DIR=str(laden.folder / "dbt"),
+    )
+    assert deployment.api.wait_for_run(runs.DAILY, deployment.api.trigger(runs.DAILY)) == "success"
+    assert_published_is_of_the_same_shop(laden)
 
 
 def test_another_shop_comes_to_published_days_by_what_the_page_says(laden: Laden):

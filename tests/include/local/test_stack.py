@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import psutil
@@ -59,12 +60,9 @@ def wait_for(condition: object, what: str, seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
-def test_a_second_command_at_the_same_time_is_refused(home: Path) -> None:
-    with Stack(home, silent()).session(), pytest.raises(StackError, match="another make command"):
-        Stack(home, silent()).stop()
-
-
 def test_ctrl_c_while_starting_leaves_no_process(home: Path) -> None:
+    (home / "airflow").mkdir()
+    (home / "airflow" / "migrated").write_text(version("apache-airflow"))  # no component gets so far as to look
     command = subprocess.Popen(
         [sys.executable, "-m", "include.local", "demo"],
         cwd=PROJECT_ROOT,
@@ -74,9 +72,12 @@ def test_ctrl_c_while_starting_leaves_no_process(home: Path) -> None:
         text=True,
     )
     state = Stack(home)
-    wait_for(lambda: len((state._read_state() or Running("", {})).pids) == 4, "the components were not started")
-    command.send_signal(signal.SIGINT)
-    output, _ = command.communicate(timeout=60)
+    try:
+        wait_for(lambda: len((state._read_state() or Running("", {})).pids) == 4, "no components", seconds=180)
+        command.send_signal(signal.SIGINT)
+        output, _ = command.communicate(timeout=60)
+    finally:
+        command.kill()
     # Python ends itself by the signal where it came in the middle of an exec; a shell says 130 to both.
     assert command.returncode in (130, -signal.SIGINT), output
     assert of_this(home) == []
@@ -121,16 +122,34 @@ def test_the_login_is_made_once_and_kept_private(home: Path) -> None:
     assert (home / "secrets.json").stat().st_mode & 0o077 == 0
 
 
-def test_each_kind_of_shop_has_a_warehouse_of_its_own_that_comes_back(home: Path) -> None:
-    with Stack(home, silent()).session() as server:
-        where = warehouse.as_loader(server)
-        days = []
-        for shop in ("demo", "csv", "demo", "csv", "demo"):
-            use_warehouse_of(server, shop, silent())
-            with connect("test", where) as connection:
-                days.append(demo_shop.next_day(connection))
-                if len(days) == 1:
-                    demo_shop.play_day(connection, 1, orders_per_day=5)
+@pytest.fixture(scope="module")
+def session() -> Iterator[tuple[Path, postgres.LocalPostgres]]:
+    """A command that is under way: its state folder and its Postgres."""
+    path = Path(tempfile.mkdtemp(prefix="greenery-home-"))
+    path.chmod(0o755)
+    with Stack(path, silent()).session() as server:
+        yield path, server
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def test_a_second_command_at_the_same_time_is_refused(session: tuple[Path, postgres.LocalPostgres]) -> None:
+    home, _ = session
+    with pytest.raises(StackError, match="another make command"):
+        Stack(home, silent()).stop()
+
+
+def test_each_kind_of_shop_has_a_warehouse_of_its_own_that_comes_back(
+    session: tuple[Path, postgres.LocalPostgres],
+) -> None:
+    _, server = session
+    where = warehouse.as_loader(server)
+    days = []
+    for shop in ("demo", "csv", "demo", "csv", "demo"):
+        use_warehouse_of(server, shop, silent())
+        with connect("test", where) as connection:
+            days.append(demo_shop.next_day(connection))
+            if len(days) == 1:
+                demo_shop.play_day(connection, 1, orders_per_day=5)
     assert days == [1, 1, 2, 1, 2]
 
 
