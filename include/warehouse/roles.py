@@ -75,7 +75,9 @@ def _owned_tables(cursor: Cursor, schema: str) -> list[sql.Identifier]:
         """
         select relname
         from pg_class
-        where relnamespace = to_regnamespace(%s) and relkind in ('r', 'p', 'v', 'm', 'f') and pg_has_role(relowner, 'usage')
+        where relnamespace = to_regnamespace(%s)
+            and relkind in ('r', 'p', 'v', 'm', 'f')
+            and pg_has_role(relowner, 'usage')
         """,
         (schema,),
     )

@@ -126,7 +126,6 @@ def test_a_failed_warning_does_not_block(built: Connection) -> None:
 @pytest.mark.parametrize("ran", [{"severity": "warn"}, {"error_if": ">1000"}, {"severity": "warn", "status": "pass"}])
 def test_a_test_that_ran_milder_than_the_run_s_release_says_has_not_passed(db: Connection, ran: dict[str, str]) -> None:
     """Its severity comes from an environment, say, which is another where the task ran."""
-    migrate.upgrade()
     build(db, "run 1", "new", BUILT, replace(PASSED, **{"status": "warn", "failures": 7, **ran}))
     with pytest.raises(NotPublishedError, match=r"keys_are_unique, which ran with .* and not with severity error"):
         publish_run("run 1", MANIFEST)
@@ -136,7 +135,6 @@ def test_a_test_that_ran_milder_than_the_run_s_release_says_has_not_passed(db: C
 def test_a_test_that_lets_some_rows_through_has_passed_as_it_says(db: Connection) -> None:
     config = {"severity": "error", "error_if": ">10"}
     nodes = {**MANIFEST.nodes, "test.t": {**MANIFEST.nodes["test.t"], "config": config}}
-    migrate.upgrade()
     build(db, "run 1", "new", BUILT, replace(PASSED, status="warn", failures=7, error_if=">10"))
     publish_run("run 1", Manifest(nodes, {}))
     assert published(db) == ["new"]
