@@ -330,8 +330,8 @@ def test_a_decision_that_was_killed_is_in_nobodys_way(days: Connection, warehous
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """For half a minute at most."""
-    give_up = time.monotonic() + 30
+    """For two minutes at most: a process has to start meanwhile."""
+    give_up = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < give_up
         time.sleep(0.05)

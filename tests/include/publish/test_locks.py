@@ -17,7 +17,7 @@ from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
 from include.settings import Warehouse
 from include.shop import raw
-from include.warehouse import migrate, roles
+from include.warehouse import roles
 from tests.include.publish.test_exchange import build, do, publish
 
 pytestmark = pytest.mark.db
@@ -28,7 +28,6 @@ Open = Callable[[str], Connection]
 @pytest.fixture
 def people(db: Connection) -> Iterator[Connection]:
     """A warehouse in which marts `m` and `n` are published, and an analyst has views on them that publish may mend."""
-    migrate.upgrade()
     roles.ensure(db, login=True)
     do(db, "create role analyst login in role greenery_reader")
     do(db, "grant analyst to greenery_transformer")

@@ -10,7 +10,7 @@ from psycopg2.extensions import connection as Connection
 
 from include import buffers
 from include.settings import Warehouse
-from include.warehouse import migrate, roles
+from include.warehouse import roles
 from tests.include.publish.test_exchange import build, do, notes, publish
 
 pytestmark = pytest.mark.db
@@ -19,7 +19,6 @@ pytestmark = pytest.mark.db
 @pytest.fixture
 def builder(db: Connection, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
     """A warehouse with roles, in which run 1 has published `m` and `n`; as who builds and publishes."""
-    migrate.upgrade()
     roles.ensure(db, login=True)
     monkeypatch.setenv("WAREHOUSE_USER", roles.TRANSFORMER)
     builder = psycopg2.connect(
