@@ -23,10 +23,18 @@ class Progress:
     """What a command tells of itself, one step at a time. `stream` is stderr where none is given."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
-        self._moves = self._stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._given = stream
         self._lock = threading.Lock()
         self._line = self._far = ""
+
+    @property
+    def _stream(self) -> TextIO:
+        """Looked up each time: what stderr was may be closed by now."""
+        return self._given or sys.stderr
+
+    @property
+    def _moves(self) -> bool:
+        return self._stream.isatty() and os.environ.get("TERM") != "dumb"
 
     def say(self, text: str) -> None:
         """A line that stays."""

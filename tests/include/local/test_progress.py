@@ -91,3 +91,13 @@ def test_elsewhere_each_step_is_a_line(stream: str, monkeypatch: pytest.MonkeyPa
         progress.at("half of it")
         progress.say("Port 8080 is in use")
     assert out.getvalue() == "Starting Postgres …\nPort 8080 is in use\n"
+
+
+def test_what_stderr_was_may_be_closed_by_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, now = io.StringIO(), io.StringIO()
+    monkeypatch.setattr("sys.stderr", before)
+    progress = Progress()
+    before.close()
+    monkeypatch.setattr("sys.stderr", now)
+    progress.say("Stopped")
+    assert now.getvalue() == "Stopped\n"
