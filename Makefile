@@ -55,7 +55,7 @@ check: install ## lint, format and the tests that need no database
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m sqlfluff lint --disable-progress-bar dbt
-	$(RUN) -m pytest -m "not db and not stack" $(ARGS)
+	$(RUN) -m pytest -n 2 --no-loadscope-reorder -m "not db and not stack" $(ARGS)
 
 bench: install ## what a task a model costs, and a day by the size of the history and how long the data-health page takes (BENCH=health: one of orchestration, size, health)
 	@for one in $(BENCH); do .venv/bin/python -m benchmarks.$$one $(ARGS) || exit; done

@@ -1,4 +1,4 @@
-"""What the tests of the dbt project share: a project of one model."""
+"""What the tests of the dbt project share: a project of one model, released and broken once: a parse takes seconds."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from include import settings
+from include.dbt_project import release
 from include.settings import PROJECT_ROOT
 
 MODEL = "models/one.sql"
+BROKEN = "select {{ ref('nowhere') }}"
 
 
 def start(home: Path, environment: pytest.MonkeyPatch) -> Path:
@@ -28,3 +31,34 @@ def start(home: Path, environment: pytest.MonkeyPatch) -> Path:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project that nothing was released of."""
     return start(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the state of a released project, and of one that was broken then."""
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture
+def released(project: Path, kept: Path) -> Path:
+    """A project that is released as it is."""
+    _bring(kept / "released")
+    return project
+
+
+@pytest.fixture
+def broken(released: Path, kept: Path) -> Path:
+    """A project that was released and is broken since, which was noticed."""
+    (released / MODEL).write_text(BROKEN)
+    _bring(kept / "broken")
+    return released
+
+
+def _bring(kept: Path) -> None:
+    """Make the state folder what it is after a look at the project: the first time by looking, then by a copy."""
+    if not kept.exists():
+        release.refresh()
+        shutil.copytree(settings.state_dir(), kept, symlinks=True)
+    else:
+        shutil.rmtree(settings.state_dir(), ignore_errors=True)
+        shutil.copytree(kept, settings.state_dir(), symlinks=True)

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from include.dbt_project import invocation, release
-from include.settings import Warehouse
+from include.local import postgres
+from include.local.postgres import LocalPostgres
+from tests.conftest import named_by_the_environment
 from tests.include.dbt_project.conftest import MODEL
 
 pytestmark = pytest.mark.db
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _database(server: LocalPostgres) -> Iterator[None]:
+    """One for all of these tests, since a parse is of one warehouse."""
+    postgres.ensure_database(server, "invocations")
+    with named_by_the_environment(server.database("invocations"), server):
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _nothing_loaded(warehouse: Warehouse) -> None:
+def _nothing_loaded() -> None:
     """As in a new process."""
     invocation.load.cache_clear()
 
@@ -29,27 +40,22 @@ def compiled(of: release.Release) -> str:
     return result.node.compiled_code
 
 
-def test_a_model_that_was_changed_a_second_ago_runs_as_changed(project: Path) -> None:
-    assert compiled(release.refresh()) == "select 1 as one"
-    (project / MODEL).write_text("select 2 as one")
-    assert compiled(release.refresh()) == "select 2 as one"
-
-
-def test_a_release_runs_as_it_was_whatever_was_released_since(project: Path) -> None:
+def test_a_model_that_was_changed_a_second_ago_runs_as_changed_and_a_former_release_as_it_was(released: Path) -> None:
     old = release.refresh()
-    (project / MODEL).write_text("select 2 as one")
-    release.refresh()
+    assert compiled(old) == "select 1 as one"
+    (released / MODEL).write_text("select 2 as one")
+    assert compiled(release.refresh()) == "select 2 as one"
     assert compiled(old) == "select 1 as one"
 
 
-def test_no_file_is_parsed_a_second_time(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_file_is_parsed_a_second_time(released: Path, caplog: pytest.LogCaptureFixture) -> None:
     made = release.refresh()
     with caplog.at_level(logging.WARNING, invocation.__name__):
         invocation.load(made.path)
     assert caplog.messages == []
 
 
-def test_a_parse_that_does_not_fit_is_told(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_parse_that_does_not_fit_is_told(released: Path, caplog: pytest.LogCaptureFixture) -> None:
     made = release.refresh()
     (made.path / MODEL).write_text("select 3 as one")
     with caplog.at_level(logging.WARNING, invocation.__name__):
@@ -57,18 +63,11 @@ def test_a_parse_that_does_not_fit_is_told(project: Path, caplog: pytest.LogCapt
     assert "1 files" in caplog.text
 
 
-def test_dbt_writes_nothing_into_a_release(project: Path) -> None:
+def test_dbt_writes_nothing_into_a_release(released: Path) -> None:
     made = release.refresh()
     before = files(made)
     invocation.invoke(made, ["build", "--quiet"])
     assert files(made) == before
-
-
-def test_a_failing_model_is_a_result_and_not_an_exception(project: Path) -> None:
-    (project / MODEL).write_text("select one from nowhere")
-    done = invocation.invoke(release.refresh(), ["build", "--quiet"])
-    assert not done.success
-    assert "nowhere" in done.result.results[0].message
 
 
 def test_a_build_of_one_model_selects_and_sees_what_it_would_of_the_whole_project(
@@ -99,12 +98,14 @@ def test_a_build_of_one_model_selects_and_sees_what_it_would_of_the_whole_projec
     assert "Found 2 models, 2 data tests" in capsys.readouterr().out
 
 
-def test_the_log_has_a_line_for_what_happened_without_secrets_and_none_for_debugging(
+def test_a_failing_model_is_a_result_and_a_line_in_the_log_without_secrets_and_none_for_debugging(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DBT_ENV_SECRET_WORD", "opensesame")
     (project / MODEL).write_text("select 1 as opensesame from nowhere")
-    invocation.invoke(release.refresh(), ["build"])
+    done = invocation.invoke(release.refresh(), ["build"])
+    assert not done.success
+    assert 'relation "nowhere" does not exist' in done.result.results[0].message
     said = capsys.readouterr().out
     assert "1 of 1 ERROR creating sql view model" in said
     assert 'relation "nowhere" does not exist' in said

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,34 +11,11 @@ import pytest
 
 from include import settings
 from include.dbt_project import release
-from tests.include.dbt_project.conftest import MODEL, start
-
-
-@pytest.fixture(scope="module")
-def first_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The state folder after the first refresh, made once: a parse takes seconds."""
-    home = tmp_path_factory.mktemp("released")
-    with pytest.MonkeyPatch.context() as environment:
-        start(home, environment)
-        release.refresh()
-    return home / "state"
-
-
-@pytest.fixture
-def released(project: Path, first_release: Path) -> Path:
-    """A project that is released as it is."""
-    shutil.copytree(first_release, settings.state_dir(), symlinks=True)
-    return project
+from tests.include.dbt_project.conftest import BROKEN, MODEL
 
 
 def models(of: release.Release) -> set[str]:
     return {path.stem for path in (of.path / "models").glob("*.sql")}
-
-
-def test_the_first_refresh_parses(project: Path) -> None:
-    made = release.refresh()
-    assert made.manifest.exists()
-    assert release.current() == made
 
 
 def test_an_unchanged_project_is_not_parsed_again(released: Path) -> None:
@@ -49,73 +25,71 @@ def test_an_unchanged_project_is_not_parsed_again(released: Path) -> None:
     assert made.manifest.stat().st_mtime_ns == before
 
 
-def test_a_new_model_makes_a_new_release_and_leaves_the_old_one_alone(released: Path) -> None:
+def test_a_new_model_makes_a_new_release_leaves_the_old_one_alone_and_gives_way_to_it_when_it_goes(
+    released: Path,
+) -> None:
     old = release.refresh()
     (released / "models/two.sql").write_text("select 2 as two")
     new = release.refresh()
+    assert release.current() == new
     assert models(new) == {"one", "two"}
     assert models(old) == {"one"}
+    (released / "models/two.sql").unlink()
+    assert release.refresh() == old
+    assert release.current() == old
 
 
-def test_a_release_that_a_run_may_use_is_kept_however_long_ago_it_was_parsed(released: Path) -> None:
+def test_a_release_that_a_run_may_use_is_kept_however_long_ago_it_was_parsed(
+    released: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release, "KEPT", 1)
     first = release.refresh()
     written = (released / MODEL).read_text()
-    for number in range(release.KEPT):
-        (released / MODEL).write_text(f"select {number} as one")
-        release.refresh()
+    (released / MODEL).write_text("select 2 as one")
+    second = release.refresh()
     old = time.time() - 2 * release.KEPT_SECONDS
     for one in first.path.parent.iterdir():
         os.utime(one, (old, old))
     os.utime(first.path, (old - 1, old - 1))
     (released / MODEL).write_text(written)
     assert release.refresh() == first, "a run begins now"
+    os.utime(second.path, (old, old))
     (released / MODEL).write_text("select 100 as one")
     release.refresh()
     assert first.manifest.exists()
+    assert not second.path.exists(), "nobody can use it any more"
 
 
-def test_a_broken_project_keeps_the_last_release_and_says_where_it_is_broken(released: Path) -> None:
-    good = release.refresh()
-    (released / MODEL).write_text("select {{ ref('nowhere') }}")
-    assert release.refresh() == good
+def test_a_broken_project_keeps_the_last_release_and_says_where_it_is_broken(broken: Path) -> None:
+    assert release.refresh() == release.current()
+    assert (release.current().path / MODEL).read_text() == "select 1 as one"
     problem = release.problem()
     assert problem is not None
     assert "nowhere" in problem.message
     assert MODEL in problem.message
 
 
-def test_a_broken_project_is_parsed_once_and_not_at_every_look(released: Path) -> None:
-    release.refresh()
-    (released / MODEL).write_text("select {{")
-    release.refresh()
+def test_a_broken_project_is_parsed_once_and_not_at_every_look(broken: Path) -> None:
     noted = (settings.state_dir() / "dbt" / "problem.json").stat().st_mtime_ns
     release.refresh()
     assert (settings.state_dir() / "dbt" / "problem.json").stat().st_mtime_ns == noted
 
 
-def test_a_mended_project_is_released_and_the_problem_forgotten(released: Path) -> None:
-    release.refresh()
-    (released / MODEL).write_text("select {{")
-    release.refresh()
-    (released / MODEL).write_text("select 3 as one")
+def test_a_mended_project_is_released_and_the_problem_forgotten(broken: Path) -> None:
+    (broken / MODEL).write_text("select 3 as one")
     release.refresh()
     assert release.problem() is None
     assert (release.current().path / MODEL).read_text() == "select 3 as one"
 
 
-def test_a_project_that_goes_back_gets_its_former_release(released: Path) -> None:
-    first = release.refresh()
-    (released / MODEL).write_text("select 2 as one")
-    assert release.refresh() != first
-    (released / MODEL).write_text("select 1 as one")
-    assert release.refresh() == first
-    assert release.current() == first
-
-
-def test_a_project_that_never_parsed_is_an_error_with_dbts_words(project: Path) -> None:
-    (project / MODEL).write_text("select {{ ref('nowhere') }}")
+def test_a_project_that_never_parsed_is_an_error_with_dbts_words_of_the_command_as_well(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / MODEL).write_text(BROKEN)
     with pytest.raises(release.ProjectError, match="nowhere"):
         release.refresh()
+    assert release.main() == 1
+    assert "nowhere" in capsys.readouterr().err
 
 
 def test_another_warehouse_is_another_release(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,11 +98,9 @@ def test_another_warehouse_is_another_release(project: Path, monkeypatch: pytest
     assert release.stamp(project) != before
 
 
-def test_an_undone_mistake_is_forgotten(released: Path) -> None:
-    good = release.refresh()
-    (released / MODEL).write_text("select {{")
-    release.refresh()
-    (released / MODEL).write_text("select 1 as one")
+def test_an_undone_mistake_is_forgotten(broken: Path) -> None:
+    good = release.current()
+    (broken / MODEL).write_text("select 1 as one")
     assert release.refresh() == good
     assert release.problem() is None
 
@@ -149,23 +121,19 @@ def test_a_release_is_found_by_its_name_until_it_is_gone(released: Path) -> None
 def test_processes_that_start_together_parse_once(project: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         made = {pool.submit(release.refresh) for _ in range(4)}
-    assert len({one.result() for one in made}) == 1
+    [one] = {each.result() for each in made}
+    assert one.manifest.exists()
+    assert release.current() == one
     assert len(list((settings.state_dir() / "dbt" / "releases").iterdir())) == 1
 
 
 def test_the_command_fails_where_the_project_does_not_parse_though_a_release_is_kept(
-    released: Path, capsys: pytest.CaptureFixture[str]
+    broken: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert release.main() == 1
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_the_command_names_the_release_that_is_current(released: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert release.main() == 0
     assert release.current().stamp in capsys.readouterr().out
-    (released / MODEL).write_text("select {{ ref('nowhere') }}")
-    assert release.main() == 1
-    assert "nowhere" in capsys.readouterr().err
-
-
-def test_the_command_fails_with_dbts_words_where_nothing_ever_parsed(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (project / MODEL).write_text("select {{ ref('nowhere') }}")
-    assert release.main() == 1
-    assert "nowhere" in capsys.readouterr().err
