@@ -3,10 +3,10 @@
     until before `valid_to`; null is an open end.
 
     The raw table, or a staging view of it, holds today's value alone, so older ones come from the snapshot as the last run
-    left it. Both are dated by the load clock (`_loaded_at`), and today's snapshot will hold raw's row under the same date: the
-    rows are the same before and after it is taken. Raw's row is news only where it says something else than the snapshot's
-    last version: when it was loaded tells nothing. Nobody knows what was before the first version, so that one reaches back
-    for ever. A day on which the value was not `known`, which the snapshot keeps as it was, tells of no change.
+    left it. Both are dated alike (`version_begins`), so the rows are the same before and after today's snapshot is taken. A
+    value that was loaded again is no new one: when a row was loaded tells nothing. Nobody knows what was before the first
+    version, so that one reaches back for ever. A day on which the value was not `known`, which the snapshot keeps as it was,
+    tells of no change.
 #}
 {% macro product_versions(attribute, type, products, known='is not null') %}
     {%- set past = source('last_run', 'products_snapshot') %}
@@ -17,7 +17,7 @@
         select
             product_id,
             cast({{ attribute }} as {{ type }}) as {{ attribute }},
-            {{ utc('_loaded_at') }} as seen_at
+            {{ stamped_until_now() }} as stamped_at
         from {{ products }}
         where {{ attribute }} {{ known }}
 
@@ -28,16 +28,15 @@
         {% if execute and relation_exists(past) -%}
         select
             product_id,
-            cast({{ attribute }} as {{ type }}) as {{ attribute }},
+            case when {{ attribute }} {{ known }} then cast({{ attribute }} as {{ type }}) end as {{ attribute }},
             dbt_valid_from as seen_at,
             dbt_valid_to is null as is_last
         from {{ past }}
-        where {{ attribute }} {{ known }}
         {%- else -%}
         select
             product_id,
             {{ attribute }},
-            seen_at,
+            stamped_at as seen_at,
             false as is_last
         from present
         where false
@@ -52,16 +51,16 @@
             {{ attribute }},
             seen_at
         from former
+        where {{ attribute }} is not null
 
         union all
 
         select
             present.product_id,
             present.{{ attribute }},
-            present.seen_at
+            {{ version_begins('present.stamped_at', 'former.seen_at') }} as seen_at
         from present
         left join former on present.product_id = former.product_id and former.is_last
-        where former.{{ attribute }} is null or former.{{ attribute }} <> present.{{ attribute }}
 
     ),
 
@@ -85,3 +84,20 @@
     from compared
     where version = 1 or {{ attribute }} <> {{ attribute }}_before
 {% endmacro %}
+
+{# When raw's row was loaded, in UTC; a stamp from the future says no more than that it was by now. #}
+{% macro stamped_until_now() -%}
+    least({{ utc('_loaded_at') }}, {{ utc(dbt.current_timestamp()) }})
+{%- endmacro %}
+
+{#
+    When a product's version begins: with the shop's stamp, unless that is not newer than the one of the version that it
+    ends; then with the run that sees it. `held_from` is null where there is no former version.
+#}
+{% macro version_begins(stamped_at, held_from) -%}
+    case
+        when {{ held_from }} >= {{ stamped_at }}
+            then greatest({{ utc(dbt.current_timestamp()) }}, {{ dbt.dateadd('millisecond', 1, held_from) }})
+        else {{ stamped_at }}
+    end
+{%- endmacro %}

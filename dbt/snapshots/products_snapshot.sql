@@ -6,7 +6,6 @@
 #}
 {% snapshot products_snapshot %}
 
-{%- set now = utc(dbt.current_timestamp()) %}
 {%- set has_history = relation_exists(this) %}
 with
 
@@ -18,7 +17,7 @@ products as (
         -- What is no number is kept as no value: it would price what was ordered until it was mended.
         case when price not in ('NaN', 'Infinity', '-Infinity') then price end as price,
         inventory,
-        least({{ utc('_loaded_at') }}, {{ now }}) as stamped_at
+        {{ stamped_until_now() }} as stamped_at
     from {{ source('greenery', 'products') }}
 
 ),
@@ -43,11 +42,7 @@ final as (
         products.price,
         products.inventory,
         {% if has_history -%}
-        case
-            when held.dbt_valid_from >= products.stamped_at
-                then greatest({{ now }}, {{ dbt.dateadd('millisecond', 1, 'held.dbt_valid_from') }})
-            else products.stamped_at
-        end as _loaded_at
+        {{ version_begins('products.stamped_at', 'held.dbt_valid_from') }} as _loaded_at
         {%- else -%}
         products.stamped_at as _loaded_at
         {%- endif %}

@@ -53,8 +53,8 @@ WRONG: dict[str, list[tuple[str, str, str] | None]] = {
         None,
         None,
         (
-            "where former.{{ attribute }} is null or former.{{ attribute }} <> present.{{ attribute }}",
-            "",
+            "when {{ held_from }} >= {{ stamped_at }}",
+            "when {{ held_from }} > {{ stamped_at }}",
             "product_day_has_the_inventory_known_that_day",
         ),
     ],

@@ -7,7 +7,7 @@ that have changed meanwhile.
 from __future__ import annotations
 
 import os
-from datetime import datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,13 +15,14 @@ import pytest
 
 from include import backup
 from include.local import postgres
-from include.shop import calendar
 from include.shop.raw import TABLES
 from tests.dbt.conftest import WAREHOUSE, Shop
 from tests.dbt.days import SCHEMAS, Days, Project
 from tests.dbt.edits import Tables, deliver, replica
 
 pytestmark = pytest.mark.db
+
+FIRST_DAY = date(2026, 3, 2)  # as conftest.py sets it
 
 Content = dict[str, list[tuple]]
 
@@ -74,7 +75,7 @@ class EveryMart(Days):
 
 def noon(day: int) -> datetime:
     """Of a day of the shop, in UTC and without a time zone, as the snapshot has it."""
-    return datetime.combine(calendar.date_of(day), time(12))
+    return datetime.combine(FIRST_DAY + timedelta(days=day - 1), time(12))
 
 
 @pytest.fixture
