@@ -316,13 +316,13 @@ def test_likely_mistakes_are_noticed(dbt: Dbt, empty_warehouse: Shop, number: in
         if mistake := dict(enumerate(mistakes)).get(number):
             right, wrong, unit_test = mistake
             wanted[unit_test] = "fail"
-            model, macro = f"model.greenery.{name}", f"macro.greenery.{name}"
-            text = nodes[model].raw_code if model in nodes else macros[macro].macro_sql
-            assert text.count(right) >= 1, f"{name} no longer says {right!r}"
-            text = text.replace(right, wrong)
-            if model in nodes:
-                nodes[model] = replace(nodes[model], raw_code=text)
-            else:
-                macros[macro] = replace(macros[macro], macro_sql=text)
+            if node := nodes.get(f"model.greenery.{name}"):
+                assert right in node.raw_code, f"{name} no longer says {right!r}"
+                nodes[node.unique_id] = replace(node, raw_code=node.raw_code.replace(right, wrong))
+            else:  # a file of macros
+                file = [one for one in macros.values() if one.original_file_path == f"macros/{name}.sql"]
+                assert any(right in one.macro_sql for one in file), f"{name} no longer says {right!r}"
+                for one in file:
+                    macros[one.unique_id] = replace(one, macro_sql=one.macro_sql.replace(right, wrong))
     mistaken = replace(dbt, manifest=replace(dbt.manifest, nodes=nodes, macros=macros))
     assert mistaken("test", "--select", *wanted) == wanted
