@@ -5,7 +5,8 @@ Tests that build get one warehouse, whose time zone is not UTC: dbt must not car
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +19,11 @@ from dbt.contracts.graph.manifest import Manifest
 from dbt_common.events.base_types import EventLevel, EventMsg
 from psycopg2.extensions import connection as Connection
 
+from include.dbt_project import release
 from include.local import postgres
 from include.settings import PROJECT_ROOT
 from include.shop import raw
+from tests.conftest import copy_database
 
 if TYPE_CHECKING:
     from tests.dbt.days import Project
@@ -47,7 +50,11 @@ class Dbt:
             if event.info.level in (EventLevel.WARN, EventLevel.ERROR):
                 warnings.append(event.info.msg)
 
-        done = dbtRunner(callbacks=[listen]).invoke(["parse", "--show-all-deprecations", *self._flags()])
+        with pytest.MonkeyPatch.context() as environment:
+            # With other values of the profile, dbt would throw a former parse away.
+            for name in ("WAREHOUSE_HOST", "WAREHOUSE_PORT", "WAREHOUSE_USER", "WAREHOUSE_PASSWORD"):
+                environment.delenv(name, raising=False)
+            done = dbtRunner(callbacks=[listen]).invoke(["parse", "--show-all-deprecations", *self._flags()])
         assert done.success, done.exception
         self.manifest, self.warnings = done.result, tuple(warnings)
         return self
@@ -81,10 +88,13 @@ class Dbt:
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dbt]:
-    """The project, parsed: enough to ask what is in it."""
+    """The project as a release has it, parsed: enough to ask what is in it."""
+    home = tmp_path_factory.mktemp("dbt")
+    shutil.copytree(PROJECT, home / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
+    release.write_macros_hash(home / "dbt")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("WAREHOUSE_DB", WAREHOUSE)
-        yield Dbt(PROJECT, tmp_path_factory.mktemp("dbt")).parse()
+        yield Dbt(home / "dbt", home).parse()
 
 
 @pytest.fixture(scope="session")
@@ -228,11 +238,16 @@ class KeptShop(Shop):
         self._copy(name, WAREHOUSE)
         return True
 
+    def come_to(self, name: str, play: Callable[[], None]) -> None:
+        """Make the warehouse what `play` makes of it. That is played once; from then on it is a copy."""
+        if not self.go_back(name):
+            play()
+            self.keep(name)
+
     def _copy(self, this: str, to: str) -> None:
         """The copy has the oids of the original, which `ops` knows the buffers by."""
         self.connection.close()
-        with postgres.admin(self.server) as cursor:
-            cursor.execute(f"create database {to} template {this}")
+        copy_database(self.server, this, to)
         self._connect()
 
     def _connect(self) -> None:
@@ -257,21 +272,33 @@ def shop(server: postgres.LocalPostgres) -> Iterator[KeptShop]:
     kept.connection.close()
 
 
-@pytest.fixture(scope="module")
-def projects(dbt: Dbt, shop: Shop) -> Iterator[Project]:
-    """The project for tests of days; afterwards nothing is left of what they do to the warehouse."""
-    from tests.dbt.days import SCHEMAS, Project  # which imports this module
+@pytest.fixture(scope="session")
+def told_in_full(dbt: Dbt) -> Project:
+    """The project, which tells what a full build of it would hold; that takes seconds, once."""
+    from tests.dbt.days import Project  # which imports this module
 
-    yield Project(dbt.project, dbt.work, dbt.manifest)
+    return Project(dbt.project, dbt.work, dbt.manifest)
+
+
+@pytest.fixture(scope="module")
+def projects(told_in_full: Project, shop: Shop) -> Iterator[Project]:
+    """The project for tests of days; afterwards nothing is left of what they do to the warehouse."""
+    from tests.dbt.days import SCHEMAS  # which imports this module
+
+    yield told_in_full
     for schema in SCHEMAS:
         shop.query(f"drop schema if exists {schema} cascade")
 
 
 @pytest.fixture(scope="module")
-def greenery(dbt: Dbt, shop: Shop, real_data: Path) -> Shop:
+def greenery(dbt: Dbt, shop: KeptShop, real_data: Path) -> Shop:
     """Greenery's real shop, built."""
-    shop.reset()
-    shop.copy(real_data)
-    statuses = dbt("build", "--exclude-resource-type", "unit_test")
-    assert {name: status for name, status in statuses.items() if status not in ("success", "pass", "no-op")} == {}
+
+    def build() -> None:
+        shop.reset()
+        shop.copy(real_data)
+        statuses = dbt("build", "--exclude-resource-type", "unit_test")
+        assert {name: status for name, status in statuses.items() if status not in ("success", "pass", "no-op")} == {}
+
+    shop.come_to("greenery", build)
     return shop
