@@ -51,6 +51,8 @@ def test_as_it_posts_the_first_and_again_the_last_word_of_a_run(deployment: Depl
         outcome = deployment.outcome(run_id)
 
     assert (outcome.state, outcome.task_states["report"]) == ("failed", "success")
+    assert outcome.task_states["snapshot"] == "success"
+    assert deployment.query("select count(*) from snapshots.orders_snapshot where status = 'lost'") == [(1,)]
     assert (tries(deployment, run_id, "check_sources"), tries(deployment, run_id, "report")) == (2, 2)
     [headline] = deployment.slack.said()
     assert headline == outcome.messages[0].splitlines()[0]
