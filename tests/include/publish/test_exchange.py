@@ -51,11 +51,18 @@ def publish(db: Connection, run_id: str, *models: str, views: tuple[str, ...] = 
 
 
 def build(db: Connection, run_id: str, *tables: str) -> None:
+    """Build models, each of which leaves word of itself as dbt does."""
     store.begin(db, run_id, "release")
     buffers.begin(db, run_id)
     for table in tables:
         do(db, f"drop table if exists analytics_next.{table}")
         do(db, f"create table analytics_next.{table} as select '{run_id}'::text as built_by")
+        do(
+            db,
+            "insert into ops.buffer_models (schema_oid, unique_id, identifier, rebuilt)"
+            f" values ('analytics_next'::regnamespace, 'model.greenery.{table}', '{table}', true)"
+            " on conflict (schema_oid, unique_id) do update set built_at = clock_timestamp()",
+        )
 
 
 def do(db: Connection, statement: str) -> list[tuple]:

@@ -9,6 +9,8 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from include import buffers
+from include.publish import locks
+from include.publish.gate import NotPublishedError
 from include.settings import Warehouse
 from include.warehouse import roles
 from tests.include.publish.test_exchange import build, do, notes, publish
@@ -106,6 +108,22 @@ def test_row_security_stays_with_what_is_published(builder: Connection, bi_tool:
         assert policies(builder, "analytics_next") == []
 
 
+def test_a_mart_with_row_security_is_not_published_as_a_view_which_would_show_every_row(
+    builder: Connection, bi_tool: str
+) -> None:
+    do(builder, "alter table analytics.m enable row level security")
+    do(builder, "create policy nobody on analytics.m to bi_tool using (false)")
+    build(builder, "run 2", "n")
+    do(builder, "drop table analytics_next.m")
+    do(builder, "create view analytics_next.m as select 'run 2'::text as built_by")
+    with pytest.raises(NotPublishedError, match="Table m has row security, and its model makes a view now"):
+        publish(builder, "run 2", "n", views=("analytics_next.m",))
+    assert do(builder, "select relkind::text from pg_class where oid = 'analytics.m'::regclass") == [("r",)]
+    do(builder, "alter table analytics.m disable row level security")
+    publish(builder, "run 2", "n", views=("analytics_next.m",))
+    assert may(builder, "table", "analytics.m", "select")
+
+
 def test_where_a_policy_does_not_fit_any_more_nothing_is_shown_and_that_is_said(
     builder: Connection, db: Connection, bi_tool: str
 ) -> None:
@@ -173,6 +191,19 @@ def test_a_table_of_somebody_elses_in_analytics_is_named_and_never_dropped(build
     assert do(db, "select count(*) from pg_class where relname = 'theirs'") == [(1,)]
 
 
+@pytest.mark.parametrize("whose", ["builder", "db"])
+def test_a_table_of_somebodys_that_a_model_is_called_like_later_is_not_taken_for_the_models(
+    builder: Connection, db: Connection, whose: str
+) -> None:
+    do({"builder": builder, "db": db}[whose], "create table analytics.mine as select 1 as one")
+    with pytest.raises(NotPublishedError, match=r"Table mine of \w+ in analytics has the name of a model"):
+        day(builder, 2, "mine")
+    assert do(db, "select one from analytics.mine") == [(1,)]
+    do(db, "alter table analytics.mine rename to theirs")
+    publish(builder, "run 2", "m", "n", "mine")
+    assert do(builder, "select built_by from analytics.mine") == [("run 2",)]
+
+
 def test_what_somebody_made_where_is_built_is_not_published(builder: Connection) -> None:
     do(builder, "create table analytics_next.scratch as select 1 as one")
     for number in (2, 3):
@@ -190,6 +221,71 @@ def test_a_function_with_a_body_of_sql_reads_the_new_marts(builder: Connection, 
         assert day(builder, number) == ""
         build(builder, "run 9", "m")
         assert do(builder, "select reporting.who()") == [(f"run {number}",)]
+
+
+@pytest.fixture
+def analyst(db: Connection, builder: Connection) -> Iterator[Connection]:
+    """Somebody whose views and functions the builder may mend, with a schema of his own; as him."""
+    do(db, "create role analyst login in role greenery_reader")
+    do(db, "grant analyst to greenery_transformer")
+    do(db, "create schema reporting authorization analyst")
+    info = db.info
+    analyst = psycopg2.connect(host=info.host, port=info.port, dbname=info.dbname, user="analyst")
+    analyst.autocommit = True
+    yield analyst
+    analyst.close()
+    do(db, "drop owned by analyst cascade; drop role analyst")
+
+
+def functions(db: Connection) -> list[tuple]:
+    return do(
+        db,
+        "select proname, pg_get_userbyid(proowner) from pg_proc"
+        " where pronamespace in ('reporting'::regnamespace, 'analytics'::regnamespace) order by 1, 2",
+    )
+
+
+def test_a_function_of_a_marts_rows_is_named_and_never_made_a_second_time_as_the_builders(
+    builder: Connection, analyst: Connection
+) -> None:
+    """By its name and argument it is another function once the schemas are exchanged: of the new mart's row."""
+    do(
+        analyst,
+        "create function reporting.who(analytics.m) returns text security definer"
+        " begin atomic select max(built_by) from analytics.m; end",
+    )
+    assert functions(builder) == [("who", "analyst")]
+    assert "function reporting.who(analytics.m) of analyst does not read what is published now" in day(builder, 2)
+    assert functions(builder) == [("who", "analyst")]
+
+
+@pytest.mark.parametrize(
+    ("made", "instead"),
+    [
+        (
+            "create function reporting.who() returns setof text security definer"
+            " begin atomic select built_by from analytics.m; end",
+            "alter function reporting.who() rename to former",
+        ),
+        ("create view reporting.who as select built_by from analytics.m", "alter view reporting.who rename to former"),
+    ],
+    ids=["a function", "a view"],
+)
+def test_what_its_owner_renames_while_it_is_published_is_not_made_a_second_time_as_the_builders(
+    builder: Connection, analyst: Connection, monkeypatch: pytest.MonkeyPatch, made: str, instead: str
+) -> None:
+    """Renamed at the worst moment: between the look at it and the exchange's lock."""
+    do(analyst, made)
+    lock = locks.keep_out_readers
+
+    def keep_out_readers(*arguments: object) -> None:
+        do(analyst, instead)
+        lock(*arguments)
+
+    monkeypatch.setattr(locks, "keep_out_readers", keep_out_readers)
+    day(builder, 2)
+    assert functions(builder) == ([("former", "analyst")] if "function" in made else [])
+    assert do(builder, "select to_regclass('reporting.who')") == [(None,)]
 
 
 def test_rows_can_be_deleted_though_somebody_publishes_all_tables(builder: Connection, db: Connection) -> None:
