@@ -5,7 +5,7 @@ When the schemas are exchanged it stays where people know it, and reads the new 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from psycopg2 import sql
@@ -17,7 +17,10 @@ from include.publish.changes import Change, attempt, make
 
 @dataclass(frozen=True)
 class Reader:
-    """A view of somebody's, or a function with a body of SQL, on a mart: it follows the table, and not the name."""
+    """A view of somebody's, or a function with a body of SQL, on a mart: it follows the table, and not the name.
+
+    `schema` is the mart's; `statement` makes the reader again, None where we may not.
+    """
 
     oid: int
     kind: str
@@ -27,10 +30,10 @@ class Reader:
     statement: str | None
 
 
-def stay(cursor: Cursor, live: str, built: str, models: Collection[str]) -> list[str]:
+def stay(cursor: Cursor, live: str, built: str, models: Mapping[str, Collection[str]]) -> list[str]:
     """Take what is somebody's own in either schema into the other, which gets its name; returns what there is to say.
 
-    `models` are the names of what is not somebody's own.
+    `models` has the names, by schema, of what is not somebody's own.
     """
     cursor.execute(
         """
@@ -60,10 +63,15 @@ def stay(cursor: Cursor, live: str, built: str, models: Collection[str]) -> list
             spaces.nspname, said, pg_get_userbyid(owner)
         from things
         join pg_namespace as spaces on spaces.oid = things.schema
-        where spaces.nspname in (%(live)s, %(built)s) and coalesce(name <> all(%(models)s), true)
+        where spaces.nspname in (%(live)s, %(built)s)
+            and coalesce(spaces.nspname || '.' || name <> all(%(models)s), true)
         order by 2, 3
         """,
-        {"live": live, "built": built, "models": list(models)},
+        {
+            "live": live,
+            "built": built,
+            "models": [f"{schema}.{name}" for schema, names in models.items() for name in names],
+        },
     )
     other = {live: built, built: live}
     return make(
@@ -77,6 +85,21 @@ def stay(cursor: Cursor, live: str, built: str, models: Collection[str]) -> list
             for kind, schema, said, owner in cursor.fetchall()
         ],
     )
+
+
+def in_the_way(cursor: Cursor, live: str, models: Mapping[str, Collection[str]]) -> tuple[str, str] | None:
+    """A relation of somebody's own in what is live that has the name of a model, and its owner; None where none has."""
+    cursor.execute(
+        """
+        select relname, pg_get_userbyid(relowner)
+        from pg_class
+        where relnamespace = to_regnamespace(%s) and relkind not in ('i', 'I', 't') and relname = any(%s)
+        order by 1
+        limit 1
+        """,
+        (live, sorted({name for names in models.values() for name in names} - set(models[live]))),
+    )
+    return cursor.fetchone()
 
 
 def readers(cursor: Cursor, live: str, built: str, of_models: Collection[str]) -> list[Reader]:
@@ -128,9 +151,36 @@ def readers(cursor: Cursor, live: str, built: str, of_models: Collection[str]) -
 
 def point_to(cursor: Cursor, live: str, reader: Reader) -> str | None:
     """Make a reader read the new marts by the names that it was written with; returns what to say where it can't."""
-    if reader.schema == live and reader.statement and attempt(cursor, sql.SQL(reader.statement)):
+    if reader.schema == live and reader.statement and attempt(cursor, _replacing(cursor, reader)):
         return None
     return (
         f"{reader.kind} {reader.name} of {reader.owner} does not read what is published now, and is dropped with the "
         "former marts: its owner has to create it again"
     )
+
+
+def _replacing(cursor: Cursor, reader: Reader) -> sql.Composed:
+    """The statement of a reader, refused where it would make another one: that would be ours, and do more than his.
+
+    It would where he is called otherwise by now, as a function with the row of a mart for an argument is once the
+    schemas are exchanged.
+    """
+    check = sql.SQL(
+        """
+        begin
+            if {name} <> all(
+                select format('%I.%I', nspname, relname)
+                from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+                where {kind} = 'view' and pg_class.oid = {oid}
+                union all
+                select
+                    format('%I.%I', nspname, proname) || '(' || pg_get_function_identity_arguments(pg_proc.oid) || ')'
+                from pg_proc join pg_namespace on pg_namespace.oid = pronamespace
+                where {kind} = 'function' and pg_proc.oid = {oid}
+            ) then
+                raise exception 'It is not called % any more', {name};
+            end if;
+        end
+        """
+    ).format(name=sql.Literal(reader.name), kind=sql.Literal(reader.kind), oid=sql.Literal(reader.oid))
+    return sql.SQL("{}; do {}").format(sql.SQL(reader.statement), sql.Literal(check.as_string(cursor)))

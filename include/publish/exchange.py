@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from psycopg2 import sql
@@ -106,15 +106,21 @@ def _exchange(
 ) -> datetime:
     cursor.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(LIVE)))  # somebody dropped it
     locks.keep_out_maintenance(cursor, LIVE, BUILT)
-    models = buffers.relations(cursor, LIVE) | buffers.relations(cursor, BUILT)
-    notes = []
-    if manifest and manifest.models:
-        notes += _prune(cursor, manifest, models)
-        models |= manifest.tables_of(BUILT)
-    readers = beside_marts.readers(cursor, LIVE, BUILT, _of_models(manifest, models))
+    notes = _prune(cursor, manifest) if manifest and manifest.models else []
+    models = _models(cursor, manifest)
+    _check_nobodys_is_lost(cursor, models)
+    of_models = _of_models(manifest, models)
+    found = beside_marts.readers(cursor, LIVE, BUILT, of_models)
     notes += on_marts.left_behind(cursor, LIVE, BUILT)
-    locks.keep_out_readers(cursor, LIVE, [reader.oid for reader in readers if reader.kind != "function"])
-    if models:
+    locks.keep_out_readers(
+        cursor,
+        LIVE,
+        views=[reader.oid for reader in found if reader.kind != "function"],
+        functions=[reader.oid for reader in found if reader.kind == "function"],
+    )
+    # As they are now: until a moment ago their owners could change them.
+    readers = beside_marts.readers(cursor, LIVE, BUILT, of_models)
+    if any(models.values()):
         notes += beside_marts.stay(cursor, LIVE, BUILT, models)
     carried = [
         change
@@ -138,8 +144,34 @@ def _exchange(
     return told_as_of
 
 
-def _prune(cursor: Cursor, manifest: Manifest, former: Collection[str]) -> list[str]:
+def _models(cursor: Cursor, manifest: Manifest | None) -> dict[str, set[str]]:
+    """The names of what models made, by schema: each buffer knows its own."""
+    models = {schema: buffers.relations(cursor, schema) for schema in (LIVE, BUILT)}
+    if manifest and manifest.models:
+        models[BUILT] |= manifest.tables_of(BUILT)
+    return models
+
+
+def _check_nobodys_is_lost(cursor: Cursor, models: Mapping[str, Collection[str]]) -> None:
+    """Raise NotPublishedError where something that somebody has put into what is live could not stay as it is."""
+    if taken := beside_marts.in_the_way(cursor, LIVE, models):
+        name, owner = taken
+        raise NotPublishedError(
+            f"Table {name} of {owner} in {LIVE} has the name of a model, and a later build would drop it; nothing was "
+            "published. Let its owner rename it or move it to another schema (or call the model otherwise), then clear "
+            "publish."
+        )
+    if shown := on_marts.shown_by_a_view(cursor, LIVE, BUILT):
+        raise NotPublishedError(
+            f"Table {shown} has row security, and its model makes a view now, which can have none: whoever may read it "
+            f"would see every row. Nothing was published. Materialize the model as a table again, or let everybody see "
+            f"all of it (alter table {LIVE}.{shown} disable row level security), then clear publish."
+        )
+
+
+def _prune(cursor: Cursor, manifest: Manifest) -> list[str]:
     """Drop from the build schema what was a model's, and forget it; returns what there is to say of it."""
+    former = buffers.relations(cursor, BUILT)
     buffers.keep_models(cursor, BUILT, manifest.relations_of(BUILT))
     cursor.execute(
         """
@@ -148,7 +180,7 @@ def _prune(cursor: Cursor, manifest: Manifest, former: Collection[str]) -> list[
         where relnamespace = to_regnamespace(%s) and relkind in ('r', 'v') and relname = any(%s)
         order by 1, 2
         """,
-        (BUILT, sorted(set(former) - manifest.tables_of(BUILT))),
+        (BUILT, sorted(former - manifest.tables_of(BUILT))),
     )
     notes = []
     for kind, name in cursor.fetchall():
@@ -161,9 +193,9 @@ def _prune(cursor: Cursor, manifest: Manifest, former: Collection[str]) -> list[
     return notes
 
 
-def _of_models(manifest: Manifest | None, in_buffers: Collection[str]) -> list[str]:
+def _of_models(manifest: Manifest | None, in_buffers: Mapping[str, Collection[str]]) -> list[str]:
     """What a model makes, in both buffers and elsewhere, as schema and name: right as they were built."""
-    made = {(schema, name) for schema in (LIVE, BUILT) for name in in_buffers}
+    made = {(schema, name) for schema, names in in_buffers.items() for name in names}
     if manifest:
         made |= {(manifest.nodes[model].get("schema"), name) for model, name in manifest.relations.items()}
     return [f"{schema}.{name}" for schema, name in made]

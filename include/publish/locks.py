@@ -41,8 +41,10 @@ def keep_out_maintenance(cursor: Cursor, *schemas: str) -> None:
         cursor.execute(sql.SQL("lock table {} in share update exclusive mode").format(sql.SQL(", ").join(tables)))
 
 
-def keep_out_readers(cursor: Cursor, schema: str, views: Collection[int]) -> None:
+def keep_out_readers(cursor: Cursor, schema: str, views: Collection[int], functions: Collection[int]) -> None:
     """Lock all that can be read in a schema, and views of elsewhere by their oids: views first, outer ones first.
+
+    And functions of anywhere, which nobody can rename or drop from then on.
 
     In one statement, whose time ends below `deadlock_timeout`: a longer wait can end in a deadlock that kills a reader
     instead of us.
@@ -53,6 +55,7 @@ def keep_out_readers(cursor: Cursor, schema: str, views: Collection[int]) -> Non
         sql.SQL("alter {} {} owner to {};").format(sql.SQL(kind), sql.Identifier(*name), sql.Identifier(owner))
         for kind, name, owner in _views(cursor, schema, views)
     ]
+    steps += [sql.SQL(statement) for statement in _owned_already(cursor, functions)]
     if tables := _tables(cursor, (schema,)):
         steps.append(sql.SQL("lock table {} in access exclusive mode;").format(sql.SQL(", ").join(tables)))
     block = sql.SQL(" ").join([sql.SQL("begin"), *steps, sql.SQL("end")]).as_string(cursor)
@@ -142,6 +145,20 @@ def _tables(cursor: Cursor, schemas: Collection[str]) -> list[sql.Identifier]:
         (list(schemas),),
     )
     return [sql.Identifier(*name) for name in cursor.fetchall()]
+
+
+def _owned_already(cursor: Cursor, functions: Collection[int]) -> list[str]:
+    """Statements that give functions to who owns them, where we may: nothing but a lock comes of it."""
+    cursor.execute(
+        """
+        select format('alter routine %%s owner to %%I;', oid::regprocedure, pg_get_userbyid(proowner))
+        from pg_proc
+        where oid = any(%s::oid[]) and pg_has_role(proowner, 'usage')
+        order by oid
+        """,
+        (list(functions),),
+    )
+    return [statement for (statement,) in cursor.fetchall()]
 
 
 def _views(cursor: Cursor, schema: str, views: Collection[int]) -> list[tuple[str, tuple[str, str], str]]:

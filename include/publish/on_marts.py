@@ -118,6 +118,25 @@ def rights(cursor: Cursor, live: str, built: str) -> list[Change]:
     ]
 
 
+def shown_by_a_view(cursor: Cursor, live: str, built: str) -> str | None:
+    """A table with row security whose rows a view, which can have none, would show from now on; None where none is."""
+    cursor.execute(
+        """
+        select olds.relname
+        from pg_class as olds
+        join pg_class as news on news.relname = olds.relname and news.relkind in ('v', 'm')
+        where olds.relnamespace = to_regnamespace(%s)
+            and olds.relrowsecurity
+            and news.relnamespace = to_regnamespace(%s)
+        order by 1
+        limit 1
+        """,
+        (live, built),
+    )
+    row = cursor.fetchone()
+    return row[0] if row else None
+
+
 def row_security(cursor: Cursor, live: str, built: str) -> list[Change]:
     """Let row security go over to the new marts: who builds must not run what people wrote, nor see less for it."""
     cursor.execute(

@@ -215,13 +215,14 @@ def test_nobody_who_reads_or_loads_notices_that_it_is_published(
     try:
         with ThreadPoolExecutor(1) as pool, reading(open_as, *statements) as wrong:
             loading = pool.submit(loads)
-            for number in range(2, publishes + 2):
-                build(people, f"run {number}", "m", "n")
-                do(people, "update analytics.n set built_by = built_by")  # so that autovacuum has something to do
-                publish(people, f"run {number}", "m", "n")
-            stop.set()
+            try:
+                for number in range(2, publishes + 2):
+                    build(people, f"run {number}", "m", "n")
+                    do(people, "update analytics.n set built_by = built_by")  # so that autovacuum has something to do
+                    publish(people, f"run {number}", "m", "n")
+            finally:
+                stop.set()
     finally:
-        stop.set()
         for setting in ("autovacuum_naptime", "autovacuum_vacuum_threshold"):
             do(people, f"alter system reset {setting}")
         do(people, "select pg_reload_conf()")
