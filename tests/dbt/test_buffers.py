@@ -140,6 +140,32 @@ def test_a_buffer_is_marked_before_it_is_first_written_to_and_the_run_after_a_ki
     assert one.begin() is False
 
 
+def test_a_buffer_that_was_written_to_without_a_mark_is_built_anew(one: One) -> None:
+    """As by a release of before the mark."""
+    one.begin()
+    assert set(one("run").values()) == {"success"}
+    one.shop.query("update ops.buffers set dirty = false")
+    assert one.begin() is True
+
+
+@pytest.mark.parametrize(("loaded", "rebuilt"), [("before the run", False), ("after it began", True)])
+def test_a_retry_builds_anew_for_what_was_loaded_since_the_run_began_whatever_its_stamp(
+    one: One, loaded: str, rebuilt: bool
+) -> None:
+    def load() -> None:
+        one.shop.insert("orders", one.shop.order("late"), loaded_at="2999-01-01 00:00:00+00")
+
+    one.shop.query("delete from raw.orders where order_id = 'b'")
+    if loaded == "before the run":
+        load()
+    one.begin()
+    assert one("run") == {"one": "success", "parent": "success"}
+    if loaded == "after it began":
+        load()
+    assert one("run", "--select", "one") == {"one": "success"}
+    assert ("b" in one.orders()) is not rebuilt
+
+
 def test_a_model_that_was_compiled_to_take_changes_does_not_become_them(one: One) -> None:
     """What it was compiled for stands no more when it runs: everything is to be built anew."""
     one.begin()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -133,6 +134,32 @@ def test_a_stamp_from_the_future_locks_no_run_out(begun: Connection, table: str,
         cursor.execute(f"update raw.{table} set {column} = {stamp}")
     buffers.begin(begun, "run")
     runs.admit(task("run"), builds=True)
+
+
+def test_a_stamp_that_was_ahead_as_the_run_began_is_no_load_once_its_time_has_come(begun: Connection) -> None:
+    """A loader's clock that is some minutes ahead, or less."""
+    with begun.cursor() as cursor:
+        cursor.execute("update raw.promos set _loaded_at = clock_timestamp() + interval '1 second'")
+        buffers.begin(begun, "run")
+        cursor.execute("select max(_loaded_at) > clock_timestamp() from raw.promos")
+        assert cursor.fetchone() == (True,), "the run began too late for this test"
+        has_come, until = False, time.monotonic() + 30
+        while not has_come and time.monotonic() < until:
+            cursor.execute("select max(_loaded_at) < clock_timestamp() from raw.promos")
+            (has_come,) = cursor.fetchone()
+    assert has_come
+    runs.admit(task("run"), builds=True)
+    demo.play_day(begun, 2, orders_per_day=3)
+    with pytest.raises(RefusedError, match="Raw was loaded at"):
+        runs.admit(task("run"), builds=True)
+
+
+@pytest.mark.parametrize("stamp", ["now() + interval '1 minute'", "'12021-01-01'", "'infinity'"])
+def test_a_load_by_a_clock_that_is_ahead_is_noticed(begun: Connection, stamp: str) -> None:
+    with begun.cursor() as cursor:
+        cursor.execute(f"update raw.promos set _loaded_at = {stamp}")
+    with pytest.raises(RefusedError, match="Raw was loaded at"):
+        runs.admit(task("run"), builds=True)
 
 
 def test_a_task_that_succeeds_later_takes_its_reason_back(begun: Connection) -> None:

@@ -24,7 +24,7 @@ from include.publish.__main__ import main
 from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
-from include.results import publications
+from include.results import publications, store
 from include.settings import PROJECT_ROOT, Warehouse
 from include.slack.channels import to_all
 from include.slack.message import Message
@@ -86,13 +86,33 @@ def test_clearing_the_publish_of_the_run_that_was_taken_back_does_not_bring_it_b
     assert published(days) == ["day 1"]
 
 
-def test_once_a_run_has_written_there_is_no_way_back_and_that_is_said(days: Connection) -> None:
-    build(days, "run 3", "day 3")
-    with days.cursor() as cursor:
+def begins_to_write(db: Connection, run_id: str, *, writes: bool) -> None:
+    """What dbt leaves of a run's first model: a mark before it, and, unless it fails, word of it."""
+    store.begin(db, run_id, "release")
+    buffers.begin(db, run_id)
+    with db.cursor() as cursor:
         cursor.execute("update ops.buffers set dirty = true where schema_oid = 'analytics_next'::regnamespace")
-    with pytest.raises(NotPublishedError, match=r"Run run 3 has written over the marts as of .* no way back"):
+        if writes:
+            cursor.execute(
+                "insert into ops.buffer_models (schema_oid, unique_id, rebuilt)"
+                " values ('analytics_next'::regnamespace, 'model.m', true)"
+                " on conflict (schema_oid, unique_id)"
+                " do update set rebuilt = true, written = true, built_at = clock_timestamp()"
+            )
+
+
+def test_once_a_run_has_written_there_is_no_way_back_and_that_is_said(days: Connection) -> None:
+    begins_to_write(days, "run 3", writes=True)
+    begins_to_write(days, "run 4", writes=False)
+    with pytest.raises(NotPublishedError, match=r"Run run 4 has written over the marts as of .* no way back"):
         by_hand.roll_back("ada", "wrong")
     assert published(days) == ["day 2"]
+
+
+def test_a_run_whose_first_model_failed_leaves_the_way_back(days: Connection) -> None:
+    begins_to_write(days, "run 3", writes=False)
+    by_hand.roll_back("ada", "wrong")
+    assert published(days) == ["day 1"]
 
 
 def test_while_a_run_is_under_way_nothing_is_rolled_back(days: Connection) -> None:

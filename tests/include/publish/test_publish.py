@@ -228,20 +228,31 @@ def test_what_somebody_built_by_hand_after_the_run_is_not_published(built: Conne
         publish_run("run 1", MANIFEST)
 
 
-@pytest.mark.parametrize(("when", "refused"), [("before", False), ("between", True), ("after", False)])
+@pytest.mark.parametrize(
+    ("loads", "refused"),
+    [
+        ({"before": "clock_timestamp()"}, False),
+        ({"between": "clock_timestamp()"}, True),
+        ({"after": "clock_timestamp()"}, False),
+        ({"between": "clock_timestamp()", "after": "clock_timestamp()"}, True),
+        # By a loader whose clock is ahead.
+        ({"between": "now() + interval '1 minute'"}, True),
+    ],
+    ids=lambda value: " and ".join(value) if isinstance(value, dict) else None,
+)
 def test_models_of_before_a_load_and_of_after_it_are_not_published_together(
-    db: Connection, when: str, refused: bool
+    db: Connection, loads: dict[str, str], refused: bool
 ) -> None:
     with db.cursor() as cursor:
         raw.create(cursor)
-    load = "insert into raw.promos values ('p', 1, 'active', clock_timestamp())"
+        cursor.execute("insert into raw.promos values ('p', 1, 'active', '2999-01-01')")  # nobody's load
     build(db, "run 1", "new")
     for step in ("before", BUILT, "between", BUILT_TOO, "after", PASSED):
         if isinstance(step, NodeResult):
             store.record(db, "run 1", step.name, 2, [step])
-        elif step == when:
+        elif step in loads:
             with db.cursor() as cursor:
-                cursor.execute(load)
+                cursor.execute(f"insert into raw.promos values ('p', 1, 'active', {loads[step]})")
     if refused:
         with pytest.raises(NotPublishedError, match="Raw was loaded at"):
             publish_run("run 1", MANIFEST)
