@@ -4,10 +4,11 @@ dbt builds in one schema while people read the other, and publish exchanges thei
 apart, and each remembers for itself
 
 * `ops.watermarks`: up to when it has followed each raw table, and `raw.deletions`,
-* `ops.buffer_models`: when each model was built into it, and an incremental one with which checksum (written by dbt, in
-  the transaction that writes the model: `dbt/macros/buffers.sql`),
-* `ops.buffers`: whether everything in it has to be built anew, and whether it was written to since it was published:
-  dbt marks it so before a model writes, in a transaction of its own, and only publish takes the mark back.
+* `ops.buffer_models`: when each model was built into it, an incremental one with which checksum, and whether that was
+  since it was published (written by dbt, in the transaction that writes the model: `dbt/macros/buffers.sql`),
+* `ops.buffers`: whether everything in it has to be built anew, and whether a model has begun to write to it since it
+  was published: dbt marks it so before that, in a transaction of its own, and only publish takes the mark back. Also
+  since when a run builds in it, and which of raw's stamps were ahead of the clock then: they are no later loads.
 """
 
 from __future__ import annotations
@@ -81,7 +82,18 @@ def begin(
                 "scan_every": scan_every,
             },
         )
-        for source, newest in _newest(cursor).items():
+        stamps = _stamps(cursor)
+        if stamps:
+            ahead = sql.SQL(" union ").join(
+                sql.SQL("select {stamp} from {table} where {stamp} > since").format(
+                    stamp=stamp, table=raw.named(source)
+                )
+                for source, stamp in stamps.items()
+            )
+            cursor.execute(
+                sql.SQL("update ops.buffers set ahead = array({}) where schema_oid = %s").format(ahead), (buffer,)
+            )
+        for source, newest in _newest(cursor, stamps).items():
             cursor.execute(
                 """
                 insert into ops.watermarks (schema_oid, source, pending)
@@ -113,6 +125,9 @@ def published(cursor: Cursor, schema: str, *, proven: bool) -> None:
         where schema_oid = to_regnamespace(%(schema)s)::oid
         """,
         {"products": _products(cursor), "proven": proven, "schema": schema},
+    )
+    cursor.execute(
+        "update ops.buffer_models set written = false where schema_oid = to_regnamespace(%s)::oid", (schema,)
     )
     cursor.execute(
         "update ops.watermarks set loaded_at = pending where schema_oid = to_regnamespace(%s)::oid", (schema,)
@@ -155,10 +170,10 @@ def current(connection: Connection) -> Buffer:
 
 
 def is_written_over(connection: Connection, schema_oid: int) -> bool:
-    """Whether a buffer no longer holds what was published of it: something was built into it, or is gone."""
+    """Whether a buffer no longer holds what was published of it: a model was built into it, or is gone."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"select dirty or {_LACKS_A_TABLE} from ops.buffers where schema_oid = %s",  # noqa: S608 - a constant
+            f"select {_WAS_WRITTEN} or {_LACKS_A_TABLE} from ops.buffers where schema_oid = %s",  # noqa: S608 - a constant
             (schema_oid,),
         )
         known = cursor.fetchone()
@@ -174,8 +189,8 @@ def keep_models(cursor: Cursor, schema: str, relations: Mapping[str, str]) -> No
     # A model whose folder has no hook has left no word itself.
     cursor.execute(
         """
-        insert into ops.buffer_models (schema_oid, unique_id, identifier, rebuilt)
-        select buffers.schema_oid, made.unique_id, made.identifier, true
+        insert into ops.buffer_models (schema_oid, unique_id, identifier, rebuilt, written)
+        select buffers.schema_oid, made.unique_id, made.identifier, true, false
         from unnest(%(models)s::text[], %(relations)s::text[]) as made (unique_id, identifier)
         join ops.buffers on buffers.schema_oid = to_regnamespace(%(schema)s)::oid
         on conflict (schema_oid, unique_id) do update set identifier = excluded.identifier
@@ -194,12 +209,48 @@ def relations(cursor: Cursor, schema: str) -> set[str]:
     return {name for (name,) in cursor.fetchall()}
 
 
-def raw_changed_at(connection: Connection) -> datetime | None:
-    """The newest stamp of a row or a deletion in raw, up to now; None where nothing was ever loaded."""
+def loaded_since_begin(
+    connection: Connection, *, after: datetime | None = None, before: datetime | None = None
+) -> datetime | None:
+    """The newest stamp, at most now, of what came into raw since a run began to build; None where nothing did.
+
+    Of that between two moments, where they are given; a stamp that is ahead of the clock may have come in between as
+    well. What was there as the run began does not count, however it is stamped.
+    """
     with connection.cursor() as cursor:
-        return max((stamp for stamp in _newest(cursor).values() if stamp is not None), default=None)
+        cursor.execute(
+            "select since, ahead::text from ops.buffers where schema_oid = to_regnamespace(%s)::oid", (BUILT,)
+        )
+        begun = cursor.fetchone()
+        stamps = _stamps(cursor)
+        if begun is None or not stamps:
+            return None
+        since, ahead = begun
+        came = sql.SQL(" union all ").join(
+            sql.SQL(
+                "select max({stamp}) from {table}"
+                " where {stamp} > %(after)s and {stamp} <> all(%(ahead)s::timestamptz[])"
+                " and ({stamp} < coalesce(%(before)s::timestamptz, 'infinity') or {stamp} > statement_timestamp())"
+            ).format(stamp=stamp, table=raw.named(source))
+            for source, stamp in stamps.items()
+        )
+        cursor.execute(
+            sql.SQL(
+                "select max(least(stamp, statement_timestamp())) from ({}) as came (stamp) where stamp is not null"
+            ).format(came),
+            {"after": max(since, after or since), "ahead": ahead, "before": before},
+        )
+        (newest,) = cursor.fetchone()
+        return newest
 
 
+# That a model was written since a buffer was published; by its moment, where a release wrote it that says nothing else.
+_WAS_WRITTEN = """
+exists (
+    select from ops.buffer_models as models
+    where models.schema_oid = buffers.schema_oid and (models.written or models.built_at > buffers.since)
+)
+"""
 # That the table of an incremental model is not in the buffer in which it was built.
 _LACKS_A_TABLE = """
 exists (
@@ -217,7 +268,8 @@ exists (
 
 def _is_unsound(cursor: Cursor, buffer: int) -> bool:
     cursor.execute(
-        f"select rebuild or dirty or {_LACKS_A_TABLE} from ops.buffers where schema_oid = %s",  # noqa: S608 - a constant
+        f"select rebuild or dirty or {_WAS_WRITTEN} or {_LACKS_A_TABLE}"  # noqa: S608 - constants
+        " from ops.buffers where schema_oid = %s",
         (buffer,),
     )
     known = cursor.fetchone()
@@ -245,28 +297,36 @@ def _let_rows_be_published(cursor: Cursor) -> None:
         cursor.execute(sql.SQL("alter table {} replica identity full").format(sql.Identifier(*table)))
 
 
-def _newest(cursor: Cursor) -> dict[str, datetime | None]:
-    """The newest stamp in each raw table and in `deletions`, off its index; None where there is no row or table.
-
-    One from the future says nothing of when a row was loaded (`stamps_from_the_future` tells of it), and one of before
-    our era nothing either: Python has no type for it.
-    """
+def _stamps(cursor: Cursor) -> dict[str, sql.Identifier]:
+    """By raw table that is there, `deletions` among them, the column that says when a row was loaded."""
     cursor.execute(
         "select relname from pg_class join pg_namespace as spaces on spaces.oid = relnamespace where nspname = %s",
         (settings.raw_schema(),),
     )
     there = {name for (name,) in cursor.fetchall()}
-    stamps = {source: "deleted_at" if source == "deletions" else "_loaded_at" for source in (*TABLES, "deletions")}
-    asked = [
-        sql.SQL("select {}, max({stamp}) from {} where {stamp} between '0002-01-01' and statement_timestamp()").format(
-            sql.Literal(source), raw.named(source), stamp=sql.Identifier(stamp)
+    stamps = dict.fromkeys(TABLES, "_loaded_at") | {"deletions": "deleted_at"}
+    return {source: sql.Identifier(stamp) for source, stamp in stamps.items() if source in there}
+
+
+def _newest(cursor: Cursor, stamps: Mapping[str, sql.Identifier]) -> dict[str, datetime | None]:
+    """The newest stamp in each raw table and in `deletions`, off its index; None where there is no row or table.
+
+    One from the future says nothing of when a row was loaded (`stamps_from_the_future` tells of it), and one of before
+    our era nothing either: Python has no type for it.
+    """
+    newest: dict[str, datetime | None] = dict.fromkeys((*TABLES, "deletions"))
+    if stamps:
+        cursor.execute(
+            sql.SQL(" union all ").join(
+                sql.SQL(
+                    "select {source}, max({stamp}) from {table}"
+                    " where {stamp} between '0002-01-01' and statement_timestamp()"
+                ).format(source=sql.Literal(source), stamp=stamp, table=raw.named(source))
+                for source, stamp in stamps.items()
+            )
         )
-        for source, stamp in stamps.items()
-        if source in there
-    ]
-    if asked:
-        cursor.execute(sql.SQL(" union all ").join(asked))
-    return dict.fromkeys(stamps) | (dict(cursor.fetchall()) if asked else {})
+        newest |= dict(cursor.fetchall())
+    return newest
 
 
 def _products(cursor: Cursor) -> str | None:

@@ -97,13 +97,18 @@
     {{ return(rows[0] if rows else none) }}
 {% endmacro %}
 
-{# Whether a raw table has rows that were loaded since the run began: somebody mended the data, say, and clears a task. #}
+{#
+    Whether a raw table has rows that were loaded since the run began: somebody mended the data, say, and clears a task. It goes
+    by what `loaded_since_begin` of `include/buffers.py` goes by.
+#}
 {% macro raw_has_moved() %}
     {%- set checks = [] -%}
     {%- for source in graph.sources.values() if source.source_name == 'greenery' -%}
-        {%- do checks.append("exists (select from " ~ source.relation_name ~ " where _loaded_at > buffers.since)") -%}
+        {%- do checks.append("exists (select from " ~ source.relation_name ~ " where _loaded_at > buffers.since and _loaded_at <> all(buffers.ahead))") -%}
     {%- endfor -%}
-    {%- do checks.append("exists (select from " ~ deletions().relation_name ~ " where deleted_at > buffers.since)") -%}
+    {%- do checks.append(
+        "exists (select from " ~ deletions().relation_name ~ " where deleted_at > buffers.since and deleted_at <> all(buffers.ahead))"
+    ) -%}
     {{ return(run_query(
         "select " ~ checks | join(' or ') ~ " as moved from ops.buffers"
         ~ " where schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid"
@@ -184,17 +189,18 @@
         and models.built_at > buffers.since
         and not buffers.rebuild;
     {%- endif %}
-    insert into ops.buffer_models (schema_oid, unique_id, identifier, checksum, rebuilt)
+    insert into ops.buffer_models (schema_oid, unique_id, identifier, checksum, rebuilt, written)
     select
         schema_oid,
         '{{ model.unique_id }}',
         '{{ this.identifier }}',
         {{ "'" ~ model_checksum(model.unique_id) ~ "'" if model.config.materialized == 'incremental' else 'null' }},
-        {{ rebuilt }}
+        {{ rebuilt }},
+        true
     from ops.buffers
     where schema_oid = {{ buffer }}
     on conflict (schema_oid, unique_id) do update set
         identifier = excluded.identifier, checksum = excluded.checksum, rebuilt = excluded.rebuilt,
-        built_at = clock_timestamp();
+        written = true, built_at = clock_timestamp();
     {%- endif %}
 {% endmacro %}

@@ -116,16 +116,16 @@ def _refusal(connection: Connection, context: Any, *, builds: bool) -> str | Non
     lease.take(connection, holder_of(run_id), ended=lambda holder: has_ended(context, context["dag"].dag_id, holder))
     if not builds:
         return None
-    buffer, raw_changed_at = buffers.current(connection), buffers.raw_changed_at(connection)
+    buffer = buffers.current(connection)
     if buffer.run_id != run_id:
         builder = f"run {buffer.run_id}" if buffer.run_id else "another run"
         return (
             f"What this run built is published, or {builder} has begun to build since; nothing was changed. "
             "Trigger a new run, or clear check_sources with everything downstream of it."
         )
-    if raw_changed_at and raw_changed_at > buffer.since:
+    if loaded_at := buffers.loaded_since_begin(connection):
         return (
-            f"Raw was loaded at {raw_changed_at:%d %b %Y %H:%M:%S} UTC, after this run began, and its models would "
+            f"Raw was loaded at {loaded_at:%d %b %Y %H:%M:%S} UTC, after this run began, and its models would "
             "tell of two moments; nothing was changed. Clear check_sources with everything downstream of it."
         )
     return None

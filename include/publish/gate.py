@@ -42,10 +42,10 @@ class NotPublishedError(AirflowFailException):
 
 
 def check_built(
+    connection: Connection,
     run_id: str,
     manifest: Manifest,
     built: Built,
-    raw_changed_at: datetime | None,
     *,
     project_has_changed: bool = False,
 ) -> None:
@@ -77,9 +77,9 @@ def check_built(
             f"publishing would mix days, so nothing was published:\n{_lines(mixed)}\n{way_on}"
         )
     times = [at for model, (_, at) in built.builds.items() if model in manifest.models]
-    if raw_changed_at and times and min(times) < raw_changed_at < max(times):
+    if times and (loaded_at := buffers.loaded_since_begin(connection, after=min(times), before=max(times))):
         raise NotPublishedError(
-            f"Raw was loaded at {raw_changed_at:%d %b %Y %H:%M:%S} UTC while this run built, so some of its models "
+            f"Raw was loaded at {loaded_at:%d %b %Y %H:%M:%S} UTC while this run built, so some of its models "
             "tell what was before and some what came after; nothing was published. Clear check_sources with everything "
             "downstream of it."
         )

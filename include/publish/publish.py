@@ -9,7 +9,6 @@ import psycopg2
 from airflow.sdk import Asset, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include import buffers
 from include.dbt_project import runs
 from include.dbt_project.manifest import Manifest, read
 from include.publish import gate
@@ -64,7 +63,7 @@ def publish_run(run_id: str, manifest: Manifest, decision: Decision | None = Non
         if publications.of_run(connection, run_id) and run_id not in {builder for builder, _ in made.builds.values()}:
             return False
         changed = runs.project_has_changed(connection, run_id)
-        gate.check_built(run_id, manifest, made, buffers.raw_changed_at(connection), project_has_changed=changed)
+        gate.check_built(connection, run_id, manifest, made, project_has_changed=changed)
         if decision is None:
             gate.check_not_held(connection)
             gate.check_proven(manifest, made, store.passed_tests(connection, run_id))
