@@ -19,7 +19,7 @@ from include.lease import LeaseHeldError
 from include.load_shop import load
 from include.publish.exchange import exchange
 from include.results import store
-from include.shop import demo
+from include.shop import demo, raw
 from include.shop.load import LoadError
 
 pytestmark = pytest.mark.db
@@ -141,7 +141,8 @@ def test_a_stamp_that_was_ahead_as_the_run_began_is_no_load_once_its_time_has_co
         cursor.execute("update raw.promos set _loaded_at = now() + interval '5 minutes'")
         buffers.begin(begun, "run")
         # Ten minutes go by: what was then is that long ago.
-        cursor.execute("update raw.promos set _loaded_at = _loaded_at - interval '10 minutes'")
+        for table in raw.TABLES:
+            cursor.execute(f"update raw.{table} set _loaded_at = _loaded_at - interval '10 minutes'")
         cursor.execute(
             "update ops.buffers set since = since - interval '10 minutes',"
             " ahead = array(select stamp - interval '10 minutes' from unnest(ahead) as stamp)"
