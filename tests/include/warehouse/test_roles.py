@@ -124,6 +124,26 @@ def test_tables_that_were_there_before_the_roles_are_handed_over(db: Connection)
         assert cursor.fetchall() == [(TRANSFORMER,)]
 
 
+def test_what_people_made_in_analytics_stays_theirs(may: May, db: Connection) -> None:
+    with db.cursor() as cursor:
+        cursor.execute("create role ann")
+        cursor.execute("create table analytics.mine as select 1 as one; alter table analytics.mine owner to ann")
+        # A mart, by whomever dbt was run then.
+        cursor.execute("create table analytics_next.dim_users as select 1 as one")
+        cursor.execute("alter table analytics_next.dim_users owner to ann")
+        buffers.begin(db, "run 2")
+        cursor.execute(
+            "insert into ops.buffer_models (schema_oid, unique_id, identifier, rebuilt)"
+            " values ('analytics_next'::regnamespace, 'model.greenery.dim_users', 'dim_users', true)"
+        )
+        roles.ensure(db, login=True)
+        cursor.execute(
+            "select tablename, tableowner from pg_tables where tablename in ('dim_users', 'mine') order by 1"
+        )
+        assert cursor.fetchall() == [("dim_users", TRANSFORMER), ("mine", "ann")]
+        cursor.execute("drop owned by ann; drop role ann")
+
+
 def test_people_see_nothing_of_what_is_built_through_a_view_of_theirs(may: May, db: Connection) -> None:
     with db.cursor() as cursor:
         cursor.execute("create role analyst login in role greenery_reader")
