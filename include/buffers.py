@@ -199,6 +199,12 @@ def keep_models(cursor: Cursor, schema: str, relations: Mapping[str, str]) -> No
     )
 
 
+def is_known(cursor: Cursor, schema: str) -> bool:
+    """Whether `ops` knows a buffer; it has forgotten all after a backup was restored."""
+    cursor.execute("select from ops.buffers where schema_oid = to_regnamespace(%s)::oid", (schema,))
+    return cursor.rowcount > 0
+
+
 def relations(cursor: Cursor, schema: str) -> set[str]:
     """What the models are called that were built into a buffer."""
     cursor.execute(

@@ -145,10 +145,12 @@ def _exchange(
 
 
 def _models(cursor: Cursor, manifest: Manifest | None) -> dict[str, set[str]]:
-    """The names of what models made, by schema: each buffer knows its own."""
+    """The names of what models made, by schema: each buffer knows its own, unless `ops` has forgotten it."""
     models = {schema: buffers.relations(cursor, schema) for schema in (LIVE, BUILT)}
     if manifest and manifest.models:
         models[BUILT] |= manifest.tables_of(BUILT)
+    if not buffers.is_known(cursor, LIVE):
+        models[LIVE] = models[BUILT]
     return models
 
 

@@ -109,20 +109,42 @@ def _ensure_role(cursor: Cursor, role: str, *, login: bool) -> None:
 
 
 def _hand_over(cursor: Cursor, schema: str, owner: str) -> None:
+    """Make a role the owner of a schema and of all in it; where people query, of models alone.
+
+    A model's is what `ops` calls so, or what has the owner that the schema had: before there were roles, that is all.
+    """
     cursor.execute("select pg_get_userbyid(nspowner) from pg_namespace where nspname = %s", (schema,))
-    if cursor.fetchone()[0] != owner:
+    [[former]] = cursor.fetchall()
+    if former != owner:
         _run(cursor, "alter schema {} owner to {}", schema, owner)
     cursor.execute(
         """
         select relname, relkind::text
         from pg_class
-        where relnamespace = %s::regnamespace and relkind in %s and pg_get_userbyid(relowner) <> %s
+        where relnamespace = %(schema)s::regnamespace
+            and relkind in %(kinds)s
+            and pg_get_userbyid(relowner) <> %(owner)s
+            and (
+                %(all)s
+                or pg_get_userbyid(relowner) = %(former)s
+                or relname in (
+                    select coalesce(identifier, split_part(unique_id, '.', 3))
+                    from ops.buffer_models
+                    where schema_oid = %(schema)s::regnamespace
+                )
+            )
             -- The sequence of an identity column goes with its table.
             and not exists (
                 select from pg_depend where objid = pg_class.oid and deptype = 'i' and classid = 'pg_class'::regclass
             )
         """,
-        (schema, tuple(_ALTER), owner),
+        {
+            "schema": schema,
+            "kinds": tuple(_ALTER),
+            "owner": owner,
+            "former": former,
+            "all": schema not in ("analytics", "analytics_next"),
+        },
     )
     for name, kind in cursor.fetchall():
         statement = sql.SQL("alter {} {} owner to {}")

@@ -166,16 +166,6 @@ def test_a_retry_builds_anew_for_what_was_loaded_since_the_run_began_whatever_it
     assert ("b" in one.orders()) is not rebuilt
 
 
-def test_a_table_of_somebodys_where_a_model_is_to_be_built_is_never_replaced(one: One) -> None:
-    one.shop.query("delete from ops.buffer_models where identifier = 'parent'")
-    [result] = one.results("run", "--select", "parent")
-    assert result.status == "error"
-    assert "analytics_next.parent is of postgres, and no model made it" in result.message
-    assert one.shop.query("select * from analytics_next.parent") == [(1,)]
-    one.shop.query("alter table analytics_next.parent rename to theirs")
-    assert one("run", "--select", "parent") == {"parent": "success"}
-
-
 def test_a_model_that_was_compiled_to_take_changes_does_not_become_them(one: One) -> None:
     """What it was compiled for stands no more when it runs: everything is to be built anew."""
     one.begin()
