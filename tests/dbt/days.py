@@ -8,7 +8,6 @@ from graphlib import TopologicalSorter
 from random import Random
 
 from dbt.artifacts.resources.types import NodeType
-from dbt.cli.main import dbtRunner
 
 from include import buffers, settings
 from include.dbt_project.manifest import Manifest
@@ -56,9 +55,7 @@ class Project(Dbt):
         if self._full is None:
             # Compiling hundreds of tests as well would take most of the time.
             models = ("--indirect-selection", "empty", "--select", *CONCERNED)
-            done = dbtRunner(manifest=self.manifest).invoke(
-                ["compile", "--full-refresh", "--quiet", *models, *self._flags()]
-            )
+            done = self.invoke("compile", "--full-refresh", *models)
             assert done.success, done.exception
             nodes = {
                 result.node.unique_id: result.node
