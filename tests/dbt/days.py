@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from dataclasses import replace
 from datetime import timedelta
+from functools import cached_property
 from graphlib import TopologicalSorter
 from random import Random
+from typing import Any
 
 from dbt.artifacts.resources.types import NodeType
-from dbt.cli.main import dbtRunner
 
 from include import buffers, settings
 from include.dbt_project.manifest import Manifest
@@ -51,14 +53,22 @@ class Project(Dbt):
 
     _full: dict[str, str] | None = None
 
+    @cached_property
+    def untested(self) -> Dbt:
+        """The same without what no build of a model or a snapshot asks for, as tasks have it (`invocation.py`).
+
+        dbt links and orders every node in each invocation, and nine in ten are tests.
+        """
+        assert self.manifest
+        nodes = {key: node for key, node in self.manifest.nodes.items() if node.resource_type != NodeType.Test}
+        others = ("unit_tests", "exposures", "metrics", "semantic_models", "saved_queries")
+        unasked: dict[str, Any] = {kind: {} for kind in others}
+        return Dbt(self.project, self.work, replace(self.manifest, nodes=nodes, **unasked))
+
     def full_build(self) -> dict[str, str]:
         """The SQL of each mart for a full build, in the order in which they can be built."""
         if self._full is None:
-            # Compiling hundreds of tests as well would take most of the time.
-            models = ("--indirect-selection", "empty", "--select", *CONCERNED)
-            done = dbtRunner(manifest=self.manifest).invoke(
-                ["compile", "--full-refresh", "--quiet", *models, *self._flags()]
-            )
+            done = self.untested.invoke("compile", "--full-refresh", "--select", *CONCERNED)
             assert done.success, done.exception
             nodes = {
                 result.node.unique_id: result.node
@@ -107,10 +117,9 @@ class Days:
     def build(self, *select: str) -> None:
         """Models, by default all, and the snapshots."""
         viewed = self.shop.value("select count(*) from pg_views where schemaname = 'staging'") == len(raw.TABLES)
-        statuses = self.project(
+        statuses = self.project.untested(
             "build",
             *("--select", *(select or (*CONCERNED, "path:snapshots"))),
-            *("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"),
             # A view that is there stays what it is.
             *(("--exclude", "config.materialized:view") if viewed and "--exclude" not in select else ()),
         )
@@ -166,12 +175,17 @@ class Days:
         migrate.upgrade()  # which sets what belongs to the database
         self.runs = runs
 
-    def differences(self) -> dict[str, list[tuple]]:
-        """By mart, the first rows that are published and shouldn't be ("-") or should be and aren't ("+")."""
+    def differences(self, marts: Container[str] | None = None) -> dict[str, list[tuple]]:
+        """By mart, the first rows that are published and shouldn't be ("-") or should be and aren't ("+").
+
+        `marts` names those that are built, where these are not all.
+        """
         found = {}
         self.shop.query("drop schema if exists reference cascade")
         self.shop.query("create schema reference")
         for name, statement in self.project.full_build().items():
+            if marts is not None and name not in marts:
+                continue
             statement = statement.replace('"analytics_next"', '"reference"')
             self.shop.query(f"create table reference.{name} (like analytics.{name})")
             self.shop.query(f"insert into reference.{name} {statement}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from dbt.cli.main import dbtRunner
 
 from tests.dbt.conftest import Dbt, Shop
 
@@ -143,7 +142,7 @@ def test_freshness_reads_when_each_table_was_loaded(dbt: Dbt, shop: Shop):
     shop.query("update raw.loads set loaded_at = now() - interval '30 hours' where table_name in ('orders', 'promos')")
     shop.query("update raw.loads set loaded_at = now() - interval '60 hours' where table_name = 'events'")
     shop.query("delete from raw.loads where table_name = 'users'")
-    done = dbtRunner(manifest=dbt.manifest).invoke(["source", "freshness", "--quiet", *dbt._flags()])
+    done = dbt.invoke("source", "freshness")
     statuses = {result.node.name: str(result.status) for result in done.result.results}
     assert statuses == {
         **dict.fromkeys(("addresses", "order_items", "products", "promos"), "pass"),
