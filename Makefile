@@ -45,8 +45,8 @@ secrets: ## write .env, with fresh passwords and keys for docker compose; none t
 test: install ## all tests, two at a time; they start Postgres and Airflow of their own
 	$(RUN) -m pytest -n 2 $(ARGS)
 
-torture: install ## a fault at every task, and many seeds, for hours; goes on where it was stopped (ARGS=--cache-clear: afresh)
-	@SEEDS=20 .venv/bin/python -m pytest -p tests.resume -m "not containers" -k "torture or any_sequence" $(ARGS)
+torture: install ## a fault at every task, and many seeds; goes on where it was stopped (ARGS=--cache-clear: afresh)
+	@SEEDS=20 .venv/bin/python -m pytest -n 2 -p tests.resume -m "not containers" -k "torture or any_sequence" $(ARGS)
 
 containers: install ## build the image and really start docker-compose.yaml, where that can be done without docker
 	$(RUN) -m pytest -m containers $(ARGS)

@@ -46,7 +46,7 @@ _WITH_AIRFLOW = (
     "tests/dbt/test_own_shop.py",
 )
 # The longest ones. They begin first: side by side (`-n 2`), none is left over for one process alone at the end.
-_LONG = (*_WITH_AIRFLOW, "tests/dbt/")
+_LONG = (*_WITH_AIRFLOW, "tests/dbt/", "tests/dags/", "tests/include/dbt_project/", "tests/test_unpromised.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -98,6 +98,14 @@ def copy_database(server: postgres.LocalPostgres, this: str, to: str) -> None:
         cursor.execute(f'create database "{to}" template "{this}" strategy file_copy')
 
 
+def copy_warehouse(server: postgres.LocalPostgres, this: str, to: str) -> None:
+    """The same of a migrated warehouse, with what the migration set."""
+    copy_database(server, this, to)
+    with postgres.admin(server) as cursor:
+        for setting, value in planner.SETTINGS.items():
+            cursor.execute(f'alter database "{to}" set {setting} = {value}')
+
+
 @contextmanager
 def named_by_the_environment(where: Warehouse, server: postgres.LocalPostgres) -> Iterator[Warehouse]:
     """Let `include.warehouse.connect()` open a database, which is dropped in the end."""
@@ -130,10 +138,7 @@ def migrated(server: postgres.LocalPostgres) -> str:
 def warehouse(server: postgres.LocalPostgres, migrated: str) -> Iterator[Warehouse]:
     """A migrated warehouse of the test's own; the environment names it."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    copy_database(server, migrated, name)
-    with postgres.admin(server) as cursor:
-        for setting, value in planner.SETTINGS.items():
-            cursor.execute(f'alter database "{name}" set {setting} = {value}')
+    copy_warehouse(server, migrated, name)
     with named_by_the_environment(server.database(name), server) as where:
         yield where
 

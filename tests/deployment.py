@@ -38,11 +38,13 @@ WATCHDOG = "greenery_watchdog"
 # Whatever dbt creates for a model bears its name; this lets it fail as a full disk or a killed server would.
 _FAIL_AT = """
 create or replace function public.fail_at() returns event_trigger language plpgsql as $$
+declare
+    model text := (
+        select min(substring(object_identity from '\\.({models})(?:__dbt_|$)')) from pg_event_trigger_ddl_commands()
+    );
 begin
-    if exists (
-        select from pg_event_trigger_ddl_commands() where object_identity ~ ('\\.{model}(__dbt_|$)')
-    ) then
-        raise exception '% can not be written', '{model}';
+    if model is not null then
+        raise exception '% can not be written', model;
     end if;
 end
 $$
@@ -119,9 +121,9 @@ class Deployment:
             return cursor.fetchall() if cursor.description else []
 
     @contextmanager
-    def failing(self, model: str) -> Iterator[None]:
-        """For the time of the block this model can't be written."""
-        self.query(_FAIL_AT.replace("{model}", model))
+    def failing(self, *models: str) -> Iterator[None]:
+        """For the time of the block these models can't be written."""
+        self.query(_FAIL_AT.replace("{models}", "|".join(models)))
         self.query("create event trigger failing on ddl_command_end execute function public.fail_at()")
         try:
             yield

@@ -19,7 +19,9 @@ class _Resume:
         self.cache, self.files = config.cache, _files(config.rootpath)
         known = self.cache.get(_KEY, {})
         self.passed: list[str] = known["tests"] if known.get("files") == self.files else []
-        self.played: str | None = None
+        self.called: set[str] = set()
+        # Side by side (`-n 2`) each process leaves out what has passed, and the one that hears of all notes it.
+        self.notes = not hasattr(config, "workerinput")
 
     def pytest_report_header(self) -> str:
         return f"resume: {len(self.passed)} tests have passed on these files and are left out (--cache-clear: none)"
@@ -31,9 +33,9 @@ class _Resume:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep each test that passed, its teardown too, as soon as it has: the next one may be stopped by anything."""
-        if report.when == "call":
-            self.played = report.nodeid if report.passed else None
-        if report.when == "teardown" and report.passed and report.nodeid == self.played:
+        if report.when == "call" and report.passed:
+            self.called.add(report.nodeid)
+        if self.notes and report.when == "teardown" and report.passed and report.nodeid in self.called:
             self.passed.append(report.nodeid)
             self.cache.set(_KEY, {"files": self.files, "tests": self.passed})
 

@@ -120,9 +120,19 @@ def safe(text: str) -> str:
     return "".join(_isolated(_visible(part)) for part in _ISOLATED.split(text))
 
 
+class _Seen(dict[int, int | None]):
+    """For `str.translate`: what a character becomes, by its code; an invisible one goes. Each is looked up once."""
+
+    def __missing__(self, code: int) -> int | None:
+        self[code] = None if unicodedata.category(chr(code)) in ("Cc", "Cf", "Cs") else code
+        return self[code]
+
+
+_SEEN = _Seen()
+
+
 def _visible(text: str) -> str:
-    spaced = _LINE_BREAKS.sub(" ", text)
-    return "".join(one for one in spaced if unicodedata.category(one) not in ("Cc", "Cf", "Cs"))
+    return _LINE_BREAKS.sub(" ", text).translate(_SEEN)
 
 
 def _isolated(text: str) -> str:

@@ -7,12 +7,15 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg2
 import pytest
 
 from include.local import warehouse
+from include.local.demo import Outcome
 from include.warehouse import roles
 from tests.deployment import EMPTY, Day, Deployment
 
@@ -56,13 +59,18 @@ FAULTS: dict[str, tuple[str, Callable[[list[Row]], None], str]] = {
 }
 
 
-@contextmanager
-def readers(deployment: Deployment) -> Iterator[list[int]]:
-    """Some who read as readers may, all the while: a query over marts that must agree. Yields how often they have read.
+@dataclass
+class Readers:
+    """How often they have read, and the mixes and errors that they saw."""
 
-    Fails where one of them saw a mix or an error.
-    """
-    read, wrong, stop = [0], [], threading.Event()
+    read: int = 0
+    wrong: list[object] = field(default_factory=list)
+
+
+@contextmanager
+def reading(deployment: Deployment) -> Iterator[Readers]:
+    """Some who read as readers may, all the while: a query over marts that must agree."""
+    seen, stop = Readers(), threading.Event()
 
     def reads() -> None:
         where = deployment.server.database(warehouse.NAME, roles.READER)
@@ -76,23 +84,22 @@ def readers(deployment: Deployment) -> Iterator[list[int]]:
                         "analytics.dim_users), (select sum(value) from analytics.daily_metrics where metric = 'orders')"
                     )
                     [(orders, of_users, of_days)] = cursor.fetchall()
-                    read[0] += 1
+                    seen.read += 1
                     if not orders == of_users == of_days:
-                        wrong.append((orders, of_users, of_days))
+                        seen.wrong.append((orders, of_users, of_days))
                 except psycopg2.Error as error:
-                    wrong.append(error)
+                    seen.wrong.append(error)
                     return
 
     threads = [threading.Thread(target=reads) for _ in range(3)]
     for thread in threads:
         thread.start()
     try:
-        yield read
+        yield seen
     finally:
         stop.set()
         for thread in threads:
             thread.join()
-    assert wrong == []
 
 
 def test_of_real_data_with_faults_nothing_reaches_people_and_each_is_told(
@@ -130,49 +137,83 @@ def test_of_real_data_with_faults_nothing_reaches_people_and_each_is_told(
     assert deployment.query(versions) == history
 
 
-def test_who_holds_publishing_back_is_told_and_a_slack_that_refuses_holds_nothing_up(
-    deployment: Deployment, first_day: Day
-) -> None:
-    deployment.come_to("first_day")
-    deployment.play_day()
-    assert deployment.decide(action="hold", decided_by="ada", reason="the auditors are here") == "success"
-    held = deployment.run()
-    assert (held.state, held.task_states["publish"]) == ("failed", "failed"), "".join(held.messages)
-    assert "task publish: ada holds publishing back" in held.messages[0]
-    assert deployment.published() == first_day.published
+class TakenBack(NamedTuple):
+    """What came of a day that was cleared in parts, taken back, and run again while somebody held publishing back."""
 
-    assert deployment.decide(action="release", decided_by="ada", reason="they are gone") == "success"
-    deployment.slack.answers[:] = [403] * 4
-    published = deployment.run_again(held.run_id, "publish", downstream=True)
-    deployment.slack.answers.clear()
-    assert (published.state, published.task_states["publish"]) == ("success", "success"), "".join(published.messages)
-    assert deployment.published() != first_day.published
-    last = "select sent_at is null, problem is not null from ops.messages order by message_id desc limit 1"
-    assert deployment.query(last) == [(True, True)]
+    alone: Outcome
+    reason: str
+    again: Outcome
+    told: str
+    held: Outcome
+    released: Outcome
+    published: list[dict[str, list[tuple]]]  # after each of: parts of it, the roll back, the run held back, the release
+    kept: tuple[bool, bool]  # of the last message: whether it was not sent, and whether it is known why
+    readers: Readers
 
 
-def test_what_is_cleared_or_taken_back_never_mixes_days(
-    deployment: Deployment, first_day: Day, second_day: Day
-) -> None:
+DIM_USERS = "transform.models.marts.core.dim_users_model_build"
+
+
+@pytest.fixture(scope="module")
+def taken_back(deployment: Deployment, first_day: Day, second_day: Day) -> TakenBack:
+    """The second day: one model alone, the first day's publish, a roll back, and the whole run under a hold.
+
+    Slack refuses what is said once the hold is released.
+    """
     deployment.come_to("second_day")
     [last] = second_day.runs
-    model = "transform.models.marts.core.dim_users_model_build"
-    with readers(deployment) as read:
-        alone = deployment.run_again(last.run_id, model)
-        assert alone.task_states[model] == "failed"
-        [(reason,)] = deployment.query(f"select message from ops.node_results where unique_id = 'task.{model}'")
-        assert reason.startswith("What this run built is published")
+    published = []
+    with reading(deployment) as readers:
+        alone = deployment.run_again(last.run_id, DIM_USERS)
+        [(reason,)] = deployment.query(f"select message from ops.node_results where unique_id = 'task.{DIM_USERS}'")
         again = deployment.run_again(first_day.runs[-1].run_id, "publish", downstream=True)
-        assert again.task_states["publish"] == "skipped"
-        assert deployment.published() == second_day.published
+        published.append(deployment.published())
 
         assert deployment.decide(action="roll back", decided_by="ada", reason="revenue is wrong") == "success"
-        assert deployment.published() == first_day.published
-        assert deployment.slack.accepted[-1]["text"] == "✋ Greenery data: rolled back"
-        whole = deployment.run_again(last.run_id, "check_sources", downstream=True)
-        assert whole.state == "success"
-        assert deployment.published() == second_day.published
-    assert read[0] > 30
+        published.append(deployment.published())
+        told = deployment.slack.accepted[-1]["text"]
+
+        assert deployment.decide(action="hold", decided_by="ada", reason="the auditors are here") == "success"
+        held = deployment.run_again(last.run_id, "check_sources", downstream=True)
+        published.append(deployment.published())
+
+        assert deployment.decide(action="release", decided_by="ada", reason="they are gone") == "success"
+        deployment.slack.answers[:] = [403] * 4
+        released = deployment.run_again(held.run_id, "publish", downstream=True)
+        deployment.slack.answers.clear()
+        published.append(deployment.published())
+    [kept] = deployment.query(
+        "select sent_at is null, problem is not null from ops.messages order by message_id desc limit 1"
+    )
+    return TakenBack(alone, reason, again, told, held, released, published, kept, readers)
+
+
+def test_what_is_cleared_or_taken_back_never_mixes_days(first_day: Day, second_day: Day, taken_back: TakenBack) -> None:
+    assert taken_back.alone.task_states[DIM_USERS] == "failed"
+    assert taken_back.reason.startswith("What this run built is published")
+    assert taken_back.again.task_states["publish"] == "skipped"
+    assert taken_back.told == "✋ Greenery data: rolled back"
+    assert taken_back.published == [
+        second_day.published,
+        first_day.published,
+        first_day.published,
+        second_day.published,
+    ]
+    assert taken_back.readers.wrong == []
+    assert taken_back.readers.read > 30
+
+
+def test_who_holds_publishing_back_is_told(taken_back: TakenBack) -> None:
+    held, message = taken_back.held, taken_back.held.messages[-1]
+    assert (held.state, held.task_states["publish"]) == ("failed", "failed"), message
+    assert set(held.task_states.values()) == {"success", "failed"}, "a task of it did not run again"
+    assert "task publish: ada holds publishing back" in message
+
+
+def test_a_slack_that_refuses_holds_nothing_up(taken_back: TakenBack) -> None:
+    released = taken_back.released
+    assert (released.state, released.task_states["publish"]) == ("success", "success"), "".join(released.messages)
+    assert taken_back.kept == (True, True)
 
 
 def test_a_run_whose_sources_were_checked_again_alone_keeps_no_load_out_for_long(

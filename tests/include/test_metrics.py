@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -23,12 +24,39 @@ from include.slack import outbox
 from include.slack.message import Message
 from include.slack.samples import reports
 
-# As airflow.sdk.execution_time.task_runner does, before it runs a task.
-LIKE_A_TASK = """
+# Forks a process for each piece of code that it is asked to run, and says how that ended. As a task's process, it finds
+# loaded what it imports, and does what airflow.sdk.execution_time.task_runner does before it runs a task.
+FORKS = """
+import json, os, signal, sys
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # what is logged is no answer
 from airflow.sdk.observability import stats
 from airflow.sdk.observability.metrics.stats_utils import get_stats_factory
-stats.initialize(factory=get_stats_factory(), export_legacy_names=True)
+from include import metrics, watchdog
+from include.slack import samples
+
+for line in sys.stdin:
+    if pid := os.fork():
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), file=answers, flush=True)
+        continue
+    signal.alarm(120)
+    asked = json.loads(line)
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    stats.initialize(factory=get_stats_factory(), export_legacy_names=True)
+    exec(asked["code"])
+    sys.exit(0)
 """
+
+
+@pytest.fixture(scope="module")
+def tasks() -> Iterator[subprocess.Popen[str]]:
+    """What forks the tasks of these tests."""
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKS], cwd=PROJECT_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.stdin.close()
 
 
 @contextmanager
@@ -60,24 +88,23 @@ def collector() -> Iterator[tuple[str, dict[str, float]]]:
     server.server_close()
 
 
-def sent(code: str, **environment: str) -> dict[str, float]:
+def sent(tasks: subprocess.Popen[str], code: str, **environment: str) -> dict[str, float]:
     """The gauges of ours that a task's process sends which runs some code."""
     with collector() as (url, gauges):
         metrics = {"AIRFLOW__METRICS__OTEL_ON": "True", "OTEL_EXPORTER_OTLP_ENDPOINT": url, "NO_PROXY": "127.0.0.1"}
-        subprocess.run(
-            [sys.executable, "-c", LIKE_A_TASK + code],
-            cwd=PROJECT_ROOT,
-            env=os.environ | metrics | environment,
-            check=True,
-            timeout=120,
-        )
+        asked = {"code": code, "environment": os.environ | metrics | environment}
+        print(json.dumps(asked), file=tasks.stdin, flush=True)
+        ended = tasks.stdout.readline().strip()
+    assert ended == "0", "the task failed; what it said is above"
     ours = "airflow.greenery."
     return {name.removeprefix(ours): value for name, value in gauges.items() if name.startswith(ours)}
 
 
 @pytest.mark.db
-def test_the_watchdog_sends_the_age_of_the_data_whether_it_is_late_and_what_waits(db: Connection) -> None:
-    assert sent("from include.watchdog import check; check()", GREENERY_SCHEDULE="") == {
+def test_the_watchdog_sends_the_age_of_the_data_whether_it_is_late_and_what_waits(
+    db: Connection, tasks: subprocess.Popen[str]
+) -> None:
+    assert sent(tasks, "watchdog.check()", GREENERY_SCHEDULE="") == {
         "published.late": 0,
         "messages.waiting": 0,
     }
@@ -88,16 +115,16 @@ def test_the_watchdog_sends_the_age_of_the_data_whether_it_is_late_and_what_wait
         cursor.execute("update ops.publications set published_at = now() - interval '2 days'")
         cursor.execute("update ops.publications set data_as_of = published_at")
     outbox.keep(db, "run", "engineers", Message("failed", "bad", "bad", [{}]), waiting=True)
-    found = sent("from include.watchdog import check; check()", AIRFLOW_CONN_SLACK_DEFAULT="")
+    found = sent(tasks, "watchdog.check()", AIRFLOW_CONN_SLACK_DEFAULT="")
     assert timedelta(days=2) < timedelta(seconds=found.pop("published.age_seconds")) < timedelta(days=2, minutes=5)
     # What is late is kept as well: it waits behind the other, or there is no Slack that it could wait for.
     assert found.pop("messages.waiting") >= 1
     assert found == {"published.late": 1}
 
 
-def test_the_report_sends_what_became_of_the_run() -> None:
-    of_run = "from include import metrics; from include.slack.samples import reports; metrics.of_run(reports()['{}'])"
-    assert sent(of_run.format("failed_tests")) == {
+def test_the_report_sends_what_became_of_the_run(tasks: subprocess.Popen[str]) -> None:
+    of_run = "metrics.of_run(samples.reports()['{}'])"
+    assert sent(tasks, of_run.format("failed_tests")) == {
         "run.published": 0,
         "run.seconds": reports()["failed_tests"].took.total_seconds(),
         "run.tests_passed": 190,
@@ -105,12 +132,10 @@ def test_the_report_sends_what_became_of_the_run() -> None:
         "run.tests_failed": 3,
         "run.tests_skipped": 81,
     }
-    assert "run.seconds" not in sent(of_run.format("failed_before_anything"))
+    assert "run.seconds" not in sent(tasks, of_run.format("failed_before_anything"))
 
 
-def test_nothing_is_sent_and_nothing_fails_without_a_monitor() -> None:
-    code = (
-        "from include import metrics; from include.slack.samples import reports; metrics.of_run(reports()['published'])"
-    )
-    assert sent(code, AIRFLOW__METRICS__OTEL_ON="False") == {}
-    assert sent(code, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", OTEL_EXPORTER_OTLP_TIMEOUT="1") == {}
+def test_nothing_is_sent_and_nothing_fails_without_a_monitor(tasks: subprocess.Popen[str]) -> None:
+    code = "metrics.of_run(samples.reports()['published'])"
+    assert sent(tasks, code, AIRFLOW__METRICS__OTEL_ON="False") == {}
+    assert sent(tasks, code, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", OTEL_EXPORTER_OTLP_TIMEOUT="1") == {}
