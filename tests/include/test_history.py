@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from psycopg2.extensions import connection as Connection
 
@@ -28,7 +30,10 @@ def taken(db: Connection) -> Connection:
     """A warehouse whose snapshot a run has written: three rows."""
     assert history.problem(project()) is None
     with db.cursor() as cursor:
-        cursor.execute("create table snapshots.orders_snapshot as select generate_series(1, 3) as order_id")
+        cursor.execute(
+            "create table snapshots.orders_snapshot as"
+            " select order_id, now() at time zone 'UTC' as dbt_valid_from from generate_series(1, 3) as order_id"
+        )
     history.remember(project(), "run")
     return db
 
@@ -38,8 +43,42 @@ def do(db: Connection, statement: str) -> None:
         cursor.execute(statement)
 
 
+def take(db: Connection, *orders: int) -> None:
+    """What a snapshot does."""
+    do(db, f"insert into snapshots.orders_snapshot select unnest(array{list(orders)}), now() at time zone 'UTC'")
+
+
+def rows_read(db: Connection) -> int:
+    """Of the snapshot and its index so far, once all who read it have gone and left word."""
+    until = time.monotonic() + 60
+    with db.cursor() as cursor:
+        while True:
+            cursor.execute("select count(*) from pg_stat_activity where application_name = 'greenery history'")
+            if cursor.fetchone() == (0,):
+                break
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        cursor.execute(
+            "select seq_tup_read + (select sum(idx_tup_read) from pg_stat_user_indexes as indexes"
+            " where indexes.relid = tables.relid) from pg_stat_user_tables as tables where relname = 'orders_snapshot'"
+        )
+        return cursor.fetchone()[0]
+
+
+def test_a_run_counts_all_of_history_once(taken: Connection) -> None:
+    do(taken, "create index on snapshots.orders_snapshot (dbt_valid_from)")
+    take(taken, *range(4, 10_001))
+    do(taken, "vacuum analyze snapshots.orders_snapshot")
+    before = rows_read(taken)
+    assert history.problem(project()) is None
+    assert history.problem(project()) is None
+    take(taken, 10_001)
+    history.remember(project(), "run")
+    assert 10_000 <= rows_read(taken) - before < 20_000
+
+
 def test_history_that_grew_is_fine(taken: Connection) -> None:
-    do(taken, "insert into snapshots.orders_snapshot values (4)")
+    take(taken, 4)
     assert history.problem(project()) is None
 
 
