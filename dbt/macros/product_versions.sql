@@ -29,18 +29,22 @@
         select
             product_id,
             case when {{ attribute }} {{ known }} then cast({{ attribute }} as {{ type }}) end as {{ attribute }},
-            dbt_valid_from as seen_at,
-            dbt_valid_to is null as is_last
+            dbt_valid_from as seen_at
         from {{ past }}
         {%- else -%}
         select
             product_id,
             {{ attribute }},
-            stamped_at as seen_at,
-            false as is_last
+            stamped_at as seen_at
         from present
         where false
         {%- endif %}
+
+    ),
+
+    held as (
+
+        {{ open_versions(past) | indent(8) }}
 
     ),
 
@@ -58,9 +62,9 @@
         select
             present.product_id,
             present.{{ attribute }},
-            {{ version_begins('present.stamped_at', 'former.seen_at') }} as seen_at
+            {{ version_begins('present.stamped_at', 'held.seen_at') }} as seen_at
         from present
-        left join former on present.product_id = former.product_id and former.is_last
+        left join held on present.product_id = held.product_id
 
     ),
 
@@ -84,6 +88,22 @@
     from compared
     where version = 1 or {{ attribute }} <> {{ attribute }}_before
 {% endmacro %}
+
+{# Since when each product's open version in a snapshot is valid; no row where there is no snapshot yet. #}
+{% macro open_versions(snapshot) -%}
+    {%- if execute and relation_exists(snapshot) -%}
+    select
+        product_id,
+        dbt_valid_from as seen_at
+    from {{ snapshot }}
+    where dbt_valid_to is null
+    {%- else -%}
+    select
+        cast(null as {{ dbt.type_string() }}) as product_id,
+        cast(null as {{ dbt.type_timestamp() }}) as seen_at
+    where false
+    {%- endif %}
+{%- endmacro %}
 
 {# When raw's row was loaded, in UTC; a stamp from the future says no more than that it was by now. #}
 {% macro stamped_until_now() -%}

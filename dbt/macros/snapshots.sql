@@ -1,6 +1,7 @@
 {#
     A snapshot that grows for ever, and what a run looks at of it. `meta.follows_loads` names the raw table
-    whose `_loaded_at` it holds as raw has it, so that what was loaded since its newest version is all that can be news. Like the tests it looks at
+    whose `_loaded_at` it holds as raw has it, so that what was loaded since its newest version is all that can be news, but
+    for an item's price, which comes with its product. Like the tests it looks at
     everything where `ops.buffers` asks for it, so that a row that was stamped long before it could be seen is late and not lost.
 #}
 {% macro is_followed_snapshot(node) %}

@@ -6,7 +6,6 @@
 #}
 {% snapshot products_snapshot %}
 
-{%- set has_history = relation_exists(this) %}
 with
 
 products as (
@@ -15,25 +14,19 @@ products as (
         product_id,
         name,
         -- What is no number is kept as no value: it would price what was ordered until it was mended.
-        case when price not in ('NaN', 'Infinity', '-Infinity') then price end as price,
+        {{ finite('price') }} as price,
         inventory,
         {{ stamped_until_now() }} as stamped_at
     from {{ source('greenery', 'products') }}
 
 ),
 
-{% if has_history -%}
 held as (
 
-    select
-        product_id,
-        dbt_valid_from
-    from {{ this }}
-    where dbt_valid_to is null
+    {{ open_versions(this) | indent(4) }}
 
 ),
 
-{% endif -%}
 final as (
 
     select
@@ -41,15 +34,9 @@ final as (
         products.name,
         products.price,
         products.inventory,
-        {% if has_history -%}
-        {{ version_begins('products.stamped_at', 'held.dbt_valid_from') }} as _loaded_at
-        {%- else -%}
-        products.stamped_at as _loaded_at
-        {%- endif %}
+        {{ version_begins('products.stamped_at', 'held.seen_at') }} as _loaded_at
     from products
-    {%- if has_history %}
     left join held on products.product_id = held.product_id
-    {%- endif %}
 
 )
 

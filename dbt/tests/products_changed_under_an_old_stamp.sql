@@ -10,7 +10,8 @@ products as (
 
     select
         product_id,
-        price,
+        -- As the snapshot keeps it.
+        {{ finite('price') }} as price,
         inventory,
         {{ utc('_loaded_at') }} as stamped_at
     from {{ source('greenery', 'products') }}

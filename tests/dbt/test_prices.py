@@ -109,6 +109,29 @@ def test_a_loader_that_rewrites_every_row_each_night_moves_nothing(days: EveryMa
         assert days.everything() == everything
 
 
+def test_an_item_whose_product_comes_days_after_it_keeps_the_price_at_which_it_was_first_told(days: EveryMart):
+    """On ordinary days, and not only where a run looks at everything; both buffers tell it without a price by then."""
+    item = next(iter(days.unit_prices()))
+    order = item.split("/")[0]
+    days.shop.insert("order_items", {"order_id": order, "product_id": "late", "quantity": 1}, loaded_at="now")
+    for _ in range(2):
+        days.run()
+        days.load_a_day()
+    days.shop.query("update raw.order_items set _loaded_at = _loaded_at - interval '3 days' where product_id = 'late'")
+    days.run()
+    assert days.unit_prices()[f"{order}/late"] is None
+    late = {"product_id": "late", "name": "Late", "price": 9, "inventory": 1}
+    days.shop.insert("products", late, loaded_at="now")
+    days.run()
+    assert days.unit_prices()[f"{order}/late"] == 9
+    days.shop.query("update raw.products set price = 18, _loaded_at = clock_timestamp() where product_id = 'late'")
+    days.shop.query("update raw.order_items set quantity = 2, _loaded_at = clock_timestamp() where product_id = 'late'")
+    for _ in range(2):
+        days.run()
+        assert days.unit_prices()[f"{order}/late"] == 9
+    assert days.shop.value("select bool_or(scan) from ops.buffers") is False
+
+
 def test_stamps_that_go_back_move_nothing(days: EveryMart):
     """The loader's clock, or one that stamps a row with the shop's own time of its last change."""
     days.all_prices_and_inventories_change()

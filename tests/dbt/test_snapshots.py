@@ -188,6 +188,20 @@ def test_a_change_under_an_old_stamp_is_told_before_the_snapshot_takes_it(dbt: D
     }
 
 
+def test_a_price_that_is_no_number_is_no_change_once_the_snapshot_has_it(dbt: Dbt, first_day: Shop):
+    """Other tests tell of it every day. A change of the stock under the same stamp is told still, once."""
+    test = ("test", "--select", "products_changed_under_an_old_stamp")
+    for change, told in (
+        ("price = 'NaN', _loaded_at = now()", "pass"),
+        ("price = 'Infinity'", "pass"),
+        ("inventory = inventory + 1", "warn"),
+    ):
+        first_day.query(f"update raw.products set {change} where product_id = 'fern'")
+        assert dbt(*test) == {"products_changed_under_an_old_stamp": told}
+        dbt("build", "--selector", "snapshot")
+        assert dbt(*test) == {"products_changed_under_an_old_stamp": "pass"}
+
+
 @pytest.mark.parametrize(("table", "other"), [("orders", "products"), ("products", "orders")])
 def test_a_doubled_key_skips_its_own_snapshot_and_no_other(dbt: Dbt, first_day: Shop, table: str, other: str):
     before = first_day.rows(f"snapshots.{table}_snapshot")

@@ -5,6 +5,6 @@ select
     {{ key }},
     {{ column_name }}
 from {{ model }}
-where {{ column_name }} in ('NaN', 'Infinity', '-Infinity')
+where {{ column_name }} is not null and {{ finite(column_name) }} is null
 
 {% endtest %}
