@@ -95,6 +95,7 @@ SAYING = {
     "include/shop/csv_loader.py": ("_refused",),
     "include/slack/render.py": ("unparsed", "unheard"),
     "include/watchdog.py": ("check", "main"),
+    "include/warehouse/disk.py": ("problem",),
     "plugins/data_health/app.py": ("busy", "unreadable"),
 }
 # So few letters, all in all, say nothing by themselves: what is put in between does.

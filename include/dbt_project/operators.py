@@ -17,7 +17,7 @@ from include.results import nodes
 from include.results.record import record
 from include.shop import mapping
 from include.slack import progress
-from include.warehouse import connect
+from include.warehouse import connect, disk
 
 
 class _OnRelease:
@@ -99,7 +99,8 @@ class CheckSources(RunTests):
         runs.refuse_if(context, mapping.problem(project.path) or history.problem(facts, context["run_id"]))
         with connect("greenery check_sources") as connection:
             full_refresh = bool(context["params"].get("full_refresh"))
-            buffers.begin(connection, context["run_id"], full_refresh=full_refresh)
+            if buffers.begin(connection, context["run_id"], full_refresh=full_refresh):
+                runs.refuse_if(context, disk.problem(connection, "analytics", buffers.BUILT))
         progress.at(context, "sources")
         failures = []
         for self.base_cmd in (["source", "freshness"], ["test"]):

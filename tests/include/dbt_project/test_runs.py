@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -160,6 +161,21 @@ def test_a_load_by_a_clock_that_is_ahead_is_noticed(begun: Connection, stamp: st
         cursor.execute(f"update raw.promos set _loaded_at = {stamp}")
     with pytest.raises(RefusedError, match="Raw was loaded at"):
         runs.admit(task("run"), builds=True)
+
+
+def test_a_run_that_would_fill_the_disk_does_not_begin(begun: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    with begun.cursor() as cursor:
+        cursor.execute("create table analytics.m as select repeat('x', 60) from generate_series(1, 20000)")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=1_000_000))
+    project = release.named("release")
+    project.manifest.write_text('{"nodes": {}, "sources": {}}')
+    context = task("next", task_id="check_sources")
+    context["params"] = {"full_refresh": True}
+    lease.release(begun, runs.holder_of("run"))
+    with pytest.raises(RefusedError, match="Everything is to be built anew, which takes about"):
+        cosmos.check_sources(project).execute(context)
+    assert buffers.current(begun).run_id == "run"
+    assert "977 kB are free" in said(begun, "next")
 
 
 def test_a_task_that_succeeds_later_takes_its_reason_back(begun: Connection) -> None:
