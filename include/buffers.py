@@ -14,7 +14,7 @@ apart, and each remembers for itself
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -180,11 +180,19 @@ def is_written_over(connection: Connection, schema_oid: int) -> bool:
         return known is not None and known[0]
 
 
-def keep_models(cursor: Cursor, schema: str, relations: Mapping[str, str]) -> None:
-    """Let a buffer that is being published know its models, by what each is called there, and forget all others."""
+def keep_models(cursor: Cursor, schema: str, relations: Mapping[str, str], besides: Collection[str] = ()) -> None:
+    """Let a buffer that is being published know its models, by what each is called there, and forget all others.
+
+    `besides` are the names of tables that no model makes any more, and that are still there.
+    """
     cursor.execute(
-        "delete from ops.buffer_models where schema_oid = to_regnamespace(%s)::oid and unique_id <> all(%s)",
-        (schema, sorted(relations)),
+        """
+        delete from ops.buffer_models
+        where schema_oid = to_regnamespace(%s)::oid
+            and unique_id <> all(%s)
+            and coalesce(identifier, split_part(unique_id, '.', 3)) <> all(%s)
+        """,
+        (schema, sorted(relations), list(besides)),
     )
     # A model whose folder has no hook has left no word itself.
     cursor.execute(

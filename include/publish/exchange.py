@@ -172,9 +172,8 @@ def _check_nobodys_is_lost(cursor: Cursor, models: Mapping[str, Collection[str]]
 
 
 def _prune(cursor: Cursor, manifest: Manifest) -> list[str]:
-    """Drop from the build schema what was a model's, and forget it; returns what there is to say of it."""
-    former = buffers.relations(cursor, BUILT)
-    buffers.keep_models(cursor, BUILT, manifest.relations_of(BUILT))
+    """Drop from the build schema what was a model's, and forget it where it is gone; returns what there is to say."""
+    former = buffers.relations(cursor, BUILT) - manifest.tables_of(BUILT)
     cursor.execute(
         """
         select case relkind when 'v' then 'view' else 'table' end, relname
@@ -182,16 +181,18 @@ def _prune(cursor: Cursor, manifest: Manifest) -> list[str]:
         where relnamespace = to_regnamespace(%s) and relkind in ('r', 'v') and relname = any(%s)
         order by 1, 2
         """,
-        (BUILT, sorted(former - manifest.tables_of(BUILT))),
+        (BUILT, sorted(former)),
     )
-    notes = []
+    notes, kept = [], []
     for kind, name in cursor.fetchall():
-        dropped = changes.attempt(cursor, sql.SQL(f"drop {kind} {{}}").format(sql.Identifier(BUILT, name)))
-        notes.append(
-            f"{kind} {name} is gone: no model makes it any more"
-            if dropped
-            else f"{kind} {name} stays as it was, though no model makes it any more: something of somebody's reads it"
-        )
+        if changes.attempt(cursor, sql.SQL(f"drop {kind} {{}}").format(sql.Identifier(BUILT, name))):
+            notes.append(f"{kind} {name} is gone: no model makes it any more")
+        else:
+            kept.append(name)
+            notes.append(
+                f"{kind} {name} stays as it was, though no model makes it any more: something of somebody's reads it"
+            )
+    buffers.keep_models(cursor, BUILT, manifest.relations_of(BUILT), besides=kept)
     return notes
 
 

@@ -102,6 +102,15 @@ def test_a_table_that_somebody_reads_is_not_dropped_under_them(live: Connection)
     publish(live, "run 2", "m")
     assert "table old stays" in notes(live)
     assert do(live, "select * from reporting.mine") == [("run 2",)]
+    for number in (3, 4):
+        build(live, f"run {number}", "m")
+        publish(live, f"run {number}", "m")
+    assert "table old stays" in notes(live), "not said again where its turn has come again"
+    do(live, "drop view reporting.mine")
+    for number in (5, 6):
+        build(live, f"run {number}", "m")
+        publish(live, f"run {number}", "m")
+    assert do(live, "select count(*) from pg_class where relname = 'old'") == [(0,)]
 
 
 def test_peoples_own_views_read_the_new_marts(live: Connection) -> None:
