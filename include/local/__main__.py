@@ -50,7 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     if rest and options.command not in ("psql", "decide", "backup"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     stack = Stack(settings.state_dir())
     try:
         return _COMMANDS[options.command](stack, options)
@@ -127,6 +128,9 @@ def _clean(stack: Stack, _: argparse.Namespace) -> int:
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """Once is enough: a second one must not leave half of what is being stopped running."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -234,21 +234,18 @@ class Stack:
         raise StackError(f"Airflow was not healthy after {START_LIMIT_SECONDS} s; the logs in {self.logs} say why")
 
     def _stop(self) -> bool:
-        airflow, data = self._stop_airflow(), self.home / "postgres"
-        was_up = postgres.running_port(data) is not None
-        postgres.stop(data)
-        return airflow or was_up
+        with _undisturbed():
+            airflow, data = self._stop_airflow(), self.home / "postgres"
+            was_up = postgres.running_port(data) is not None
+            postgres.stop(data)
+            return airflow or was_up
 
     def _stop_airflow(self) -> bool:
         state = self._read_state()
-        # A second Ctrl-C must not leave half of it running.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
+        with _undisturbed():
             with self.progress.step("Stopping Airflow") if state and self._alive(state) else nullcontext():
                 was_up = _terminate(state.pids.values()) if state else False
             self._state.unlink(missing_ok=True)
-        finally:
-            signal.signal(signal.SIGINT, before)
         return was_up
 
     # Its state ---------------------------------------------------------------------------------------------------
@@ -337,6 +334,17 @@ def _terminate(leaders: Collection[int]) -> bool:
             process.kill()
     psutil.wait_procs(left, timeout=5)
     return bool(family)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """No Ctrl-C in this block: it must not leave half of what is being stopped running."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
