@@ -22,6 +22,7 @@ from include.local import postgres
 from include.settings import PROJECT_ROOT, Warehouse
 from include.warehouse import migrate, planner
 from tests.deployment import deployment, failed_day, first_day, second_day  # noqa: F401 - fixtures
+from tests.forks import Forks, loaded
 
 
 def pytest_configure() -> None:
@@ -156,6 +157,13 @@ def db(warehouse: Warehouse) -> Iterator[Connection]:
     connection.autocommit = True
     yield connection
     connection.close()
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """Processes of their own that import nothing anew."""
+    with loaded() as forks:
+        yield forks
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from configparser import ConfigParser
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,6 +36,7 @@ from tests.slack_server import Slack, slack_server
 
 EMPTY = "empty"
 WATCHDOG = "greenery_watchdog"
+_INTERVAL = "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL"
 # Whatever dbt creates for a model bears its name; this lets it fail as a full disk or a killed server would.
 _FAIL_AT = """
 create or replace function public.fail_at() returns event_trigger language plpgsql as $$
@@ -177,8 +179,9 @@ class Deployment:
         It takes over, as it starts, from one that was silent for half a minute. That is noted here, not waited
         for; with a lower threshold it would take itself for dead while it warms up.
         """
-        with connect("test", self.server.database("airflow")) as connection, connection.cursor() as cursor:
-            cursor.execute("update job set state = 'failed' where job_type = 'SchedulerJob' and state = 'running'")
+        if "scheduler" in components:
+            with connect("test", self.server.database("airflow")) as connection, connection.cursor() as cursor:
+                cursor.execute("update job set state = 'failed' where job_type = 'SchedulerJob' and state = 'running'")
         left = self.stack._read_state()
         env = self.stack.environment(self.server, urlsplit(left.url).port) | environment
         for component in components:
@@ -195,6 +198,21 @@ class Deployment:
         """A run of `greenery_by_hand` with what its trigger form says; returns its state."""
         run_id = self.api.trigger("greenery_by_hand", params)
         return self.api.wait_for_run("greenery_by_hand", run_id)
+
+    def look_at_files_as_usual(self) -> None:
+        """The DAG processor anew, which reads the files as often as it does everywhere else, and has read them once."""
+        usual = ConfigParser(interpolation=None)
+        usual.read(PROJECT_ROOT / "airflow.cfg")
+        self._wait_for_backstops()  # of which it may have one in hand
+        self.kill("dag-processor")
+        before, end = self._read_at(), time.monotonic() + 120
+        self.start("dag-processor", **{_INTERVAL: usual["dag_processor"]["min_file_process_interval"]})
+        while self._read_at() == before:
+            assert time.monotonic() < end, "the DAG processor that was started anew has read nothing in two minutes"
+            time.sleep(0.5)
+
+    def _read_at(self) -> str:
+        return self.api._client.get(f"/api/v2/dags/{DAG_ID}").raise_for_status().json()["last_parsed_time"]
 
     def read_again(self) -> None:
         """Have the DAG processor read the daily DAG's file soon, not in a quarter of a minute."""
@@ -258,6 +276,8 @@ def deployment() -> Iterator[Deployment]:
                 # For the test that has a bot as well; without one, this names nothing.
                 "GREENERY_SLACK_CHANNEL": "C0STATE",
                 "GREENERY_SCHEDULE": "",
+                # Files change in one test alone, and reading them every quarter of a minute takes a tenth of a core.
+                _INTERVAL: "3600",
                 # Somebody who may log in and see nothing.
                 "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin,guest:",
                 "GREENERY_DBT_DIR": str(project),

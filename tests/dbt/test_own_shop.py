@@ -12,21 +12,24 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from random import Random
 
+import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
 from include import settings
 from include.dbt_project import release, runs
+from include.local import postgres
 from include.settings import PROJECT_ROOT, Warehouse
 from include.shop import demo, mapping
 from include.shop.raw import TABLES
-from include.warehouse import connect
+from include.warehouse import connect, roles
 from include.warehouse.roles import TRANSFORMER
+from tests.conftest import copy_database, copy_warehouse
 from tests.dbt.conftest import PROJECT, Shop
 from tests.dbt.days import INCREMENTAL, ORDERS_PER_DAY, Days, Project
 from tests.deployment import Deployment
@@ -101,7 +104,6 @@ class Laden(Days):
         self.runs, self.release = 0, "a release"
         self.overlap = timedelta(0)
         self.loaded_until = "-infinity"
-        shop.query("create role laden_import")
         shop.query("create schema laden")
         for name, (_, columns, _) in LADEN.items():
             shop.query(f"create table laden.{name} ({columns}, geladen timestamptz not null)")
@@ -165,36 +167,77 @@ class Laden(Days):
         self.project.parse()
 
 
+@dataclass
+class Followed:
+    """The warehouse after the page's steps, kept under a name; what the commands of step 3 said, None until then."""
+
+    server: postgres.LocalPostgres
+    name: str = "laden_after_the_page"
+    told: str | None = None
+
+
+@pytest.fixture(scope="module")
+def followed(server: postgres.LocalPostgres) -> Iterator[Followed]:
+    """For the page to be followed once; whom it grants rights to is there meanwhile."""
+    with postgres.admin(server) as cursor:
+        cursor.execute("create role laden_import")
+    kept = Followed(server)
+    yield kept
+    with postgres.admin(server) as cursor:
+        cursor.execute(f"drop database if exists {kept.name}")
+        cursor.execute("drop role laden_import")
+
+
 @pytest.fixture
-def laden(db: Connection, warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Laden]:
+def laden(
+    db: Connection, warehouse: Warehouse, followed: Followed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Laden]:
     """The shop on its first day, in a warehouse of its own; nothing of Greenery's is there yet."""
     monkeypatch.setenv("GREENERY_RAW_SCHEMA", RAW)
     monkeypatch.setenv("WAREHOUSE_ADMIN_USER", warehouse.user)
     monkeypatch.setenv("WAREHOUSE_USER", TRANSFORMER)
     monkeypatch.setenv("GREENERY_DBT_DIR", str(tmp_path / "dbt"))
     shutil.copytree(PROJECT, tmp_path / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
-    shop = Shop(db)
-    yield Laden(shop, tmp_path)
-    shop.query("drop owned by laden_import")
-    shop.query("drop role laden_import")
+    laden = Laden(Shop(db), tmp_path)
+    yield laden
+    laden.shop.connection.close()
 
 
-def follow_the_page(laden: Laden) -> str:
-    """Its steps until Airflow is started; returns what the commands of step 3 say."""
+def follow_the_page(laden: Laden, followed: Followed) -> str:
+    """Its steps until Airflow is started, the second time by a copy; returns what the commands of step 3 say."""
     (laden.folder / "dbt" / mapping.FILE).write_text(blocks("yaml")[0])
-    told = laden.sh(blocks("sh")[2])
-    laden.shop.query("alter role greenery_transformer login")  # as its password does, where a server asks for one
-    laden.shop.query(blocks("sql")[0])
-    laden.shop.query(blocks("sql")[1])
-    laden.sh(blocks("sh")[3])
-    return told
+    where = settings.warehouse_admin()
+    if followed.told is None:
+        followed.told = laden.sh(blocks("sh")[2])
+        laden.shop.query("alter role greenery_transformer login")  # as its password does, where a server asks for one
+        laden.shop.query(blocks("sql")[0])
+        laden.shop.query(blocks("sql")[1])
+        laden.sh(blocks("sh")[3])
+        laden.shop.connection.close()
+        copy_database(followed.server, where.database, followed.name)
+    else:
+        laden.shop.connection.close()
+        with postgres.admin(followed.server) as cursor:
+            cursor.execute(f"drop database {where.database} with (force)")
+        copy_warehouse(followed.server, followed.name, where.database)
+        with connect("test", settings.warehouse_admin()) as connection:
+            roles.ensure(connection)  # rights on a database are in no copy of it
+    laden.shop.connection = psycopg2.connect(
+        host=where.host, port=where.port, dbname=where.database, user=where.user, options="-c timezone=UTC"
+    )
+    laden.shop.connection.autocommit = True
+    return followed.told
 
 
 @pytest.mark.stack
 def test_a_real_scheduler_publishes_its_day(
-    laden: Laden, warehouse: Warehouse, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+    laden: Laden,
+    followed: Followed,
+    warehouse: Warehouse,
+    deployment: Deployment,
+    monkeypatch: pytest.MonkeyPatch,
 ):
-    follow_the_page(laden)
+    follow_the_page(laden, followed)
     monkeypatch.setenv("GREENERY_STATE_DIR", str(deployment.stack.home))
     release.refresh()
     deployment.restart(
@@ -206,8 +249,8 @@ def test_a_real_scheduler_publishes_its_day(
     assert_published_is_of_the_same_shop(laden)
 
 
-def test_another_shop_comes_to_published_days_by_what_the_page_says(laden: Laden):
-    told = follow_the_page(laden)
+def test_another_shop_comes_to_published_days_by_what_the_page_says(laden: Laden, followed: Followed):
+    told = follow_the_page(laden, followed)
     assert f"{RAW}.orders: a view of laden.bestellungen" in told
     assert f"{RAW}.loads: a table" in told
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,44 +15,19 @@ from psycopg2.extensions import connection as Connection
 from include.buffers import current
 from include.publish.exchange import exchange
 from include.results import store
-from include.settings import PROJECT_ROOT
 from include.slack import outbox
 from include.slack.message import Message
 from include.slack.samples import reports
+from tests.forks import Forks
 
-# Forks a process for each piece of code that it is asked to run, and says how that ended. As a task's process, it finds
-# loaded what it imports, and does what airflow.sdk.execution_time.task_runner does before it runs a task.
-FORKS = """
-import json, os, signal, sys
-answers = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)  # what is logged is no answer
+# As airflow.sdk.execution_time.task_runner does, before it runs a task.
+LIKE_A_TASK = """
 from airflow.sdk.observability import stats
 from airflow.sdk.observability.metrics.stats_utils import get_stats_factory
 from include import metrics, watchdog
 from include.slack import samples
-
-for line in sys.stdin:
-    if pid := os.fork():
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), file=answers, flush=True)
-        continue
-    signal.alarm(120)
-    asked = json.loads(line)
-    os.environ.clear()
-    os.environ.update(asked["environment"])
-    stats.initialize(factory=get_stats_factory(), export_legacy_names=True)
-    exec(asked["code"])
-    sys.exit(0)
+stats.initialize(factory=get_stats_factory(), export_legacy_names=True)
 """
-
-
-@pytest.fixture(scope="module")
-def tasks() -> Iterator[subprocess.Popen[str]]:
-    """What forks the tasks of these tests."""
-    with subprocess.Popen(
-        [sys.executable, "-c", FORKS], cwd=PROJECT_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield process
-        process.stdin.close()
 
 
 @contextmanager
@@ -88,23 +59,19 @@ def collector() -> Iterator[tuple[str, dict[str, float]]]:
     server.server_close()
 
 
-def sent(tasks: subprocess.Popen[str], code: str, **environment: str) -> dict[str, float]:
+def sent(forks: Forks, code: str, **environment: str) -> dict[str, float]:
     """The gauges of ours that a task's process sends which runs some code."""
     with collector() as (url, gauges):
         metrics = {"AIRFLOW__METRICS__OTEL_ON": "True", "OTEL_EXPORTER_OTLP_ENDPOINT": url, "NO_PROXY": "127.0.0.1"}
-        asked = {"code": code, "environment": os.environ | metrics | environment}
-        print(json.dumps(asked), file=tasks.stdin, flush=True)
-        ended = tasks.stdout.readline().strip()
-    assert ended == "0", "the task failed; what it said is above"
+        ended = forks.run(LIKE_A_TASK + code, **metrics | environment)
+    assert ended.code == 0, ended.stderr
     ours = "airflow.greenery."
     return {name.removeprefix(ours): value for name, value in gauges.items() if name.startswith(ours)}
 
 
 @pytest.mark.db
-def test_the_watchdog_sends_the_age_of_the_data_whether_it_is_late_and_what_waits(
-    db: Connection, tasks: subprocess.Popen[str]
-) -> None:
-    assert sent(tasks, "watchdog.check()", GREENERY_SCHEDULE="") == {
+def test_the_watchdog_sends_the_age_of_the_data_whether_it_is_late_and_what_waits(db: Connection, forks: Forks) -> None:
+    assert sent(forks, "watchdog.check()", GREENERY_SCHEDULE="") == {
         "published.late": 0,
         "messages.waiting": 0,
     }
@@ -115,16 +82,16 @@ def test_the_watchdog_sends_the_age_of_the_data_whether_it_is_late_and_what_wait
         cursor.execute("update ops.publications set published_at = now() - interval '2 days'")
         cursor.execute("update ops.publications set data_as_of = published_at")
     outbox.keep(db, "run", "engineers", Message("failed", "bad", "bad", [{}]), waiting=True)
-    found = sent(tasks, "watchdog.check()", AIRFLOW_CONN_SLACK_DEFAULT="")
+    found = sent(forks, "watchdog.check()", AIRFLOW_CONN_SLACK_DEFAULT="")
     assert timedelta(days=2) < timedelta(seconds=found.pop("published.age_seconds")) < timedelta(days=2, minutes=5)
     # What is late is kept as well: it waits behind the other, or there is no Slack that it could wait for.
     assert found.pop("messages.waiting") >= 1
     assert found == {"published.late": 1}
 
 
-def test_the_report_sends_what_became_of_the_run(tasks: subprocess.Popen[str]) -> None:
+def test_the_report_sends_what_became_of_the_run(forks: Forks) -> None:
     of_run = "metrics.of_run(samples.reports()['{}'])"
-    assert sent(tasks, of_run.format("failed_tests")) == {
+    assert sent(forks, of_run.format("failed_tests")) == {
         "run.published": 0,
         "run.seconds": reports()["failed_tests"].took.total_seconds(),
         "run.tests_passed": 190,
@@ -132,10 +99,10 @@ def test_the_report_sends_what_became_of_the_run(tasks: subprocess.Popen[str]) -
         "run.tests_failed": 3,
         "run.tests_skipped": 81,
     }
-    assert "run.seconds" not in sent(tasks, of_run.format("failed_before_anything"))
+    assert "run.seconds" not in sent(forks, of_run.format("failed_before_anything"))
 
 
-def test_nothing_is_sent_and_nothing_fails_without_a_monitor(tasks: subprocess.Popen[str]) -> None:
+def test_nothing_is_sent_and_nothing_fails_without_a_monitor(forks: Forks) -> None:
     code = "metrics.of_run(samples.reports()['published'])"
-    assert sent(tasks, code, AIRFLOW__METRICS__OTEL_ON="False") == {}
-    assert sent(tasks, code, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", OTEL_EXPORTER_OTLP_TIMEOUT="1") == {}
+    assert sent(forks, code, AIRFLOW__METRICS__OTEL_ON="False") == {}
+    assert sent(forks, code, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", OTEL_EXPORTER_OTLP_TIMEOUT="1") == {}

@@ -21,6 +21,7 @@ from include.slack.render import Message
 from include.slack.send import deliver
 from include.warehouse import connect, migrate
 from include.watchdog import FINE, TOO_LATE, UNKNOWN, Facts, check, due_tick, to_say
+from tests.forks import NO_AIRFLOW, Forks, command
 from tests.slack_server import Slack, slack_server
 
 HOUR = timedelta(hours=1)
@@ -265,22 +266,17 @@ def test_a_restart_of_the_warehouse_is_not_worth_a_word(
     assert slack.accepted == []
 
 
-def command(**environment: str) -> tuple[int, str]:
+def asked(forks: Forks, **environment: str | None) -> tuple[int, str]:
     """The command where no Airflow is up: exit code, and what it says."""
-    done = subprocess.run(
-        [sys.executable, "-m", "include.watchdog"],
-        cwd=PROJECT_ROOT,
-        env=os.environ | {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://nobody@127.0.0.1:1/none"} | environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    return done.returncode, done.stdout
+    done = forks.run(command("include.watchdog"), **environment)
+    return done.code, done.stdout
 
 
 @pytest.mark.db
-def test_the_command_needs_no_airflow_and_says_all_in_its_exit_code(watched: Connection, slack: Slack) -> None:
-    code, words = command()
+def test_the_command_needs_no_airflow_and_says_all_in_its_exit_code(
+    watched: Connection, slack: Slack, forks: Forks
+) -> None:
+    code, words = asked(forks)
     assert (code, words[:5]) == (TOO_LATE, "Late:")
     assert said(slack)[0].startswith("🔴 Greenery data is late")
     with watched.cursor() as cursor:
@@ -289,12 +285,12 @@ def test_the_command_needs_no_airflow_and_says_all_in_its_exit_code(watched: Con
             "insert into ops.publications (run_id, published_at, data_as_of, schema_oid)"
             " select 'now', now(), now(), to_regnamespace('analytics')::oid"
         )
-    code, words = command()
+    code, words = asked(forks)
     assert (code, words[:5]) == (FINE, "Fine:")
     assert len(said(slack)) == 2
-    code, words = command(GREENERY_SCHEDULE="at six")
+    code, words = asked(forks, GREENERY_SCHEDULE="at six")
     assert (code, "at six" in words or "can't be told" in words) == (UNKNOWN, True)
-    code, words = command(WAREHOUSE_PORT="1")
+    code, words = asked(forks, WAREHOUSE_PORT="1")
     assert (code, words[:26]) == (UNKNOWN, "The warehouse can't be rea")
     assert words.count("\n") == 1
 
@@ -305,7 +301,10 @@ def test_a_command_that_knows_no_slack_leaves_the_word_to_the_dag(
 ) -> None:
     with monkeypatch.context() as outside:
         outside.delenv("AIRFLOW_CONN_SLACK_DEFAULT")
-        code, words = command()
-    assert (code, words[:5], said(slack)) == (TOO_LATE, "Late:", [])
+        started = [sys.executable, "-m", "include.watchdog"]  # as people start it: what it imports may say something
+        done = subprocess.run(
+            started, cwd=PROJECT_ROOT, env=os.environ | NO_AIRFLOW, capture_output=True, text=True, timeout=120
+        )
+    assert (done.returncode, done.stdout[:5], said(slack)) == (TOO_LATE, "Late:", [])
     check()
     assert len(said(slack)) == 1

@@ -27,6 +27,7 @@ from include.local.stack import Running, Stack, StackError
 from include.settings import PROJECT_ROOT
 from include.shop import demo as demo_shop
 from include.warehouse import connect
+from tests.include.dbt_project.conftest import start as one_model
 
 pytestmark = [pytest.mark.db, pytest.mark.stack]
 
@@ -61,7 +62,9 @@ def wait_for(condition: object, what: str, seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
-def test_ctrl_c_while_starting_leaves_no_process(home: Path) -> None:
+def test_ctrl_c_while_starting_leaves_no_process(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_model(tmp_path, monkeypatch)  # none of the real project gets so far as to be drawn
+    monkeypatch.delenv("GREENERY_DEMO_FIRST_DAY")  # two days of the shop, not all since March
     (home / "airflow").mkdir()
     (home / "airflow" / "migrated").write_text(version("apache-airflow"))  # no component gets so far as to look
     command = subprocess.Popen(

@@ -31,6 +31,7 @@ from include.slack.message import Message
 from include.slack.send import deliver
 from include.warehouse import connect
 from include.watchdog import check
+from tests.forks import NO_AIRFLOW, Forks, command
 from tests.include.publish.test_publish import BUILT, MANIFEST, PASSED, build, published
 from tests.slack_server import ENGINEERS_PATH, Slack, slack_server
 
@@ -231,19 +232,15 @@ def test_a_connection_that_is_lost_on_the_way_says_where_to_look(
     assert slack.accepted[-1]["text"] == "✋ Greenery data: rolled back"
 
 
-def hold_in_a_shell(*unknown: str) -> str:
+HOLD = ("include.publish", "hold", "--by", "ada", "--reason", "the auditors are here")
+HELD = "Done: hold, by ada.\n"
+
+
+def hold_in_a_shell(forks: Forks, *unknown: str) -> str:
     """What the command says on stderr in a shell that lacks some variables and reaches no database of Airflow's."""
-    environment = os.environ | {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://nobody@127.0.0.1:1/none"}
-    done = subprocess.run(
-        [sys.executable, "-m", "include.publish", "hold", "--by", "ada", "--reason", "the auditors are here"],
-        cwd=PROJECT_ROOT,
-        env={name: value for name, value in environment.items() if name not in unknown},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "Done: hold, by ada.\n"
+    done = forks.run(command(*HOLD), **dict.fromkeys(unknown))
+    assert done.code == 0, done.stderr
+    assert done.stdout == HELD
     return done.stderr
 
 
@@ -259,9 +256,11 @@ def waiting(days: Connection) -> list[tuple]:
         return cursor.fetchall()
 
 
-def test_what_is_decided_in_a_shell_that_knows_no_slack_is_told_by_the_watchdog(days: Connection, slack: Slack) -> None:
+def test_what_is_decided_in_a_shell_that_knows_no_slack_is_told_by_the_watchdog(
+    days: Connection, slack: Slack, forks: Forks
+) -> None:
     run_says("fine")
-    said = hold_in_a_shell("AIRFLOW_CONN_SLACK_DEFAULT")
+    said = hold_in_a_shell(forks, "AIRFLOW_CONN_SLACK_DEFAULT")
     assert "Slack was not told from here: the message waits in ops.messages for greenery_watchdog" in said
     assert waiting(days) == [("engineers", True)]
     for _ in range(2):
@@ -271,29 +270,34 @@ def test_what_is_decided_in_a_shell_that_knows_no_slack_is_told_by_the_watchdog(
 
 
 def test_where_two_channels_are_it_is_told_in_both(
-    days: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+    days: Connection, slack: Slack, forks: Forks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_SLACK_ENGINEERS", slack.connection(ENGINEERS_PATH))
     run_says("fine")
-    hold_in_a_shell("AIRFLOW_CONN_SLACK_DEFAULT", "AIRFLOW_CONN_SLACK_ENGINEERS")
+    hold_in_a_shell(forks, "AIRFLOW_CONN_SLACK_DEFAULT", "AIRFLOW_CONN_SLACK_ENGINEERS")
     check()
     told = ["fine", "✋ Greenery data: publishing is held back"]
     assert [[one["text"] for one in channel] for channel in (slack.accepted, slack.engineers)] == [told, told]
 
 
 def test_where_nothing_was_ever_for_slack_nothing_waits_for_it(
-    days: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+    days: Connection, slack: Slack, forks: Forks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as nowhere:
         nowhere.delenv("AIRFLOW_CONN_SLACK_DEFAULT")
         run_says("fine")
-    hold_in_a_shell("AIRFLOW_CONN_SLACK_DEFAULT")
+    hold_in_a_shell(forks, "AIRFLOW_CONN_SLACK_DEFAULT")
     check()
     assert (slack.accepted, waiting(days)) == ([], [("engineers", False)])
 
 
 def test_a_shell_that_knows_slack_tells_it_at_once(days: Connection, slack: Slack) -> None:
-    assert "Slack was not told" not in hold_in_a_shell()
+    started = [sys.executable, "-m", *HOLD]  # as people start it: what it imports may say something as well
+    done = subprocess.run(
+        started, cwd=PROJECT_ROOT, env=os.environ | NO_AIRFLOW, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout) == (0, HELD), done.stderr
+    assert "Slack was not told" not in done.stderr
     assert [one["text"] for one in slack.accepted] == ["✋ Greenery data: publishing is held back"]
 
 
@@ -327,7 +331,7 @@ def test_no_schema_of_somebodys_is_in_the_way_of_the_exchange(days: Connection) 
         assert cursor.fetchone() == ("analytics_former.kept",)
 
 
-def test_a_decision_that_was_killed_is_in_nobodys_way(days: Connection, warehouse: Warehouse) -> None:
+def test_a_decision_that_was_killed_is_in_nobodys_way(days: Connection, warehouse: Warehouse, forks: Forks) -> None:
     def is_held() -> bool:
         with days.cursor() as cursor:
             return lease.held(cursor) is not None
@@ -335,14 +339,11 @@ def test_a_decision_that_was_killed_is_in_nobodys_way(days: Connection, warehous
     reader = psycopg2.connect(host=warehouse.host, port=warehouse.port, dbname=warehouse.database, user=warehouse.user)
     with reader.cursor() as cursor:
         cursor.execute("select * from analytics.m")  # so the rollback has to wait
-        deciding = subprocess.Popen(
-            [sys.executable, "-m", "include.publish", "roll-back", "--by", "ada", "--reason", "wrong"], cwd=PROJECT_ROOT
-        )
+        deciding = forks.start(command("include.publish", "roll-back", "--by", "ada", "--reason", "wrong"))
         try:
             wait_for(is_held)
         finally:
             deciding.kill()
-            deciding.wait()
     reader.close()
     wait_for(lambda: not is_held())
     lease.take(days, "run 3")

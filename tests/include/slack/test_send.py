@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include.settings import PROJECT_ROOT
 from include.slack import outbox as store_of
 from include.slack.channels import Audience, to_all
 from include.slack.outbox import newest
@@ -18,6 +15,7 @@ from include.slack.render import Message
 from include.slack.send import deliver, send_waiting, told
 from include.slack.transport import Place, UnavailableError
 from include.warehouse import connect
+from tests.forks import Forks
 from tests.slack_server import DROP, ENGINEERS_PATH, HANG, TAKE_AND_DROP, TAKE_AND_HANG, Slack
 
 pytestmark = pytest.mark.db
@@ -75,15 +73,14 @@ def kept(outbox: Connection) -> list[tuple]:
         return cursor.fetchall()
 
 
-def crash(slack: Slack) -> None:
+def crash(slack: Slack, forks: Forks) -> None:
     """A sender that is killed once Slack has its message, before it hears so."""
     slack.answers[:] = [TAKE_AND_HANG]
-    sender = subprocess.Popen([sys.executable, "-c", SENDER], cwd=PROJECT_ROOT)
+    sender = forks.start(SENDER)
     try:
         assert slack.taken.wait(60)
     finally:
         sender.kill()
-        sender.wait()
 
 
 def test_without_a_connection_the_message_is_kept(outbox: Connection) -> None:
@@ -219,8 +216,10 @@ def test_with_a_bot_what_arrived_unheard_is_found_and_not_posted_again(
     assert kept(outbox)[-1] == ("run 1", "published", True, None)
 
 
-def test_with_a_bot_a_crash_between_sending_and_noting_it_doubles_nothing(outbox: Connection, bot: Slack) -> None:
-    crash(bot)
+def test_with_a_bot_a_crash_between_sending_and_noting_it_doubles_nothing(
+    outbox: Connection, bot: Slack, forks: Forks
+) -> None:
+    crash(bot, forks)
     assert kept(outbox) == [("run 1", "published", False, None)]
     # People talk meanwhile, so that it is not on the history's first page any more.
     bot.posted += [{"channel": "C0STATE", "ts": f"4100000000.{number}", "text": "hm"} for number in range(3)]
@@ -229,23 +228,25 @@ def test_with_a_bot_a_crash_between_sending_and_noting_it_doubles_nothing(outbox
     assert kept(outbox) == [("run 1", "published", True, None)]
 
 
-def test_after_a_crash_the_next_run_sends_what_waits(outbox: Connection, bot: Slack) -> None:
-    crash(bot)
+def test_after_a_crash_the_next_run_sends_what_waits(outbox: Connection, bot: Slack, forks: Forks) -> None:
+    crash(bot, forks)
     send(FAILED, run_id="run 2")
     assert heard(bot) == ["✅ fine", "🔴 one test"]
     assert kept(outbox) == [("run 1", "published", True, None), ("run 2", "failed", True, None)]
 
 
 def test_with_a_webhook_a_crash_between_the_two_is_the_one_window_for_a_double(
-    outbox: Connection, webhook: Slack
+    outbox: Connection, webhook: Slack, forks: Forks
 ) -> None:
-    crash(webhook)
+    crash(webhook, forks)
     send(Message("published", "✅ fine", "✅ fine", []))
     assert heard(webhook) == ["✅ fine"] * 2
 
 
-def test_what_is_reported_anew_before_it_arrived_is_one_message_as_it_is_now(outbox: Connection, bot: Slack) -> None:
-    crash(bot)
+def test_what_is_reported_anew_before_it_arrived_is_one_message_as_it_is_now(
+    outbox: Connection, bot: Slack, forks: Forks
+) -> None:
+    crash(bot, forks)
     send(Message("published", "✅ fine, in a minute", "✅ fine, in a minute", []))
     assert heard(bot) == ["✅ fine, in a minute"]
 

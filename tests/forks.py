@@ -1,0 +1,134 @@
+"""Processes of their own at the price of a fork: from one that has loaded Airflow and our code, as tasks are.
+
+A Python that starts anew imports for four seconds of a processor; here the first one does. That a command keeps its
+stdout for what was asked for is not seen here: start one that imports for itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from include.settings import PROJECT_ROOT
+
+LIMIT_SECONDS = 120
+# A shell that reaches no database of Airflow's.
+NO_AIRFLOW = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://nobody@127.0.0.1:1/none"}
+# Answers a code to run with the id of its process, and that id with how it ended.
+_LOADED = """
+import json, os, signal, sys
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # what is logged is no answer
+from include.command_line import log_to_stderr
+log_to_stderr()
+from airflow.sdk.observability import stats
+from include import metrics, watchdog
+from include.publish import by_hand
+from include.slack import samples, send
+
+sys.stdout.flush()
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "ended" in asked:
+        answer = os.waitstatus_to_exitcode(os.waitpid(asked["ended"], 0)[1])
+    elif not (answer := os.fork()):
+        break
+    print(answer, file=answers, flush=True)
+else:
+    sys.exit(0)
+
+signal.alarm(asked["limit"])
+os.environ.clear()
+os.environ.update(asked["environment"])
+for stream, file in enumerate(asked["files"], 1):
+    os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), stream)
+exec(asked["code"], {"__name__": "__main__"})
+"""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended, and what it said."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@dataclass
+class Forks:
+    """What forks."""
+
+    process: subprocess.Popen[str]
+    folder: Path
+    number: int = 0
+
+    def start(self, code: str, **environment: str | None) -> Forked:
+        """Begin to run some code, in a shell without an Airflow, with these variables; None takes one away."""
+        self.number += 1
+        files = [self.folder / f"{self.number}.{name}" for name in ("stdout", "stderr")]
+        known = {
+            name: value for name, value in {**os.environ, **NO_AIRFLOW, **environment}.items() if value is not None
+        }
+        asked = {"code": code, "environment": known, "files": [str(file) for file in files], "limit": LIMIT_SECONDS}
+        return Forked(self, self._ask(asked), *files)
+
+    def run(self, code: str, **environment: str | None) -> Ended:
+        """Run some code to its end."""
+        return self.start(code, **environment).end()
+
+    def _ask(self, asked: dict[str, object]) -> int:
+        print(json.dumps(asked), file=self.process.stdin, flush=True)
+        return int(self.process.stdout.readline())
+
+
+@dataclass(frozen=True)
+class Forked:
+    """A process that is under way."""
+
+    forks: Forks
+    pid: int
+    stdout: Path
+    stderr: Path
+
+    def end(self) -> Ended:
+        """Wait for its end, which comes within two minutes."""
+        return Ended(self.forks._ask({"ended": self.pid}), self.stdout.read_text(), self.stderr.read_text())
+
+    def kill(self) -> Ended:
+        """End it as a power cut would."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        return self.end()
+
+
+def command(module: str, *arguments: str) -> str:
+    """The code that does what `python -m module arguments` does."""
+    named = f"import runpy, sys\nsys.argv = {[module, *arguments]!r}\n"
+    return f"{named}runpy.run_module({module!r}, run_name='__main__', alter_sys=True)\n"
+
+
+@contextmanager
+def loaded() -> Iterator[Forks]:
+    """Something that forks, for the time of the block."""
+    with (
+        TemporaryDirectory(prefix="greenery-forks-") as folder,
+        subprocess.Popen(
+            [sys.executable, "-c", _LOADED],
+            cwd=PROJECT_ROOT,
+            env=os.environ | NO_AIRFLOW,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        yield Forks(process, Path(folder))
+        process.stdin.close()
