@@ -255,6 +255,41 @@ def test_a_warning_is_said_every_day_until_it_is_mended(days: Looks):
     assert days.compare("--select", "int_orders,test_type:generic") == {}
 
 
+def test_a_change_of_an_order_that_a_mart_lost_is_told_again_in_the_weekly_look(days: Looks):
+    """An ordinary day looks at the orders that have a new version, and the history is longer than that."""
+    history, guard = "path:snapshots+", ("--select", "order_changes_add_up")
+    days.first_runs(history)
+    for stamp in ("dbt_valid_from", "dbt_valid_to", "_loaded_at"):
+        days.shop.query(f"update snapshots.orders_snapshot set {stamp} = {stamp} - interval '3 days'")
+    for buffer in ("analytics", "analytics_next"):
+        days.shop.query(f"update {buffer}.order_status_changes set changed_at = changed_at - interval '3 days'")
+    assert days.begin() is False
+    changes = days.shop.query(
+        "delete from analytics_next.order_status_changes where order_id = (select min(told.order_id)"
+        " from analytics_next.order_status_changes as told join raw.orders using (order_id)"
+        " where status = to_status and orders.tracking_id = told.tracking_id) returning order_change_id"
+    )
+
+    def told_again() -> int:
+        ids = tuple(change for (change,) in changes)
+        [[number]] = days.shop.query(
+            "select count(*) from analytics_next.order_status_changes where order_change_id in %s", ids
+        )
+        return number
+
+    days.build(history)
+    assert (told_again(), days.look(*guard)) == (0, {})
+    days.publish()
+    days.shop.query("update ops.buffers set scanned_at = scanned_at - interval '8 days'")
+    days.begin()
+    days.build(history)
+    days.publish()  # the other buffer
+    assert days.begin() is False
+    assert days.look(*guard) == {"order_changes_add_up": {"changes of orders"}}
+    days.build(history)
+    assert (told_again(), days.look(*guard)) == (len(changes), {})
+
+
 def test_each_buffer_is_looked_at_as_a_whole_once_a_week_and_when_the_project_changes(days: Looks):
     def run() -> bool:
         days.begin()
