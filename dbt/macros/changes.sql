@@ -20,6 +20,23 @@
     {{ return(rows[0][0]) }}
 {% endmacro %}
 
+{#
+    From when on a version of a snapshot can be one that a model has not taken into this buffer yet, in UTC: a day before it was last
+    built there, since clocks are set back. None where all versions are to be looked at, as the tests do, and
+    where the clock was ahead then: it says nothing of what came before its time.
+#}
+{% macro untaken_since(name) %}
+    {%- if scans_all([]) -%}
+        {{ return(none) }}
+    {%- endif -%}
+    {%- set rows = run_query(
+        "select (built_at at time zone 'UTC' - interval '1 day')::text as since from ops.buffer_models"
+        ~ " where unique_id = 'model." ~ project_name ~ "." ~ name ~ "' and built_at < now()"
+        ~ " and schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid"
+    ).rows -%}
+    {{ return(rows[0].since if rows else none) }}
+{% endmacro %}
+
 {# The keys of a raw table whose rows are new, changed or gone. `relation` is its staging model. #}
 {% macro changed_keys(table, key, relation, deletions) -%}
     select {{ key }}

@@ -1,16 +1,34 @@
 {%- set former_changes = former('order_status_changes') -%}
+{%- set since = untaken_since('order_status_changes') if former_changes -%}
 with
 
 {% if former_changes -%}
+{% if since -%}
+-- Any other order is as it was told, until all are looked at.
+looked_at as (
+
+    select order_id
+    from {{ ref('orders_snapshot') }}
+    where dbt_valid_from > cast('{{ since }}' as timestamp)
+
+),
+
+{% endif -%}
 versions as (
 
     select * from {{ ref('orders_snapshot') }}
+    {%- if since %}
+    where order_id in (select order_id from looked_at)
+    {%- endif %}
 
 ),
 
 told as (
 
     select * from {{ former_changes }}
+    {%- if since %}
+    where order_id in (select order_id from looked_at)
+    {%- endif %}
 
 ),
 
@@ -26,7 +44,7 @@ lacking as (
 
 ),
 
--- What history holds no more: an older one was restored and accepted.
+-- What history holds no more: an older one was restored and accepted, upon which all are looked at.
 untold as (
 
     select told.order_id
