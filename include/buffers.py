@@ -73,6 +73,7 @@ def begin(
                         = (select release from ops.runs where run_id = excluded.run_id),
                         false
                     )
+            returning since
             """,
             {
                 "buffer": buffer,

@@ -102,17 +102,21 @@
     by what `loaded_since_begin` of `include/buffers.py` goes by.
 #}
 {% macro raw_has_moved() %}
-    {%- set checks = [] -%}
+    {%- set begun = run_query(
+        "select since::text, ahead::text from ops.buffers where schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid"
+    ).rows[0] -%}
+    {%- set stamps = [(deletions().relation_name, 'deleted_at')] -%}
     {%- for source in graph.sources.values() if source.source_name == 'greenery' -%}
-        {%- do checks.append("exists (select from " ~ source.relation_name ~ " where _loaded_at > buffers.since and _loaded_at <> all(buffers.ahead))") -%}
+        {%- do stamps.append((source.relation_name, '_loaded_at')) -%}
     {%- endfor -%}
-    {%- do checks.append(
-        "exists (select from " ~ deletions().relation_name ~ " where deleted_at > buffers.since and deleted_at <> all(buffers.ahead))"
-    ) -%}
-    {{ return(run_query(
-        "select " ~ checks | join(' or ') ~ " as moved from ops.buffers"
-        ~ " where schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid"
-    ).rows[0].moved) }}
+    {%- set checks = [] -%}
+    {%- for table, stamp in stamps -%}
+        {%- do checks.append(
+            "exists (select from " ~ table ~ " where " ~ stamp ~ " > '" ~ begun.since ~ "'::timestamptz and "
+            ~ stamp ~ " <> all('" ~ begun.ahead ~ "'::timestamptz[]))"
+        ) -%}
+    {%- endfor -%}
+    {{ return(run_query("select " ~ checks | join(' or ') ~ " as moved").rows[0].moved) }}
 {% endmacro %}
 
 {# The source in which loaders note keys that are gone, for what asks it at run time and is no child of it. #}
