@@ -5,6 +5,9 @@ Tests that build get one warehouse, whose time zone is not UTC: dbt must not car
 
 from __future__ import annotations
 
+import fcntl
+import gc
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -98,14 +101,31 @@ class Dbt:
 
 
 @pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dbt]:
-    """The project as a release has it, parsed: enough to ask what is in it."""
+def project(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Dbt]:
+    """The project as a release has it, parsed: enough to ask what is in it.
+
+    Of processes that test side by side one parses it, and the others load a copy of what that one made.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = (base if worker_id == "master" else base.parent) / "parsed"
     home = tmp_path_factory.mktemp("dbt")
-    shutil.copytree(PROJECT, home / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
-    release.write_macros_hash(home / "dbt")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("WAREHOUSE_DB", WAREHOUSE)
-        yield Dbt(home / "dbt", home).parse()
+        with shared.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if first := not shared.exists():
+                shutil.copytree(PROJECT, home / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
+                release.write_macros_hash(home / "dbt")
+            else:
+                shutil.copytree(shared, home, dirs_exist_ok=True)
+            parsed = Dbt(home / "dbt", home).parse()
+            if first:
+                (home / "warnings.json").write_text(json.dumps(parsed.warnings))
+                shutil.copytree(home, shared)
+        # Loading says nothing of the files that were parsed before.
+        parsed.warnings = tuple(json.loads((home / "warnings.json").read_text()))
+        gc.freeze()  # dbt and the manifest are here to stay: no collection has to look through them any more
+        yield parsed
 
 
 @pytest.fixture(scope="session")

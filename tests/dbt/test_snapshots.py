@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from multiprocessing import get_context
 
 import pytest
 
 from tests.dbt.conftest import Dbt, KeptShop, Shop
+from tests.dbt.days import Project
 
 pytestmark = pytest.mark.db
+
+
+Build = Callable[..., None]
+
+
+@pytest.fixture
+def build(told_in_full: Project) -> Build:
+    """Builds snapshots and models, by name and without their tests."""
+
+    def build(*select: str) -> None:
+        assert set(told_in_full.untested("build", "--select", *select).values()) == {"success"}
+
+    return build
 
 
 @pytest.fixture
@@ -26,13 +41,13 @@ def first_day(dbt: Dbt, shop: KeptShop) -> Shop:
     return shop
 
 
-def test_records_three_status_changes_and_no_more(dbt: Dbt, first_day: Shop):
+def test_records_three_status_changes_and_no_more(build: Build, first_day: Shop):
     first_day.query(
         "update raw.orders set status = 'shipped', tracking_id = order_id || '-tracked', shipping_service = 'ups',"
         " estimated_delivery_at = created_at + interval '3 days', _loaded_at = now()"
     )
     first_day.insert("orders", first_day.order("new", order_cost=1, order_total=6))
-    dbt("build", "--selector", "snapshot")
+    build("orders_snapshot")
     changes = first_day.query(
         "select old.order_id, old.status, new.status, new.tracking_id from snapshots.orders_snapshot as old"
         " join snapshots.orders_snapshot as new"
@@ -49,17 +64,17 @@ def test_versions_are_dated_in_utc(first_day: Shop):
     )
 
 
-def test_a_reloaded_order_that_did_not_change_is_no_version(dbt: Dbt, first_day: Shop):
+def test_a_reloaded_order_that_did_not_change_is_no_version(build: Build, first_day: Shop):
     first_day.query("update raw.orders set _loaded_at = now()")
-    dbt("build", "--selector", "snapshot")
+    build("orders_snapshot")
     assert first_day.value("select count(*) from snapshots.orders_snapshot") == 3
 
 
-def test_a_price_is_dated_by_the_load_clock(dbt: Dbt, first_day: Shop):
+def test_a_price_is_dated_by_the_load_clock(build: Build, first_day: Shop):
     first_day.query(
         "update raw.products set price = 12, _loaded_at = '2021-02-13 06:00:00+00' where product_id = 'fern'"
     )
-    dbt("build", "--selector", "snapshot")
+    build("products_snapshot")
     versions = first_day.query(
         "select price, dbt_valid_from::text, dbt_valid_to::text from snapshots.products_snapshot"
         " where product_id = 'fern' order by dbt_valid_from"
@@ -79,7 +94,7 @@ def item_prices(shop: Shop) -> list[tuple]:
     return shop.query("select order_item_id, price from snapshots.order_items_snapshot order by 1")
 
 
-def test_an_item_keeps_the_price_at_which_a_run_first_saw_it(dbt: Dbt, first_day: Shop):
+def test_an_item_keeps_the_price_at_which_a_run_first_saw_it(dbt: Dbt, build: Build, first_day: Shop):
     """Corrected, and even where it left and came back; an item that is new has the new price."""
     before = item_prices(first_day)
     assert before == [("o1/fern", 10), ("o1/moss", Decimal("4.5")), ("o2/fern", 10), ("o3/moss", Decimal("4.5"))]
@@ -87,7 +102,7 @@ def test_an_item_keeps_the_price_at_which_a_run_first_saw_it(dbt: Dbt, first_day
     first_day.query("update raw.order_items set quantity = quantity + 1, _loaded_at = now() where order_id <> 'o3'")
     first_day.query("delete from raw.order_items where order_id = 'o3'")
     first_day.insert("order_items", {"order_id": "o4", "product_id": "fern", "quantity": 1}, loaded_at="now")
-    dbt("build", "--selector", "snapshot")
+    build("products_snapshot", "order_items_snapshot")
     first_day.insert("order_items", {"order_id": "o3", "product_id": "moss", "quantity": 1}, loaded_at="now")
     statuses = dbt("build", "--selector", "snapshot")
     assert set(statuses.values()) == {"success", "pass"}
@@ -96,7 +111,7 @@ def test_an_item_keeps_the_price_at_which_a_run_first_saw_it(dbt: Dbt, first_day
 
 @pytest.mark.parametrize("unknown", [None, -1, "NaN", "Infinity"])
 def test_an_item_without_a_price_is_written_down_once_there_is_one(
-    dbt: Dbt, first_day: Shop, unknown: int | str | None
+    dbt: Dbt, build: Build, first_day: Shop, unknown: int | str | None
 ):
     before = item_prices(first_day)
     first_day.insert("products", {"product_id": "yew", "name": "Yew", "price": unknown, "inventory": 1})
@@ -104,7 +119,7 @@ def test_an_item_without_a_price_is_written_down_once_there_is_one(
     dbt("build", "--selector", "snapshot")
     assert item_prices(first_day) == before
     first_day.query("update raw.products set price = 9, _loaded_at = now() where product_id = 'yew'")
-    dbt("build", "--selector", "snapshot")
+    build("products_snapshot", "order_items_snapshot")
     assert item_prices(first_day) == [*before, ("o9/yew", 9)]
 
 
@@ -140,15 +155,15 @@ def is_sound(shop: Shop) -> bool:
     )
 
 
-def test_a_price_that_changes_under_its_old_stamp_is_dated_by_the_run_that_saw_it(dbt: Dbt, first_day: Shop):
+def test_a_price_that_changes_under_its_old_stamp_is_dated_by_the_run_that_saw_it(build: Build, first_day: Shop):
     for price in (12, 13):
         first_day.query(f"update raw.products set price = {price} where product_id = 'fern'")
-        assert dbt("build", "--selector", "snapshot")["products_snapshot"] == "success"
+        build("products_snapshot")
     assert versions_of_fern(first_day) == [(10, "2021-02-12", "now"), (12, "now", "now"), (13, "now", None)]
     assert is_sound(first_day)
 
 
-def test_an_older_dump_that_was_restored_doubles_no_version(dbt: Dbt, first_day: Shop):
+def test_an_older_dump_that_was_restored_doubles_no_version(build: Build, first_day: Shop):
     first_day.query("create table raw.dump as table raw.products")
     for change in (
         "update raw.products set price = 12, _loaded_at = '2021-02-13' where product_id = 'fern'",
@@ -156,7 +171,7 @@ def test_an_older_dump_that_was_restored_doubles_no_version(dbt: Dbt, first_day:
         " where dump.product_id = products.product_id",
     ):
         first_day.query(change)
-        assert dbt("build", "--selector", "snapshot")["products_snapshot"] == "success"
+        build("products_snapshot")
     assert versions_of_fern(first_day) == [
         (10, "2021-02-12", "2021-02-13"),
         (12, "2021-02-13", "now"),
@@ -165,15 +180,15 @@ def test_an_older_dump_that_was_restored_doubles_no_version(dbt: Dbt, first_day:
     assert is_sound(first_day)
 
 
-def test_a_price_with_a_stamp_from_the_future_is_dated_by_the_run_that_saw_it(dbt: Dbt, first_day: Shop):
+def test_a_price_with_a_stamp_from_the_future_is_dated_by_the_run_that_saw_it(build: Build, first_day: Shop):
     for price, stamp in ((12, "'2999-01-01'"), (13, "now()")):
         first_day.query(f"update raw.products set price = {price}, _loaded_at = {stamp} where product_id = 'fern'")
-        dbt("build", "--selector", "snapshot")
+        build("products_snapshot")
     assert versions_of_fern(first_day) == [(10, "2021-02-12", "now"), (12, "now", "now"), (13, "now", None)]
     assert is_sound(first_day)
 
 
-def test_a_change_under_an_old_stamp_is_told_before_the_snapshot_takes_it(dbt: Dbt, first_day: Shop):
+def test_a_change_under_an_old_stamp_is_told_before_the_snapshot_takes_it(dbt: Dbt, build: Build, first_day: Shop):
     first_day.query("update raw.products set price = 12 where product_id = 'fern'")
     first_day.query("update raw.products set price = 5, _loaded_at = '2021-02-13' where product_id = 'moss'")
     [result] = dbt.results("test", "--select", "products_changed_under_an_old_stamp")
@@ -182,7 +197,7 @@ def test_a_change_under_an_old_stamp_is_told_before_the_snapshot_takes_it(dbt: D
         "select product_id, price_before::int, price::int, stamped_at::text"
         f" from ({result.node.compiled_code}) as found"
     ) == [("fern", 10, 12, "2021-02-12 06:00:00")]
-    dbt("build", "--selector", "snapshot")
+    build("products_snapshot")
     assert dbt("test", "--select", "products_changed_under_an_old_stamp") == {
         "products_changed_under_an_old_stamp": "pass"
     }
@@ -248,26 +263,26 @@ def test_two_that_take_it_at_once_write_each_change_once(dbt: Dbt, first_day: Sh
     ) == [(order, 2, 1) for order in ("o1", "o2", "o3")]
 
 
-def test_columns_that_nobody_declared_ride_through(dbt: Dbt, first_day: Shop):
+def test_columns_that_nobody_declared_ride_through(build: Build, first_day: Shop):
     for change in ("add column gift_note integer", "alter column gift_note type text", "drop column gift_note"):
         first_day.query(f"alter table raw.orders {change}")
-        assert dbt("build", "--selector", "snapshot")["orders_snapshot"] == "success"
+        build("orders_snapshot")
     assert first_day.value("select count(*) from snapshots.orders_snapshot") == 3
 
 
-def test_an_order_that_left_raw_keeps_its_history(dbt: Dbt, first_day: Shop):
+def test_an_order_that_left_raw_keeps_its_history(build: Build, first_day: Shop):
     first_day.query("delete from raw.orders where order_id = 'o1'")
-    dbt("build", "--selector", "snapshot")
+    build("orders_snapshot")
     assert first_day.value("select dbt_valid_to from snapshots.orders_snapshot where order_id = 'o1'") is None
 
 
-def test_what_a_snapshot_saw_change_is_told_with_its_tracking(dbt: Dbt, first_day: Shop):
+def test_what_a_snapshot_saw_change_is_told_with_its_tracking(dbt: Dbt, build: Build, first_day: Shop):
     first_day.query("update raw.orders set status = 'shipped', tracking_id = 't1', shipping_service = 'ups'")
     first_day.insert("orders", first_day.order("new", order_cost=1, order_total=6))
-    dbt("build", "--selector", "snapshot")
+    build("orders_snapshot")
     first_day.query("update raw.orders set tracking_id = 't2' where order_id = 'o1'")
     first_day.query("update raw.orders set status = 'delivered' where order_id = 'o2'")
-    dbt("build", "--selector", "snapshot")
+    build("orders_snapshot")
     statuses = dbt("build", "--select", "order_status_changes", "--exclude-resource-type", "unit_test")
     assert set(statuses.values()) == {"success", "pass"}
     assert first_day.query(
@@ -282,17 +297,18 @@ def test_what_a_snapshot_saw_change_is_told_with_its_tracking(dbt: Dbt, first_da
     ]
 
 
-def test_a_mart_that_lacks_a_change_of_an_order_does_not_add_up(dbt: Dbt, first_day: Shop):
+def test_a_mart_that_lacks_a_change_of_an_order_does_not_add_up(dbt: Dbt, build: Build, first_day: Shop):
     first_day.query("update raw.orders set status = 'shipped'")
-    dbt("build", "--selector", "snapshot")
-    dbt("build", "--select", "order_status_changes", "--exclude-resource-type", "unit_test")
+    build("orders_snapshot", "order_status_changes")
     test = ("test", "--select", "order_changes_add_up")
     assert dbt(*test) == {"order_changes_add_up": "pass"}
     first_day.query("delete from analytics_next.order_status_changes where order_id = 'o2'")
     assert dbt(*test) == {"order_changes_add_up": "fail"}
 
 
-def test_a_stock_out_is_told_from_the_load_that_showed_it_to_the_one_that_ended_it(dbt: Dbt, first_day: Shop):
+def test_a_stock_out_is_told_from_the_load_that_showed_it_to_the_one_that_ended_it(
+    dbt: Dbt, build: Build, first_day: Shop
+):
     """Ivy has been out from the start; fern sells out, changes its price and comes back, moss sells out last."""
     for at, change in (
         ("2021-02-13 06:00:00+00", "inventory = 0 where product_id = 'fern'"),
@@ -301,7 +317,7 @@ def test_a_stock_out_is_told_from_the_load_that_showed_it_to_the_one_that_ended_
         ("2021-02-15 06:00:00+00", "inventory = 0 where product_id = 'moss'"),
     ):
         first_day.query(f"update raw.products set _loaded_at = '{at}', {change}")
-        dbt("build", "--selector", "snapshot")
+        build("products_snapshot")
     statuses = dbt("build", "--select", "product_stock_outs", "--exclude-resource-type", "unit_test")
     assert set(statuses.values()) == {"success", "pass"}
     assert first_day.query(
