@@ -1,6 +1,6 @@
 {#
-    Looked at are the items that were loaded lately, and those of the orders that changed for this run's models: these have the
-    price that people are told first, also where an item was loaded long before there was one.
+    Looked at are the items that were loaded lately, and those that had no price when this run's models set out: what they
+    tell first is the price of these, however long ago the item was loaded.
 #}
 {% snapshot order_items_snapshot %}
 
@@ -28,7 +28,13 @@ order_items as (
         product_id,
         _loaded_at
     from {{ order_items }}
-    where order_id in (select order_id from {{ changed_orders }})
+    where (order_id, product_id) in (
+        select
+            order_id,
+            former_product_id
+        from {{ changed_orders }}
+        where former_product_id is not null and former_amount is null
+    )
     {%- endif %}
 
 ),
