@@ -65,3 +65,25 @@ def test_the_outbox_takes_a_message_of_a_run_once(db: Connection) -> None:
         cursor.execute(statement)
         with pytest.raises(psycopg2.errors.UniqueViolation):
             cursor.execute(statement)
+
+
+def test_which_models_were_written_is_known_of_buffers_that_were_there_before(
+    db: Connection, warehouse: Warehouse
+) -> None:
+    downgrade(warehouse, "0006")
+    with db.cursor() as cursor:
+        for oid, dirty in ((1, False), (2, True)):
+            cursor.execute(
+                "insert into ops.buffers (schema_oid, run_id, since, rebuild, scan, dirty)"
+                " values (%s, 'run', now(), false, false, %s)",
+                (oid, dirty),
+            )
+            cursor.execute(
+                "insert into ops.buffer_models (schema_oid, unique_id, rebuilt) values (%s, 'model.m', false)", (oid,)
+            )
+    migrate.upgrade()
+    with db.cursor() as cursor:
+        cursor.execute("select schema_oid::int, written from ops.buffer_models order by 1")
+        assert cursor.fetchall() == [(1, False), (2, True)]
+        cursor.execute("select schema_oid::int, ahead from ops.buffers order by 1")
+        assert cursor.fetchall() == [(1, []), (2, [])]
