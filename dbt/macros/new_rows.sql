@@ -42,14 +42,17 @@
     {{ return((column or key) ~ ' in (select ' ~ key ~ ' from ' ~ changes ~ ')') }}
 {% endmacro %}
 
-{# The node of a relation that a test is on: a model or a source; none for anything else, and while dbt parses. #}
+{#
+    The node of a relation that a test is on: a model or a source; none for anything else, and while dbt parses. Only what the
+    test reads is looked through: each node of `graph` is made anew for each look at it.
+#}
 {% macro node_of(relation) %}
     {%- if execute and relation is not string -%}
-        {%- for node in graph.nodes.values() if node.resource_type in ['model', 'snapshot'] and node.relation_name == relation.render() -%}
-            {{ return(node) }}
-        {%- endfor -%}
-        {%- for node in graph.sources.values() if node.relation_name == relation.render() -%}
-            {{ return(node) }}
+        {%- for id in model.depends_on.nodes -%}
+            {%- set node = graph.nodes.get(id) or graph.sources.get(id) -%}
+            {%- if node and node.relation_name == relation.render() -%}
+                {{ return(node) }}
+            {%- endif -%}
         {%- endfor -%}
     {%- endif -%}
     {{ return(none) }}
