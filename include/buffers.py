@@ -209,7 +209,7 @@ def keep_models(cursor: Cursor, schema: str, relations: Mapping[str, str], besid
 
 
 def is_known(cursor: Cursor, schema: str) -> bool:
-    """Whether `ops` knows a buffer; it has forgotten all after a backup was restored."""
+    """Whether `ops` knows a buffer. It doesn't before a first build, nor after a backup was restored."""
     cursor.execute("select from ops.buffers where schema_oid = to_regnamespace(%s)::oid", (schema,))
     return cursor.rowcount > 0
 
@@ -234,18 +234,25 @@ def loaded_since_begin(
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "select since, ahead::text from ops.buffers where schema_oid = to_regnamespace(%s)::oid", (BUILT,)
+            "select schema_oid, since from ops.buffers where schema_oid = to_regnamespace(%s)::oid", (BUILT,)
         )
         begun = cursor.fetchone()
         stamps = _stamps(cursor)
         if begun is None or not stamps:
             return None
-        since, ahead = begun
+        buffer, since = begun
         came = sql.SQL(" union all ").join(
             sql.SQL(
-                "select max({stamp}) from {table}"
-                " where {stamp} > %(after)s and {stamp} <> all(%(ahead)s::timestamptz[])"
-                " and ({stamp} < coalesce(%(before)s::timestamptz, 'infinity') or {stamp} > statement_timestamp())"
+                """
+                select max({stamp})
+                from {table} as came
+                where {stamp} > %(after)s
+                    and ({stamp} < coalesce(%(before)s::timestamptz, 'infinity') or {stamp} > statement_timestamp())
+                    and not exists (
+                        select from ops.buffers cross join unnest(ahead) as known (stamp)
+                        where schema_oid = %(buffer)s and known.stamp = came.{stamp}
+                    )
+                """
             ).format(stamp=stamp, table=raw.named(source))
             for source, stamp in stamps.items()
         )
@@ -253,7 +260,7 @@ def loaded_since_begin(
             sql.SQL(
                 "select max(least(stamp, statement_timestamp())) from ({}) as came (stamp) where stamp is not null"
             ).format(came),
-            {"after": max(since, after or since), "ahead": ahead, "before": before},
+            {"buffer": buffer, "after": max(since, after or since), "before": before},
         )
         (newest,) = cursor.fetchone()
         return newest

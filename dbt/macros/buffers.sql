@@ -103,7 +103,7 @@
 #}
 {% macro raw_has_moved() %}
     {%- set begun = run_query(
-        "select since::text, ahead::text from ops.buffers where schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid"
+        "select schema_oid, since::text from ops.buffers where schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid"
     ).rows[0] -%}
     {%- set stamps = [(deletions().relation_name, 'deleted_at')] -%}
     {%- for source in graph.sources.values() if source.source_name == 'greenery' -%}
@@ -112,8 +112,9 @@
     {%- set checks = [] -%}
     {%- for table, stamp in stamps -%}
         {%- do checks.append(
-            "exists (select from " ~ table ~ " where " ~ stamp ~ " > '" ~ begun.since ~ "'::timestamptz and "
-            ~ stamp ~ " <> all('" ~ begun.ahead ~ "'::timestamptz[]))"
+            "exists (select from " ~ table ~ " as came where " ~ stamp ~ " > '" ~ begun.since ~ "'::timestamptz and not exists ("
+            ~ "select from ops.buffers cross join unnest(ahead) as known (stamp)"
+            ~ " where schema_oid = " ~ begun.schema_oid ~ " and known.stamp = came." ~ stamp ~ "))"
         ) -%}
     {%- endfor -%}
     {{ return(run_query("select " ~ checks | join(' or ') ~ " as moved").rows[0].moved) }}

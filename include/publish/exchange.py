@@ -145,12 +145,20 @@ def _exchange(
 
 
 def _models(cursor: Cursor, manifest: Manifest | None) -> dict[str, set[str]]:
-    """The names of what models made, by schema: each buffer knows its own, unless `ops` has forgotten it."""
+    """The names of what models made, by schema: each buffer knows its own.
+
+    Of one that `ops` does not know, it is what is called like a model and is ours.
+    """
     models = {schema: buffers.relations(cursor, schema) for schema in (LIVE, BUILT)}
     if manifest and manifest.models:
         models[BUILT] |= manifest.tables_of(BUILT)
     if not buffers.is_known(cursor, LIVE):
-        models[LIVE] = models[BUILT]
+        cursor.execute(
+            "select relname from pg_class where relnamespace = to_regnamespace(%s) and relname = any(%s)"
+            " and pg_get_userbyid(relowner) = current_user",
+            (LIVE, sorted(models[BUILT])),
+        )
+        models[LIVE] = {name for (name,) in cursor.fetchall()}
     return models
 
 

@@ -203,6 +203,15 @@ def test_a_table_of_somebodys_that_a_model_is_called_like_later_is_not_taken_for
     assert do(builder, "select built_by from analytics.mine") == [("run 2",)]
 
 
+def test_before_the_first_publish_as_well(db: Connection, warehouse: Warehouse) -> None:
+    do(db, "create role ann; create table analytics.m as select 1 as one; alter table analytics.m owner to ann")
+    build(db, "run 1", "m")
+    with pytest.raises(NotPublishedError, match="Table m of ann in analytics has the name of a model"):
+        publish(db, "run 1", "m")
+    do(db, "drop owned by ann; drop role ann")
+    publish(db, "run 1", "m")
+
+
 def test_what_somebody_made_where_is_built_is_not_published(builder: Connection) -> None:
     do(builder, "create table analytics_next.scratch as select 1 as one")
     for number in (2, 3):
