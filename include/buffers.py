@@ -59,6 +59,13 @@ def begin(
         (buffer,) = cursor.fetchone()
         _let_rows_be_published(cursor)
         rebuild = full_refresh or _is_unsound(cursor, buffer)
+        # A release that says so by its moment alone: the run that begins is younger than that.
+        cursor.execute(
+            "update ops.buffer_models as models set written = true from ops.buffers"
+            " where buffers.schema_oid = models.schema_oid and models.schema_oid = %s"
+            " and built_at > since and not written",
+            (buffer,),
+        )
         cursor.execute(
             """
             insert into ops.buffers as held (schema_oid, run_id, since, rebuild, scan, products)
@@ -171,10 +178,29 @@ def current(connection: Connection) -> Buffer:
 
 
 def is_written_over(connection: Connection, schema_oid: int) -> bool:
-    """Whether a buffer no longer holds what was published of it: a model was built into it, or is gone."""
+    """Whether a buffer no longer holds what was published of it: a model was built into it, or is gone.
+
+    Or may have been built, where one began to be and some leave no word.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            f"select {_WAS_WRITTEN} or {_LACKS_A_TABLE} from ops.buffers where schema_oid = %s",  # noqa: S608 - a constant
+            f"""
+            select
+                exists (
+                    select from ops.buffer_models as models
+                    join pg_class on relnamespace = models.schema_oid
+                        and relname = coalesce(models.identifier, split_part(models.unique_id, '.', 3))
+                    where models.schema_oid = buffers.schema_oid
+                        and (
+                            models.written
+                            or models.built_at > buffers.since
+                            or buffers.dirty and models.built_at = '-infinity'
+                        )
+                )
+                or {_LACKS_A_TABLE}
+            from ops.buffers
+            where schema_oid = %s
+            """,  # noqa: S608 - a constant
             (schema_oid,),
         )
         known = cursor.fetchone()
@@ -195,11 +221,17 @@ def keep_models(cursor: Cursor, schema: str, relations: Mapping[str, str], besid
         """,
         (schema, sorted(relations), list(besides)),
     )
-    # A model whose folder has no hook has left no word itself.
+    # Nothing is continued from them: their model, come back, would lack what came in between.
+    cursor.execute(
+        "update ops.buffer_models set checksum = null"
+        " where schema_oid = to_regnamespace(%s)::oid and unique_id <> all(%s)",
+        (schema, sorted(relations)),
+    )
+    # A model whose folder has no hook has left no word itself, and leaves none of when it is built.
     cursor.execute(
         """
-        insert into ops.buffer_models (schema_oid, unique_id, identifier, rebuilt, written)
-        select buffers.schema_oid, made.unique_id, made.identifier, true, false
+        insert into ops.buffer_models (schema_oid, unique_id, identifier, rebuilt, written, built_at)
+        select buffers.schema_oid, made.unique_id, made.identifier, true, false, '-infinity'
         from unnest(%(models)s::text[], %(relations)s::text[]) as made (unique_id, identifier)
         join ops.buffers on buffers.schema_oid = to_regnamespace(%(schema)s)::oid
         on conflict (schema_oid, unique_id) do update set identifier = excluded.identifier

@@ -194,6 +194,13 @@
         and models.built_at > buffers.since
         and not buffers.rebuild;
     {%- endif %}
+    {#- Under its former name it is there still, until a publish drops it. #}
+    insert into ops.buffer_models (schema_oid, unique_id, identifier, rebuilt)
+    select schema_oid, unique_id || ' as ' || former.identifier, former.identifier, true
+    from ops.buffer_models
+    cross join lateral (select coalesce(identifier, split_part(unique_id, '.', 3)) as identifier) as former
+    where schema_oid = {{ buffer }} and unique_id = '{{ model.unique_id }}' and former.identifier <> '{{ this.identifier }}'
+    on conflict (schema_oid, unique_id) do nothing;
     insert into ops.buffer_models (schema_oid, unique_id, identifier, checksum, rebuilt, written)
     select
         schema_oid,

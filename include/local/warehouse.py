@@ -15,6 +15,8 @@ def prepare(server: postgres.LocalPostgres) -> None:
     migrate.upgrade(as_admin(server))
     with connect("greenery local", as_admin(server)) as connection:
         roles.ensure(connection, login=True)
+        with connection.cursor() as cursor:  # it is on this machine, where free space can be looked at
+            cursor.execute(f"grant pg_read_all_settings to {roles.TRANSFORMER}")
 
 
 def as_admin(server: postgres.LocalPostgres) -> Warehouse:

@@ -160,10 +160,10 @@ def point_to(cursor: Cursor, live: str, reader: Reader) -> str | None:
 
 
 def _replacing(cursor: Cursor, reader: Reader) -> sql.Composed:
-    """The statement of a reader, refused where it would make another one: that would be ours, and do more than his.
+    """The statement of a reader, as its owner, and refused where it would make another one, be it under the same name.
 
-    It would where he is called otherwise by now, as a function with the row of a mart for an argument is once the
-    schemas are exchanged.
+    It would where the reader is called otherwise by now, as a function with the row of a mart for an argument is once
+    the schemas are exchanged. Whatever is made, it is never ours: it would do more than he may.
     """
     check = sql.SQL(
         """
@@ -183,4 +183,6 @@ def _replacing(cursor: Cursor, reader: Reader) -> sql.Composed:
         end
         """
     ).format(name=sql.Literal(reader.name), kind=sql.Literal(reader.kind), oid=sql.Literal(reader.oid))
-    return sql.SQL("{}; do {}").format(sql.SQL(reader.statement), sql.Literal(check.as_string(cursor)))
+    return sql.SQL("set local role {}; {}; reset role; do {}").format(
+        sql.Identifier(reader.owner), sql.SQL(reader.statement), sql.Literal(check.as_string(cursor))
+    )

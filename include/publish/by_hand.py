@@ -53,7 +53,7 @@ def roll_back(decided_by: str, reason: str, *, ended: Ended = nobody_ended) -> D
                 raise NotPublishedError("Nothing was published before what people query now, so there is no way back.")
             if buffers.is_written_over(connection, former.schema_oid):
                 raise NotPublishedError(
-                    f"Run {there.run_id} has written over the marts as of "
+                    "A run has written over the marts as of "
                     f"{former.data_as_of:%d %b %H:%M} UTC, so there is no way back to them. Mend what is wrong and "
                     "trigger a run; `python -m include.publish hold` keeps runs from publishing meanwhile."
                 )

@@ -108,7 +108,7 @@ def _exchange(
     locks.keep_out_maintenance(cursor, LIVE, BUILT)
     notes = _prune(cursor, manifest) if manifest and manifest.models else []
     models = _models(cursor, manifest)
-    _check_nobodys_is_lost(cursor, models)
+    _check_nobodys_is_lost(cursor, models, then="clear publish" if decision is None else "decide again")
     of_models = _of_models(manifest, models)
     found = beside_marts.readers(cursor, LIVE, BUILT, of_models)
     notes += on_marts.left_behind(cursor, LIVE, BUILT)
@@ -118,7 +118,7 @@ def _exchange(
         views=[reader.oid for reader in found if reader.kind != "function"],
         functions=[reader.oid for reader in found if reader.kind == "function"],
     )
-    # As they are now: until a moment ago their owners could change them.
+    # As they are called now: until a moment ago their owners could rename them.
     readers = beside_marts.readers(cursor, LIVE, BUILT, of_models)
     if any(models.values()):
         notes += beside_marts.stay(cursor, LIVE, BUILT, models)
@@ -130,8 +130,8 @@ def _exchange(
     for before, after in ((LIVE, _IN_BETWEEN), (BUILT, LIVE), (_IN_BETWEEN, BUILT)):
         cursor.execute(sql.SQL("alter schema {} rename to {}").format(sql.Identifier(before), sql.Identifier(after)))
     notes += changes.make(cursor, carried)
-    notes += [note for reader in readers if (note := beside_marts.point_to(cursor, LIVE, reader))]
     roles.open_to_readers(cursor, LIVE, closed=BUILT)
+    notes += [note for reader in readers if (note := beside_marts.point_to(cursor, LIVE, reader))]
     told_as_of = publications.note(cursor, run_id, LIVE, as_of=as_of, decision=decision, notes=notes)
     if as_of is None:
         buffers.published(cursor, LIVE, proven=decision is None)
@@ -147,7 +147,8 @@ def _exchange(
 def _models(cursor: Cursor, manifest: Manifest | None) -> dict[str, set[str]]:
     """The names of what models made, by schema: each buffer knows its own.
 
-    Of one that `ops` does not know, it is what is called like a model and is ours.
+    Of one that `ops` has forgotten, as after a restore, it is what is called like a model and is ours. Before anything
+    was published, nothing is.
     """
     models = {schema: buffers.relations(cursor, schema) for schema in (LIVE, BUILT)}
     if manifest and manifest.models:
@@ -155,27 +156,27 @@ def _models(cursor: Cursor, manifest: Manifest | None) -> dict[str, set[str]]:
     if not buffers.is_known(cursor, LIVE):
         cursor.execute(
             "select relname from pg_class where relnamespace = to_regnamespace(%s) and relname = any(%s)"
-            " and pg_get_userbyid(relowner) = current_user",
+            " and pg_get_userbyid(relowner) = current_user and exists (select from ops.publications)",
             (LIVE, sorted(models[BUILT])),
         )
         models[LIVE] = {name for (name,) in cursor.fetchall()}
     return models
 
 
-def _check_nobodys_is_lost(cursor: Cursor, models: Mapping[str, Collection[str]]) -> None:
+def _check_nobodys_is_lost(cursor: Cursor, models: Mapping[str, Collection[str]], *, then: str) -> None:
     """Raise NotPublishedError where something that somebody has put into what is live could not stay as it is."""
     if taken := beside_marts.in_the_way(cursor, LIVE, models):
         name, owner = taken
         raise NotPublishedError(
             f"Table {name} of {owner} in {LIVE} has the name of a model, and a later build would drop it; nothing was "
-            "published. Let its owner rename it or move it to another schema (or call the model otherwise), then clear "
-            "publish."
+            "published. Let its owner rename it or move it to another schema (or call the model otherwise), then "
+            f"{then}."
         )
     if shown := on_marts.shown_by_a_view(cursor, LIVE, BUILT):
         raise NotPublishedError(
-            f"Table {shown} has row security, and its model makes a view now, which can have none: whoever may read it "
-            f"would see every row. Nothing was published. Materialize the model as a table again, or let everybody see "
-            f"all of it (alter table {LIVE}.{shown} disable row level security), then clear publish."
+            f"Table {shown} has row security, and what is to take its place is a view, which can have none: whoever "
+            "may read it would see every row. Nothing was published. Materialize the model as a table, or let all "
+            f"see all of it (alter table {LIVE}.{shown} disable row level security), then {then}."
         )
 
 

@@ -1,14 +1,14 @@
 """Whether the warehouse's disk has room for all marts a second time, where the server can be asked.
 
 Postgres has no word for free space. So only a server on this machine is asked, by the folder that it keeps its data in,
-and only one that tells us that folder (`roles` lets it). Tablespaces elsewhere are not looked at.
+and only one that tells us that folder: the local stack's does, another after `grant pg_read_all_settings to
+greenery_transformer`. Tablespaces elsewhere are not looked at.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import shutil
-from pathlib import Path
 
 from psycopg2.extensions import connection as Connection
 
@@ -27,6 +27,8 @@ def problem(connection: Connection, live: str, built: str) -> str | None:
                 select nspname, pg_total_relation_size(pg_class.oid) as bytes
                 from pg_class
                 join pg_namespace on pg_namespace.oid = relnamespace
+                join ops.buffer_models as models on models.schema_oid = relnamespace
+                    and relname = coalesce(models.identifier, split_part(models.unique_id, '.', 3))
                 where nspname in (%(live)s, %(built)s) and relkind in ('r', 'm')
             ),
             needed as (
@@ -56,7 +58,9 @@ def _free(connection: Connection) -> int | None:
             "select host(inet_server_addr()), (select setting from pg_settings where name = 'data_directory')"
         )
         address, folder = cursor.fetchone()
-    on_this_machine = address is None or ipaddress.ip_address(address).is_loopback
-    if not on_this_machine or folder is None or not Path(folder).is_dir():
+    if folder is None or not (address is None or ipaddress.ip_address(address).is_loopback):
         return None
-    return shutil.disk_usage(folder).free
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:  # it is not here, or nobody else may look at it
+        return None

@@ -157,7 +157,7 @@ def _grant(cursor: Cursor) -> None:
     _run(cursor, "revoke create on schema public from public")
     # Renaming a schema needs it.
     _run(cursor, "grant create on database {} to {}", database, TRANSFORMER)
-    _let_see(cursor)
+    _let_see_sessions(cursor)
     _let_read(cursor, settings.raw_schema(), TRANSFORMER)
     _run(cursor, "grant usage on schema {} to {}", settings.raw_schema(), TRANSFORMER)
     for schema in ("ops", "snapshots"):
@@ -167,17 +167,13 @@ def _grant(cursor: Cursor) -> None:
     _run(cursor, "grant select on ops.leases to {}", LOADER)
 
 
-def _let_see(cursor: Cursor) -> None:
-    """Publish says who holds the tables that it waits for, and a rebuild how much room there is, if they may see it."""
-    for role, said in (
-        ("pg_read_all_stats", "publish will not say who holds it up"),
-        ("pg_read_all_settings", "nobody looks at the disk before everything is built anew"),
-    ):
-        cursor.execute("select pg_has_role(%s, 'member with admin option')", (role,))
-        if cursor.fetchone()[0]:
-            _run(cursor, "grant {} to {}", role, TRANSFORMER)
-        else:
-            log.warning("Not granted to %s: %s; %s.", TRANSFORMER, role, said)
+def _let_see_sessions(cursor: Cursor) -> None:
+    """Publish says who holds the tables that it waits for, if it may see it."""
+    cursor.execute("select pg_has_role('pg_read_all_stats', 'member with admin option')")
+    if cursor.fetchone()[0]:
+        _run(cursor, "grant pg_read_all_stats to {}", TRANSFORMER)
+    else:
+        log.warning("Not granted to %s: pg_read_all_stats; publish will not say who holds it up.", TRANSFORMER)
 
 
 def _let_read(cursor: Cursor, schema: str, role: str) -> None:

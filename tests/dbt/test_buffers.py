@@ -166,6 +166,17 @@ def test_a_retry_builds_anew_for_what_was_loaded_since_the_run_began_whatever_it
     assert ("b" in one.orders()) is not rebuilt
 
 
+def test_a_model_that_is_called_otherwise_leaves_word_of_its_former_table(one: One) -> None:
+    """Which is there still, for the publish to drop."""
+    one.write("models/parents.yml", "models: [{name: parent, config: {alias: parents}}]")
+    one.begin()
+    assert set(one("run").values()) == {"success"}
+    assert one.shop.query("select identifier, unique_id from ops.buffer_models where identifier like 'parent%'") == [
+        ("parent", "model.greenery.parent as parent"),
+        ("parents", "model.greenery.parent"),
+    ]
+
+
 def test_a_model_that_was_compiled_to_take_changes_does_not_become_them(one: One) -> None:
     """What it was compiled for stands no more when it runs: everything is to be built anew."""
     one.begin()

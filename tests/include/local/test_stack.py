@@ -84,7 +84,9 @@ def test_ctrl_c_while_starting_leaves_no_process(home: Path, tmp_path: Path, mon
     try:
         wait_for(lambda: len((state._read_state() or Running("", {})).pids) == 4, "no components", seconds=180)
         command.send_signal(signal.SIGINT)
+        end = time.monotonic() + 60
         while command.poll() is None:  # however often it is told
+            assert time.monotonic() < end, "it does not stop"
             command.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 command.wait(timeout=0.5)

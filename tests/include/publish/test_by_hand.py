@@ -87,6 +87,12 @@ def test_clearing_the_publish_of_the_run_that_was_taken_back_does_not_bring_it_b
     assert published(days) == ["day 1"]
 
 
+def leave_word(db: Connection) -> None:
+    """The models that were published left word of themselves as they were built."""
+    with db.cursor() as cursor:
+        cursor.execute("update ops.buffer_models set built_at = now() - interval '1 day' where built_at = '-infinity'")
+
+
 def begins_to_write(db: Connection, run_id: str, *, writes: bool) -> None:
     """What dbt leaves of a run's first model: a mark before it, and, unless it fails, word of it."""
     store.begin(db, run_id, "release")
@@ -105,15 +111,37 @@ def begins_to_write(db: Connection, run_id: str, *, writes: bool) -> None:
 def test_once_a_run_has_written_there_is_no_way_back_and_that_is_said(days: Connection) -> None:
     begins_to_write(days, "run 3", writes=True)
     begins_to_write(days, "run 4", writes=False)
-    with pytest.raises(NotPublishedError, match=r"Run run 4 has written over the marts as of .* no way back"):
+    with pytest.raises(NotPublishedError, match=r"A run has written over the marts as of .* no way back"):
         by_hand.roll_back("ada", "wrong")
     assert published(days) == ["day 2"]
 
 
 def test_a_run_whose_first_model_failed_leaves_the_way_back(days: Connection) -> None:
+    leave_word(days)
     begins_to_write(days, "run 3", writes=False)
     by_hand.roll_back("ada", "wrong")
     assert published(days) == ["day 1"]
+
+
+def test_what_a_run_built_elsewhere_leaves_the_way_back(days: Connection) -> None:
+    """The lists of changes come first, and are in staging; their word is with the buffer that they are of."""
+    with days.cursor() as cursor:
+        cursor.execute(
+            "insert into ops.buffer_models (schema_oid, unique_id, identifier, rebuilt) select schema_oid,"
+            " 'model.greenery.int_changed', 'int_changed', true from ops.buffers"
+        )
+    leave_word(days)
+    begins_to_write(days, "run 3", writes=False)
+    by_hand.roll_back("ada", "wrong")
+    assert published(days) == ["day 1"]
+
+
+def test_where_models_leave_no_word_a_run_that_began_to_write_leaves_no_way_back(days: Connection) -> None:
+    """`m` and `n` were noted by publish alone, as those of a folder without our hooks are."""
+    with days.cursor() as cursor:
+        cursor.execute("update ops.buffers set dirty = true where schema_oid = 'analytics_next'::regnamespace")
+    with pytest.raises(NotPublishedError, match="A run has written over"):
+        by_hand.roll_back("ada", "wrong")
 
 
 def test_while_a_run_is_under_way_nothing_is_rolled_back(days: Connection) -> None:

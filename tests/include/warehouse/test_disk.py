@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import psycopg2
@@ -26,17 +27,38 @@ def free(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 @pytest.fixture
-def marts(db: Connection, warehouse: Warehouse) -> Connection:
-    """Who builds, in a warehouse whose marts take some three MB, and of which two are in the buffer already."""
+def marts(db: Connection, warehouse: Warehouse) -> Iterator[Connection]:
+    """Who builds, where marts take some three MB, of which two are in the buffer already, and a table of somebody's."""
     roles.ensure(db, login=True)
     builder = psycopg2.connect(
         host=warehouse.host, port=warehouse.port, dbname=warehouse.database, user=roles.TRANSFORMER
     )
-    with builder, builder.cursor() as cursor:
-        for table, rows in (("analytics.m", 20_000), ("analytics.n", 10_000), ("analytics_next.m", 20_000)):
-            cursor.execute(f"create table {table} as select repeat('x', 60) as content from generate_series(1, {rows})")
+    builder.autocommit = True
+    with builder.cursor() as cursor:
+        for schema, table, rows in (
+            ("analytics", "m", 20_000),
+            ("analytics", "n", 10_000),
+            ("analytics", "somebodys", 90_000),
+            ("analytics_next", "m", 20_000),
+        ):
+            cursor.execute(
+                f"create table {schema}.{table} as select repeat('x', 60) as content from generate_series(1, {rows})"
+            )
+            if table != "somebodys":
+                cursor.execute(
+                    "insert into ops.buffers (schema_oid, run_id, since, rebuild, scan)"
+                    f" values ('{schema}'::regnamespace, 'run', now(), false, false) on conflict do nothing"
+                )
+                cursor.execute(
+                    "insert into ops.buffer_models (schema_oid, unique_id, rebuilt)"
+                    f" values ('{schema}'::regnamespace, 'model.greenery.{table}', true)"
+                )
+    with db.cursor() as cursor:
+        cursor.execute("grant pg_read_all_settings to greenery_transformer")
     yield builder
     builder.close()
+    with db.cursor() as cursor:
+        cursor.execute("revoke pg_read_all_settings from greenery_transformer")
 
 
 def test_where_there_is_room_nothing_is_said(marts: Connection, free: SimpleNamespace) -> None:
@@ -64,9 +86,15 @@ def test_a_server_that_does_not_tell_where_its_data_are_is_not_judged(
 ) -> None:
     with db.cursor() as cursor:
         cursor.execute("revoke pg_read_all_settings from greenery_transformer")
-    try:
-        assert disk.problem(marts, "analytics", "analytics_next") is None
-    finally:
-        with db.cursor() as cursor:
-            cursor.execute("grant pg_read_all_settings to greenery_transformer")
+    assert disk.problem(marts, "analytics", "analytics_next") is None
     assert free.asked == []
+
+
+def test_a_folder_that_only_the_server_may_look_at_is_not_judged(
+    marts: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def disk_usage(folder: str) -> None:
+        raise PermissionError(13, "Permission denied", folder)
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    assert disk.problem(marts, "analytics", "analytics_next") is None
