@@ -1,8 +1,7 @@
 """The guard of history: a snapshot table that went missing, lost rows or is compared otherwise stops the run.
 
 dbt would create a missing snapshot anew without a word, and its history would be gone; with other `check_cols` every
-row would look changed on the day of the change. `ops.snapshots` remembers how each was when a run last counted or wrote
-it.
+row would look changed on the day of the change. `ops.snapshots` remembers how each was when a run last wrote it.
 
     python -m include.history accept --by ada --reason "restored from the backup of the 3rd"
 """
@@ -12,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 from psycopg2 import sql
@@ -33,61 +31,32 @@ _WAY_OUT = (
 )
 
 
-@dataclass(frozen=True)
-class _Counted:
-    """How many rows a snapshot holds, and up to when they are counted: past the newest one, be it dated ahead.
-
-    As the server writes it: it knows years that Python doesn't.
-    """
-
-    rows: int
-    seen_at: str
-
-
-@dataclass(frozen=True)
-class _Held:
-    """What `ops.snapshots` remembers of a snapshot."""
-
-    rows: int
-    seen_at: str
-    config: dict[str, Any]
-    run_id: str
-
-
-def problem(manifest: Manifest, run_id: str, *, again: bool = False) -> str | None:
-    """What is wrong with the snapshots, in one sentence and the way out; None where they are as a run left them.
-
-    All of history is counted, which gets dear with the years. So not `again`: what this run has counted before is only
-    looked at, and the next run tells of rows that went meanwhile.
-    """
+def problem(manifest: Manifest) -> str | None:
+    """What is wrong with the snapshots, in one sentence and the way out; None where they are as a run left them."""
     with connect("greenery history") as connection, connection.cursor() as cursor:
+        cursor.execute("select name, rows, config from ops.snapshots")
+        remembered = {name: (rows, config) for name, rows, config in cursor.fetchall()}
         for node in manifest.snapshots.values():
-            if (held := _held(cursor, node)) is None:
-                continue
-            there = _is_there(cursor, node)
-            counted = _count(cursor, node) if there and not (again and held.run_id == run_id) else None
-            if found := _problem(node, held, is_there=there, rows=counted.rows if counted else held.rows):
+            if node["name"] in remembered and (found := _problem(cursor, node, *remembered[node["name"]])):
                 return f"{found} {_WAY_OUT}"
-            if counted:
-                _note(cursor, node, counted, run_id)
     return None
 
 
 def remember(manifest: Manifest, run_id: str) -> None:
-    """Note how the snapshots are, right after a run has written to them; of one that is not there, nothing.
-
-    Counted are the versions that are newer than what was counted before, where a run dates them.
-    """
+    """Note how the snapshots are, right after a run has written to them; of one that is not there, nothing."""
     with connect("greenery history") as connection, connection.cursor() as cursor:
         for node in manifest.snapshots.values():
-            if not _is_there(cursor, node):
+            if (rows := _rows(cursor, node)) is None:
                 continue
-            held = _held(cursor, node)
-            if held and not node["config"].get("updated_at"):
-                new = _count(cursor, node, after=held.seen_at)
-                _note(cursor, node, _Counted(held.rows + new.rows, new.seen_at), run_id)
-            else:
-                _note(cursor, node, _count(cursor, node), run_id)
+            cursor.execute(
+                """
+                insert into ops.snapshots as held (name, rows, config, run_id) values (%s, %s, %s, %s)
+                on conflict (name) do update set
+                    rows = excluded.rows, config = excluded.config, run_id = excluded.run_id,
+                    seen_at = clock_timestamp()
+                """,
+                (node["name"], rows, json.dumps(_config(node)), run_id),
+            )
 
 
 def accept(decided_by: str, reason: str) -> Decision:
@@ -103,50 +72,25 @@ def accept(decided_by: str, reason: str) -> Decision:
     return decision
 
 
-def _problem(node: dict[str, Any], held: _Held, *, is_there: bool, rows: int) -> str | None:
+def _problem(cursor: Cursor, node: dict[str, Any], rows: int, config: dict[str, Any]) -> str | None:
     table = f"{node['schema']}.{node['alias']}"
-    if not is_there:
-        return f"{table} is missing, though a run has written {held.rows:,} rows of history to it."
-    if rows < held.rows:
-        return f"{table} holds {rows:,} rows of history, fewer than the {held.rows:,} that a run left in it."
-    if changed := [name for name in _CONFIG if held.config.get(name) != _config(node)[name]]:
-        told = ", ".join(f"{name} was {held.config.get(name)} and is {_config(node)[name]}" for name in changed)
+    found = _rows(cursor, node)
+    if found is None:
+        return f"{table} is missing, though a run has written {rows:,} rows of history to it."
+    if found < rows:
+        return f"{table} holds {found:,} rows of history, fewer than the {rows:,} that a run left in it."
+    if changed := [name for name in _CONFIG if config.get(name) != _config(node)[name]]:
+        told = ", ".join(f"{name} was {config.get(name)} and is {_config(node)[name]}" for name in changed)
         return f"{table} would be compared otherwise than before ({told}), so orders would look changed that are not."
     return None
 
 
-def _held(cursor: Cursor, node: dict[str, Any]) -> _Held | None:
-    cursor.execute("select rows, seen_at::text, config, run_id from ops.snapshots where name = %s", (node["name"],))
-    known = cursor.fetchone()
-    return _Held(*known) if known else None
-
-
-def _note(cursor: Cursor, node: dict[str, Any], counted: _Counted, run_id: str) -> None:
-    cursor.execute(
-        """
-        insert into ops.snapshots as held (name, rows, seen_at, config, run_id) values (%s, %s, %s, %s, %s)
-        on conflict (name) do update set
-            rows = excluded.rows, seen_at = excluded.seen_at, config = excluded.config, run_id = excluded.run_id
-        """,
-        (node["name"], counted.rows, counted.seen_at, json.dumps(_config(node)), run_id),
-    )
-
-
-def _is_there(cursor: Cursor, node: dict[str, Any]) -> bool:
-    cursor.execute("select to_regclass(%s) is not null", (f"{node['schema']}.{node['alias']}",))
+def _rows(cursor: Cursor, node: dict[str, Any]) -> int | None:
+    cursor.execute("select to_regclass(%s)", (f"{node['schema']}.{node['alias']}",))
+    if cursor.fetchone()[0] is None:
+        return None
+    cursor.execute(sql.SQL("select count(*) from {}").format(sql.Identifier(node["schema"], node["alias"])))
     return cursor.fetchone()[0]
-
-
-def _count(cursor: Cursor, node: dict[str, Any], after: str | None = None) -> _Counted:
-    """Of all rows, or of those that are valid from `after` on."""
-    cursor.execute(
-        sql.SQL(
-            "select count(*), greatest(clock_timestamp(), max(dbt_valid_from) at time zone 'UTC')::text from {}"
-            " where %(after)s::text is null or dbt_valid_from > %(after)s::timestamptz at time zone 'UTC'"
-        ).format(sql.Identifier(node["schema"], node["alias"])),
-        {"after": after},
-    )
-    return _Counted(*cursor.fetchone())
 
 
 def _config(node: dict[str, Any]) -> dict[str, Any]:

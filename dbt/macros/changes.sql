@@ -22,8 +22,8 @@
 
 {#
     From when on a version of a snapshot can be one that a model has not taken into this buffer yet, in UTC: a day before it was last
-    built there, since clocks are set back. None where all versions are to be looked at, as the tests do, and
-    where the clock was ahead then: it says nothing of what came before its time.
+    built there, since clocks are set back. None (look at all versions) in a weekly look, and where that build is dated ahead of
+    the clock.
 #}
 {% macro untaken_since(name) %}
     {%- if scans_all([]) -%}

@@ -8,11 +8,17 @@
     {{ return(node and node.resource_type == 'snapshot' and node.config.meta.follows_loads) }}
 {% endmacro %}
 
-{# For the snapshot's own query: a filter that leaves what was loaded from a day before the newest version on. #}
+{#
+    For the snapshot's own query: a filter that leaves what was loaded from a day before the newest version on, and since this
+    buffer was last published: on red days a snapshot goes on, and its models see only later what it saw.
+#}
 {% macro loaded_lately() -%}
     {%- set since = newest_version() -%}
     {%- if since -%}
-    where _loaded_at > cast('{{ since }}' as timestamp with time zone) - interval '1 day'
+    where _loaded_at > least(
+        cast('{{ since }}' as timestamp with time zone) - interval '1 day',
+        cast('{{ watermark(model.config.meta.follows_loads) }}' as timestamp with time zone)
+    )
     {%- endif -%}
 {%- endmacro %}
 

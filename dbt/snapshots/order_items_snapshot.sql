@@ -1,11 +1,13 @@
 {#
-    Looked at are the items that were loaded lately, and those that had no price when this run's models set out: what they
-    tell first is the price of these, however long ago the item was loaded.
+    Looked at are the items that were loaded since this buffer was last published, and those that were published without a
+    price: what people are told first is their price. The models are asked for and not ref'ed, so that nothing
+    of theirs holds the history back.
 #}
 {% snapshot order_items_snapshot %}
 
 {%- set order_items = source('greenery', 'order_items') -%}
-{%- set changed_orders = ref('int_changed_orders') -%}
+{%- set node = graph.nodes['model.' ~ project_name ~ '.int_changed_orders'] if execute -%}
+{%- set changed_orders = adapter.get_relation(node.database, node.schema, node.alias) if execute -%}
 {%- set lately = loaded_lately() | trim %}
 with
 
@@ -18,7 +20,7 @@ order_items as (
         _loaded_at
     from {{ order_items }}
     {{ lately }}
-    {%- if lately and relation_exists(changed_orders) %}
+    {%- if lately and changed_orders %}
 
     union distinct
 

@@ -95,8 +95,7 @@ class CheckSources(RunTests):
     def execute(self, context: Any, **_: Any) -> None:
         """Note how far raw is and run both; the first failure is raised once both have left their results."""
         project = runs.admit(context, builds=False)
-        facts = manifest.read(project.manifest)
-        runs.refuse_if(context, mapping.problem(project.path) or history.problem(facts, context["run_id"]))
+        runs.refuse_if(context, mapping.problem(project.path) or history.problem(manifest.read(project.manifest)))
         with connect("greenery check_sources") as connection:
             full_refresh = bool(context["params"].get("full_refresh"))
             if buffers.begin(connection, context["run_id"], full_refresh=full_refresh):
@@ -120,7 +119,7 @@ class TakeSnapshot(_OnRelease, DbtBuildLocalOperator):
         """Look, build, and remember how they are now."""
         project = runs.admit(context, builds=False)
         facts = manifest.read(project.manifest)
-        runs.refuse_if(context, history.problem(facts, context["run_id"], again=True))
+        runs.refuse_if(context, history.problem(facts))
         progress.at(context, "snapshot")
         try:
             self._run(context, project, self.add_cmd_flags())

@@ -132,6 +132,25 @@ def test_an_item_whose_product_comes_days_after_it_keeps_the_price_at_which_it_w
     assert days.shop.value("select bool_or(scan) from ops.buffers") is False
 
 
+def test_an_item_of_red_days_keeps_the_price_at_which_it_was_first_told(days: EveryMart):
+    """As where its product lacks: the sources' tests stop the runs, and their snapshots go on past the item."""
+    order = next(iter(days.unit_prices())).split("/")[0]
+    days.shop.insert("order_items", {"order_id": order, "product_id": "late", "quantity": 1}, loaded_at="now")
+    days.shop.query("update raw.order_items set _loaded_at = now() - interval '3 days' where product_id = 'late'")
+    days.load_a_day()
+    assert days.begin() is False
+    days.build("path:snapshots")
+    late = {"product_id": "late", "name": "Late", "price": 9, "inventory": 1}
+    days.shop.insert("products", late, loaded_at="now")
+    days.run()
+    assert days.unit_prices()[f"{order}/late"] == 9
+    days.shop.query("update raw.products set price = 18, _loaded_at = clock_timestamp() where product_id = 'late'")
+    days.shop.query("update raw.order_items set quantity = 2, _loaded_at = clock_timestamp() where product_id = 'late'")
+    days.run()
+    assert days.unit_prices()[f"{order}/late"] == 9
+    assert days.shop.value("select bool_or(scan) from ops.buffers") is False
+
+
 def test_stamps_that_go_back_move_nothing(days: EveryMart):
     """The loader's clock, or one that stamps a row with the shop's own time of its last change."""
     days.all_prices_and_inventories_change()
