@@ -45,7 +45,7 @@ secrets: ## write .env, with fresh passwords and keys for docker compose; none t
 test: install ## all tests, two at a time; they start Postgres and Airflow of their own
 	$(RUN) -m pytest -n 2 $(ARGS)
 
-torture: install ## a fault at every task, and many seeds; goes on where it was stopped (ARGS=--cache-clear: afresh)
+torture: install ## a fault at every model, and many seeds; goes on where it was stopped (ARGS=--cache-clear: afresh)
 	@SEEDS=20 .venv/bin/python -m pytest -n 2 -p tests.resume -m "not containers" -k "torture or any_sequence or no_fault" $(ARGS)
 
 containers: install ## build the image and really start docker-compose.yaml, where that can be done without docker
