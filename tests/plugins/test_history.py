@@ -20,14 +20,16 @@ from tests.include.results.project import FACTS
 
 pytestmark = pytest.mark.db
 
-TODAY = datetime.now(UTC).date()
+# Whatever hour it is, and although midnight comes while tests run.
+NOW = datetime.now(UTC)
+TODAY = NOW.date()
 UNIQUE, STATUS = "test.p.fact_unique", "test.p.fact_status"
 
 
 @pytest.fixture
 def over_time(ask: Callable[..., Any]) -> Callable[[], History]:
     """What the page says of the last 30 days, of a project that a test may name."""
-    return lambda facts=FACTS, days=30: ask(history.read, days, facts=facts)
+    return lambda facts=FACTS, days=30: ask(history.read, days, facts=facts, at=NOW)
 
 
 def a_run(ops: Connection, days_ago: int, states: dict[str, str], *, hour: int = 6, task: str = "task") -> str:

@@ -166,6 +166,14 @@ def test_a_load_by_a_clock_that_is_ahead_is_noticed(begun: Connection, stamp: st
 def test_a_run_that_would_fill_the_disk_does_not_begin(begun: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     with begun.cursor() as cursor:
         cursor.execute("create table analytics.m as select repeat('x', 60) from generate_series(1, 20000)")
+        cursor.execute(
+            "insert into ops.buffers (schema_oid, run_id, since, rebuild, scan)"
+            " values ('analytics'::regnamespace, 'done', now(), false, false)"
+        )
+        cursor.execute(
+            "insert into ops.buffer_models (schema_oid, unique_id, rebuilt)"
+            " values ('analytics'::regnamespace, 'model.greenery.m', true)"
+        )
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=1_000_000))
     project = release.named("release")
     project.manifest.write_text('{"nodes": {}, "sources": {}}')
