@@ -8,7 +8,7 @@ marts all at once or not at all. Ends in one Slack message, whatever happened; a
 |---|---|---|
 | `check_sources` | freshness, shape, tests of the raw tables | load again, then clear this and all after it |
 | `transform` | one task a dbt model, with its tests | its log has dbt's error; what is downstream waits |
-| `snapshot` | the history of orders and products | a source's keys are broken; nothing was written |
+| `snapshot` | the history of orders, products and prices | a source's keys are broken; nothing was written |
 | `history` | one task a model that reads the snapshots | as in `transform` |
 | `cross_model_tests` | the tests that span several models | two marts disagree |
 | `publish` | swaps the tested marts into `analytics` | people see the former data; the message says why |
@@ -45,15 +45,15 @@ with DAG(
 ):
     sources = cosmos.check_sources(project)
     load_before(sources)
-    transform = cosmos.models("transform", project, exclude=cosmos.HISTORY)
+    transform = cosmos.transform(project)
     snapshot = cosmos.snapshot(project)
-    history = cosmos.models("history", project, select=cosmos.HISTORY, exclude=cosmos.SNAPSHOTS)
-    across = cosmos.cross_model_tests(project, transform, history)
+    history = cosmos.history(project)
+    across = cosmos.cross_model_tests(project, transform, snapshot, history)
     published = publish()
     reported = report().as_teardown()
 
     chain(sources, transform, snapshot, history, published, reported)
-    across >> published
+    [snapshot, across] >> published
     # Snapshot runs in any case, so the red of what came before it has to reach what comes after by itself.
     cross_downstream([sources, *transform.iter_tasks()], [*history.iter_tasks(), published])
     # Publish is red at the first red of any; report waits for all of them.

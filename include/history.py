@@ -81,13 +81,16 @@ def _problem(cursor: Cursor, node: dict[str, Any], rows: int, config: dict[str, 
         return f"{table} holds {found:,} rows of history, fewer than the {rows:,} that a run left in it."
     if changed := [name for name in _CONFIG if config.get(name) != _config(node)[name]]:
         told = ", ".join(f"{name} was {config.get(name)} and is {_config(node)[name]}" for name in changed)
-        return f"{table} would be compared otherwise than before ({told}), so orders would look changed that are not."
+        return f"{table} would be compared otherwise than before ({told}), so rows would look changed that are not."
     return None
 
 
 def _rows(cursor: Cursor, node: dict[str, Any]) -> int | None:
-    cursor.execute("select to_regclass(%s)", (f"{node['schema']}.{node['alias']}",))
-    if cursor.fetchone()[0] is None:
+    cursor.execute(
+        "select from pg_class where relnamespace = to_regnamespace(quote_ident(%s)) and relname = %s",
+        (node["schema"], node["alias"]),
+    )
+    if not cursor.rowcount:
         return None
     cursor.execute(sql.SQL("select count(*) from {}").format(sql.Identifier(node["schema"], node["alias"])))
     return cursor.fetchone()[0]

@@ -99,10 +99,10 @@ def _load(project: Release | None) -> None:
         invocation.compile_macros(invocation.load(project.path))
         invocation.rehearse(project)
         reset_adapters()
-        _ = manifest.read(project.manifest).tests_of_no_single_model  # which each task's process asks for
+        manifest.read(project.manifest).tests_of(manifest.CHECK_SOURCES)  # each task's process asks for its own
         # Cosmos and Airflow find out about their own classes when they first draw a task.
         with DAG(dag_id="warm_up", schedule=None):
-            cosmos.models("models", project)
+            cosmos.transform(project)
     # Tasks share these pages for as long as nobody touches them, and the garbage collector would.
     gc.unfreeze()
     gc.collect()

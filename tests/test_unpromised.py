@@ -182,7 +182,7 @@ def test_cosmos_names_tasks_by_folder_and_model_and_asks_our_converter(project: 
     assert set(dag.task_ids) == {
         "models_of_today.models.one_model_build",
         "models_of_today.models.folder.two_model_build",
-    }, "Cosmos names its tasks otherwise: runs, links and the page find a model by these names (manifest.MODEL_TASK)"
+    }, "Cosmos names its tasks otherwise: runs, links and the page find a model by these names (manifest.task_of)"
     assert {one["node"].name for one in said} == {"one", "two"}
     assert all({"node", "task_id", "task_group"} <= one.keys() for one in said), (
         "Cosmos no longer hands node, task_id and task_group to a node converter (include/dbt_project/cosmos.py)"

@@ -20,4 +20,4 @@ with DAG(dag_id="generated", schedule=None, default_args={"retries": 0}):
         with connect("greenery bench") as connection:
             buffers.begin(connection, context["run_id"])
 
-    begin() >> cosmos.models("transform", runs.current_release())
+    begin() >> cosmos.transform(runs.current_release())

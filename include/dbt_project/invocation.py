@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -24,10 +24,10 @@ from include.dbt_project.release import ProjectError, Release
 log = logging.getLogger(__name__)
 
 
-def invoke(project: Release, command: Sequence[str], *, model: str | None = None) -> dbtRunnerResult:
+def invoke(project: Release, command: Sequence[str], *, tests: Collection[str] = ()) -> dbtRunnerResult:
     """Run a dbt command (`build`, `test`, `source freshness`) on a release; its results are in the return value.
 
-    `model` names the one model that a command is about: dbt then does not hear of the tests of others.
+    `tests` are the unique ids of the data tests that it may run: dbt does not hear of others, nor of unit tests.
 
     The manifest is the release's, loaded once a process and, where `include.warm_up` has loaded it, not even that:
     forks inherit it. dbt's own files go to a folder that is gone afterwards. Raises ProjectError where the release
@@ -41,24 +41,18 @@ def invoke(project: Release, command: Sequence[str], *, model: str | None = None
     )
     with tempfile.TemporaryDirectory(prefix="greenery-dbt-") as scratch:
         arguments = [*command, *lean, *_flags(project, Path(scratch))]
-        whole = load(project.path)
-        dbt = dbtRunner(manifest=_about(model, whole) if model else whole, callbacks=[_say])
+        dbt = dbtRunner(manifest=_with_tests(load(project.path), tests), callbacks=[_say])
         return _from_a_low_stack(dbt.invoke, arguments)
 
 
-def _about(model: str, whole: Manifest) -> Manifest:
-    """A manifest without what no build of this model asks for, chiefly the tests that don't read it.
+def _with_tests(whole: Manifest, tests: Collection[str] = ()) -> Manifest:
+    """A manifest with these tests, and without what no task asks for.
 
     dbt links, orders and describes every node, in each invocation, and nine in ten are tests of other models. Models,
     snapshots and sources are all there, so `ref` and the selection of tests find what they would; so does a macro
     that looks at `graph`, which is the whole project's.
     """
-    named = {key for key, node in whole.nodes.items() if node.name == model and node.resource_type == "model"}
-    nodes = {
-        key: node
-        for key, node in whole.nodes.items()
-        if node.resource_type != "test" or named.intersection(node.depends_on.nodes)
-    }
+    nodes = {key: node for key, node in whole.nodes.items() if node.resource_type != "test" or key in tests}
     unasked: dict[str, Any] = {
         "unit_tests": {},
         "exposures": {},

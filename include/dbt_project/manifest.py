@@ -11,8 +11,14 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-# What Cosmos calls the task that builds a model, after the model's name.
-MODEL_TASK = "_model_build"
+# The tasks of the day that run the tests which are no single node's.
+CHECK_SOURCES = "check_sources"
+SNAPSHOT = "snapshot"
+CROSS_MODEL_TESTS = "cross_model_tests"
+# How the name of a task that builds a node ends, as Cosmos gives it, after the node's own.
+BUILDS = re.compile(r"_(model|seed)_build$")
+# A test that is tagged so has to pass before a snapshot of what it is on is taken.
+_SNAPSHOT_KEY = "snapshot_key"
 # dbt's own `error_if`: a test fails of a single row.
 ANY_ROW = "!= 0"
 # The relation that a generic test is on, as its arguments name it.
@@ -43,18 +49,53 @@ class Manifest:
     exposures: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @cached_property
-    def models(self) -> frozenset[str]:
-        """Unique ids of the models that dbt builds as relations."""
-        return frozenset(
-            unique_id
-            for unique_id, node in self.nodes.items()
-            if node["resource_type"] == "model" and node["config"]["materialized"] != "ephemeral"
-        )
+    def drawn(self) -> list[str]:
+        """Unique ids of the nodes that have a task each, models and seeds, in the order of the manifest."""
+        return [unique_id for unique_id, node in self.nodes.items() if node["resource_type"] in ("model", "seed")]
 
-    def model_of(self, task_id: str) -> str | None:
-        """The unique id of the model that a task builds; None for a task that builds none."""
+    @cached_property
+    def history(self) -> frozenset[str]:
+        """Those of them that descend from a snapshot, and so come after it."""
+        snapshots = self.snapshots.keys()
+        return frozenset(one for one in self.drawn if not snapshots.isdisjoint(self.upstream(one)))
+
+    @cached_property
+    def models(self) -> frozenset[str]:
+        """Unique ids of the models and seeds that dbt builds as relations."""
+        return frozenset(one for one in self.drawn if self.nodes[one]["config"]["materialized"] != "ephemeral")
+
+    def task_of(self, unique_id: str) -> str:
+        """The id of the task that builds a node, below its task group: its folders, and the name that Cosmos gives."""
+        folders = Path(self.nodes[unique_id]["original_file_path"]).parts[:-1]
+        return ".".join((*folders, f"{_task_name(unique_id)}_{self.nodes[unique_id]['resource_type']}_build"))
+
+    def node_of(self, task_id: str) -> str | None:
+        """The unique id of the node that a task builds; None for a task that builds none.
+
+        A node whose file has moved since the task was drawn is known by its name.
+        """
+        below = task_id.partition(".")[2]
+        if below in self._by_task:
+            return self._by_task[below]
         name = task_id.rsplit(".", 1)[-1]
-        return next((model for model in self.models if name == f"{self.nodes[model]['name']}{MODEL_TASK}"), None)
+        named = [node for task, node in self._by_task.items() if task.rsplit(".", 1)[-1] == name]
+        return named[0] if len(named) == 1 else None
+
+    @cached_property
+    def _by_task(self) -> dict[str, str]:
+        return {self.task_of(unique_id): unique_id for unique_id in self.drawn}
+
+    def selector(self, unique_id: str) -> str:
+        """What dbt selects this very node by. By its name alone it takes what is in a folder of that name as well."""
+        node = self.nodes[unique_id]
+        return ",".join(
+            (
+                f"fqn:{'.'.join(node['fqn'])}",
+                f"file:{Path(node['original_file_path']).name}",
+                f"package:{node['package_name']}",
+                f"resource_type:{node['resource_type']}",
+            )
+        )
 
     @cached_property
     def relations(self) -> dict[str, str]:
@@ -89,19 +130,58 @@ class Manifest:
             if node["resource_type"] == "test"
         ]
 
-    @cached_property
-    def tests_of_no_single_model(self) -> list[DataTest]:
-        """Tests that neither `check_sources` nor the build of one model runs: those across models.
+    def tests_of(self, home: str) -> frozenset[str]:
+        """Unique ids of the tests that a task runs: of a node's by its unique id, or of one of the day's other tasks.
 
-        `dbt build --select MODEL --indirect-selection buildable` runs a test on MODEL if its other parents are
-        sources or ancestors of MODEL, so that they are built by then. What is left needs a task of its own.
+        Each test has exactly one such home. The snapshots' task runs the key tests of what they read as well.
         """
-        return [
-            test
-            for test in self.data_tests
-            if not (test.parents and test.parents <= self.sources.keys())
-            and not any(test.parents - {model} <= self.ancestors(model) for model in test.parents)
-        ]
+        return self._tests_by_home.get(home, frozenset())
+
+    @cached_property
+    def _tests_by_home(self) -> dict[str, frozenset[str]]:
+        homes = defaultdict(set)
+        for test in self.data_tests:
+            homes[self.home_of(test)].add(test.unique_id)
+        homes[SNAPSHOT] |= {test.unique_id for test in self.data_tests if self._guards_a_snapshot(test)}
+        return {home: frozenset(tests) for home, tests in homes.items()}
+
+    def home_of(self, test: DataTest) -> str:
+        """Where a test runs: with the last of the nodes that it reads, where that one descends from the others.
+
+        Tests of sources run in `check_sources`, those of snapshots in `snapshot`, and all others in
+        `cross_model_tests`.
+        """
+        if test.parents and test.parents <= self.sources.keys() - self._made_here:
+            return CHECK_SOURCES
+        if not test.parents.isdisjoint(self.snapshots) and test.parents <= self.snapshots.keys() | self.sources.keys():
+            return SNAPSHOT
+        drawn = (one for one in sorted(test.parents) if one in self.nodes and one not in self.snapshots)
+        return next((one for one in drawn if test.parents - {one} <= self.ancestors(one)), CROSS_MODEL_TESTS)
+
+    @cached_property
+    def _made_here(self) -> frozenset[str]:
+        """Sources that are what a node makes: declared as a source, so that what reads it does not descend from it."""
+        made = {(node.get("schema"), node["alias"]) for node in self.nodes.values() if node.get("alias")}
+        return frozenset(
+            one for one, source in self.sources.items() if (source.get("schema"), source.get("identifier")) in made
+        )
+
+    def _guards_a_snapshot(self, test: DataTest) -> bool:
+        """Whether a snapshot may only be taken if this passes: what has a key twice can't be mended once it is in."""
+        node = self.nodes[test.unique_id]
+        read = {parent for snapshot in self.snapshots for parent in self.parents(snapshot)}
+        if not (test.parents and test.parents <= read):
+            return False
+        if _SNAPSHOT_KEY in node.get("tags", ()):
+            return True
+        keys = {
+            column
+            for snapshot, of in self.snapshots.items()
+            if test.parents <= set(self.parents(snapshot))
+            for column in _columns(of["config"].get("unique_key"))
+        }
+        generic = (node.get("test_metadata") or {}).get("name")
+        return generic in ("unique", "not_null") and node.get("column_name") in keys
 
     @cached_property
     def personal_columns(self) -> frozenset[str]:
@@ -177,6 +257,14 @@ class Manifest:
         config = node.get("config", {})
         name = node.get("group") or config.get("group") or (node.get("meta") or config.get("meta") or {}).get("group")
         return next((group for group in self.groups.values() if group["name"] == name), None)
+
+
+def _task_name(unique_id: str) -> str:
+    return unique_id.split(".", 2)[2].replace(".", "_")
+
+
+def _columns(unique_key: str | list[str] | None) -> list[str]:
+    return unique_key if isinstance(unique_key, list) else [unique_key] if unique_key else []
 
 
 def _reached(start: str, steps: Mapping[str, list[str]]) -> set[str]:

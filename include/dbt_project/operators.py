@@ -12,8 +12,9 @@ from dbt.cli.main import dbtRunnerResult
 
 from include import buffers, history
 from include.dbt_project import invocation, manifest, runs
+from include.dbt_project.manifest import Manifest
 from include.dbt_project.release import Release
-from include.results import nodes
+from include.results import nodes, store
 from include.results.record import record
 from include.shop import mapping
 from include.slack import progress
@@ -29,8 +30,8 @@ class _OnRelease:
     # Airflow would render each of these and send them all before the task begins, and again at its end. Nothing that we
     # hand to Cosmos has a template in it, and the SQL is known once it ran.
     template_fields: Sequence[str] = ()
-    # The one model that dbt needs to hear of, with its tests; None where it is more than one.
-    model: str | None = None
+    # Whose tests dbt runs, and hears of: those of a node by its unique id, or of one of the day's tasks (`manifest`).
+    home: str
 
     def build_and_run_cmd(self, context: Any, cmd_flags: list[str] | None = None, **_: Any) -> dbtRunnerResult:
         """Run dbt on the run's release, if the task may. Raises RefusedError, or what dbt failed of."""
@@ -38,9 +39,10 @@ class _OnRelease:
 
     def _run(self, context: Any, project: Release, flags: list[str] | None = None) -> dbtRunnerResult:
         command, _ = self.build_cmd(context, flags)
-        done = invocation.invoke(project, command[1:], model=self.model)  # without the program's name
+        facts = manifest.read(project.manifest)
+        done = invocation.invoke(project, command[1:], tests=facts.tests_of(self.home))  # without the program's name
         results = nodes.read(getattr(done.result, "results", ()))  # dbt may not have got to any
-        record(context, results, manifest.read(project.manifest))
+        record(context, results, facts)
         # Shown in the UI as the task's rendered template.
         self.compiled_sql = "\n\n".join(f"-- {one.name}\n{one.compiled_sql}" for one in results if one.compiled_sql)
         self.template_fields = ("compiled_sql",)
@@ -51,46 +53,38 @@ class _OnRelease:
         return done
 
 
-class BuildModel(_OnRelease, DbtBuildLocalOperator):
-    """`dbt build` of one model and its tests."""
-
-    def __init__(self, *, model: str, **options: Any) -> None:
-        # Wherever the model lies in the release that the run began with.
-        super().__init__(select=f"fqn:{model}", **options)
-        self.model = model
+class BuildNode(_OnRelease, DbtBuildLocalOperator):
+    """`dbt build` of the model or seed that the task is called by, and of its tests."""
 
     def build_and_run_cmd(self, context: Any, cmd_flags: list[str] | None = None, **_: Any) -> dbtRunnerResult:
-        """The same, but for a model that came into the project after the run began."""
+        """The same, but for a node that came into the project after the run began."""
         project = runs.admit(context, builds=True)
-        if not manifest.read(project.manifest).model_of(f"{self.model}{manifest.MODEL_TASK}"):
+        facts = manifest.read(project.manifest)
+        node = facts.node_of(self.task_id)
+        if node is None:
             runs.refuse_if(
                 context,
-                f"Model {self.model} is not in the dbt project as it was when this run began, and a run goes on with "
-                "what it began with; nothing was changed. Trigger a new run.",
+                f"Nothing in the dbt project as it was when this run began has the task {self.task_id}, and a run goes "
+                "on with what it began with; nothing was changed. Trigger a new run.",
             )
+        self.home, self.select = node, facts.selector(node)
         return self._run(context, project, cmd_flags)
 
 
 class RunTests(_OnRelease, DbtTestLocalOperator):
-    """`dbt test` of a selection."""
+    """`dbt test` of a task's own tests."""
 
 
 class CrossModelTests(RunTests):
-    """`dbt test` of the tests that belong to no single model of the run's own release."""
+    """`dbt test` of the tests that belong to no single task, of the run's own release."""
 
-    def _run(self, context: Any, project: Release, flags: list[str] | None = None) -> dbtRunnerResult:
-        self.select = self.selected(project)
-        return super()._run(context, project, flags)
-
-    @staticmethod
-    def selected(project: Release) -> str:
-        """Their names, for dbt; a tag that nothing has where there are none."""
-        tests = manifest.read(project.manifest).tests_of_no_single_model
-        return " ".join(sorted(test.name for test in tests)) or "tag:none"
+    home = manifest.CROSS_MODEL_TESTS
 
 
 class CheckSources(RunTests):
     """`dbt source freshness`, then `dbt test` on the sources, in one task; fails if either does, after both ran."""
+
+    home = manifest.CHECK_SOURCES
 
     def execute(self, context: Any, **_: Any) -> None:
         """Note how far raw is and run both; the first failure is raised once both have left their results."""
@@ -115,14 +109,36 @@ class CheckSources(RunTests):
 class TakeSnapshot(_OnRelease, DbtBuildLocalOperator):
     """`dbt build` of the snapshots, unless their history is not as a run left it."""
 
+    home = manifest.SNAPSHOT
+
     def execute(self, context: Any, **_: Any) -> None:
         """Look, build, and remember how they are now."""
         project = runs.admit(context, builds=False)
         facts = manifest.read(project.manifest)
         runs.refuse_if(context, history.problem(facts))
         progress.at(context, "snapshot")
+        late = self._late(facts, context["run_id"])
+        self.exclude = " ".join(sorted(map(facts.selector, late))) or None
         try:
             self._run(context, project, self.add_cmd_flags())
         finally:
             history.remember(facts, context["run_id"])
+        if late:
+            names = ", ".join(sorted(map(facts.title, late)))
+            runs.refuse_if(
+                context,
+                f"Not taken: {names}, which read models that this run has not built, and would have kept what an older "
+                "run made of them as what is so now. Clear the models' tasks with everything downstream.",
+            )
         progress.at(context, "history")
+
+    @staticmethod
+    def _late(facts: Manifest, run_id: str) -> set[str]:
+        """The snapshots of models that the run has not built."""
+        read = {one: facts.upstream(one) & facts.models for one in facts.snapshots}
+        if not any(read.values()):
+            return set()
+        with connect("greenery snapshot") as connection:
+            builds = store.newest_builds(connection, buffers.current(connection).since)
+        built = {model for model, (by, _) in builds.items() if by == run_id}
+        return {one for one, models in read.items() if models - built}

@@ -10,7 +10,7 @@ from typing import Any
 
 from include import words
 from include.dbt_project.manifest import Manifest
-from include.results.nodes import NodeResult
+from include.results.nodes import UNEXPLAINED, NodeResult
 
 BROKEN = ("fail", "error")
 _PASSED_BY_DEFAULT = ("!= 0", "!=0", None)
@@ -172,20 +172,20 @@ def expectation(test: str, facts: Manifest) -> str:
 def _places(results: Iterable[NodeResult], facts: Manifest) -> list[_Place]:
     """By place, in the order in which they broke; tasks that were refused for one reason are one."""
     places: dict[str, _Place] = {}
-    reasons = set()
+    reasons: set[str | None] = set()
     for result in results:
         place = _place(result, facts)
         if result.resource_type == "task":
             if result.message in reasons:
                 continue
-            reasons.add(result.message)
+            reasons |= {result.message} - {UNEXPLAINED}
         places.setdefault(place.node or place.name, place).results.append(result)
     return list(places.values())
 
 
 def _place(result: NodeResult, facts: Manifest) -> _Place:
     if result.resource_type == "task":
-        node = facts.model_of(result.name)
+        node = facts.node_of(result.name)
         return _Place("task", facts.title(node) if node else result.name, node)
     if result.resource_type == "freshness":
         source = result.unique_id.removeprefix("freshness.")

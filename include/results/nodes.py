@@ -6,6 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+# What is kept of a task of which nothing is known but that it failed.
+UNEXPLAINED = (
+    "ended without a result: it was killed, or could not start. Its log says why; clear it then, with all after it"
+)
+
 
 @dataclass(frozen=True)
 class NodeResult:

@@ -150,8 +150,8 @@ def _what_broke(
 
 def _not_built(results: list[NodeResult], facts: Manifest) -> list[str]:
     """Unique ids of the models that this run did not build."""
-    built = {result.unique_id for result in results if result.resource_type == "model" and result.status == "success"}
-    return [model for model in facts.nodes if model in facts.models - built]
+    built = {result.unique_id for result in results if result.status == "success"}
+    return [model for model in facts.drawn if model in facts.models - built]
 
 
 def _resolved(connection: Connection, run_id: str, own: Publication | None, facts: Manifest) -> Resolved | None:

@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extras import Json, execute_values
 
 from include.results.failures import BROKEN
-from include.results.nodes import NodeResult
+from include.results.nodes import UNEXPLAINED, NodeResult
 
 # How many orders of a change are named.
 FEW_ORDERS = 5
@@ -195,7 +195,7 @@ def settle_tasks(connection: Connection, run_id: str, states: Mapping[str, str |
     got_on = {task_id for task_id, _, _, at in said if task_id in reasons and at > reasons[task_id]}
     for task_id, state in states.items():
         if state == "failed" and task_id not in explained:
-            record_task(connection, run_id, task_id, 0, "ended without a result; its log says why")
+            record_task(connection, run_id, task_id, 0, UNEXPLAINED)
         elif task_id in reasons and (state in ("success", "skipped") or task_id in got_on):
             record(connection, run_id, task_id, 0, [_task_result(task_id, "success", None)])
 
@@ -388,7 +388,7 @@ def newest_builds(connection: Connection, since: datetime | None) -> dict[str, t
             from (
                 select distinct on (unique_id) unique_id, run_id, recorded_at, status
                 from ops.node_results
-                where resource_type = 'model'
+                where resource_type in ('model', 'seed')
                     and status <> 'skipped'
                     and recorded_at > coalesce(%s, '-infinity'::timestamptz)
                 order by unique_id, recorded_at desc

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from include.results.failures import Failure, Owner, Root
 from include.results.figures import Figure, Figures
+from include.results.nodes import UNEXPLAINED
 from include.results.publications import Decision, Publication
 from include.results.report import Report, Resolved
 from include.results.store import ChangedOrder, OrderChange
@@ -222,7 +223,7 @@ def reports() -> dict[str, Report]:
     task = Root(
         kind="task",
         name="snapshot",
-        failures=(Failure("task", "snapshot", "ended without a result; its log says why"),),
+        failures=(Failure("task", "snapshot", UNEXPLAINED),),
         log_url=_log("snapshot"),
     )
     return {

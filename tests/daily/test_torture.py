@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 
 from include.dbt_project import manifest, release
-from include.dbt_project.manifest import MODEL_TASK, Manifest
+from include.dbt_project.manifest import Manifest
 from include.local import warehouse
 from include.publish import gate
 from include.warehouse import connect
@@ -69,7 +69,7 @@ def test_faults_at_any_models_reach_nobody_stop_nothing_else_and_lose_no_history
     behind = {model for model in project.models if waits_for(project, model) & {*faulty}}
     assert broken.state == "failed"
     assert {
-        model: broken.task_states[tasks[f"{project.title(model)}{MODEL_TASK}"]] for model in project.models
+        model: broken.task_states[tasks[f"{project.title(model)}_model_build"]] for model in project.models
     } == dict.fromkeys(project.models, "success") | dict.fromkeys(behind, "upstream_failed") | (
         dict.fromkeys(faulty, "failed")
     )
@@ -83,7 +83,7 @@ def test_faults_at_any_models_reach_nobody_stop_nothing_else_and_lose_no_history
     assert {*faulty} <= {*in_the_way}, "each alone would not keep the run from being published"
     assert deployment.query("select count(*) from snapshots.orders_snapshot") > versions
 
-    failed = [tasks[f"{name}{MODEL_TASK}"] for name in names]
+    failed = [tasks[f"{name}_model_build"] for name in names]
     mended = deployment.run_again(broken.run_id, *failed, downstream=True)
     assert mended.state == "success"
     assert deployment.published() != first_day.published

@@ -29,7 +29,7 @@ IN_A_PROCESS = """
 import json, os, signal, sys, threading
 import psutil
 from include import warm_up
-from include.dbt_project import invocation, release
+from include.dbt_project import invocation, manifest, release
 
 warm_up.follow()
 told = {
@@ -46,7 +46,8 @@ def task(select):
         os.close(write)
         return pid, read
     before, misses = set(sys.modules), invocation.load.cache_info().misses
-    done = invocation.invoke(release.current(), ["build", "--quiet", "--select", select])
+    tests = manifest.read(release.current().manifest).tests_of(f"model.greenery.{select}")
+    done = invocation.invoke(release.current(), ["build", "--quiet", "--select", select], tests=tests)
     found = {
         "imported": sorted(set(sys.modules) - before),
         "loads": invocation.load.cache_info().misses - misses,

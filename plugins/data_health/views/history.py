@@ -11,7 +11,7 @@ from itertools import groupby, pairwise
 
 import psycopg2
 
-from include.dbt_project.manifest import MODEL_TASK
+from include.dbt_project.manifest import BUILDS
 from include.results import failures, publications
 from include.results.failures import BROKEN
 from include.results.figures import DAILY, open_days
@@ -320,7 +320,7 @@ def _tasks(reading: Reading, since: datetime) -> tuple[TaskTime, ...]:
 
 def _short(task_id: str | None) -> str:
     """A task as people call it: by its model, where it builds one."""
-    return task_id.rsplit(".", 1)[-1].removesuffix(MODEL_TASK) if task_id else OTHER_TASKS
+    return BUILDS.sub("", task_id.rsplit(".", 1)[-1]) if task_id else OTHER_TASKS
 
 
 def _models(reading: Reading, since: datetime) -> tuple[ModelTime, ...]:

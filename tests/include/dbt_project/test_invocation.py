@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from include.dbt_project import invocation, release
+from include.dbt_project import invocation, manifest, release
 from include.local import postgres
 from include.local.postgres import LocalPostgres
 from tests.conftest import named_by_the_environment
@@ -70,7 +70,7 @@ def test_dbt_writes_nothing_into_a_release(released: Path) -> None:
     assert files(made) == before
 
 
-def test_a_build_of_one_model_selects_and_sees_what_it_would_of_the_whole_project(
+def test_a_build_hears_of_no_other_tests_than_it_may_run_and_of_every_model(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (project / "models/two.sql").write_text(
@@ -84,17 +84,13 @@ def test_a_build_of_one_model_selects_and_sees_what_it_would_of_the_whole_projec
     of = release.refresh()
     invocation.invoke(of, ["build"])
     capsys.readouterr()
-
-    def built(**model: str) -> dict[str, str]:
-        command = ["build", "--select", "fqn:two", "--indirect-selection", "buildable"]
-        results = invocation.invoke(of, command, **model).result.results
-        return {one.node.name: one.node.compiled_code for one in results}
-
-    whole = built()
-    assert whole.keys() == {"two", "of_two", "of_both"}
-    assert "of_both of_one of_two one two" in whole["two"]
-    assert "Found 2 models, 3 data tests" in capsys.readouterr().out
-    assert built(model="two") == whole
+    facts = manifest.read(of.manifest)
+    two = "model.greenery.two"
+    command = ["build", "--select", facts.selector(two)]
+    results = invocation.invoke(of, command, tests=facts.tests_of(two)).result.results
+    built = {one.node.name: one.node.compiled_code for one in results}
+    assert built.keys() == {"two", "of_two", "of_both"}
+    assert "of_both of_one of_two one two" in built["two"]
     assert "Found 2 models, 2 data tests" in capsys.readouterr().out
 
 

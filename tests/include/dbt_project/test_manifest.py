@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from include.dbt_project.manifest import Manifest
+import pytest
+
+from include.dbt_project.manifest import CHECK_SOURCES, CROSS_MODEL_TESTS, SNAPSHOT, Manifest
 
 
 def model(*parents: str) -> dict[str, Any]:
@@ -26,40 +28,110 @@ def data_test(*parents: str, severity: str = "ERROR") -> dict[str, Any]:
     }
 
 
-NODES = {"a": model("raw"), "b": model("a"), "c": model("b"), "d": model("raw")}
+def snapshot(*parents: str, unique_key: str | list[str] = "id") -> dict[str, Any]:
+    return {
+        "resource_type": "snapshot",
+        "config": {"materialized": "snapshot", "unique_key": unique_key},
+        "depends_on": {"nodes": list(parents)},
+        "schema": "snapshots",
+        "alias": "past",
+    }
 
 
-def across(**tests: dict[str, Any]) -> set[str]:
-    manifest = Manifest({**NODES, **tests}, {"raw": {"columns": {}}, "raw2": {"columns": {}}})
-    return {test.unique_id for test in manifest.tests_of_no_single_model}
+def generic(name: str, column: str, *parents: str) -> dict[str, Any]:
+    return {**data_test(*parents), "test_metadata": {"name": name}, "column_name": column}
 
 
-def test_a_test_of_one_model_runs_with_the_model() -> None:
-    assert across(t=data_test("a")) == set()
+SOURCES = {"raw": {}, "raw2": {}, "made": {"schema": "snapshots", "identifier": "past"}}
+NODES = {
+    "a": model("raw"),
+    "b": model("a"),
+    "c": model("b"),
+    "d": model("raw"),
+    "past": snapshot("raw"),
+    "e": model("past", "a"),
+}
 
 
-def test_a_test_of_a_model_and_its_parent_runs_with_the_model() -> None:
-    assert across(t=data_test("a", "b")) == set()
+def home(test: dict[str, Any]) -> str:
+    facts = Manifest({**NODES, "t": test}, SOURCES)
+    [known] = facts.data_tests
+    found = facts.home_of(known)
+    others = {*NODES, CHECK_SOURCES, CROSS_MODEL_TESTS} - {found}
+    assert "t" in facts.tests_of(found)
+    assert not any("t" in facts.tests_of(other) for other in others)
+    return found
 
 
-def test_a_test_of_a_model_and_a_source_runs_with_the_model() -> None:
-    assert across(t=data_test("c", "raw2")) == set()
+@pytest.mark.parametrize(
+    ("parents", "expected"),
+    [
+        (["a"], "a"),
+        (["a", "b"], "b"),
+        (["a", "c"], "c"),
+        (["c", "raw2"], "c"),
+        (["raw", "raw2"], CHECK_SOURCES),
+        (["a", "d"], CROSS_MODEL_TESTS),
+        ([], CROSS_MODEL_TESTS),
+        (["past"], SNAPSHOT),
+        (["past", "raw"], SNAPSHOT),
+        (["past", "e"], "e"),
+        (["past", "d"], CROSS_MODEL_TESTS),
+        (["made"], CROSS_MODEL_TESTS),  # it may not be there before the snapshots are taken
+    ],
+)
+def test_a_test_has_one_home(parents: list[str], expected: str) -> None:
+    assert home(data_test(*parents)) == expected
 
 
-def test_a_test_of_sources_is_check_sources_work() -> None:
-    assert across(t=data_test("raw", "raw2")) == set()
+@pytest.mark.parametrize(
+    ("test", "guards"),
+    [
+        (generic("unique", "id", "raw"), True),
+        (generic("not_null", "id", "raw"), True),
+        (generic("unique", "other", "raw"), False),
+        (generic("accepted_values", "id", "raw"), False),
+        (generic("unique", "id", "raw2"), False),
+        ({**data_test("raw"), "tags": ["snapshot_key"]}, True),
+        (data_test("raw"), False),
+    ],
+)
+def test_a_snapshot_is_taken_after_the_key_tests_of_what_it_reads(test: dict[str, Any], *, guards: bool) -> None:
+    assert ("t" in Manifest({**NODES, "t": test}, SOURCES).tests_of(SNAPSHOT)) is guards
 
 
-def test_a_test_of_siblings_crosses_models() -> None:
-    assert across(t=data_test("a", "d")) == {"t"}
+def test_a_key_of_several_columns_is_guarded_by_the_tests_of_each() -> None:
+    past = snapshot("raw", unique_key=["id", "line"])
+    facts = Manifest({"past": past, "t": generic("not_null", "line", "raw")}, SOURCES)
+    assert facts.tests_of(SNAPSHOT) == {"t"}
 
 
-def test_a_test_of_a_model_and_its_grandparent_runs_with_the_model() -> None:
-    assert across(t=data_test("a", "c")) == set()
+def drawn(unique_id: str, file: str, *fqn: str) -> dict[str, Any]:
+    kind, package, _ = unique_id.split(".", 2)
+    return {
+        **model(),
+        "resource_type": kind,
+        "package_name": package,
+        "original_file_path": file,
+        "fqn": [package, *fqn],
+    }
 
 
-def test_a_test_without_a_parent_crosses_models() -> None:
-    assert across(t=data_test()) == {"t"}
+TASKS = {
+    "model.shop.finance": ("models/finance/finance.sql", "models.finance.finance_model_build"),
+    "model.shop.finance_days": ("models/finance/finance_days.sql", "models.finance.finance_days_model_build"),
+    "model.shop.order.v2": ("models/order_v2.sql", "models.order_v2_model_build"),
+    "seed.shop.countries": ("seeds/countries.csv", "seeds.countries_seed_build"),
+}
+
+
+def test_a_task_is_found_again_by_its_id() -> None:
+    facts = Manifest({one: drawn(one, file) for one, (file, _) in TASKS.items()}, {})
+    for unique_id, (_, task) in TASKS.items():
+        assert facts.task_of(unique_id) == task
+        assert facts.node_of(f"transform.{task}") == unique_id
+    assert facts.node_of("transform.models.elsewhere.finance_model_build") == "model.shop.finance"
+    assert facts.node_of("check_sources") is None
 
 
 def test_personal_columns_are_known_from_meta_in_either_place() -> None:
@@ -83,4 +155,3 @@ def test_a_seed_depends_on_nothing_and_breaks_nothing() -> None:
     }
     facts = Manifest({"seed.p.s": seed, "model.p.m": model}, {})
     assert (facts.upstream("model.p.m"), facts.downstream("seed.p.s")) == ({"seed.p.s"}, {"model.p.m"})
-    assert facts.tests_of_no_single_model == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +13,7 @@ from psycopg2.extensions import connection as Connection
 
 from include import buffers, lease
 from include.dbt_project import cosmos, release, runs
-from include.dbt_project.operators import BuildModel
+from include.dbt_project.operators import BuildNode
 from include.dbt_project.runs import RefusedError
 from include.lease import LeaseHeldError
 from include.load_shop import load
@@ -194,15 +193,18 @@ def test_a_task_that_succeeds_later_takes_its_reason_back(begun: Connection) -> 
     assert {result.status for result in store.node_results(begun, "run")} == {"success"}
 
 
-def draw(model: str) -> BuildModel:
+def draw(model: str) -> BuildNode:
     """The task of a model, as the project of now draws it."""
-    return BuildModel(task_id=f"{model}_model_build", model=model, **cosmos._common(release.named("release")))
+    return BuildNode(task_id=f"transform.models.{model}_model_build", **cosmos._common(release.named("release")))
 
 
 def test_a_task_of_a_model_that_the_run_s_project_has_not_refuses(begun: Connection) -> None:
     project = release.named("release")
     project.manifest.write_text('{"nodes": {}, "sources": {}}')
-    with pytest.raises(RefusedError, match="Model newcomer is not in the dbt project as it was when this run began"):
+    with pytest.raises(
+        RefusedError,
+        match=r"Nothing in the dbt project as .* has the task .*newcomer_model_build",
+    ):
         draw("newcomer").build_and_run_cmd(task("run"))
     assert "Trigger a new run" in said(begun, "run")
 
@@ -215,24 +217,7 @@ def test_a_task_of_a_model_that_only_the_run_s_project_has_is_drawn_where_it_run
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "a_dag")
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_TASK_ID", "transform.models.core.lost_model_build")
     with DAG("a_dag"):
-        group = cosmos.models("transform", project)
+        group = cosmos.transform(project)
     [drawn] = group.iter_tasks()
-    assert (drawn.task_id, drawn.model) == ("transform.models.core.lost_model_build", "lost")
-
-
-def test_tests_across_models_are_those_of_the_run_s_project(begun: Connection) -> None:
-    project = release.named("release")
-    tests = {
-        f"test.{name}": {
-            "resource_type": "test",
-            "name": name,
-            "config": {"severity": "error"},
-            "depends_on": {"nodes": []},
-        }
-        for name in ("adds_up", "agrees")
-    }
-    project.manifest.write_text(json.dumps({"nodes": tests, "sources": {}}))
-    across = cosmos.cross_model_tests(project)
-    del tests["test.agrees"]
-    project.manifest.write_text(json.dumps({"nodes": tests, "sources": {}}))
-    assert across.selected(project) == "adds_up"
+    assert isinstance(drawn, BuildNode)
+    assert drawn.task_id == "transform.models.core.lost_model_build"

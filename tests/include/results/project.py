@@ -14,6 +14,7 @@ def model(*parents: str, group: str = "core", **columns: dict[str, Any]) -> dict
         "depends_on": {"nodes": list(parents)},
         "columns": columns,
         "group": group,
+        "original_file_path": "models/core/a_model.sql",
     }
 
 

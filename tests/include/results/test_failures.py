@@ -8,7 +8,7 @@ import pytest
 
 from include.results import failures
 from include.results.failures import Owner, Root, Run, broken, title, warned
-from include.results.nodes import NodeResult
+from include.results.nodes import UNEXPLAINED, NodeResult
 from tests.include.results.project import FACTS, MODELS, ORDERS
 
 RUN = Run(started_at=datetime(2026, 11, 24, 6, tzinfo=UTC), since={}, log_urls={"test.p.orders_unique": "log"})
@@ -74,6 +74,11 @@ def test_a_task_of_a_model_that_died_leads_to_what_is_behind_the_model() -> None
 def test_tasks_that_were_refused_for_one_reason_are_one() -> None:
     refused = [failed(f"task.{name}", None, "another run reads raw", "error") for name in ("a", "b")]
     assert [root.name for root in broken(refused, FACTS, RUN, MODELS)] == ["a"]
+
+
+def test_each_task_that_died_is_told_for_itself() -> None:
+    died = [failed(f"task.{name}", None, UNEXPLAINED, "error") for name in ("a", "b")]
+    assert [root.name for root in broken(died, FACTS, RUN, MODELS)] == ["a", "b"]
 
 
 def test_warnings_stand_for_themselves() -> None:
