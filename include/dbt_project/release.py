@@ -8,9 +8,9 @@ keeps the last good release.
 The stamp hashes what dbt's own partial parse depends on: the project's files, the profile's values, the values of the
 environment that the project asks for, and dbt's version.
 
-One file of a copy differs from the project's: `macros/macros_hash.sql` holds a hash over all macros and variables, and
-over what is read as raw (`include/shop/mapping.py`), and asks for the same values of the environment. dbt itself leaves
-these out of the checksums of the models that use them.
+One file of a copy differs from the project's: `macros_hash.sql`, among its macros, holds a hash over all macros and
+variables, and over what is read as raw (`include/shop/mapping.py`), and asks for the same values of the environment.
+dbt itself leaves these out of the checksums of the models that use them.
 
     python -m include.dbt_project.release
 
@@ -35,6 +35,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from include import settings
+from include.dbt_project import limits, manifest
 from include.shop import mapping
 
 PROFILE = "greenery"
@@ -45,7 +46,9 @@ KEPT_SECONDS = 2 * 24 * 3600
 _PROFILES = "profiles.yml"
 # `env_var('NAME')`; a name that is put together is not found, nor followed. dbt shows secrets to no model.
 _ASKED = re.compile(r"""env_var\(\s*['"](?!DBT_ENV_SECRET)(\w+)['"]""")
-_IGNORED = {".cosmos", "target", "logs", "dbt_packages", "__pycache__", ".user.yml"}
+_IGNORED = {".cosmos", ".git", "__pycache__", ".user.yml"}
+# What dbt writes beside a dbt_project.yml, a package's included.
+_WRITTEN = {"target", "logs"}
 
 
 class ProjectError(RuntimeError):
@@ -149,11 +152,13 @@ def write_macros_hash(project: Path) -> None:
 
     Where it changes, models are built in full.
     """
-    file = project / "macros" / "macros_hash.sql"
+    folder = project / "macros"
+    file = next(folder.rglob("macros_hash.sql"), folder / "macros_hash.sql")
     file.unlink(missing_ok=True)
-    file.parent.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     others = (project / "dbt_project.yml", project / mapping.FILE)
-    files = (*_files(file.parent), *(other for other in others if other.exists()))
+    packages = (path for path in _files(project / "dbt_packages") if path.suffix == ".sql")
+    files = (*_files(folder), *packages, *(other for other in others if other.exists()))
     digest = _hash_files(hashlib.blake2b(version("dbt-postgres").encode(), digest_size=8), project, files)
     parts = [f"'{digest}'", *(f"'{name}', env_var('{name}', '')" for name in environment(project))]
     file.write_text(f"{{% macro macros_hash() %}}{{{{ return([{', '.join(parts)}] | join(' ')) }}}}{{% endmacro %}}\n")
@@ -181,7 +186,7 @@ def _build(new: str, latest: Release | None) -> Problem | None:
         if latest and (old := latest.path / "target" / "partial_parse.msgpack").exists():
             (work / "target").mkdir()
             shutil.copy2(old, work / "target")
-        if message := _parse(work):
+        if message := _parse(work) or limits.problem(manifest.read(Release(work).manifest)):
             shutil.rmtree(work)
             failed = Problem(new, message)
             _replace(home / "problem.json", json.dumps(asdict(failed)))
@@ -238,8 +243,11 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _files(source: Path) -> Iterator[Path]:
-    for folder, folders, names in os.walk(source):
-        folders[:] = sorted(set(folders) - _IGNORED)
+    # `dbt deps` links a local package into dbt_packages.
+    for folder, folders, names in os.walk(source, followlinks=True):
+        here = Path(folder).resolve()
+        inner = set(folders) - _IGNORED - (_WRITTEN if "dbt_project.yml" in names else set())
+        folders[:] = sorted(name for name in inner if not here.is_relative_to((Path(folder) / name).resolve()))
         paths = (Path(folder) / name for name in sorted(names) if name not in _IGNORED)
         # An editor's lock file is a link to nowhere.
         yield from (path for path in paths if path.is_file())

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from dbt.cli.main import dbtRunner
 
 from include import settings
 from include.dbt_project import release
@@ -147,3 +148,37 @@ def test_the_command_fails_where_the_project_does_not_parse_though_a_release_is_
 def test_the_command_names_the_release_that_is_current(released: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert release.main() == 0
     assert release.current().stamp in capsys.readouterr().out
+
+
+def test_packages_that_dbt_deps_installed_are_part_of_a_release(project: Path) -> None:
+    package = project / "local_packages/shared"
+    (package / "macros").mkdir(parents=True)
+    (package / "dbt_project.yml").write_text("name: shared\nversion: 1.0.0\n")
+    (package / "macros/cents.sql").write_text("{% macro cents(dollars) %}{{ dollars }} * 100{% endmacro %}")
+    (project / "packages.yml").write_text("packages: [{local: local_packages/shared}]")
+    (project / MODEL).write_text("select {{ shared.cents(1) }} as one")
+    with pytest.raises(release.ProjectError, match='Run "dbt deps"'):
+        release.refresh()
+    installed = dbtRunner().invoke(["deps", "--quiet", "--project-dir", str(project), "--profiles-dir", str(project)])
+    assert installed.success, installed.exception
+    made = release.refresh()
+    # One is written out: what is linked to may change, or go.
+    assert not (made.path / "dbt_packages/shared").is_symlink()
+    (package / "macros/cents.sql").write_text("{% macro cents(dollars) %}{{ dollars }} * 1000{% endmacro %}")
+    assert release.refresh() != made
+
+
+def test_a_package_that_holds_the_project_is_read_once(project: Path) -> None:
+    (project / "dbt_packages").mkdir()
+    (project / "dbt_packages/whole").symlink_to(project)
+    assert release.refresh().manifest.exists()
+
+
+def test_folders_that_are_called_like_those_that_dbt_writes_are_part_of_a_release(project: Path) -> None:
+    (project / "models/logs").mkdir()
+    (project / "models/logs/two.sql").write_text("select 2 as two")
+    (project / "logs").mkdir()
+    (project / "logs/mine.log").write_text("")
+    made = release.refresh()
+    assert (made.path / "models/logs/two.sql").exists()
+    assert not (made.path / "logs/mine.log").exists()

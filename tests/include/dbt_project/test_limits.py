@@ -1,0 +1,97 @@
+"""What dbt allows and can't be run here is refused when the project is read, with the file and a way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from include.dbt_project import limits, release
+from include.dbt_project.manifest import Manifest
+from include.dbt_project.release import ProjectError
+
+LONG = "a" * 64
+
+
+@pytest.fixture(autouse=True)
+def _warehouse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAREHOUSE_DB", "warehouse")
+    monkeypatch.setenv("GREENERY_RAW_SCHEMA", "loaded")
+
+
+def node(kind: str = "model", package: str = "shop", **other: Any) -> dict[str, Any]:
+    file = f"{kind}s/marts/one.sql"
+    config = {"materialized": {"model": "table"}.get(kind, kind), **other.pop("config", {})}
+    return {
+        "resource_type": kind,
+        "package_name": package,
+        "name": "one",
+        "alias": "one",
+        "config": config,
+        "schema": "snapshots" if kind == "snapshot" else "analytics_next",
+        "database": "warehouse",
+        "original_file_path": file,
+        "depends_on": {"nodes": []},
+        "columns": {},
+        **other,
+    }
+
+
+def said(*nodes: dict[str, Any]) -> str | None:
+    return limits.problem(Manifest({f"{n['resource_type']}.{n['package_name']}.one": n for n in nodes}, {}))
+
+
+@pytest.mark.parametrize("kind", ["model", "seed", "snapshot", "test"])
+def test_what_can_be_run_is_not_refused(kind: str) -> None:
+    assert said(node(kind)) is None
+
+
+@pytest.mark.parametrize(
+    ("refused", "because"),
+    [
+        (node(database="elsewhere"), "goes to database elsewhere"),
+        (node(alias=LONG), f"would be called {LONG}"),
+        (node("seed", alias="ü" * 32), "Postgres takes 63 letters"),
+        (node(schema="analytics"), "goes to schema analytics, which is not dbt's"),
+        (node(schema="ops"), "goes to schema ops"),
+        (node("seed", schema="loaded"), "goes to schema loaded"),
+        (node("snapshot", schema="analytics_next"), r"in dbt_project.yml for all of them: `snapshots: {+schema: snap"),
+        (node("test", config={"store_failures": True}), r"`data_tests: {+schema: audit}`"),
+        (node(language="python"), "is written in python"),
+        (node(original_file_path="models/my marts/one.sql"), 'a folder that is called "my marts"'),
+        (node(original_file_path=f"models/{'a/' * 120}one.sql"), "Shorten them"),
+    ],
+)
+def test_what_can_not_be_run_is_refused_with_its_file_and_a_way_out(refused: dict[str, Any], because: str) -> None:
+    found = said(refused)
+    assert found
+    assert found.startswith(refused["original_file_path"])
+    assert because in found
+
+
+def test_two_nodes_of_one_task_are_refused() -> None:
+    found = said(node(), node(package="other"))
+    assert found
+    assert found.count("is drawn as the task models.marts.one_model_build") == 2
+
+
+def test_an_ephemeral_model_goes_nowhere() -> None:
+    assert said(node(alias=LONG, database="elsewhere", config={"materialized": "ephemeral"})) is None
+
+
+@pytest.mark.db
+def test_a_project_that_can_not_be_run_keeps_the_last_release(released: Path) -> None:
+    made = release.refresh()
+    (released / "models/two.sql").write_text("{{ config(database='elsewhere') }} select 2 as two")
+    assert release.refresh() == made
+    said = release.problem()
+    assert said
+    assert "models/two.sql: model two goes to database elsewhere" in said.message
+
+
+@pytest.mark.db
+def test_a_project_that_never_could_be_run_is_an_error(project: Path) -> None:
+    (project / f"models/{LONG}.sql").write_text("select 1 as one")
+    with pytest.raises(ProjectError, match="Give it a shorter `alias`"):
+        release.refresh()
