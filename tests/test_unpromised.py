@@ -36,7 +36,10 @@ from include.settings import PROJECT_ROOT
 
 # Macros of dbt's that ours replace or call, by the text that was read (sha256, 8 digits), and what leans on it.
 READ = {
-    "dbt.is_incremental": ("223c4057", "called by ours; asks should_full_refresh(), which is ours as well: whether a model goes on"),
+    "dbt.is_incremental": (
+        "223c4057",
+        "called by ours; asks should_full_refresh(), which is ours as well: whether a model goes on",
+    ),
     "dbt.should_full_refresh": ("b08ab296", "replaced in buffers.sql"),
     "dbt.materialization_incremental_default": (
         "865d7932",

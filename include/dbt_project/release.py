@@ -8,9 +8,9 @@ keeps the last good release.
 The stamp hashes what dbt's own partial parse depends on: the project's files, the profile's values, the values of the
 environment that the project asks for, and dbt's version.
 
-One file of a copy differs from the project's: `macros/daily/macros_hash.sql` holds a hash over all macros and variables,
-and over what is read as raw (`include/shop/mapping.py`), and asks for the same values of the environment. dbt itself
-leaves these out of the checksums of the models that use them.
+One file of a copy differs from the project's: `macros/daily/macros_hash.sql` holds a hash over all macros and
+variables, and over what is read as raw (`include/shop/mapping.py`), and asks for the same values of the environment.
+dbt itself leaves these out of the checksums of the models that use them.
 
     python -m include.dbt_project.release
 
