@@ -5,7 +5,7 @@ apart, and each remembers for itself
 
 * `ops.watermarks`: up to when it has followed each raw table, and `raw.deletions`,
 * `ops.buffer_models`: when each model was built into it, an incremental one with which checksum, and whether that was
-  since it was published (written by dbt, in the transaction that writes the model: `dbt/macros/buffers.sql`),
+  since it was published (written by dbt, in the transaction that writes the model: `dbt/macros/daily/buffers.sql`),
 * `ops.buffers`: whether everything in it has to be built anew, and whether a model has begun to write to it since it
   was published: dbt marks it so before that, in a transaction of its own, and only publish takes the mark back. Also
   since when a run builds in it, and which of raw's stamps were ahead of the clock then: they are no later loads.

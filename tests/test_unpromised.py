@@ -36,11 +36,14 @@ from include.settings import PROJECT_ROOT
 
 # Macros of dbt's that ours replace or call, by the text that was read (sha256, 8 digits), and what leans on it.
 READ = {
-    "dbt.is_incremental": ("223c4057", "asks should_full_refresh(), which is ours: whether a mart takes changes alone"),
+    "dbt.is_incremental": (
+        "223c4057",
+        "called by ours; asks should_full_refresh(), which is ours as well: whether a model goes on",
+    ),
     "dbt.should_full_refresh": ("b08ab296", "replaced in buffers.sql"),
     "dbt.materialization_incremental_default": (
         "865d7932",
-        "asks should_full_refresh(), builds aside and runs the hooks last",
+        "called by ours in published.sql; asks should_full_refresh(), builds aside and runs the hooks last",
     ),
     "dbt.default__snapshot_staging_table": ("6fae091f", "called in snapshots.sql with fewer versions than all"),
     "dbt_postgres.postgres__snapshot_get_time": ("eba2a82f", "replaced in snapshot_get_time.sql, in UTC"),

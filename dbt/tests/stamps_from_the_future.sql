@@ -26,5 +26,5 @@ select
     'deletions' as table_name,
     {{ composite_key(['table_name', 'key']) }} as key,
     deleted_at as stamped_at
-from {{ deletions().relation_name if execute else source('greenery', 'orders') }}
+from {{ raw_table('deletions') }}
 where deleted_at > {{ a_clock_ahead }}

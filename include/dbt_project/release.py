@@ -8,7 +8,7 @@ keeps the last good release.
 The stamp hashes what dbt's own partial parse depends on: the project's files, the profile's values, the values of the
 environment that the project asks for, and dbt's version.
 
-One file of a copy differs from the project's: `macros_hash.sql`, among its macros, holds a hash over all macros and
+One file of a copy differs from the project's: `macros/daily/macros_hash.sql` holds a hash over all macros and
 variables, and over what is read as raw (`include/shop/mapping.py`), and asks for the same values of the environment.
 dbt itself leaves these out of the checksums of the models that use them.
 
@@ -152,13 +152,13 @@ def write_macros_hash(project: Path) -> None:
 
     Where it changes, models are built in full.
     """
-    folder = project / "macros"
-    file = next(folder.rglob("macros_hash.sql"), folder / "macros_hash.sql")
+    usual = project / "macros" / "daily" / "macros_hash.sql"
+    file = next((path for path in _files(project) if path.name == usual.name), usual)
     file.unlink(missing_ok=True)
-    folder.mkdir(exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     others = (project / "dbt_project.yml", project / mapping.FILE)
     packages = (path for path in _files(project / "dbt_packages") if path.suffix == ".sql")
-    files = (*_files(folder), *packages, *(other for other in others if other.exists()))
+    files = (*_files(file.parent.parent), *packages, *(other for other in others if other.exists()))
     digest = _hash_files(hashlib.blake2b(version("dbt-postgres").encode(), digest_size=8), project, files)
     parts = [f"'{digest}'", *(f"'{name}', env_var('{name}', '')" for name in environment(project))]
     file.write_text(f"{{% macro macros_hash() %}}{{{{ return([{', '.join(parts)}] | join(' ')) }}}}{{% endmacro %}}\n")

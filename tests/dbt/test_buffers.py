@@ -22,16 +22,19 @@ from tests.dbt.days import SCHEMAS
 pytestmark = pytest.mark.db
 
 MODEL = """
-{{ config(materialized="incremental", incremental_strategy="append", contract={"enforced": false}) }}
+{{ config(
+    materialized="incremental",
+    meta={"changed_key": "order_id", "changed_in": "changed"},
+    contract={"enforced": false},
+) }}
 select orders.order_id
 from {{ source("greenery", "orders") }} as orders
 cross join {{ ref("parent") }} as parent
-{% if is_incremental() %}
-where orders.order_id = 'new'
-{% endif %}
+{{ only_changed("order_id", "changed") }}
 {% if execute and var("meanwhile", none) %}{% do run_query(var("meanwhile")) %}{% endif %}
 -- {{ env_var("GREENERY_REGION", "south") }} {{ size() }}
 """
+CHANGED = "select 'new' as order_id"
 SIZE = '{% macro size() %}{{ env_var("GREENERY_SIZE", "small") }}{% endmacro %}'
 PARENT = '{{ config(contract={"enforced": false}) }}\nselect 1 as one'
 SOURCES = """
@@ -83,6 +86,8 @@ def parsed(tmp_path_factory: pytest.TempPathFactory, shop: KeptShop) -> One:
     (one.project / "models" / "sources.yml").write_text(SOURCES)
     (one.project / "models" / "marts").mkdir()
     (one.project / "models" / "marts" / "parent.sql").write_text(PARENT)
+    (one.project / "models" / "staging").mkdir()
+    (one.project / "models" / "staging" / "changed.sql").write_text(CHANGED)
     (one.project / "macros" / "size.sql").write_text(SIZE)
     one.write("models/marts/one.sql", MODEL)
     return one
@@ -159,7 +164,7 @@ def test_a_retry_builds_anew_for_what_was_loaded_since_the_run_began_whatever_it
     if loaded == "before the run":
         load()
     one.begin()
-    assert one("run") == {"one": "success", "parent": "success"}
+    assert set(one("run").values()) == {"success"}
     if loaded == "after it began":
         load()
     assert one("run", "--select", "one") == {"one": "success"}

@@ -299,12 +299,14 @@ def test_another_mapping_is_another_project_and_no_run_begins_on_the_views_of_be
     laden.shop.query("alter role greenery_transformer login")
     stamp = release.stamp(folder)
     release.write_macros_hash(folder)
-    macros = (folder / "macros" / "macros_hash.sql").read_text()
+    macros = (folder / "macros" / "daily" / "macros_hash.sql").read_text()
 
     (folder / mapping.FILE).write_text(blocks("yaml")[0].replace("preis_in_cent / 100.0", "preis_in_cent / 200.0"))
     assert release.stamp(folder) != stamp
     release.write_macros_hash(folder)
-    assert (folder / "macros" / "macros_hash.sql").read_text() != macros, "what is built already would be continued"
+    assert (folder / "macros" / "daily" / "macros_hash.sql").read_text() != macros, (
+        "what is built already would be continued"
+    )
     assert f"{RAW}.products does not show what" in mapping.problem(folder)
 
     laden.sh(blocks("sh")[2])

@@ -2,7 +2,7 @@
 {% test holds(model, expression, key) %}
 
 select {{ key }}
-from {{ model }}
+from {{ only_new(model) }}
 where not coalesce({{ expression }}, false)
 
 {% endtest %}

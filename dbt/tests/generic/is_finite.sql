@@ -4,7 +4,7 @@
 select
     {{ key }},
     {{ column_name }}
-from {{ model }}
+from {{ only_new(model) }}
 where {{ column_name }} is not null and {{ finite(column_name) }} is null
 
 {% endtest %}

@@ -3,7 +3,7 @@
 select
     {{ column_name }} as value_field,
     count(*) as n_records
-from {{ model }}
+from {{ only_new(model) }}
 where {{ column_name }} < 0
 group by {{ column_name }}
 

@@ -2,16 +2,27 @@
     What tests look at. A table that grows for ever is not read as a whole every day: on ordinary days its tests look at the
     rows that are new since this buffer was built the last time. All of history is read where `ops.buffers` asks for it (once
     a week, and when the project changes or everything is built anew), where the model itself was built in full, where a test
-    lets rows through that it finds, and where `ops` says nothing. Anywhere else, the old rows have passed this very test.
+    lets rows through that it finds, where nothing says which rows are new, and where `ops` says nothing. Anywhere else, the
+    old rows have passed this very test.
+
+    What looks at each row by itself can be asked of new rows alone: of dbt's own tests those named here; one of the project's
+    own says so by `only_new`.
 #}
 {% macro get_where_subquery(relation) %}
     {%- set where = config.get('where') -%}
-    {%- if not where and (model.test_metadata or {}).name in ['accepted_values', 'holds', 'is_finite', 'not_negative', 'not_null'] -%}
+    {%- set test = model.test_metadata or {} -%}
+    {%- if not where and not test.namespace and test.name in ['accepted_values', 'not_null'] -%}
         {%- set where = new_rows(relation) -%}
-    {%- elif where and is_followed_snapshot(node_of(relation)) -%}
+    {%- elif where and test.name in ['accepted_values', 'not_null', 'unique'] and is_followed_snapshot(node_of(relation)) -%}
         {%- set where = of_new_versions(relation, where) -%}
     {%- endif -%}
     {{ return('(select * from ' ~ relation ~ ' where ' ~ where ~ ') dbt_subquery' if where else relation) }}
+{% endmacro %}
+
+{# For a generic test that looks at each row by itself: what it is to read of its model. #}
+{% macro only_new(relation) %}
+    {%- set new = new_rows(relation) -%}
+    {{ return('(select * from ' ~ relation ~ ' where ' ~ new ~ ') as new_rows' if new else relation) }}
 {% endmacro %}
 
 {# The condition under which a row of a relation is new, as SQL; none where all rows are to be looked at. #}
@@ -20,25 +31,32 @@
     {%- if not node or lets_rows_through() or not remembers_buffers() -%}
         {{ return(none) }}
     {%- endif -%}
-    {%- if node.config.meta.changed_key -%}
+    {%- if takes_changes(node) -%}
         {{ return(none if scans_all([node.unique_id]) else in_changed(node)) }}
     {%- endif -%}
     {%- set table = raw_table_of(node) -%}
-    {{ return(is_new(table) | trim if table and not scans_all([]) else none) }}
+    {%- if not table or scans_all([]) or not tells_when_loaded(relation, table) -%}
+        {{ return(none) }}
+    {%- endif -%}
+    {{ return(is_new(table) | trim) }}
 {% endmacro %}
 
 {#
-    Whether the test is one that a run is published with although it finds rows: a warning. It would not be said again the next
-    day if it looked at new rows alone, though nothing was mended.
+    Whether the test is one that a run is published with although it finds rows: a warning, or one that measures them by itself.
+    It would not be said again the next day if it looked at new rows alone, though nothing was mended.
 #}
 {% macro lets_rows_through() %}
-    {{ return(config.get('severity', 'error') | lower != 'error' or config.get('error_if', '!= 0') != '!= 0') }}
+    {{ return(
+        config.get('severity', 'error') | lower != 'error'
+        or config.get('error_if', '!= 0') != '!= 0'
+        or config.get('fail_calc', 'count(*)') != 'count(*)'
+    ) }}
 {% endmacro %}
 
 {# That a key is among those which changed in a mart that is built by changes. #}
 {% macro in_changed(node, column=none) %}
     {%- set key = node.config.meta.changed_key -%}
-    {%- set changes = graph.nodes['model.' ~ project_name ~ '.' ~ node.config.meta.changed_in].relation_name -%}
+    {%- set changes = graph.nodes['model.' ~ node.package_name ~ '.' ~ node.config.meta.changed_in].relation_name -%}
     {{ return((column or key) ~ ' in (select ' ~ key ~ ' from ' ~ changes ~ ')') }}
 {% endmacro %}
 
@@ -58,18 +76,47 @@
     {{ return(none) }}
 {% endmacro %}
 
-{# The shop's raw table that a source is, that a staging view shows or a snapshot follows; none for other nodes. #}
+{# The raw table that a source is, that a staging view shows or a snapshot follows; none for other nodes. #}
 {% macro raw_table_of(node) %}
     {%- if node.resource_type == 'source' -%}
-        {{ return(node.name if node.source_name == 'greenery' else none) }}
+        {{ return(node.identifier if node.schema == raw_schema() else none) }}
     {%- elif is_followed_snapshot(node) -%}
         {{ return(node.config.meta.follows_loads) }}
     {%- endif -%}
-    {%- set parents = node.depends_on.nodes -%}
+    {%- set parents = node.depends_on.nodes or [] -%}
     {%- if node.config.materialized == 'view' and parents | length == 1 and parents[0] in graph.sources -%}
         {{ return(raw_table_of(graph.sources[parents[0]])) }}
     {%- endif -%}
     {{ return(none) }}
+{% endmacro %}
+
+{#
+    Whether a relation says of each of its rows when raw's row was loaded, and this buffer follows that raw table: it has a
+    `_loaded_at`, and a view of it only renames and casts. Postgres itself tells such a view from one that joins, groups or
+    counts, in which an old row can become another: it could be written through. Nor may it look at the clock.
+#}
+{% macro tells_when_loaded(relation, table) %}
+    {{ return(run_query(
+        "select exists (select from ops.watermarks where source = '" ~ table ~ "'"
+        ~ " and schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid)"
+        ~ " and pg_relation_is_updatable(oid, true) <> 0"
+        ~ " and pg_get_viewdef(oid) !~* '(now|timestamp|random|timeofday)\\(\\)|current_(date|time)|localtime'"
+        ~ " and exists (select from pg_attribute where attrelid = oid and attname = '_loaded_at' and not attisdropped) as told"
+        ~ " from (select to_regclass('" ~ relation ~ "')) as relation (oid)"
+    ).rows[0].told) }}
+{% endmacro %}
+
+{# Whether relations have columns: pairs of the two as SQL names them. #}
+{% macro has_columns(pairs) %}
+    {%- set checks = [] -%}
+    {%- for relation, column in pairs -%}
+        {%- set name = column[1:-1] if column.startswith('"') else column | lower -%}
+        {%- do checks.append(
+            "exists (select from pg_attribute where attrelid = to_regclass('" ~ relation ~ "')"
+            ~ " and attname = '" ~ dbt.escape_single_quotes(name) ~ "' and not attisdropped)"
+        ) -%}
+    {%- endfor -%}
+    {{ return(run_query("select " ~ checks | join(' and ') ~ " as there").rows[0].there) }}
 {% endmacro %}
 
 {# Whether a test reads all of history: of raw, or of these models as well. #}
@@ -118,7 +165,7 @@ with child as (
     select {{ column_name }} as from_field
     from {{ model }}
     where {{ column_name }} is not null and {{ new }}
-    {%- if parent.config.meta.changed_key == field %}
+    {%- if takes_changes(parent) and parent.config.meta.changed_key == field %}
 
     union distinct
 
@@ -143,25 +190,32 @@ where parent.found is null
 
 {#
     Whether a parent may have lost rows that nobody lists by this field: it was built in full, raw rows were deleted since, or it
-    is built from a staging view every day and leaves out some of the view's keys.
+    is built from a staging view every day and leaves out some of the view's keys. Of one that dbt builds by increments of
+    its own, or from a view that calls the field otherwise, nobody knows.
 #}
 {% macro may_have_lost_rows(node, field) %}
     {%- if not node -%}
         {{ return(true) }}
     {%- elif node.resource_type == 'snapshot' -%}
         {{ return(false) }}
-    {%- elif node.config.meta.changed_key -%}
+    {%- elif takes_changes(node) -%}
         {{ return(node.config.meta.changed_key != field or scans_all([node.unique_id])) }}
+    {%- elif node.config.materialized == 'incremental' -%}
+        {{ return(true) }}
     {%- endif -%}
     {%- set origins = [node] if raw_table_of(node) else [] -%}
-    {%- set parents = [] if origins else node.depends_on.nodes -%}
+    {%- set parents = [] if origins else node.depends_on.nodes or [] -%}
     {%- for id in parents if id in graph.nodes and raw_table_of(graph.nodes[id]) -%}
         {%- do origins.append(graph.nodes[id]) -%}
     {%- endfor -%}
-    {%- if origins | length != 1 -%}
+    {%- if origins | length != 1
+        or not tells_when_loaded(origins[0].relation_name, raw_table_of(origins[0]))
+        or not has_columns([
+            (node.relation_name, field), (origins[0].relation_name, field), (raw_table('deletions'), 'deleted_at')
+        ]) -%}
         {{ return(true) }}
     {%- endif -%}
-    {%- set lost = "exists (select from " ~ deletions().relation_name
+    {%- set lost = "exists (select from " ~ raw_table('deletions')
         ~ " where table_name = '" ~ raw_table_of(origins[0]) ~ "' and " ~ is_new('deletions', 'deleted_at') ~ ")" -%}
     {%- if origins[0] is not sameas node -%}
         {%- set lost = lost ~ " or exists (select " ~ field ~ " from " ~ origins[0].relation_name

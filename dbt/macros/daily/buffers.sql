@@ -1,12 +1,31 @@
 {#
     What `ops` remembers of the schema that is built into (see `include/buffers.py`), and what follows from it.
 
-    dbt's incremental materialization and `is_incremental()` both ask `should_full_refresh()`, which is ours. An incremental
-    model takes changes alone only where the buffer holds what the same code made of an earlier state of raw. Without a
-    word in `ops` (dbt by hand, on a warehouse of one's own) everything is built in full, as ever.
+    dbt's incremental materialization and `is_incremental()` both ask `should_full_refresh()`, which is ours. A model that
+    takes changes alone (`takes_changes`) goes on only where the buffer holds what the same code made of an earlier state of
+    raw; any other incremental model goes on from what is published (`published.sql`). Without a word in `ops` (dbt by hand,
+    on a warehouse of one's own) the first are built in full and the others as dbt builds them.
 #}
 {% macro should_full_refresh() %}
     {{ return(is_rebuilt(model.unique_id)) }}
+{% endmacro %}
+
+{# dbt looks whether there is a table before it asks, and the table may be brought by the answer. #}
+{% macro is_incremental() %}
+    {%- do should_full_refresh() -%}
+    {{ return(dbt.is_incremental()) }}
+{% endmacro %}
+
+{#
+    Whether a model replaces the rows of changed keys, which another model lists (`changes.sql`): our own way of building, in
+    which a table is right that is two runs old.
+#}
+{% macro takes_changes(node) %}
+    {%- set config = node.config -%}
+    {{ return(
+        config.materialized == 'incremental' and config.incremental_strategy == 'replace_changed'
+        and config.meta.changed_key and config.meta.changed_in
+    ) }}
 {% endmacro %}
 
 {#
@@ -27,7 +46,9 @@
 
 {% macro decide_whether_rebuilt(unique_id) %}
     {%- set node = graph.nodes.get(unique_id) -%}
-    {%- if not node or flags.FULL_REFRESH or node.config.full_refresh -%}
+    {%- if node and node.config.materialized == 'incremental' and not takes_changes(node) -%}
+        {{ return(unique_id != model.unique_id or not goes_on_from_published(node)) }}
+    {%- elif not node or flags.FULL_REFRESH or node.config.full_refresh -%}
         {{ return(true) }}
     {%- endif -%}
     {%- set noted = noted_of(unique_id) -%}
@@ -57,7 +78,7 @@
 {% macro model_checksum(unique_id) %}
     {%- set parts = [dbt_version, macros_hash()] -%}
     {%- set seen = [unique_id] -%}
-    {%- for id in seen -%}
+    {%- for id in seen if id in graph.nodes -%}
         {%- set node = graph.nodes[id] -%}
         {%- do parts.append(id ~ node.checksum.checksum ~ node.relation_name ~ tojson(node.config, sort_keys=true)) -%}
         {%- for column in node.columns.values() -%}
@@ -102,27 +123,30 @@
     by what `loaded_since_begin` of `include/buffers.py` goes by.
 #}
 {% macro raw_has_moved() %}
-    {%- set begun = run_query(
-        "select schema_oid, since::text from ops.buffers where schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid"
-    ).rows[0] -%}
-    {%- set stamps = [(deletions().relation_name, 'deleted_at')] -%}
-    {%- for source in graph.sources.values() if source.source_name == 'greenery' -%}
-        {%- do stamps.append((source.relation_name, '_loaded_at')) -%}
-    {%- endfor -%}
+    {%- set buffer = "schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid" -%}
+    {%- set followed = run_query(
+        "select source, since::text from ops.watermarks join ops.buffers using (schema_oid) where " ~ buffer
+        ~ " and to_regclass(format('%I.%I', '" ~ raw_schema() ~ "', source)) is not null"
+    ).rows -%}
     {%- set checks = [] -%}
-    {%- for table, stamp in stamps -%}
+    {%- for table in followed -%}
+        {%- set stamp = 'deleted_at' if table.source == 'deletions' else '_loaded_at' -%}
         {%- do checks.append(
-            "exists (select from " ~ table ~ " as came where " ~ stamp ~ " > '" ~ begun.since ~ "'::timestamptz and not exists ("
-            ~ "select from ops.buffers cross join unnest(ahead) as known (stamp)"
-            ~ " where schema_oid = " ~ begun.schema_oid ~ " and known.stamp = came." ~ stamp ~ "))"
+            "exists (select from " ~ raw_table(table.source) ~ " as came where " ~ stamp ~ " > '" ~ table.since ~ "'::timestamptz"
+            ~ " and not exists (select from ops.buffers cross join unnest(ahead) as known (stamp)"
+            ~ " where " ~ buffer ~ " and known.stamp = came." ~ stamp ~ "))"
         ) -%}
     {%- endfor -%}
-    {{ return(run_query("select " ~ checks | join(' or ') ~ " as moved").rows[0].moved) }}
+    {{ return(checks | length > 0 and run_query("select " ~ checks | join(' or ') ~ " as moved").rows[0].moved) }}
 {% endmacro %}
 
-{# The source in which loaders note keys that are gone, for what asks it at run time and is no child of it. #}
-{% macro deletions() %}
-    {{ return(graph.sources['source.' ~ project_name ~ '.loading.deletions']) }}
+{# The schema of the raw tables that a run follows, and one of them as SQL names it: for what is no child of it in the graph. #}
+{% macro raw_schema() %}
+    {{ return(env_var('GREENERY_RAW_SCHEMA', 'raw')) }}
+{% endmacro %}
+
+{% macro raw_table(name) %}
+    {{ return(adapter.quote(raw_schema()) ~ '.' ~ adapter.quote(name)) }}
 {% endmacro %}
 
 {% macro remembers_buffers() %}
@@ -162,7 +186,7 @@
     since it may have taken the wrong ones: the next attempt builds it in full.
 #}
 {% macro after_build(lists_changes=false) %}
-    {%- set rebuilt = model.config.materialized != 'incremental' or should_full_refresh() -%}
+    {%- set rebuilt = model.config.materialized != 'incremental' or is_rebuilt(model.unique_id) -%}
     {{ return(adapter.dispatch('after_build')(rebuilt, lists_changes)) }}
 {% endmacro %}
 
@@ -170,22 +194,27 @@
 {% endmacro %}
 
 {% macro postgres__after_build(rebuilt, lists_changes) %}
-    {% if rebuilt -%}
+    {%- set goes_on = not rebuilt and takes_changes(model) %}
+    {% if not goes_on and model.config.materialized not in ['view', 'materialized_view'] -%}
     {#- What a sample can't tell of a long table: how often a value comes again, as a share of the rows. -#}
     {%- for column in model.columns.values() if column.config.meta.distinct_share %}
-    alter table {{ this }} alter column {{ column.name }} set (n_distinct = -{{ column.config.meta.distinct_share }});
+    alter table {{ this }}
+    alter column {{ adapter.quote(column.name) if column.quote else column.name }}
+    set (n_distinct = -{{ column.config.meta.distinct_share }});
     {%- endfor %}
+    {%- endif %}
+    {%- if not goes_on and model.config.materialized != 'view' %}
     analyze {{ this }};
     {%- endif %}
     {% if execute and remembers_buffers() -%}
     {%- set buffer = "to_regnamespace('" ~ target.schema ~ "')::oid" %}
-    {%- if not rebuilt and run_query("select rebuild from ops.buffers where schema_oid = " ~ buffer ~ " for share").rows[0].rebuild -%}
+    {%- if goes_on and run_query("select rebuild from ops.buffers where schema_oid = " ~ buffer ~ " for share").rows[0].rebuild -%}
         {{ exceptions.raise_compiler_error(
             "While " ~ model.name ~ " took what changed, it came to be that everything is built anew in this run, so nothing of "
             ~ "it was kept. Clear its task with everything downstream of it: it is built in full then."
         ) }}
     {%- endif %}
-    {%- if lists_changes or (rebuilt and model.config.materialized == 'incremental') %}
+    {%- if lists_changes or (rebuilt and takes_changes(model)) %}
     update ops.buffers set rebuild = true
     from ops.buffer_models as models
     where buffers.schema_oid = {{ buffer }}

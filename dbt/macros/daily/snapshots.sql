@@ -22,9 +22,13 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# When the snapshot's newest version was loaded; none where all of raw is to be compared. #}
+{#
+    When the snapshot's newest version was loaded; none where all of raw is to be compared, as where a run does not follow the
+    table, or the snapshot does not hold its `_loaded_at`.
+#}
 {% macro newest_version() %}
-    {%- if not is_followed_snapshot(model) or scans_all([]) or not relation_exists(this) -%}
+    {%- if not is_followed_snapshot(model) or scans_all([])
+        or not tells_when_loaded(this, model.config.meta.follows_loads) -%}
         {{ return(none) }}
     {%- endif -%}
     {{ return(run_query(
@@ -35,8 +39,8 @@
 {# dbt compares with all open versions; those of the rows that are asked for will do, unless it looks for what is gone. #}
 {% macro postgres__snapshot_staging_table(strategy, source_sql, target_relation) -%}
     {%- set versions = target_relation -%}
-    {%- if strategy.hard_deletes == 'ignore' and newest_version() -%}
-        {%- set key = strategy.unique_key -%}
+    {%- set key = strategy.unique_key -%}
+    {%- if strategy.hard_deletes == 'ignore' and key is string and newest_version() -%}
         {%- set asked = "select asked." ~ key ~ " from (" ~ source_sql ~ ") as asked" -%}
         {%- set versions = "(select * from " ~ target_relation ~ " where " ~ key ~ " in (" ~ asked ~ ")) as held" -%}
     {%- endif -%}
@@ -66,10 +70,14 @@
 {% macro postgres__index_versions(columns) %}
     {%- if execute -%}
         {%- set there = run_query(
-            "select indexname from pg_indexes where schemaname = '" ~ this.schema ~ "' and tablename = '" ~ this.identifier ~ "'"
+            "select attname from pg_index join pg_attribute on attrelid = indrelid and attnum = indkey[0]"
+            ~ " where indrelid = to_regclass('" ~ this ~ "') and indnkeyatts = 1 and indpred is null and indisvalid"
         ).columns[0].values() -%}
-        {%- for column in columns if this.identifier ~ '_by_' ~ column not in there %}
-            create index {{ this.identifier }}_by_{{ column }} on {{ this }} ({{ column }});
+        {%- for column in columns if column not in there %}
+            {#- Postgres would cut a long name off, and take two of one beginning for the same. -#}
+            {%- set name = this.identifier ~ '_by_' ~ column -%}
+            {%- set name = name if name | length <= 63 else name[:54] ~ '_' ~ local_md5(name)[:8] %}
+            create index {{ adapter.quote(name) }} on {{ this }} ({{ adapter.quote(column) }});
             {%- if loop.last %}
             analyze {{ this }};
             {%- endif -%}

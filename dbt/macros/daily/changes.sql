@@ -8,16 +8,19 @@
     {{ column }} > cast('{{ watermark(table) }}' as timestamp with time zone)
 {%- endmacro %}
 
-{# Up to when this buffer has followed a raw table: a literal, so that the planner sees how few rows are newer. #}
+{#
+    Up to when this buffer has followed a raw table: a literal, so that the planner sees how few rows are newer. All rows are
+    newer of a table that no run follows.
+#}
 {% macro watermark(table) %}
     {%- if not execute -%}
         {{ return('infinity') }}
     {%- endif -%}
     {%- set rows = run_query(
-        "select loaded_at::text from ops.watermarks where source = '" ~ table ~ "'"
+        "select loaded_at::text as loaded_at from ops.watermarks where source = '" ~ table ~ "'"
         ~ " and schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid"
     ).rows -%}
-    {{ return(rows[0][0]) }}
+    {{ return(rows[0].loaded_at if rows else '-infinity') }}
 {% endmacro %}
 
 {#
@@ -71,9 +74,13 @@
 
 {#
     The incremental strategy of the marts: all rows whose key is among the changed ones go, and what the model makes of these
-    keys now comes in, in one transaction. `meta` says which key, and which model lists the changed ones.
+    keys now comes in, in one transaction. `meta` says which key, and which model lists the changed ones; a model that
+    names neither is built as dbt builds one without a strategy.
 #}
 {% macro get_incremental_replace_changed_sql(arg_dict) %}
+    {%- if not takes_changes(model) -%}
+        {{ return(get_incremental_default_sql(arg_dict)) }}
+    {%- endif -%}
     {%- set meta = config.get('meta') -%}
     {%- set columns = get_quoted_csv(arg_dict['dest_columns'] | map(attribute='name')) -%}
     delete from {{ arg_dict['target_relation'] }}

@@ -1,0 +1,83 @@
+{#
+    An incremental model that dbt builds by one of its own strategies is right on top of what the run before made of it, and
+    the buffer holds what the run before that one made: what came in while the other buffer was live is not in it. So it goes on
+    from a copy of what is published, and holds what dbt promises of it, whatever it filters by: its own newest row, the
+    clock, a batch, or nothing. A task that is cleared begins with the copy again, and appends nothing twice.
+
+    It is built in full where nothing of it is published, and where its code or what it reads has changed since; but for that
+    last with `full_refresh: false`, which says of it that it can't be built again, and where dbt tells its batches by itself.
+#}
+{% macro goes_on_from_published(node) %}
+    {{ return(adapter.dispatch('goes_on_from_published')(node)) }}
+{% endmacro %}
+
+{% macro default__goes_on_from_published(node) %}
+    {{ return(not dbt.should_full_refresh()) }}
+{% endmacro %}
+
+{% macro postgres__goes_on_from_published(node) %}
+    {%- if dbt.should_full_refresh() or not remembers_buffers() -%}
+        {{ return(not dbt.should_full_refresh()) }}
+    {%- endif -%}
+    {#- Elsewhere there is one table, which each run goes on with where it is. -#}
+    {%- set is_exchanged = node.schema == target.schema -%}
+    {%- set schema = published_schema() if is_exchanged else node.schema -%}
+    {%- set made = run_query(
+        "select models.identifier, models.checksum from ops.buffer_models as models"
+        ~ " join pg_class as tables on tables.relname = models.identifier and tables.relkind in ('r', 'p')"
+        ~ " and tables.relnamespace = to_regnamespace('" ~ adapter.quote(schema) ~ "')"
+        ~ " where models.unique_id = '" ~ node.unique_id ~ "' and models.checksum is not null"
+        ~ (" and models.schema_oid = tables.relnamespace" if is_exchanged else "")
+        ~ " order by models.built_at desc limit 1"
+    ).rows -%}
+    {%- if not made -%}
+        {{ return(false) }}
+    {%- endif -%}
+    {%- set is_kept = node.config.full_refresh == false or node.config.incremental_strategy == 'microbatch' -%}
+    {%- if not is_kept and made[0].checksum != model_checksum(node.unique_id) -%}
+        {{ return(false) }}
+    {%- endif -%}
+    {%- if is_exchanged and flags.WHICH in ['build', 'run', 'retry'] -%}
+        {%- do copy_published(adapter.quote(schema) ~ '.' ~ adapter.quote(made[0].identifier)) -%}
+    {%- endif -%}
+    {{ return(true) }}
+{% endmacro %}
+
+{# What publish exchanges the schema with that dbt builds in. #}
+{% macro published_schema() %}
+    {{ return('analytics') }}
+{% endmacro %}
+
+{#
+    Put a copy of a published table in the model's place: before dbt looks for it, so in a transaction of its own, in which the
+    buffer is marked as well, since it is no longer what it was.
+#}
+{% macro copy_published(table) %}
+    {%- do log(model.name ~ " goes on from what is published of it, which is copied first", info=true) -%}
+    {%- set former = adapter.get_relation(this.database, this.schema, this.identifier) -%}
+    {%- set buffer = "schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid" -%}
+    {%- if former is not none -%}
+        {%- do adapter.drop_relation(former) -%}
+    {%- endif -%}
+    {%- call statement('copy', auto_begin=true) -%}
+        create table {{ this }} (like {{ table }} including all);
+        insert into {{ this }} select * from {{ table }};
+        analyze {{ this }};
+        insert into ops.buffer_models (schema_oid, unique_id, identifier, rebuilt, written, built_at)
+        select schema_oid, '{{ model.unique_id }}', '{{ this.identifier }}', false, true, '-infinity'
+        from ops.buffers
+        where {{ buffer }}
+        on conflict (schema_oid, unique_id) do update set written = true, identifier = excluded.identifier;
+        update ops.buffers set dirty = true where {{ buffer }} and not dirty;
+    {%- endcall -%}
+    {%- do adapter.commit() -%}
+    {%- do adapter.cache_added(this.incorporate(type='table')) -%}
+    {#- As in before_build: psycopg2 begins no second transaction by itself. -#}
+    {%- do run_query('begin') -%}
+{% endmacro %}
+
+{# dbt looks for the table first. #}
+{% materialization incremental, adapter='postgres', supported_languages=['sql'] %}
+    {%- do is_rebuilt(model.unique_id) -%}
+    {{ return(dbt.materialization_incremental_default()) }}
+{% endmaterialization %}
