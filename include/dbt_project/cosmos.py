@@ -89,7 +89,7 @@ def snapshot(project: Release) -> TakeSnapshot:
 def cross_model_tests(project: Release, *before: TaskGroup | BaseOperator) -> CrossModelTests:
     """The tests that belong to no single task, after those of the groups and tasks that make what they read.
 
-    One that dbt knows no parent of may read anything.
+    One that dbt knows no parent of may read anything. Where there are none, the task comes last as well.
     """
     facts = manifest.read(project.manifest)
     tests = [test for test in facts.data_tests if facts.home_of(test) == manifest.CROSS_MODEL_TESTS]
@@ -101,7 +101,7 @@ def cross_model_tests(project: Release, *before: TaskGroup | BaseOperator) -> Cr
     for one in before:
         tasks = one.iter_tasks() if isinstance(one, TaskGroup) else [one]
         names = {each.task_id.rsplit(".", 1)[-1] for each in tasks}
-        if made & names or not all(test.parents for test in tests):
+        if made & names or not tests or not all(test.parents for test in tests):
             one >> task
     return task
 

@@ -34,7 +34,7 @@ class Report:
     there by hand; `hold` keeps runs from publishing. `took` is from the run's start to its last result.
     `roots` are the places where it broke first, and `not_built` the models that are behind none of them and were not
     built either. `fixed` names what failed before and is well now, `resolved` is there on the first publish after
-    failed runs. `order_changes` is None where no snapshot was taken.
+    failed runs. `order_changes` is None where no snapshot was taken; a project without one of orders has no such news.
     """
 
     run_id: str
@@ -57,6 +57,7 @@ class Report:
     resolved: Resolved | None
     figures: Figures
     order_changes: tuple[OrderChange, ...] | None
+    follows_orders: bool = True
     notes: tuple[str, ...] = ()
     health_url: str | None = None
 
@@ -93,7 +94,10 @@ def gather(
     live, own = publications.live(connection), publications.of_run(connection, run_id)
     published = bool(own and live and live.run_id == run_id) and not run_failed
     roots, warnings = _what_broke(connection, run_id, run_url, results, facts, run)
-    recorded = any(result.name == "orders_snapshot" and result.status == "success" for result in results)
+    # Another project may have a snapshot of that name that tells of something else.
+    recorded = figures.has(
+        connection, "snapshots.orders_snapshot", "order_id", "status", "dbt_valid_from", "dbt_valid_to"
+    ) and any(result.name == "orders_snapshot" and result.status == "success" for result in results)
     ended_at = store.last_word_at(connection, run_id)
     resolved = _resolved(connection, run_id, own, facts) if published else None
     explained = {model for root in roots for model in root.not_built}
@@ -122,6 +126,7 @@ def gather(
         resolved=resolved,
         figures=figures.gather(connection, live),
         order_changes=tuple(store.order_changes(connection, run_id)) if recorded else None,
+        follows_orders=any(node["name"] == "orders_snapshot" for node in facts.snapshots.values()),
         notes=(*notes, *(own.notes if own else ())),
         health_url=health_url,
     )

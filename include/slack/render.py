@@ -363,6 +363,8 @@ def _percent(share: float) -> str:
 
 
 def _changes(report: Report) -> Section:
+    if not report.follows_orders:
+        return []
     if report.order_changes is None:
         return [("What changed in the orders was not recorded in this run; the next one that can will tell.",)]
     if not report.order_changes:

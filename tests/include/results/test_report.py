@@ -181,6 +181,12 @@ def test_orders_that_changed_come_with_their_tracking_number(ops: Connection) ->
     assert (changes[0].count, changes[0].first) == (1, (ChangedOrder("a", "track a"),))
 
 
+def test_another_snapshot_of_that_name_tells_of_no_orders(ops: Connection) -> None:
+    with ops.cursor() as cursor:
+        cursor.execute("create table snapshots.orders_snapshot as select 1 as id, now() as dbt_valid_from")
+    assert summed_up(ops, node("snapshot.p.orders_snapshot")).order_changes is None
+
+
 def test_before_the_first_publish_there_are_no_figures(ops: Connection) -> None:
     assert summed_up(ops, PASSED).figures.metrics == {}
 
