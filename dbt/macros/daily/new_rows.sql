@@ -100,7 +100,7 @@
         "select exists (select from ops.watermarks where source = '" ~ table ~ "'"
         ~ " and schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid)"
         ~ " and pg_relation_is_updatable(oid, true) <> 0"
-        ~ " and pg_get_viewdef(oid) !~* '(now|timestamp|random|timeofday)\\(\\)|current_(date|time)|localtime'"
+        ~ " and coalesce(pg_get_viewdef(oid), '') !~* '(now|timestamp|random|timeofday)\\(\\)|current_(date|time)|localtime'"
         ~ " and exists (select from pg_attribute where attrelid = oid and attname = '_loaded_at' and not attisdropped) as told"
         ~ " from (select to_regclass('" ~ relation ~ "')) as relation (oid)"
     ).rows[0].told) }}
