@@ -80,7 +80,11 @@
     {%- set seen = [unique_id] -%}
     {%- for id in seen if id in graph.nodes -%}
         {%- set node = graph.nodes[id] -%}
-        {%- do parts.append(id ~ node.checksum.checksum ~ node.relation_name ~ tojson(node.config, sort_keys=true)) -%}
+        {%- do parts.append(id ~ node.checksum.checksum ~ node.relation_name) -%}
+        {#- What dbt notes there of a batch is not the project's. -#}
+        {%- for key, value in node.config | dictsort if not key.startswith('__dbt_internal') -%}
+            {%- do parts.append(key ~ value) -%}
+        {%- endfor -%}
         {%- for column in node.columns.values() -%}
             {%- do parts.append(column.name ~ column.data_type) -%}
         {%- endfor -%}
