@@ -62,13 +62,13 @@ def deployed(deployment: Deployment, project: Path, task: str) -> Iterator[None]
 
 def draw(deployment: Deployment, task: str) -> None:
     """Have the DAG drawn of the project as it is now, with this task among others."""
-    deployment.read_again()
     project, current = deployment.dbt_project, deployment.stack.home / "dbt" / "current"
     models = [model.relative_to(project) for model in (project / "models").rglob("*.sql")]
     end = time.monotonic() + 60
     while task not in deployment.api.tasks("greenery_daily") or filecmp.cmpfiles(project, current, models)[0] != models:
         assert time.monotonic() < end, f"{task} was not drawn within a minute"
-        time.sleep(0.5)
+        deployment.read_again()  # a file that is just being read is not read once more
+        time.sleep(2)
 
 
 def test_a_project_as_dbt_init_makes_it_is_published_six_days(deployment: Deployment, tmp_path: Path) -> None:
