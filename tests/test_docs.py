@@ -16,6 +16,7 @@ from urllib.parse import unquote
 import pytest
 
 from include.results.failures import Failure, Root
+from include.results.nodes import UNEXPLAINED
 from include.settings import PROJECT_ROOT
 from include.slack import notices, samples
 from include.slack.message import Message
@@ -85,13 +86,13 @@ def runs_as_a_command(module: str) -> bool:
 
 # Functions that say something to people without raising it.
 SAYING = {
-    "include/dbt_project/operators.py": ("_run", "build_and_run_cmd"),
+    "include/dbt_project/limits.py": ("problem", "_of_node", "_as_task"),
+    "include/dbt_project/operators.py": ("_run", "build_and_run_cmd", "execute"),
     "include/dbt_project/runs.py": ("_refusal",),
     "include/history.py": ("_problem",),
     "include/publish/beside_marts.py": ("stay", "point_to"),
     "include/publish/exchange.py": ("_prune",),
     "include/publish/on_marts.py": ("rights", "row_security", "comments_and_options", "left_behind"),
-    "include/results/store.py": ("settle_tasks",),
     "include/shop/csv_loader.py": ("_refused",),
     "include/slack/render.py": ("unparsed", "unheard"),
     "include/watchdog.py": ("check", "main"),
@@ -147,7 +148,8 @@ def texts_of(path: Path, functions: tuple[str, ...]) -> Iterator[str]:
 @cache
 def said() -> dict[str, str]:
     """Everything that people can be told, and where it comes from."""
-    found = {message.headline: f"the sample {name}" for name, message in samples.messages().items()}
+    found = {UNEXPLAINED: "nodes.UNEXPLAINED"}
+    found |= {message.headline: f"the sample {name}" for name, message in samples.messages().items()}
     found |= {make().headline: f"notices.{name}" for name, make in HEADLINES.items()}
     for kind in KINDS:
         failure = Failure("freshness" if kind == "source" else kind, "of_that_kind", "stale")
