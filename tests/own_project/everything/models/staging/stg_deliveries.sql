@@ -1,0 +1,1 @@
+select delivery_id, kilos from {{ source('mill', 'deliveries') }}
