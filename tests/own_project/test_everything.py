@@ -218,7 +218,7 @@ def test_a_test_warns_by_the_severity_of_a_variable_and_holds_nothing_back(playe
 
 
 def test_a_test_keeps_the_rows_that_it_finds_in_a_schema_of_its_own(played: Played) -> None:
-    assert played.column("select count(*) from audit.not_null_nightly_sales") == [0]
+    assert played.column('select count(*) from audit."not_null_Nightly_sales"') == [0]
 
 
 def test_a_test_without_a_parent_has_to_pass_as_well(played: Played) -> None:
@@ -248,7 +248,7 @@ def test_who_a_model_grants_to_may_read_what_is_published(played: Played) -> Non
 @pytest.mark.parametrize("source", ["source.crumb.till.sales", "source.crumb.mill.deliveries"])
 def test_each_source_has_a_freshness_of_its_own(played: Played, source: str) -> None:
     assert played.column(
-        f"select status from ops.node_results where run_id = 'run {RUNS}' and unique_id = '{source}'"
+        f"select status from ops.node_results where run_id = 'run {RUNS}' and unique_id = 'freshness.{source}'"
     ) == ["pass"]
 
 

@@ -1,1 +1,0 @@
-select delivery_id, kilos from {{ source('mill', 'deliveries') }}
