@@ -199,6 +199,11 @@ def test_a_models_own_hooks_run_once_a_run(played: Played) -> None:
     assert noted["after takings in analytics_next"] == RUNS
 
 
+def test_the_hooks_of_a_dbt_run_surround_each_task(played: Played) -> None:
+    noted = Counter(played.column("select what from crumb.runs_of_dbt"))
+    assert noted["start of analytics_next"] == noted["end of analytics_next"] > len(played.facts.models) * RUNS
+
+
 def test_a_macro_in_place_of_dbts_own_is_the_one_that_counts(played: Played) -> None:
     assert kind_of(played, 'analytics."night_Nightly"') == "r"
 
