@@ -47,7 +47,14 @@ _WITH_AIRFLOW = (
     "tests/dbt/test_own_shop.py",
 )
 # The longest ones. They begin first: side by side (`-n 2`), none is left over for one process alone at the end.
-_LONG = (*_WITH_AIRFLOW, "tests/dbt/", "tests/dags/", "tests/include/dbt_project/", "tests/test_unpromised.py")
+_LONG = (
+    *_WITH_AIRFLOW,
+    "tests/own_project/",
+    "tests/dbt/",
+    "tests/dags/",
+    "tests/include/dbt_project/",
+    "tests/test_unpromised.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -68,7 +68,9 @@ class BuildNode(_OnRelease, DbtBuildLocalOperator):
                 "on with what it began with; nothing was changed. Trigger a new run.",
             )
         self.home, self.select = node, facts.selector(node)
-        return self._run(context, project, cmd_flags)
+        # What else is built anew is told by `ops`; an incremental model of dbt's own kind is only where somebody asks.
+        asked = ["--full-refresh"] if context["params"].get("full_refresh") else []
+        return self._run(context, project, [*(cmd_flags or ()), *asked])
 
 
 class RunTests(_OnRelease, DbtTestLocalOperator):

@@ -1,0 +1,1 @@
+select loaf from {{ ref('loaf') }} where list_price < {{ var('cheap') }}

@@ -1,0 +1,2 @@
+{{ config(materialized='ephemeral') }}
+select shop, street from {{ ref('shops') }}

@@ -1,0 +1,2 @@
+{{ config(materialized='table') }}
+select order_id as parcel from {{ ref('stg_orders') }}

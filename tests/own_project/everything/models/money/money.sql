@@ -1,0 +1,1 @@
+select sum(cents) as cents from {{ ref('takings') }}

@@ -1,0 +1,1 @@
+select order_id, note from {{ source('followed', 'orders') }}

@@ -1,0 +1,1 @@
+select sale_id, loaf, shop, cents, sold_on, sold_at from {{ source('till', 'sales') }}

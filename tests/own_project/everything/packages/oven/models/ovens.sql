@@ -1,0 +1,1 @@
+select mill || ' oven' as oven from {{ ref('flour', 'mills') }}
