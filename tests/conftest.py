@@ -21,6 +21,7 @@ from xdist.scheduler import LoadScopeScheduling
 from include.local import postgres
 from include.settings import PROJECT_ROOT, Warehouse
 from include.warehouse import migrate, planner
+from tests import deployment as deployments
 from tests.deployment import deployment, failed_day, first_day, second_day  # noqa: F401 - fixtures
 from tests.forks import Forks, loaded
 
@@ -57,9 +58,22 @@ _LONG = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The order of the files; that of the tests in a file is kept."""
+_LAST_DEPLOYED = pytest.StashKey[str | None]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The order of the files; that of the tests in a file is kept. Last of all, when it is known which are left out."""
     items.sort(key=lambda item: next((at for at, long in enumerate(_LONG) if item.nodeid.startswith(long)), len(_LONG)))
+    wanted = (item.nodeid for item in reversed(items) if "deployment" in getattr(item, "fixturenames", ()))
+    config.stash[_LAST_DEPLOYED] = next(wanted, None)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """After the last test that wants the deployment, end it."""
+    if item.nodeid == item.config.stash[_LAST_DEPLOYED]:
+        deployments.end(item.config)
 
 
 class _OneAirflowAtATime(LoadScopeScheduling):

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from configparser import ConfigParser
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +34,7 @@ from include.shop import demo as demo_shop
 from include.warehouse import connect
 from tests.slack_server import Slack, slack_server
 
+_UP = pytest.StashKey[ExitStack]()
 EMPTY = "empty"
 WATCHDOG = "greenery_watchdog"
 _INTERVAL = "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL"
@@ -114,7 +115,7 @@ class Deployment:
     def _copy(self, this: str, to: str) -> None:
         with postgres.admin(self.server) as cursor:
             cursor.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (this,))
-            cursor.execute(f"create database {to} template {this}")
+            cursor.execute(f"create database {to} template {this} strategy file_copy")
 
     def query(self, statement: str) -> list[tuple]:
         """The rows of a query on the warehouse; [] for a statement that has none."""
@@ -261,9 +262,9 @@ class Deployment:
         return {name: self.query(f"select * from analytics.{name} order by 1") for (name,) in tables}
 
 
-@pytest.fixture(scope="session")
-def deployment() -> Iterator[Deployment]:
-    """The deployment, in whatever state the last test left it."""
+@contextmanager
+def _deployed() -> Iterator[Deployment]:
+    """The deployment, for the time of the block."""
     home = Path(tempfile.mkdtemp(prefix="greenery-stack-"))
     home.chmod(0o755)
     project = home / "dbt_project"
@@ -288,6 +289,10 @@ def deployment() -> Iterator[Deployment]:
             environment.setenv("GREENERY_UI_PORT", str(postgres.free_port()))
             with stack.session() as server:
                 stack.airflow(server)
+                with postgres.admin(server) as cursor:  # it is thrown away, as that of the other tests is
+                    for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+                        cursor.execute(f"alter system set {setting} = off")
+                    cursor.execute("select pg_reload_conf()")
                 up = Deployment(stack, server, slack, project)
                 up.keep(EMPTY)
                 up.api.wait_for_dag(DAG_ID)
@@ -295,6 +300,20 @@ def deployment() -> Iterator[Deployment]:
                 up.api._client.patch(f"/api/v2/dags/{WATCHDOG}", json={"is_paused": True}).raise_for_status()
                 yield up
     shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
+    """The deployment, in whatever state the last test left it."""
+    with ExitStack() as until_it_ends:
+        request.config.stash[_UP] = until_it_ends
+        yield until_it_ends.enter_context(_deployed())
+
+
+def end(config: pytest.Config) -> None:
+    """Stop the deployment, if it is up: at rest it takes a sixth of a core from the tests that don't want it."""
+    if up := config.stash.get(_UP, None):
+        up.close()
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl
 
+import pytest
+from slack_sdk.http_retry.handler import default_interval_calculator
+
 PATH = "/services/T000/B000/secret"
 ENGINEERS_PATH = "/services/T000/B001/secret"
 TOKEN = "xoxb-played"
@@ -125,7 +128,10 @@ def slack_server() -> Iterator[Slack]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
-        yield slack
+        with pytest.MonkeyPatch.context() as who_tries_again:
+            # It is well again at once, so that nobody need leave it seconds.
+            who_tries_again.setattr(default_interval_calculator, "calculate_sleep_duration", lambda _: 0.02)
+            yield slack
     finally:
         slack.closing.set()
         server.shutdown()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, StorageState, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from include import settings
 from include.settings import PROJECT_ROOT
@@ -29,24 +29,17 @@ LIMIT_MS = 20_000
 
 @dataclass
 class Days:
-    """A day that was published, and one that was not, on an Airflow that a browser has logged in to."""
+    """A day that was published, and one that was not, on an Airflow."""
 
     url: str
     failed: str
-    session: StorageState
 
 
 @pytest.fixture(scope="module")
-def days(deployment: Deployment, failed_day: Day, browser: Browser) -> Days:
+def days(deployment: Deployment, failed_day: Day) -> Days:
     """The shop's first days, on the deployment that is up."""
     deployment.come_to("failed_day")
-    url = deployment.stack.airflow(deployment.server).url
-    context = browser.new_context(base_url=url)
-    context.set_default_timeout(LIMIT_MS)
-    _log_in(context.new_page(), *deployment.stack.login())
-    session = context.storage_state()
-    context.close()
-    return Days(url, failed_day.runs[0].run_id, session)
+    return Days(deployment.stack.airflow(deployment.server).url, failed_day.runs[0].run_id)
 
 
 @pytest.fixture(scope="module")
@@ -61,22 +54,29 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
-@pytest.fixture
-def page(browser: Browser, days: Days) -> Iterator[Page]:
-    """A page of a browser that is logged in; fails where it asked another host, or broke the content's policy."""
-    yield from _page(browser, days)
-
-
-def _page(browser: Browser, days: Days, **options: object) -> Iterator[Page]:
-    context = browser.new_context(viewport=DESKTOP, base_url=days.url, storage_state=days.session, **options)
+@pytest.fixture(scope="module")
+def logged_in(browser: Browser, deployment: Deployment, days: Days) -> Iterator[BrowserContext]:
+    """The browser, logged in, for all tests: it keeps what pages share."""
+    context = browser.new_context(base_url=days.url)
     context.set_default_timeout(LIMIT_MS)
-    opened = context.new_page()
+    first = context.new_page()
+    _log_in(first, *deployment.stack.login())
+    first.close()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(logged_in: BrowserContext, days: Days) -> Iterator[Page]:
+    """A page of a browser that is logged in; fails where it asked another host, or broke the content's policy."""
+    opened = logged_in.new_page()
+    opened.set_viewport_size(DESKTOP)
     said: list[str] = []
     elsewhere: list[str] = []
     opened.on("console", lambda message: said.append(message.text))
     opened.on("request", lambda request: elsewhere.append(request.url) if _is_elsewhere(request.url, days) else None)
     yield opened
-    context.close()
+    opened.close()
     assert [text for text in said if "Content Security Policy" in text] == []
     assert elsewhere == []
 
@@ -163,16 +163,17 @@ def test_a_model_is_told_with_its_neighbours_and_its_sql(page: Page) -> None:
     _take_picture(page, "data-health-model")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("slug", [slug for slug, _ in SECTIONS])
-def test_axe_finds_nothing_serious(browser: Browser, days: Days, slug: str, scheme: str) -> None:
-    for page in _page(browser, days, color_scheme=scheme):
-        page.goto(f"{settings.HEALTH_PATH}/{slug}")
-        page.wait_for_load_state("networkidle")
+def test_axe_finds_nothing_serious(page: Page, slug: str) -> None:
+    """By day and, as the page follows the system's colours, by night."""
+    page.goto(f"{settings.HEALTH_PATH}/{slug}")
+    page.wait_for_load_state("networkidle")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
         # dbt's own page in its frame is dbt's.
         found = Axe().run(page, context={"exclude": [["iframe"]]}).response["violations"]
         serious = [one for one in found if one["impact"] in ("serious", "critical")]
-        assert [(one["id"], one["nodes"][0]["html"]) for one in serious] == []
+        assert [(scheme, one["id"], one["nodes"][0]["html"]) for one in serious] == []
 
 
 @pytest.mark.parametrize("slug", [slug for slug, _ in SECTIONS])

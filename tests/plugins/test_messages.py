@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import Json
@@ -14,6 +16,8 @@ from plugins.data_health.views.messages import Delivery
 from tests.plugins.conftest import Ask
 
 pytestmark = pytest.mark.db
+
+samples = cache(samples)
 
 
 def keep(ops: Connection, number: int = 1, run_id: str = "run", sample: str = "published", **columns: object) -> None:
