@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from include import buffers
-from include.dbt_project import invocation, manifest, release
+from include import buffers, settings
+from include.dbt_project import invocation, manifest, release, runs
 from include.local.postgres import LocalPostgres
 from tests.own_project.conftest import Played, context, play, project_of
 
@@ -275,6 +275,12 @@ def test_an_incremental_model_that_goes_on_keeps_its_indexes(played: Played) -> 
     ) == [1]
 
 
+def test_what_reads_a_snapshot_is_built_after_it(played: Played) -> None:
+    [built] = [one for one in played.dag.task_ids if one.endswith(".price_changes_model_build")]
+    assert built.startswith("history.")
+    assert "snapshot" in played.dag.get_task(built).get_flat_relative_ids(upstream=True)
+
+
 def test_a_row_that_was_deleted_is_closed_in_a_snapshot_at_the_moment_it_was_missed(played: Played) -> None:
     """Whatever the time zone of the server."""
     [since] = played.column(
@@ -327,32 +333,46 @@ def test_what_nobody_stamped_is_asked_of_all_rows(played: Played, test: str) -> 
 # These begin a run, and so come last.
 
 
-def run_task(played: Played, node: str, **params: object) -> None:
-    """One task of a seventh run."""
-    name = f"transform.{played.facts.task_of(f'model.crumb.{node}')}"
-    played.dag.get_task(name).execute(context("run 7", name, **params))
+def begin(played: Played, run_id: str) -> None:
+    played.dag.get_task("check_sources").execute(context(run_id, "check_sources"))
+
+
+def run_task(played: Played, node: str, run_id: str = "run 7", **params: object) -> None:
+    """One task of a run."""
+    name = f"transform.{played.facts.task_of(node)}"
+    played.dag.get_task(name).execute(context(run_id, name, **params))
 
 
 @pytest.fixture
 def begun(played: Played) -> Played:
     """The seventh run has begun, on no new data."""
-    played.dag.get_task("check_sources").execute(context("run 7", "check_sources"))
+    begin(played, "run 7")
     return played
 
 
 def test_a_task_that_is_cleared_appends_nothing_twice(begun: Played) -> None:
     held = "select count(*) from analytics_next.lately"
-    run_task(begun, "lately")
+    run_task(begun, "model.crumb.lately")
     once = begun.column(held)
-    run_task(begun, "lately")
+    run_task(begun, "model.crumb.lately")
     assert begun.column(held) == once
 
 
 def test_a_full_refresh_builds_an_incremental_model_from_all_there_is(begun: Played) -> None:
     """So that what came late is in it; of what keeps its history by itself nothing is lost."""
     [went_on] = begun.column("select count(*) from analytics.appended")
-    run_task(begun, "appended", full_refresh=True)
-    run_task(begun, "stock_of_each_day", full_refresh=True)
+    run_task(begun, "model.crumb.appended", full_refresh=True)
+    run_task(begun, "model.crumb.stock_of_each_day", full_refresh=True)
     assert went_on < 3 * RUNS
     assert begun.column("select count(*) from analytics_next.appended") == [3 * RUNS]
     assert begun.column("select count(distinct day) from analytics_next.stock_of_each_day") == [RUNS]
+
+
+def test_a_seed_that_has_another_column_in_a_later_release_is_made_anew(played: Played) -> None:
+    runs.let_go("run 7")
+    seed = settings.dbt_source_dir() / "seeds" / "shops.csv"
+    seed.write_text("shop,street,tables\ncorner,High Street,4\n")
+    release.refresh()
+    begin(played, "run 8")
+    run_task(played, "seed.crumb.shops", "run 8")
+    assert played.query("select * from analytics_next.shops") == [("corner", "High Street", 4)]
