@@ -68,10 +68,23 @@ def _of_node(facts: Manifest, unique_id: str, node: dict[str, Any]) -> Iterator[
             "second day's rows would be missing. Give it a schema of its own, in dbt_project.yml for all of them: "
             f"`{'data_tests' if kept_test else 'snapshots'}: {{+schema: {'audit' if kept_test else 'snapshots'}}}`."
         )
+    if schema == _BUILT and config.get("materialized") == "incremental" and not _leaves_word(config):
+        yield (
+            f"model {name} is incremental and leaves no word of what it builds, so no run could go on from it. Give "
+            "all models the two hooks of docs/own-project.md, step 2, beside their own."
+        )
     if node.get("language", "sql") != "sql":
         yield f"{kind} {name} is written in {node['language']}, which Postgres does not run. Write it in SQL."
     if unique_id in facts.drawn:
         yield from _as_task(facts.task_of(unique_id))
+
+
+def _leaves_word(config: dict[str, Any]) -> bool:
+    """Whether a model has our hooks: before it is built, and after."""
+    return all(
+        any(ours in hook["sql"] for hook in config.get(when, ()))
+        for when, ours in (("pre-hook", "before_build"), ("post-hook", "after_build"))
+    )
 
 
 def _as_task(task: str) -> Iterator[str]:

@@ -184,20 +184,20 @@
     After a model was built, in its transaction: look at a table that is new, so that what reads it is planned well, and
     note the build.
 
-    The rest of the run is a full one where a model that lists changes is built for the second time in it, since the former
-    rows that it compares with have been overwritten by then, and where an incremental one is and raw has moved meanwhile,
+    The rest of the run is a full one where a model that lists changes (`meta`) is built for the second time in it, since the former
+    rows that it compares with have been overwritten by then, and where one that takes them is and raw has moved meanwhile,
     since the changes that are listed are not all there are. A model that took changes alone while that came to be so fails,
     since it may have taken the wrong ones: the next attempt builds it in full.
 #}
-{% macro after_build(lists_changes=false) %}
+{% macro after_build() %}
     {%- set rebuilt = model.config.materialized != 'incremental' or is_rebuilt(model.unique_id) -%}
-    {{ return(adapter.dispatch('after_build')(rebuilt, lists_changes)) }}
+    {{ return(adapter.dispatch('after_build')(rebuilt)) }}
 {% endmacro %}
 
-{% macro default__after_build(rebuilt, lists_changes) %}
+{% macro default__after_build(rebuilt) %}
 {% endmacro %}
 
-{% macro postgres__after_build(rebuilt, lists_changes) %}
+{% macro postgres__after_build(rebuilt) %}
     {%- set goes_on = not rebuilt and takes_changes(model) %}
     {% if not goes_on and model.config.materialized not in ['view', 'materialized_view'] -%}
     {#- What a sample can't tell of a long table: how often a value comes again, as a share of the rows. -#}
@@ -218,7 +218,7 @@
             ~ "it was kept. Clear its task with everything downstream of it: it is built in full then."
         ) }}
     {%- endif %}
-    {%- if lists_changes or (rebuilt and takes_changes(model)) %}
+    {%- if model.config.meta.lists_changes or (rebuilt and takes_changes(model)) %}
     update ops.buffers set rebuild = true
     from ops.buffer_models as models
     where buffers.schema_oid = {{ buffer }}

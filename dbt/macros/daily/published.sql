@@ -16,19 +16,15 @@
 {% endmacro %}
 
 {% macro postgres__goes_on_from_published(node) %}
-    {%- if dbt.should_full_refresh() or not remembers_buffers() -%}
+    {%- if dbt.should_full_refresh() or node.schema != target.schema or not remembers_buffers() -%}
+        {#- Elsewhere there is one table, which each run goes on with as dbt does. -#}
         {{ return(not dbt.should_full_refresh()) }}
     {%- endif -%}
-    {#- Elsewhere there is one table, which each run goes on with where it is. -#}
-    {%- set is_exchanged = node.schema == target.schema -%}
-    {%- set schema = published_schema() if is_exchanged else node.schema -%}
     {%- set made = run_query(
         "select models.identifier, models.checksum from ops.buffer_models as models"
-        ~ " join pg_class as tables on tables.relname = models.identifier and tables.relkind in ('r', 'p')"
-        ~ " and tables.relnamespace = to_regnamespace('" ~ adapter.quote(schema) ~ "')"
-        ~ " where models.unique_id = '" ~ node.unique_id ~ "' and models.checksum is not null"
-        ~ (" and models.schema_oid = tables.relnamespace" if is_exchanged else "")
-        ~ " order by models.built_at desc limit 1"
+        ~ " join pg_class as tables on tables.relnamespace = models.schema_oid and tables.relname = models.identifier"
+        ~ " where models.schema_oid = to_regnamespace('" ~ published_schema() ~ "')::oid"
+        ~ " and models.unique_id = '" ~ node.unique_id ~ "' and models.checksum is not null and tables.relkind in ('r', 'p')"
     ).rows -%}
     {%- if not made -%}
         {{ return(false) }}
@@ -37,8 +33,8 @@
     {%- if not is_kept and made[0].checksum != model_checksum(node.unique_id) -%}
         {{ return(false) }}
     {%- endif -%}
-    {%- if is_exchanged and flags.WHICH in ['build', 'run', 'retry'] -%}
-        {%- do copy_published(adapter.quote(schema) ~ '.' ~ adapter.quote(made[0].identifier)) -%}
+    {%- if flags.WHICH in ['build', 'run', 'retry'] -%}
+        {%- do copy_published(adapter.quote(published_schema()) ~ '.' ~ adapter.quote(made[0].identifier)) -%}
     {%- endif -%}
     {{ return(true) }}
 {% endmacro %}

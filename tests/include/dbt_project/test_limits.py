@@ -12,6 +12,11 @@ from include.dbt_project.manifest import Manifest
 from include.dbt_project.release import ProjectError
 
 LONG = "a" * 64
+HOOKS = {
+    "materialized": "incremental",
+    "pre-hook": [{"sql": "{{ before_build() }}"}],
+    "post-hook": [{"sql": "{{ after_build() }}"}],
+}
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +63,8 @@ def test_what_can_be_run_is_not_refused(kind: str) -> None:
         (node("seed", schema="loaded"), "goes to schema loaded"),
         (node("snapshot", schema="analytics_next"), r"in dbt_project.yml for all of them: `snapshots: {+schema: snap"),
         (node("test", config={"store_failures": True}), r"`data_tests: {+schema: audit}`"),
+        (node(config={"materialized": "incremental"}), "leaves no word of what it builds"),
+        (node(config=HOOKS | {"pre-hook": [{"sql": "select 1"}]}), "Give all models the two hooks"),
         (node(language="python"), "is written in python"),
         (node(original_file_path="models/my marts/one.sql"), 'a folder that is called "my marts"'),
         (node(original_file_path=f"models/{'a/' * 120}one.sql"), "Shorten them"),
@@ -68,6 +75,10 @@ def test_what_can_not_be_run_is_refused_with_its_file_and_a_way_out(refused: dic
     assert found
     assert found.startswith(refused["original_file_path"])
     assert because in found
+
+
+def test_an_incremental_model_that_leaves_word_is_not_refused() -> None:
+    assert said(node(config=HOOKS)) is None
 
 
 def test_two_nodes_of_one_task_are_refused() -> None:
