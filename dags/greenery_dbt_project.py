@@ -1,6 +1,6 @@
 """What is wrong with the dbt project, for Airflow's banner of import errors: file and line, in dbt's words.
 
-No DAG of its own. A project that does not parse must not break the file of `greenery_daily`, which goes on with the
+No DAG of its own. A project that can't be used must not break the file of `greenery_daily`, which goes on with the
 last release that did; so this file breaks in its place.
 """
 
@@ -10,5 +10,5 @@ from include.dbt_project import release
 
 if problem := release.problem():
     raise release.ProjectError(
-        f"The dbt project does not parse; greenery_daily goes on with the last release that did.\n{problem.message}"
+        f"The dbt project can't be used; greenery_daily goes on with the last release that could.\n{problem.message}"
     )

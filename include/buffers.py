@@ -142,6 +142,17 @@ def published(cursor: Cursor, schema: str, *, proven: bool) -> None:
     )
 
 
+def mark(connection: Connection) -> None:
+    """Call before something is built into the buffer: it is no longer as it was published.
+
+    dbt's hooks say so as well, where a project has them: they know of a build by hand.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "update ops.buffers set dirty = true where schema_oid = to_regnamespace(%s)::oid and not dirty", (BUILT,)
+        )
+
+
 @dataclass(frozen=True)
 class Buffer:
     """The buffer that is built into: its schema's oid, who began on it last and when, and what was built since.

@@ -25,8 +25,7 @@ from include.dbt_project import manifest, release
 from include.dbt_project.operators import BuildNode, CheckSources, CrossModelTests, TakeSnapshot
 from include.dbt_project.release import Release
 
-# What Cosmos would give a task each.
-_BUILT = (DbtResourceType.MODEL, DbtResourceType.SEED, DbtResourceType.SNAPSHOT)
+_DRAWN = (DbtResourceType.MODEL, DbtResourceType.SEED)
 
 
 def transform(project: Release) -> TaskGroup:
@@ -61,10 +60,11 @@ def nodes(group_id: str, project: Release, drawn: Collection[str]) -> TaskGroup:
         render_config=RenderConfig(
             load_method=LoadMode.DBT_MANIFEST,
             test_behavior=TestBehavior.BUILD,
-            exclude=["resource_type:exposure"],
+            # Cosmos would draw the folders of anything else.
+            select=[f"resource_type:{kind.value}" for kind in _DRAWN],
             group_nodes_by_folder=True,
             emit_datasets=False,
-            node_converters=dict.fromkeys(_BUILT, _converter(project, frozenset(drawn))),
+            node_converters=dict.fromkeys(_DRAWN, _converter(project, frozenset(drawn))),
         ),
     )
     _forget_empty(group)
@@ -101,7 +101,7 @@ def cross_model_tests(project: Release, *before: TaskGroup | BaseOperator) -> Cr
     for one in before:
         tasks = one.iter_tasks() if isinstance(one, TaskGroup) else [one]
         names = {each.task_id.rsplit(".", 1)[-1] for each in tasks}
-        if made & names or not tests or not all(test.parents for test in tests):
+        if names and (made & names or not tests or not all(test.parents for test in tests)):
             one >> task
     return task
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from include import settings
@@ -36,11 +37,25 @@ def problem(facts: Manifest) -> str | None:
         for one in facts.drawn
         if tasks[facts.task_of(one)] > 1
     ]
+    named = Counter(node["name"] for node in facts.snapshots.values())
+    found += [
+        f"{node['original_file_path']}: snapshot {node['name']} has the name of another package's, and a run "
+        "remembers by its name how each was left. Give one of them another name."
+        for node in facts.snapshots.values()
+        if named[node["name"]] > 1
+    ]
+    found += [
+        f"{function['original_file_path']}: function {function['name']} has no task that would make it. Make it "
+        "by hand, or in an `on-run-start` hook."
+        for function in facts.functions.values()
+    ]
     return "\n".join(sorted(found)) or None
 
 
 def _of_node(facts: Manifest, unique_id: str, node: dict[str, Any]) -> Iterator[str]:
     kind, name, config = node["resource_type"], node["name"], node["config"]
+    if unique_id in facts.drawn:
+        yield from _as_task(Path(node["original_file_path"]), facts.task_of(unique_id))
     kept_test = kind == "test" and config.get("store_failures")
     if not (kind in ("model", "seed", "snapshot") or kept_test) or config.get("materialized") == "ephemeral":
         return
@@ -53,7 +68,7 @@ def _of_node(facts: Manifest, unique_id: str, node: dict[str, Any]) -> Iterator[
         )
     if len(alias.encode()) > _LONGEST_NAME:
         yield (
-            f"{kind} {name} would be called {alias} in the warehouse, and Postgres takes {_LONGEST_NAME} letters. Give "
+            f"{kind} {name} would be called {alias} in the warehouse, and Postgres takes {_LONGEST_NAME} bytes. Give "
             "it a shorter `alias`."
         )
     if schema in (_LIVE, "ops", settings.raw_schema()):
@@ -75,8 +90,35 @@ def _of_node(facts: Manifest, unique_id: str, node: dict[str, Any]) -> Iterator[
         )
     if node.get("language", "sql") != "sql":
         yield f"{kind} {name} is written in {node['language']}, which Postgres does not run. Write it in SQL."
-    if unique_id in facts.drawn:
-        yield from _as_task(facts.task_of(unique_id))
+    if (config.get("latest_version_pointer") or {}).get("enabled"):
+        yield (
+            f"model {name} asks for a `latest_version_pointer`, which dbt makes beside its nodes, so that publish "
+            "would take it for somebody's own. Leave it out, and write a model that selects from the latest version."
+        )
+    if kind == "snapshot" and (late := facts.upstream(unique_id) & facts.history):
+        yield (
+            f"snapshot {name} reads {facts.title(min(late))}, which reads a snapshot itself. All snapshots are taken "
+            "before what reads them is built. Let it read what that one is made of."
+        )
+    if schema == _BUILT and config.get("materialized") in ("view", "materialized_view"):
+        yield from _drops_with(facts, unique_id, name)
+
+
+def _drops_with(facts: Manifest, unique_id: str, name: str) -> Iterator[str]:
+    """Whether a view that people query would be dropped with what it reads, which dbt makes anew in its place."""
+    left, read = list(facts.parents(unique_id)), set()
+    while left:
+        one = left.pop()
+        if one in facts.drawn and one not in facts.models:  # an ephemeral model is part of what reads it
+            left += facts.parents(one)
+        elif one in facts.models and facts.nodes[one]["schema"] != _BUILT:
+            read.add(facts.title(one))
+    if read:
+        yield (
+            f"model {name} is a view that people query, and reads {', '.join(sorted(read))} in another schema, which "
+            "dbt drops as it makes it anew, and the view with it: it would be gone until the run is published. "
+            "Materialize it as a table, or leave `schema` out of what it reads."
+        )
 
 
 def _leaves_word(config: dict[str, Any]) -> bool:
@@ -87,11 +129,10 @@ def _leaves_word(config: dict[str, Any]) -> bool:
     )
 
 
-def _as_task(task: str) -> Iterator[str]:
-    *folders, name = task.split(".")
-    if bad := next((folder for folder in folders if not _FOLDER.fullmatch(folder)), None):
-        yield (f'Airflow can\'t draw a folder that is called "{bad}". Use letters, digits, "_" and "-" alone.')
-    if not _TASK_NAME.fullmatch(name):
+def _as_task(file: Path, task: str) -> Iterator[str]:
+    if bad := next((folder for folder in file.parts[:-1] if not _FOLDER.fullmatch(folder)), None):
+        yield f'Airflow can\'t draw a folder that is called "{bad}". Use letters, digits, "_" and "-" alone.'
+    if not _TASK_NAME.fullmatch(name := task.rsplit(".", 1)[-1]):
         yield f'Airflow can\'t draw a task that is called "{name}". Use letters, digits, "_" and "-" alone.'
     if len(task) > _LONGEST_TASK:
         yield f"Airflow can't draw a task whose folders and name have {len(task)} letters. Shorten them."

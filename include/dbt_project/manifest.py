@@ -47,6 +47,7 @@ class Manifest:
     sources: dict[str, dict[str, Any]]
     groups: dict[str, dict[str, Any]] = field(default_factory=dict)
     exposures: dict[str, dict[str, Any]] = field(default_factory=dict)
+    functions: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @cached_property
     def drawn(self) -> list[str]:
@@ -286,4 +287,5 @@ def read(path: Path) -> Manifest:
 @lru_cache(maxsize=2)
 def _read(path: Path, _mtime: int, _size: int) -> Manifest:
     content = json.loads(path.read_bytes())
-    return Manifest(content["nodes"], content["sources"], content.get("groups", {}), content.get("exposures", {}))
+    others = ("groups", "exposures", "functions")
+    return Manifest(content["nodes"], content["sources"], *(content.get(kind, {}) for kind in others))

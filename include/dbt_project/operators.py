@@ -67,6 +67,9 @@ class BuildNode(_OnRelease, DbtBuildLocalOperator):
                 f"Nothing in the dbt project as it was when this run began has the task {self.task_id}, and a run goes "
                 "on with what it began with; nothing was changed. Trigger a new run.",
             )
+        if facts.nodes[node].get("schema") == buffers.BUILT:
+            with connect("greenery build") as connection:
+                buffers.mark(connection)
         self.home, self.select = node, facts.selector(node)
         # What else is built anew is told by `ops`; an incremental model of dbt's own kind is only where somebody asks.
         asked = ["--full-refresh"] if context["params"].get("full_refresh") else []

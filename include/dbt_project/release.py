@@ -34,6 +34,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import yaml
+
 from include import settings
 from include.dbt_project import limits, manifest
 from include.shop import mapping
@@ -47,12 +49,10 @@ _PROFILES = "profiles.yml"
 # `env_var('NAME')`; a name that is put together is not found, nor followed. dbt shows secrets to no model.
 _ASKED = re.compile(r"""env_var\(\s*['"](?!DBT_ENV_SECRET)(\w+)['"]""")
 _IGNORED = {".cosmos", ".git", "__pycache__", ".user.yml"}
-# What dbt writes beside a dbt_project.yml, a package's included.
-_WRITTEN = {"target", "logs"}
 
 
 class ProjectError(RuntimeError):
-    """The dbt project does not parse and there is no earlier release; the message is dbt's, with file and line."""
+    """The dbt project can't be used and there is no earlier release; the message has file and reason."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def _parse(project: Path) -> str | None:
         [
             *(sys.executable, "-m", "dbt.cli.main", "--quiet", "--no-use-colors", "parse"),
             *("--project-dir", project, "--profiles-dir", project, "--profile", PROFILE, "--target", TARGET),
-            "--no-static-parser",
+            *("--no-static-parser", "--target-path", project / "target", "--log-path", project / "logs"),
         ],
         cwd=project,
         env={**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "False"},
@@ -246,11 +246,21 @@ def _files(source: Path) -> Iterator[Path]:
     # `dbt deps` links a local package into dbt_packages.
     for folder, folders, names in os.walk(source, followlinks=True):
         here = Path(folder).resolve()
-        inner = set(folders) - _IGNORED - (_WRITTEN if "dbt_project.yml" in names else set())
+        inner = set(folders) - _IGNORED - (_written(Path(folder)) if "dbt_project.yml" in names else set())
         folders[:] = sorted(name for name in inner if not here.is_relative_to((Path(folder) / name).resolve()))
         paths = (Path(folder) / name for name in sorted(names) if name not in _IGNORED)
         # An editor's lock file is a link to nowhere.
         yield from (path for path in paths if path.is_file())
+
+
+def _written(project: Path) -> set[str]:
+    """The folders that dbt writes beside a dbt_project.yml, a package's included."""
+    try:
+        said = yaml.safe_load((project / "dbt_project.yml").read_text())
+    except yaml.YAMLError:  # which dbt will say better
+        said = None
+    paths = {key: said.get(key) for key in ("target-path", "log-path")} if isinstance(said, dict) else {}
+    return {"target", "logs", *(path for path in paths.values() if isinstance(path, str))}
 
 
 def _home() -> Path:
@@ -266,14 +276,14 @@ def _lock() -> Iterator[None]:
 
 
 def main() -> int:
-    """The command: makes the project as it is now the current release; 1 where it does not parse, and says why."""
+    """The command: makes the project as it is now the current release; 1 where it can't be used, and says why."""
     try:
         made = refresh()
     except ProjectError as error:
         print(error, file=sys.stderr)
         return 1
     if failed := problem():
-        print(f"The dbt project does not parse:\n{failed.message}", file=sys.stderr)
+        print(f"The dbt project can't be used:\n{failed.message}", file=sys.stderr)
         return 1
     print(f"Release {made.stamp} of the dbt project is current")
     return 0

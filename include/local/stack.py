@@ -163,7 +163,7 @@ class Stack:
         with self.progress.step("Parsing the dbt project"), _environ(env):
             release.refresh()
             if problem := release.problem():
-                self.progress.say(f"It does not parse, so the last release that did is used:\n{problem.message}")
+                self.progress.say(f"It can't be used, so the last release that could is:\n{problem.message}")
         running = Running(env["AIRFLOW__API__BASE_URL"], {})
         with self.progress.step(f"Starting Airflow at {running.url}"):
             for component in COMPONENTS:

@@ -185,9 +185,9 @@ def _prune(cursor: Cursor, manifest: Manifest) -> list[str]:
     former = buffers.relations(cursor, BUILT) - manifest.tables_of(BUILT)
     cursor.execute(
         """
-        select case relkind when 'v' then 'view' else 'table' end, relname
+        select case relkind when 'v' then 'view' when 'm' then 'materialized view' else 'table' end, relname
         from pg_class
-        where relnamespace = to_regnamespace(%s) and relkind in ('r', 'v') and relname = any(%s)
+        where relnamespace = to_regnamespace(%s) and relkind in ('r', 'v', 'm') and relname = any(%s)
         order by 1, 2
         """,
         (BUILT, sorted(former)),

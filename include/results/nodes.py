@@ -48,7 +48,7 @@ def _node(result: Any) -> NodeResult:
         unique_id=node.unique_id,
         resource_type=str(node.resource_type),
         name=node.name,
-        status=str(result.status),
+        status="error" if str(result.status) == "partial success" else str(result.status),  # some batches failed
         severity=node.config.severity.lower() if is_test else None,
         failures=result.failures,
         message=result.message,

@@ -85,7 +85,7 @@ def _bare(headline: str, line: str, run_id: str, run_url: str, problem: str | No
 
 def unparsed(problem: str) -> str:
     """The note on a run for which the project as it is now could not be used, with dbt's own words."""
-    return short(f"the dbt project as it is now does not parse, so this run used the last release that did: {problem}")
+    return short(f"the dbt project as it is now can't be used, so this run used the last release that could: {problem}")
 
 
 def unheard() -> str:
