@@ -86,7 +86,7 @@ def runs_as_a_command(module: str) -> bool:
 
 # Functions that say something to people without raising it.
 SAYING = {
-    "include/dbt_project/limits.py": ("problem", "_of_node", "_as_task"),
+    "include/dbt_project/limits.py": ("problem", "_of_node", "_drops_with", "_as_task"),
     "include/dbt_project/operators.py": ("_run", "build_and_run_cmd", "execute"),
     "include/dbt_project/runs.py": ("_refusal",),
     "include/history.py": ("_problem",),
