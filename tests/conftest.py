@@ -47,6 +47,7 @@ _WITH_AIRFLOW = (
     "tests/include/local/test_stack.py",
     "tests/dbt/test_own_shop.py",
 )
+_AFTER_TWO_RUNS = ("tests/dbt/test_backup.py", "tests/dbt/test_incremental.py", "tests/dbt/test_prices.py")
 # The longest ones. They begin first: side by side (`-n 2`), none is left over for one process alone at the end.
 _LONG = (
     *_WITH_AIRFLOW,
@@ -77,11 +78,15 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 
 
 class _OneAirflowAtATime(LoadScopeScheduling):
-    """For tests side by side (`-n 2`): those of a file in one process, and all that start an Airflow in one as well."""
+    """For tests side by side (`-n 2`): those of a file in one process, and files that share what takes long to make.
+
+    All that start an Airflow are such, and those that go on from the same two runs.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
-        return "stack" if file.startswith(_WITH_AIRFLOW) else file
+        shared = (files for files in (_WITH_AIRFLOW, _AFTER_TWO_RUNS) if file.startswith(files))
+        return next(shared, (file,))[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:

@@ -27,7 +27,7 @@ import pytest
 from include.local import demo, postgres, warehouse
 from include.local.airflow_api import AirflowApi
 from include.local.demo import DAG_ID, Outcome
-from include.local.stack import USER, Stack, _session
+from include.local.stack import COMPONENTS, USER, Stack, _session
 from include.settings import PROJECT_ROOT
 from include.shop import csv_loader
 from include.shop import demo as demo_shop
@@ -290,7 +290,7 @@ def _deployed() -> Iterator[Deployment]:
             with stack.session() as server:
                 stack.airflow(server)
                 with postgres.admin(server) as cursor:  # it is thrown away, as that of the other tests is
-                    for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+                    for setting in ("fsync", "full_page_writes"):
                         cursor.execute(f"alter system set {setting} = off")
                     cursor.execute("select pg_reload_conf()")
                 up = Deployment(stack, server, slack, project)
@@ -299,6 +299,7 @@ def _deployed() -> Iterator[Deployment]:
                 up.api.wait_for_dag(WATCHDOG)
                 up.api._client.patch(f"/api/v2/dags/{WATCHDOG}", json={"is_paused": True}).raise_for_status()
                 yield up
+                up.kill(*COMPONENTS)  # asked to, they would take a quarter of a minute to end
     shutil.rmtree(home, ignore_errors=True)
 
 
