@@ -127,7 +127,7 @@ class Days:
 
     def publish(self) -> None:
         """Publish, and compare what is published with a full build."""
-        publish_run(f"run {self.runs}", NOTHING_TO_PROVE)
+        assert publish_run(f"run {self.runs}", NOTHING_TO_PROVE)
         assert self.differences() == {}
 
     def run(self, *, full_refresh: bool = False) -> set[str]:
