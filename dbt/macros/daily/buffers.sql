@@ -199,6 +199,8 @@
 
 {% macro postgres__after_build(rebuilt) %}
     {%- set goes_on = not rebuilt and takes_changes(model) %}
+    {#- Of a table elsewhere, of which there is one, `ops` is not asked. -#}
+    {%- set continued = model.config.materialized == 'incremental' and model.schema == target.schema %}
     {% if not goes_on and model.config.materialized not in ['view', 'materialized_view'] -%}
     {#- What a sample can't tell of a long table: how often a value comes again, as a share of the rows. -#}
     {%- for column in model.columns.values() if column.config.meta.distinct_share %}
@@ -239,7 +241,7 @@
         schema_oid,
         '{{ model.unique_id }}',
         '{{ this.identifier }}',
-        {{ "'" ~ model_checksum(model.unique_id) ~ "'" if model.config.materialized == 'incremental' else 'null' }},
+        {{ "'" ~ model_checksum(model.unique_id) ~ "'" if continued else 'null' }},
         {{ rebuilt }},
         true
     from ops.buffers
