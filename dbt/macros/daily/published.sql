@@ -4,8 +4,9 @@
     from a copy of what is published, and holds what dbt promises of it, whatever it filters by: its own newest row, the
     clock, a batch, or nothing. A task that is cleared begins with the copy again, and appends nothing twice.
 
-    It is built in full where nothing of it is published, and where its code or what it reads has changed since; but for that
-    last with `full_refresh: false`, which says of it that it can't be built again, and where dbt tells its batches by itself.
+    It is built in full where nothing of it is published, and where its code or what it reads has changed since, or may have;
+    but for that last with `full_refresh: false`, which says of it that it can't be built again, and where dbt tells its
+    batches by itself.
 #}
 {% macro goes_on_from_published(node) %}
     {{ return(adapter.dispatch('goes_on_from_published')(node)) }}
@@ -20,21 +21,20 @@
         {#- Elsewhere there is one table, which each run goes on with as dbt does. -#}
         {{ return(not dbt.should_full_refresh()) }}
     {%- endif -%}
-    {%- set made = run_query(
-        "select models.identifier, models.checksum from ops.buffer_models as models"
-        ~ " join pg_class as tables on tables.relnamespace = models.schema_oid and tables.relname = models.identifier"
-        ~ " where models.schema_oid = to_regnamespace('" ~ published_schema() ~ "')::oid"
-        ~ " and models.unique_id = '" ~ node.unique_id ~ "' and models.checksum is not null and tables.relkind in ('r', 'p')"
-    ).rows -%}
-    {%- if not made -%}
-        {{ return(false) }}
-    {%- endif -%}
+    {#- By the name that it had then; where `ops` has no word of it, as after a restore, by the name that it has now. -#}
+    {%- set published = run_query(
+        "select tables.relname, models.checksum from pg_class as tables"
+        ~ " left join ops.buffer_models as models"
+        ~ " on models.schema_oid = tables.relnamespace and models.unique_id = '" ~ node.unique_id ~ "'"
+        ~ " where tables.relnamespace = to_regnamespace('" ~ published_schema() ~ "') and tables.relkind in ('r', 'p')"
+        ~ " and tables.relname = coalesce(models.identifier, '" ~ node.alias ~ "')"
+    ).rows | first -%}
     {%- set is_kept = node.config.full_refresh == false or node.config.incremental_strategy == 'microbatch' -%}
-    {%- if not is_kept and made[0].checksum != model_checksum(node.unique_id) -%}
+    {%- if not published or not is_kept and published.checksum != model_checksum(node.unique_id) -%}
         {{ return(false) }}
     {%- endif -%}
     {%- if flags.WHICH in ['build', 'run', 'retry'] -%}
-        {%- do copy_published(adapter.quote(published_schema()) ~ '.' ~ adapter.quote(made[0].identifier)) -%}
+        {%- do copy_published(adapter.quote(published_schema()) ~ '.' ~ adapter.quote(published.relname)) -%}
     {%- endif -%}
     {{ return(true) }}
 {% endmacro %}
