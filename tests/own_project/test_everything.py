@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from include import buffers
+from include import backup, buffers
 from include.dbt_project import invocation, manifest, release
 from include.local.postgres import LocalPostgres
+from include.publish.gate import NotPublishedError
+from include.publish.publish import publish_run
 from tests.own_project.conftest import Played, context, play, project_of
 
 pytestmark = pytest.mark.db
@@ -275,6 +277,12 @@ def test_an_incremental_model_that_goes_on_keeps_its_indexes(played: Played) -> 
     ) == [1]
 
 
+def test_an_incremental_model_that_goes_on_stays_unlogged(played: Played) -> None:
+    assert played.column("select relpersistence::text from pg_class where oid = 'analytics.numbered'::regclass") == [
+        "u"
+    ]
+
+
 def test_what_reads_a_snapshot_is_built_after_it(played: Played) -> None:
     [built] = [one for one in played.dag.task_ids if one.endswith(".price_changes_model_build")]
     assert built.startswith("history.")
@@ -337,15 +345,21 @@ def test_what_nobody_stamped_is_asked_of_all_rows(played: Played, test: str) -> 
 def begun(played: Played) -> Played:
     """It has begun."""
     load(played, RUNS + 1)
-    invocation.load.cache_clear()  # as in run_day
     played.dag.get_task("check_sources").execute(context("run 7", "check_sources"))
     return played
 
 
 def run_task(played: Played, node: str, **params: object) -> None:
     """One task of it."""
+    invocation.load.cache_clear()  # it is a process of its own, which has compiled nothing yet
     name = f"transform.{played.facts.task_of(node)}"
     played.dag.get_task(name).execute(context("run 7", name, **params))
+
+
+def test_what_is_built_outside_the_exchange_leaves_the_former_marts_as_they_were(begun: Played) -> None:
+    [former] = begun.column("select 'analytics_next'::regnamespace::oid")
+    run_task(begun, "model.crumb.ledger")
+    assert not buffers.is_written_over(begun.warehouse, former)
 
 
 def test_a_seed_takes_the_place_of_a_former_one_with_other_columns(begun: Played) -> None:
@@ -369,4 +383,25 @@ def test_a_full_refresh_builds_an_incremental_model_from_all_there_is(begun: Pla
     run_task(begun, "model.crumb.stock_of_each_day", full_refresh=True)
     assert begun.column("select count(*) from analytics_next.appended") == [3 * (RUNS + 1)]
     assert begun.column("select count(*) from analytics.appended") < [3 * RUNS]
+    assert begun.column("select count(distinct day) from analytics_next.stock_of_each_day") == [RUNS + 1]
+
+
+def test_the_copy_that_a_killed_attempt_left_is_not_taken_for_a_build(begun: Played) -> None:
+    """It says nothing, so the last that is known of the model is that the run has built it."""
+    run_task(begun, "model.crumb.lately")
+    project = release.current()
+    assert project
+    invocation.load.cache_clear()
+    begun.query("alter table crumb.today rename to tomorrow")
+    assert not invocation.invoke(project, ["run", "--select", "lately"]).success
+    begun.query("alter table crumb.tomorrow rename to today")
+    with pytest.raises(NotPublishedError, match=r"\n  model\.crumb\.lately\n"):
+        publish_run("run 7", begun.facts)
+
+
+def test_what_cannot_be_built_again_goes_on_though_ops_has_forgotten_it(begun: Played) -> None:
+    """As after a move to another server; the run begins once more."""
+    backup.moved()
+    begun.dag.get_task("check_sources").execute(context("run 7", "check_sources"))
+    run_task(begun, "model.crumb.stock_of_each_day")
     assert begun.column("select count(distinct day) from analytics_next.stock_of_each_day") == [RUNS + 1]
