@@ -199,8 +199,8 @@
 
 {% macro postgres__after_build(rebuilt) %}
     {%- set goes_on = not rebuilt and takes_changes(model) %}
-    {#- Of a table elsewhere, of which there is one, `ops` is not asked. -#}
-    {%- set continued = model.config.materialized == 'incremental' and model.schema == target.schema %}
+    {#- `ops` is not asked of dbt's own kind elsewhere: there is one table, and it is not in the buffer. -#}
+    {%- set continued = model.config.materialized == 'incremental' and (takes_changes(model) or model.schema == target.schema) %}
     {% if not goes_on and model.config.materialized not in ['view', 'materialized_view'] -%}
     {#- What a sample can't tell of a long table: how often a value comes again, as a share of the rows. -#}
     {%- for column in model.columns.values() if column.config.meta.distinct_share %}

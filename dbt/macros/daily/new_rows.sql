@@ -127,7 +127,7 @@
     {%- set rows = run_query(
         "select buffers.scan or exists ("
         ~ "select from ops.buffer_models as models where models.schema_oid = buffers.schema_oid"
-        ~ " and models.rebuilt and models.unique_id in ('" ~ unique_ids | join("', '") ~ "')"
+        ~ " and models.rebuilt and models.checksum is not null and models.unique_id in ('" ~ unique_ids | join("', '") ~ "')"
         ~ ") as scans_all from ops.buffers where schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid"
     ).rows -%}
     {{ return(rows[0].scans_all if rows else true) }}
