@@ -1,13 +1,11 @@
 {#
-    Looked at are the items that were loaded since this buffer was last published, and those that were published without a
-    price: what people are told first is their price. The models are asked for and not ref'ed, so that nothing
-    of theirs holds the history back.
+    Looked at are the items that were loaded since this buffer was last published, and those that people see without a price.
+    What is published is asked for and not ref'ed, so that nothing of it holds the history back.
 #}
 {% snapshot order_items_snapshot %}
 
 {%- set order_items = source('greenery', 'order_items') -%}
-{%- set node = graph.nodes['model.' ~ project_name ~ '.int_changed_orders'] if execute -%}
-{%- set changed_orders = adapter.get_relation(node.database, node.schema, node.alias) if execute -%}
+{%- set published = api.Relation.create(target.database, published_schema(), 'int_order_items') -%}
 {%- set lately = loaded_lately() | trim %}
 with
 
@@ -20,7 +18,7 @@ order_items as (
         _loaded_at
     from {{ order_items }}
     {{ lately }}
-    {%- if lately and changed_orders %}
+    {%- if lately and execute and relation_exists(published) %}
 
     union distinct
 
@@ -30,13 +28,7 @@ order_items as (
         product_id,
         _loaded_at
     from {{ order_items }}
-    where (order_id, product_id) in (
-        select
-            order_id,
-            former_product_id
-        from {{ changed_orders }}
-        where former_product_id is not null and former_amount is null
-    )
+    where (order_id, product_id) in (select order_id, product_id from {{ published }} where unit_price is null)
     {%- endif %}
 
 ),

@@ -23,7 +23,7 @@ from include.slack import outbox
 from include.slack.message import Message
 from include.warehouse import connect, migrate
 from tests.dbt.conftest import WAREHOUSE, KeptShop
-from tests.dbt.days import INCREMENTAL, SCHEMAS, Days, Project
+from tests.dbt.days import SCHEMAS, Days, Project
 
 pytestmark = pytest.mark.db
 
@@ -310,7 +310,7 @@ def test_the_next_days_run_on_what_was_restored(days: Days, saved: Path, server:
     assert history.problem(facts) is None
     publications.decide(days.shop.connection, publications.RELEASE, None, "ada", "the auditors are gone")
     for _ in range(2):
-        assert days.run() == INCREMENTAL
+        assert days.run() == days.project.incremental
         days.load_a_day()
     assert days.run() == set()
     assert days.shop.value("select count(*) from snapshots.orders_snapshot") > versions

@@ -20,7 +20,7 @@ from include.publish.publish import publish_run
 from include.shop import demo
 from include.shop.raw import TABLES
 from tests.dbt.conftest import KeptShop
-from tests.dbt.days import CONCERNED, INCREMENTAL, NOTHING_TO_PROVE, ORDERS_PER_DAY, Days, Project
+from tests.dbt.days import NOTHING_TO_PROVE, ORDERS_PER_DAY, Days, Project
 
 pytestmark = pytest.mark.db
 
@@ -44,12 +44,12 @@ def test_any_sequence_of_days_and_edits_gives_what_a_full_build_gives(days: Days
 def test_after_half_a_run_everything_is_built_anew(days: Days):
     """Each half in another buffer."""
     days.two_full_runs()
-    for half in ("int_changed_events", "int_events"), ("+int_changed_orders", "int_order_items", "int_orders"):
+    for half in ("+int_events",), ("+int_orders",):
         days.edit()
         days.begin()
         days.build(*half)
         days.edit()
-        assert days.run() == INCREMENTAL
+        assert days.run() == days.project.incremental
     days.edit()
     assert days.run() == set()
 
@@ -72,35 +72,39 @@ def test_what_was_never_begun_is_not_built_anew_and_what_somebody_asks_for_is(da
     days.begin()  # and then the source tests fail, say
     days.edit()
     assert days.run() == set()
-    assert days.run(full_refresh=True) == INCREMENTAL
+    assert days.run(full_refresh=True) == days.project.incremental
     days.edit()
     assert days.run() == set()
 
 
-def test_a_model_that_is_built_again_in_a_run_makes_the_rest_of_it_a_full_one_if_raw_has_moved(days: Days):
+def test_a_model_that_is_built_again_in_a_run_adds_to_what_it_changed_before(days: Days):
+    """Its tests failed for want of a connection, say, or somebody mended the data and cleared it."""
     days.two_full_runs()
     days.edit()
     days.begin()
-    days.build("int_changed_events", "int_events", "+int_order_items")
-    days.build("int_order_items")  # its tests failed for want of a connection, say
-    assert days.shop.value("select rebuild from ops.buffers where schema_oid = 'analytics_next'::regnamespace") is False
+    days.build("+int_order_items", "+int_events")
+    days.build("int_order_items")
     days.edit()
-    days.build("int_order_items")  # after somebody mended the data
+    days.build("int_order_items")
     days.build()
     days.publish()
-    assert days.rebuilt() == INCREMENTAL
-
-
-def test_a_list_of_changes_that_is_made_again_in_a_run_makes_the_rest_of_it_a_full_one(days: Days):
-    days.two_full_runs()
-    days.edit()
-    days.begin()
-    days.build("int_changed_events", "int_events")
-    days.build("int_changed_events")
-    days.build()
-    days.publish()
-    assert days.rebuilt() == INCREMENTAL
+    assert days.rebuilt() == set()
     days.load_a_day()
+    assert days.run() == set()
+
+
+def test_what_reads_a_model_that_somebody_rebuilt_in_a_run_is_rebuilt(days: Days):
+    days.two_full_runs()
+    days.edit()
+    days.begin()
+    days.build("+int_order_items")
+    days.build("int_order_items", "--full-refresh")
+    days.build("int_order_items")
+    days.build()
+    days.publish()
+    assert days.rebuilt() == {"int_order_items"} | days.project.incremental & days.project.names("--select", "int_order_items+")
+    days.load_a_day()
+    days.run()
     assert days.run() == set()
 
 
@@ -112,7 +116,7 @@ def test_a_load_that_brings_what_is_there_already_changes_nothing(days: Days):
         days.shop.query(f"update raw.{table} set _loaded_at = clock_timestamp()")
     assert days.run() == set()
     assert days.run() == set()
-    assert days.shop.value("select count(*) from staging.int_changed_events") == 0
+    assert days.shop.value("select count(*) from staging.int_events__changes") == 0
 
 
 def test_a_publish_that_is_taken_back_is_followed_from_where_it_was(days: Days):
@@ -157,7 +161,7 @@ def test_what_was_built_with_a_price_that_no_snapshot_saw_is_built_anew(days: Da
     """Another price was loaded while a run was under way: the models saw the one before it, the snapshot this one."""
     days.two_full_runs()
     days.begin()
-    days.project("run", "--select", *CONCERNED)
+    days.project("run", "--select", "path:models")
     days.shop.query("update raw.products set price = price + 1, _loaded_at = clock_timestamp()")
     days.project("build", "--selector", "snapshot")
     publish_run(f"run {days.runs}", NOTHING_TO_PROVE)
@@ -220,21 +224,20 @@ def test_what_a_change_of_code_concerns_is_built_in_full_in_both_buffers(days: D
         }
     )
     concerned = {"fact_orders", "int_user_product_sessions", "int_user_sessions", "int_user_first_orders"}
-    concerned |= {"product_funnel_daily", "int_daily_figures", "int_first_order_values"}
     for rebuilt in (concerned, concerned, set()):
         days.edit()
         assert days.run() == rebuilt
 
-    change({"product_funnel_daily.sql": (" as sessions_viewed,\n", " + 0 as sessions_viewed,\n")})
+    change({"int_user_first_orders.sql": (" as minutes_browsed,\n", " + 0 as minutes_browsed,\n")})
     days.edit()
-    assert days.run() == {"product_funnel_daily"}
+    assert days.run() == {"int_user_first_orders"}
 
     change({"int_events.sql": ("    created_at\n", "    created_at + interval '1 hour' as created_at\n")})
     days.edit()
-    assert days.run() == INCREMENTAL - {
-        *("int_order_items", "int_orders", "fact_order_items", "dim_users", "int_product_kinds", "order_status_changes")
+    assert days.run() == days.project.incremental - {
+        *("int_order_items", "int_orders", "fact_order_items", "dim_users", "order_status_changes")
     }
 
     change({"count_if.sql": ("then 1 end", "then 2 end")})
     days.edit()
-    assert days.run() == INCREMENTAL
+    assert days.run() == days.project.incremental

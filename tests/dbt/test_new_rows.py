@@ -181,11 +181,7 @@ def test_a_parent_that_lost_a_row_while_it_was_built_is_missed(days: Looks):
 
 def falsify(days: Looks, name: str, meta: dict[str, str]) -> None:
     """One of the rows that a run built: all of a table, of an incremental model those of changed keys."""
-    concerned = (
-        f"where {meta['changed_key']} in (select {meta['changed_key']} from staging.{meta['changed_in']})"
-        if meta
-        else ""
-    )
+    concerned = f"where {meta['key']} in (select {meta['key']} from staging.{name}__changes)" if meta else ""
     rows = days.shop.query(f"select ctid::text from analytics_next.{name} {concerned} order by 1")
     if not rows:
         return

@@ -31,7 +31,7 @@ from include.warehouse import connect, roles
 from include.warehouse.roles import TRANSFORMER
 from tests.conftest import copy_database, copy_warehouse
 from tests.dbt.conftest import PROJECT, Shop
-from tests.dbt.days import INCREMENTAL, ORDERS_PER_DAY, Days, Project
+from tests.dbt.days import ORDERS_PER_DAY, Days, Project
 from tests.deployment import Deployment
 
 pytestmark = pytest.mark.db
@@ -256,11 +256,11 @@ def test_another_shop_comes_to_published_days_by_what_the_page_says(laden: Laden
 
     laden.parse()
     assert mapping.problem(laden.folder / "dbt") is None
-    assert laden.run() == INCREMENTAL
+    assert laden.run() == laden.project.incremental
     assert_published_is_of_the_same_shop(laden)
 
     laden.load_a_day()
-    assert laden.run() == INCREMENTAL
+    assert laden.run() == laden.project.incremental
     laden.load_a_day()
     laden.lose_a_click()
     assert laden.run() == set(), "the third day was not built from what changed"

@@ -17,18 +17,6 @@
 {% endmacro %}
 
 {#
-    Whether a model replaces the rows of changed keys, which another model lists (`changes.sql`): our own way of building, in
-    which a table is right that is two runs old.
-#}
-{% macro takes_changes(node) %}
-    {%- set config = node.config -%}
-    {{ return(
-        config.materialized == 'incremental' and config.incremental_strategy == 'replace_changed'
-        and config.meta.changed_key and config.meta.changed_in
-    ) }}
-{% endmacro %}
-
-{#
     Whether a model is built in full in this run; only for models that were not built yet, or for the model itself. A model asks
     when it is compiled, when it runs and when it has run: it is told the same each time, whatever has become of `ops` meanwhile.
 #}
@@ -55,19 +43,16 @@
     {%- if noted is none or noted.rebuild or noted.checksum != model_checksum(unique_id) -%}
         {{ return(true) }}
     {%- endif -%}
-    {{ return(noted.built_in_this_run and raw_has_moved()) }}
+    {{ return(follows_a_rebuilt_one(node)) }}
 {% endmacro %}
 
-{#
-    The relation of an incremental model as the former run left it in this buffer, for a model that is built before it and so
-    can't ref() it. None where that model is built in full: then nothing of its former state is needed.
-#}
-{% macro former(name) %}
-    {%- if is_rebuilt('model.' ~ project_name ~ '.' ~ name) -%}
-        {{ return(none) }}
-    {%- endif -%}
-    {%- set node = graph.nodes['model.' ~ project_name ~ '.' ~ name] -%}
-    {{ return(adapter.get_relation(node.database, node.schema, node.alias)) }}
+{# Whether a model follows one that was built in full in this run: such a build says nothing of what it changed. #}
+{% macro follows_a_rebuilt_one(node) %}
+    {{ return(run_query(
+        "select exists (select from ops.buffers join ops.buffer_models as models using (schema_oid)"
+        ~ " where schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid and models.rebuilt and models.checksum is not null"
+        ~ " and models.built_at > buffers.since and models.unique_id in ('" ~ node.depends_on.nodes | join("', '") ~ "')) as found"
+    ).rows[0].found) }}
 {% endmacro %}
 
 {#
@@ -122,28 +107,6 @@
     {{ return(rows[0] if rows else none) }}
 {% endmacro %}
 
-{#
-    Whether a raw table has rows that were loaded since the run began: somebody mended the data, say, and clears a task. It goes
-    by what `loaded_since_begin` of `include/buffers.py` goes by.
-#}
-{% macro raw_has_moved() %}
-    {%- set buffer = "schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid" -%}
-    {%- set followed = run_query(
-        "select source, since::text from ops.watermarks join ops.buffers using (schema_oid) where " ~ buffer
-        ~ " and to_regclass(format('%I.%I', '" ~ raw_schema() ~ "', source)) is not null"
-    ).rows -%}
-    {%- set checks = [] -%}
-    {%- for table in followed -%}
-        {%- set stamp = 'deleted_at' if table.source == 'deletions' else '_loaded_at' -%}
-        {%- do checks.append(
-            "exists (select from " ~ raw_table(table.source) ~ " as came where " ~ stamp ~ " > '" ~ table.since ~ "'::timestamptz"
-            ~ " and not exists (select from ops.buffers cross join unnest(ahead) as known (stamp)"
-            ~ " where " ~ buffer ~ " and known.stamp = came." ~ stamp ~ "))"
-        ) -%}
-    {%- endfor -%}
-    {{ return(checks | length > 0 and run_query("select " ~ checks | join(' or ') ~ " as moved").rows[0].moved) }}
-{% endmacro %}
-
 {# The schema of the raw tables that a run follows, and one of them as SQL names it: for what is no child of it in the graph. #}
 {% macro raw_schema() %}
     {{ return(env_var('GREENERY_RAW_SCHEMA', 'raw')) }}
@@ -184,10 +147,8 @@
     After a model was built, in its transaction: look at a table that is new, so that what reads it is planned well, and
     note the build.
 
-    The rest of the run is a full one where a model that lists changes (`meta`) is built for the second time in it, since the former
-    rows that it compares with have been overwritten by then, and where one that takes them is and raw has moved meanwhile,
-    since the changes that are listed are not all there are. A model that took changes alone while that came to be so fails,
-    since it may have taken the wrong ones: the next attempt builds it in full.
+    A model that took changes alone while it came to be that everything is rebuilt fails, since it may have taken the wrong
+    ones: the next attempt builds it in full.
 #}
 {% macro after_build() %}
     {%- set rebuilt = model.config.materialized != 'incremental' or is_rebuilt(model.unique_id) -%}
@@ -220,14 +181,8 @@
             ~ "it was kept. Clear its task with everything downstream of it: it is built in full then."
         ) }}
     {%- endif %}
-    {%- if model.config.meta.lists_changes or (rebuilt and takes_changes(model)) %}
-    update ops.buffers set rebuild = true
-    from ops.buffer_models as models
-    where buffers.schema_oid = {{ buffer }}
-        and models.schema_oid = buffers.schema_oid
-        and models.unique_id = '{{ model.unique_id }}'
-        and models.built_at > buffers.since
-        and not buffers.rebuild;
+    {%- if takes_changes(model) and not goes_on %}
+    {{ empty_changes() }}
     {%- endif %}
     {#- Under its former name it is there still, until a publish drops it. #}
     insert into ops.buffer_models (schema_oid, unique_id, identifier, rebuilt)
@@ -247,7 +202,12 @@
     from ops.buffers
     where schema_oid = {{ buffer }}
     on conflict (schema_oid, unique_id) do update set
-        identifier = excluded.identifier, checksum = excluded.checksum, rebuilt = excluded.rebuilt,
-        written = true, built_at = clock_timestamp();
+        identifier = excluded.identifier,
+        checksum = excluded.checksum,
+        -- A second attempt of the run doesn't take back that the first one was a full build.
+        rebuilt = excluded.rebuilt or buffer_models.rebuilt
+            and buffer_models.built_at > (select since from ops.buffers where schema_oid = excluded.schema_oid),
+        written = true,
+        built_at = clock_timestamp();
     {%- endif %}
 {% endmacro %}

@@ -1,7 +1,175 @@
 {#
-    What an incremental model needs in order to take changes alone: what changed in raw since the former run built into this
-    buffer, and that the rows of a changed key are replaced, those that vanished included.
+    How an incremental model of ours builds what changed, and nothing else (docs/incremental.md teaches it). Its `meta` names
+
+    * `key`: the column by which its rows are replaced, one or several at a time,
+    * `follows`: whose changes change it. `of` is a model that it reads; the changed rows of that one hold the key. Where they
+      don't: `on` is the column by which their rows are found in this model, or in the model named `in`; `parent_key` is what
+      the other model calls it. `rows_where` asks for rows of this model again in every run,
+    * `ignores`: what it reads and does not follow, each with the reason.
+
+    Each such model has a table beside it, `<model>__changes` in schema `staging`: the rows that this run took from it
+    (`is_present` is false) and gave to it. What reads the model follows that.
 #}
+{% macro takes_changes(node) %}
+    {%- set config = node.config -%}
+    {{ return(
+        config.materialized == 'incremental' and config.incremental_strategy == 'replace_changed'
+        and config.meta.key and config.meta.follows
+    ) }}
+{% endmacro %}
+
+{# For an import of such a model: only the rows of the keys that may have changed. `key` is what the key is there. #}
+{% macro only_changed(key=none) -%}
+    {%- if is_incremental() and flags.WHICH in ['build', 'run', 'retry'] -%}
+    where {{ key or model.config.meta.key }} in (select {{ model.config.meta.key }} from {{ keys_to_build() }})
+    {%- endif -%}
+{%- endmacro %}
+
+{# The keys that may have changed: a temporary table of this connection. #}
+{% macro keys_to_build() %}
+    {{ return(adapter.quote(model.alias ~ '__keys')) }}
+{% endmacro %}
+
+{# Fill it. #}
+{% macro collect_keys() %}
+    {%- set key = model.config.meta.key -%}
+    {%- call statement('keys', auto_begin=true) -%}
+        drop table if exists {{ keys_to_build() }};
+        create temporary table {{ keys_to_build() }} as
+        select {{ key }}
+        from (
+            {%- for followed in model.config.meta.follows %}
+            {{ keys_of(followed) }}
+            {{ 'union' if not loop.last }}
+            {%- endfor %}
+        ) as asked
+        where {{ key }} is not null;
+        analyze {{ keys_to_build() }};
+    {%- endcall -%}
+{% endmacro %}
+
+{# The keys that one entry of `follows` asks for. #}
+{% macro keys_of(followed) -%}
+    {%- set key = model.config.meta.key -%}
+    {%- if followed.rows_where -%}
+    select {{ key }} from {{ this }} where {{ followed.rows_where }}
+    {%- elif followed.on -%}
+    select {{ key }}
+    from {{ node_named(followed['in']).relation_name if followed['in'] else this }}
+    where {{ followed.on }} in ({{ changed_values(node_named(followed.of), [followed.parent_key or followed.on]) }})
+    {%- else -%}
+    {{ changed_values(node_named(followed.of), [followed.parent_key or key], [key]) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{# A model, snapshot or source table (`source.table`) of what the present node reads. #}
+{% macro node_named(name) %}
+    {%- for id in model.depends_on.nodes -%}
+        {%- set node = graph.nodes.get(id) or graph.sources.get(id) -%}
+        {%- if node and name in [node.name, node.source_name ~ '.' ~ node.name] -%}
+            {{ return(node) }}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ exceptions.raise_compiler_error(
+        model.name ~ " follows " ~ name ~ ", and does not read it. Name a model that it reads, or delete the entry of `follows`."
+    ) }}
+{% endmacro %}
+
+{#
+    SQL for the values that some expressions have, or had, in the rows of a node that changed since this buffer was published; none
+    where nothing tells which rows these are. A raw table's deletions hold its key alone.
+#}
+{% macro changed_values(node, columns, names=none) -%}
+    {%- set selected = [] -%}
+    {%- for column in columns -%}
+        {%- do selected.append(column ~ (' as ' ~ names[loop.index0] if names and names[loop.index0] != column else '')) -%}
+    {%- endfor -%}
+    {%- set selected = selected | join(', ') -%}
+    {%- set table = raw_table_of(node) -%}
+    {%- if takes_changes(node) -%}
+        {%- set built = noted_of(node.unique_id) -%}
+        select {{ selected }} from {{ changes_of(node) }}{{ '' if built and built.built_in_this_run else ' where false' }}
+    {%- elif node.resource_type == 'snapshot' -%}
+        {%- set since = untaken_since(model.name) -%}
+        select {{ selected }} from {{ node.relation_name }}
+        {%- if since %} where dbt_valid_from > cast('{{ since }}' as timestamp)
+        {%- elif this and model.resource_type == 'model' %} union select {{ selected }} from {{ this }}
+        {%- endif -%}
+    {%- elif table -%}
+        select {{ selected }} from {{ node.relation_name }} where {{ is_new(table) }}
+        union
+        select key from {{ raw_table('deletions') }} where table_name = '{{ table }}' and {{ is_new('deletions', 'deleted_at') }}
+    {%- else -%}
+        {{ exceptions.raise_compiler_error(
+            model.name ~ " can't follow " ~ node.name ~ ": that is built as a whole in each run, and nothing tells what changed in "
+            ~ "it. Build " ~ model.name ~ " as a table, or let " ~ node.name ~ " follow what it reads."
+        ) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{# Where the changes of a model are written. #}
+{% macro changes_of(node) %}
+    {{ return(adapter.quote('staging') ~ '.' ~ adapter.quote(node.alias ~ '__changes')) }}
+{% endmacro %}
+
+{# The changes of a model that the present node reads, for SQL. #}
+{% macro changes_in(name) %}
+    {{ return(changes_of(node_named(name))) }}
+{% endmacro %}
+
+{# An empty table of changes for a model that is built; what an earlier attempt of this run wrote to it stays. #}
+{% macro empty_changes() %}
+    drop table if exists {{ changes_of(model) }};
+    create table {{ changes_of(model) }} as
+    select
+        false as is_present,
+        *
+    from {{ this }}
+    with no data;
+{% endmacro %}
+
+{#
+    The incremental strategy of the marts. Of the keys that may have changed, those really did of which a row is otherwise than
+    in the buffer, one more or one less. Their rows are written to the table of changes, as they were and as they are, and
+    replaced.
+#}
+{% macro get_incremental_replace_changed_sql(arg_dict) %}
+    {%- if not takes_changes(model) -%}
+        {{ return(get_incremental_default_sql(arg_dict)) }}
+    {%- endif -%}
+    {%- set key = model.config.meta.key -%}
+    {%- set target = arg_dict['target_relation'] -%}
+    {%- set columns = get_quoted_csv(arg_dict['dest_columns'] | map(attribute='name')) -%}
+    {%- set typed = [] -%}
+    {%- for column in arg_dict['dest_columns'] -%}
+        {%- do typed.append('cast(' ~ adapter.quote(column.name) ~ ' as ' ~ column.data_type ~ ') as ' ~ adapter.quote(column.name)) -%}
+    {%- endfor -%}
+    {%- set former = 'select ' ~ columns ~ ' from ' ~ target ~ ' where ' ~ key ~ ' in (select ' ~ key ~ ' from ' ~ keys_to_build() ~ ')' -%}
+    {%- set present = 'select ' ~ typed | join(', ') ~ ' from ' ~ arg_dict['temp_relation'] -%}
+    {%- set changed = adapter.quote(model.alias ~ '__changed') -%}
+    {%- set noted = noted_of(model.unique_id) -%}
+    {%- if not (noted and noted.built_in_this_run) %}
+    {{ empty_changes() }}
+    {%- endif %}
+    drop table if exists {{ changed }};
+    create temporary table {{ changed }} as
+    select false as is_present, gone.* from ({{ former }} except all {{ present }}) as gone
+    union all
+    select true as is_present, new.* from ({{ present }} except all {{ former }}) as new;
+    analyze {{ changed }};
+
+    insert into {{ changes_of(model) }} (is_present, {{ columns }})
+    select is_present, {{ columns }} from {{ changed }};
+    analyze {{ changes_of(model) }};
+
+    delete from {{ target }}
+    where {{ key }} in (select {{ key }} from {{ changed }});
+
+    insert into {{ target }} ({{ columns }})
+    select {{ columns }}
+    from {{ arg_dict['temp_relation'] }}
+    where {{ key }} in (select {{ key }} from {{ changed }})
+{% endmacro %}
 
 {# The condition that a row of a raw table is new or changed, as far as this buffer is concerned. #}
 {% macro is_new(table, column='_loaded_at') -%}
@@ -38,55 +206,4 @@
         ~ " and schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid"
     ).rows -%}
     {{ return(rows[0].since if rows else none) }}
-{% endmacro %}
-
-{# The keys of a raw table whose rows are new, changed or gone. `relation` is its staging model. #}
-{% macro changed_keys(table, key, relation, deletions) -%}
-    select {{ key }}
-    from {{ relation }}
-    where {{ is_new(table) }}
-
-    union distinct
-
-    select key as {{ key }}
-    from {{ deletions }}
-    where table_name = '{{ table }}' and {{ is_new('deletions', 'deleted_at') }}
-{%- endmacro %}
-
-{#
-    For an incremental model that takes changes alone: a filter that leaves of a relation what concerns the changed keys, as
-    the model named `changes` lists them. Nothing where the model is built in full. `told_by` is what the key is in the
-    relation, where it is no column of it.
-#}
-{% macro only_changed(key, changes, told_by=none) -%}
-    {%- if changes_alone(changes) -%}
-    where {{ told_by or key }} in (select {{ key }} from {{ ref(changes) }})
-    {%- endif -%}
-{%- endmacro %}
-
-{# Whether the model takes changes alone, which another model lists; tells dbt, when it parses, that it reads that one. #}
-{% macro changes_alone(changes) %}
-    {%- if not execute -%}
-        {%- do ref(changes) -%}
-    {%- endif -%}
-    {{ return(is_incremental()) }}
-{% endmacro %}
-
-{#
-    The incremental strategy of the marts: all rows whose key is among the changed ones go, and what the model makes of these
-    keys now comes in, in one transaction. `meta` says which key, and which model lists the changed ones; a model that
-    names neither is built as dbt builds one without a strategy.
-#}
-{% macro get_incremental_replace_changed_sql(arg_dict) %}
-    {%- if not takes_changes(model) -%}
-        {{ return(get_incremental_default_sql(arg_dict)) }}
-    {%- endif -%}
-    {%- set meta = config.get('meta') -%}
-    {%- set columns = get_quoted_csv(arg_dict['dest_columns'] | map(attribute='name')) -%}
-    delete from {{ arg_dict['target_relation'] }}
-    where {{ meta.changed_key }} in (select {{ meta.changed_key }} from {{ ref(meta.changed_in) }});
-
-    insert into {{ arg_dict['target_relation'] }} ({{ columns }})
-    select {{ columns }}
-    from {{ arg_dict['temp_relation'] }}
 {% endmacro %}

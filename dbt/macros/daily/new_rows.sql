@@ -55,9 +55,8 @@
 
 {# That a key is among those which changed in a mart that is built by changes. #}
 {% macro in_changed(node, column=none) %}
-    {%- set key = node.config.meta.changed_key -%}
-    {%- set changes = graph.nodes['model.' ~ node.package_name ~ '.' ~ node.config.meta.changed_in].relation_name -%}
-    {{ return((column or key) ~ ' in (select ' ~ key ~ ' from ' ~ changes ~ ')') }}
+    {%- set key = node.config.meta.key -%}
+    {{ return((column or key) ~ ' in (select ' ~ key ~ ' from ' ~ changes_of(node) ~ ')') }}
 {% endmacro %}
 
 {#
@@ -165,7 +164,7 @@ with child as (
     select {{ column_name }} as from_field
     from {{ model }}
     where {{ column_name }} is not null and {{ new }}
-    {%- if takes_changes(parent) and parent.config.meta.changed_key == field %}
+    {%- if takes_changes(parent) and parent.config.meta.key == field %}
 
     union distinct
 
@@ -199,7 +198,7 @@ where parent.found is null
     {%- elif node.resource_type == 'snapshot' -%}
         {{ return(false) }}
     {%- elif takes_changes(node) -%}
-        {{ return(node.config.meta.changed_key != field or scans_all([node.unique_id])) }}
+        {{ return(node.config.meta.key != field or scans_all([node.unique_id])) }}
     {%- elif node.config.materialized == 'incremental' -%}
         {{ return(true) }}
     {%- endif -%}

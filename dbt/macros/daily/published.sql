@@ -91,8 +91,12 @@
     {%- do run_query('begin') -%}
 {% endmacro %}
 
-{# dbt looks for the table first. #}
+{# dbt looks for the table first. What a model that takes changes reads of them is collected before it is compared with its contract. #}
 {% materialization incremental, adapter='postgres', supported_languages=['sql'] %}
     {%- do is_rebuilt(model.unique_id) -%}
+    {%- if takes_changes(model) and is_incremental() -%}
+        {%- do collect_keys() -%}
+        {%- do adapter.commit() -%}
+    {%- endif -%}
     {{ return(dbt.materialization_incremental_default()) }}
 {% endmaterialization %}

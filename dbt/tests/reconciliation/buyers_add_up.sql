@@ -1,12 +1,11 @@
-{%- set of_buyers = 'user_id in (select user_id from ' ~ ref('int_changed_buyers') ~ ')' -%}
 {{ figures_agree({
     'buyers': [
-        (ref('dim_users'), 'sum(case when orders >= 1 then 1 end)', of_buyers),
-        (ref('int_user_first_orders'), 'count(*)', of_buyers),
+        (ref('dim_users'), 'sum(case when orders >= 1 then 1 end)', 'user_id'),
+        (ref('int_user_first_orders'), 'count(*)', 'user_id'),
     ],
     'repeat buyers': [
-        (ref('dim_users'), 'sum(case when is_repeat_buyer then 1 end)', of_buyers),
-        (ref('int_user_first_orders'), 'count(next_ordered_at)', of_buyers),
+        (ref('dim_users'), 'sum(case when is_repeat_buyer then 1 end)', 'user_id'),
+        (ref('int_user_first_orders'), 'count(next_ordered_at)', 'user_id'),
     ],
     'buyers to date': [
         (ref('int_user_first_orders'), 'count(*)'),

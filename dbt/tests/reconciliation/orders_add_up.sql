@@ -1,27 +1,22 @@
-{%- set of_orders = 'order_id in (select order_id from ' ~ ref('int_changed_orders') ~ ')' -%}
-{%- set of_users = 'user_id in (select user_id from ' ~ ref('int_changed_users') ~ ')' -%}
-{%- set changed_days = ref('int_changed_product_days') -%}
-{%- set of_days = 'product_day_id in (select product_day_id from ' ~ changed_days ~ ')' -%}
-{%- set of_days_ordered = '(product_id, cast(ordered_at as date)) in (select product_id, day from ' ~ changed_days ~ ')' -%}
 {{ figures_agree({
     'orders': [
-        (ref('stg_greenery__orders'), 'count(*)', of_orders),
-        (ref('int_orders'), 'count(*)', of_orders),
-        (ref('fact_orders'), 'count(*)', of_orders),
+        (ref('stg_greenery__orders'), 'count(*)', 'order_id'),
+        (ref('int_orders'), 'count(*)', 'order_id'),
+        (ref('fact_orders'), 'count(*)', 'order_id'),
     ],
     'orders of users': [
-        (ref('int_orders'), 'count(*)', of_users),
-        (ref('dim_users'), 'sum(orders)', of_users),
+        (ref('int_orders'), 'count(*)', 'user_id'),
+        (ref('dim_users'), 'sum(orders)', 'user_id'),
     ],
     'items of orders': [
-        (ref('stg_greenery__order_items'), 'count(*)', of_orders),
-        (ref('int_order_items'), 'count(*)', of_orders),
-        (ref('fact_order_items'), 'count(*)', of_orders),
-        (ref('int_orders'), 'sum(distinct_products)', of_orders),
+        (ref('stg_greenery__order_items'), 'count(*)', 'order_id'),
+        (ref('int_order_items'), 'count(*)', 'order_id'),
+        (ref('fact_order_items'), 'count(*)', 'order_id'),
+        (ref('int_orders'), 'sum(distinct_products)', 'order_id'),
     ],
     'orders of product days': [
-        (ref('fact_order_items'), 'count(*)', of_days_ordered),
-        (ref('fact_product_sessions_daily'), 'sum(orders)', of_days),
+        (ref('fact_order_items'), 'count(*)', ['product_id', 'cast(ordered_at as date)']),
+        (ref('fact_product_sessions_daily'), 'sum(orders)', ['product_id', 'day']),
     ],
     'orders of products': [
         (ref('fact_product_sessions_daily'), 'sum(orders)'),

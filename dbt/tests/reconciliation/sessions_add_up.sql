@@ -1,13 +1,11 @@
-{%- set of_visits = 'session_id in (select session_id from ' ~ ref('int_changed_events') ~ ')' -%}
-{%- set of_sessions = 'session_id in (select session_id from ' ~ ref('int_changed_sessions') ~ ')' -%}
 {{ figures_agree({
     'sessions': [
-        (ref('int_events'), 'count(distinct session_id)', of_visits),
-        (ref('int_user_sessions'), 'count(*)', of_visits),
+        (ref('int_events'), 'count(distinct session_id)', 'session_id'),
+        (ref('int_user_sessions'), 'count(*)', 'session_id'),
     ],
     'sessions that checked out': [
-        (ref('int_events'), "count(distinct case when event_type = 'checkout' then session_id end)", of_visits),
-        (ref('int_user_sessions'), 'sum(case when is_converted then 1 end)', of_visits),
+        (ref('int_events'), "count(distinct case when event_type = 'checkout' then session_id end)", 'session_id'),
+        (ref('int_user_sessions'), 'sum(case when is_converted then 1 end)', 'session_id'),
     ],
     'sessions that viewed products': [
         (ref('fact_product_sessions_daily'), 'sum(sessions_viewed)'),
@@ -18,11 +16,19 @@
         (ref('fact_product'), 'sum(sessions_bought)'),
     ],
     'sessions that viewed a product': [
-        (ref('int_user_product_sessions'), 'sum(case when page_views > 0 then 1 end)'),
-        (ref('fact_product'), 'sum(sessions_viewed)'),
+        (ref('int_product_session_days'), 'sum(first_page_views)', 'session_id'),
+        (ref('int_user_product_sessions'), 'sum(case when page_views > 0 then 1 end)', 'session_id'),
     ],
     'sessions that bought a product': [
-        (ref('int_user_product_sessions'), 'sum(checkouts)'),
-        (ref('fact_product'), 'sum(sessions_bought)'),
+        (ref('int_product_session_days'), 'sum(first_checkouts)', 'session_id'),
+        (ref('int_user_product_sessions'), 'sum(checkouts)', 'session_id'),
+    ],
+    'sessions that viewed a product on a day': [
+        (ref('int_product_session_days'), 'sum(first_page_views)', ['product_id', 'day']),
+        (ref('fact_product_sessions_daily'), 'sum(sessions_viewed)', ['product_id', 'day']),
+    ],
+    'sessions that bought a product on a day': [
+        (ref('int_product_session_days'), 'sum(first_checkouts)', ['product_id', 'day']),
+        (ref('fact_product_sessions_daily'), 'sum(checkouts)', ['product_id', 'day']),
     ],
 }) }}

@@ -1,10 +1,20 @@
-{{ config(materialized='incremental', meta={'changed_key': 'user_id', 'changed_in': 'int_changed_users'}) }}
+{{ config(
+    materialized='incremental',
+    meta={
+        'key': 'user_id',
+        'follows': [
+            {'of': 'stg_greenery__users'},
+            {'of': 'stg_greenery__addresses', 'on': 'address_id'},
+            {'of': 'int_orders'},
+        ],
+    }
+) }}
 with
 
 users as (
 
     select * from {{ ref('stg_greenery__users') }}
-    {{ only_changed('user_id', 'int_changed_users') }}
+    {{ only_changed() }}
 
 ),
 
@@ -17,7 +27,7 @@ addresses as (
 orders as (
 
     select * from {{ ref('int_orders') }}
-    {{ only_changed('user_id', 'int_changed_users') }}
+    {{ only_changed() }}
 
 ),
 

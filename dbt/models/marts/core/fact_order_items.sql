@@ -1,17 +1,23 @@
-{{ config(materialized='incremental', meta={'changed_key': 'order_id', 'changed_in': 'int_changed_orders'}) }}
+{{ config(
+    materialized='incremental',
+    meta={
+        'key': 'order_id',
+        'follows': [{'of': 'int_order_items'}, {'of': 'int_orders'}],
+    }
+) }}
 with
 
 order_items as (
 
     select * from {{ ref('int_order_items') }}
-    {{ only_changed('order_id', 'int_changed_orders') }}
+    {{ only_changed() }}
 
 ),
 
 orders as (
 
     select * from {{ ref('int_orders') }}
-    {{ only_changed('order_id', 'int_changed_orders') }}
+    {{ only_changed() }}
 
 ),
 

@@ -1,10 +1,20 @@
-{{ config(materialized='incremental', meta={'changed_key': 'order_id', 'changed_in': 'int_changed_orders'}) }}
+{{ config(
+    materialized='incremental',
+    meta={
+        'key': 'order_id',
+        'follows': [
+            {'of': 'int_orders'},
+            {'of': 'int_events'},
+            {'of': 'stg_greenery__addresses', 'on': 'shipping_address_id', 'parent_key': 'address_id'},
+        ],
+    }
+) }}
 with
 
 orders as (
 
     select * from {{ ref('int_orders') }}
-    {{ only_changed('order_id', 'int_changed_orders') }}
+    {{ only_changed() }}
 
 ),
 
@@ -17,7 +27,7 @@ addresses as (
 events as (
 
     select * from {{ ref('int_events') }}
-    {{ only_changed('order_id', 'int_changed_orders') }}
+    {{ only_changed() }}
 
 ),
 

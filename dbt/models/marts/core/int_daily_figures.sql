@@ -1,46 +1,38 @@
-{{ config(materialized='incremental', meta={'changed_key': 'day', 'changed_in': 'int_changed_days'}) }}
-{%- set changes = 'int_changed_days' %}
 with
 
 users as (
 
     select * from {{ ref('dim_users') }}
-    {{ only_changed('day', changes, 'cast(created_at as date)') }}
 
 ),
 
 orders as (
 
     select * from {{ ref('fact_orders') }}
-    {{ only_changed('day', changes, 'cast(ordered_at as date)') }}
 
 ),
 
 deliveries as (
 
     select * from {{ ref('fact_orders') }}
-    {{ only_changed('day', changes, 'cast(delivered_at as date)') }}
 
 ),
 
 first_orders as (
 
     select * from {{ ref('int_user_first_orders') }}
-    {{ only_changed('day', changes, 'cast(ordered_at as date)') }}
 
 ),
 
 second_orders as (
 
     select * from {{ ref('int_user_first_orders') }}
-    {{ only_changed('day', changes, 'cast(next_ordered_at as date)') }}
 
 ),
 
 sessions as (
 
     select * from {{ ref('int_user_sessions') }}
-    {{ only_changed('day', changes, 'cast(started_at as date)') }}
 
 ),
 

@@ -1,5 +1,10 @@
-{{ config(materialized='incremental', meta={'changed_key': 'event_id', 'changed_in': 'int_changed_events'}) }}
-{%- set changes_alone = changes_alone('int_changed_events') %}
+{{ config(
+    materialized='incremental',
+    meta={
+        'key': 'event_id',
+        'follows': [{'of': 'stg_greenery__events'}],
+    }
+) }}
 select
     event_id,
     session_id,
@@ -8,7 +13,5 @@ select
     product_id,
     event_type,
     created_at
-from {{ ref('int_changed_events') if changes_alone else ref('stg_greenery__events') }}
-{%- if changes_alone %}
-where is_present
-{%- endif %}
+from {{ ref('stg_greenery__events') }}
+{{ only_changed() }}

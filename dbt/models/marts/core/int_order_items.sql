@@ -1,11 +1,25 @@
-{{ config(materialized='incremental', meta={'changed_key': 'order_id', 'changed_in': 'int_changed_orders'}) }}
+{{ config(
+    materialized='incremental',
+    meta={
+        'key': 'order_item_id',
+        'follows': [
+            {'of': 'stg_greenery__order_items'},
+            {'rows_where': 'unit_price is null'},
+        ],
+        'ignores': {
+            'stg_greenery__products': 'an item keeps the price of the run that first saw it',
+            'last_run.order_items_snapshot': 'it holds these prices, and changes none',
+            'last_run.products_snapshot': 'as the products',
+        },
+    }
+) }}
 {%- set kept = source('last_run', 'order_items_snapshot') %}
 with
 
 order_items as (
 
     select * from {{ ref('stg_greenery__order_items') }}
-    {{ only_changed('order_id', 'int_changed_orders') }}
+    {{ only_changed() }}
 
 ),
 
@@ -22,7 +36,7 @@ kept_prices as (
         order_item_id,
         price
     from {{ kept }}
-    {{ only_changed('order_id', 'int_changed_orders') }}
+    {{ only_changed() }}
     {%- else -%}
     select
         order_item_id,

@@ -1,10 +1,20 @@
-{{ config(materialized='incremental', meta={'changed_key': 'order_id', 'changed_in': 'int_changed_orders'}) }}
+{{ config(
+    materialized='incremental',
+    meta={
+        'key': 'order_id',
+        'follows': [
+            {'of': 'stg_greenery__orders'},
+            {'of': 'int_order_items'},
+            {'of': 'stg_greenery__promos', 'on': 'promo_id'},
+        ],
+    }
+) }}
 with
 
 orders as (
 
     select * from {{ ref('stg_greenery__orders') }}
-    {{ only_changed('order_id', 'int_changed_orders') }}
+    {{ only_changed() }}
 
 ),
 
@@ -17,7 +27,7 @@ promos as (
 order_items as (
 
     select * from {{ ref('int_order_items') }}
-    {{ only_changed('order_id', 'int_changed_orders') }}
+    {{ only_changed() }}
 
 ),
 

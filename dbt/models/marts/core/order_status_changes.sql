@@ -1,10 +1,16 @@
-{{ config(materialized='incremental', meta={'changed_key': 'order_id', 'changed_in': 'int_changed_order_history'}) }}
+{{ config(
+    materialized='incremental',
+    meta={
+        'key': 'order_id',
+        'follows': [{'of': 'orders_snapshot'}],
+    }
+) }}
 with
 
 versions as (
 
     select * from {{ ref('orders_snapshot') }}
-    {{ only_changed('order_id', 'int_changed_order_history') }}
+    {{ only_changed() }}
 
 ),
 

@@ -1,4 +1,3 @@
-{{ config(materialized='incremental', meta={'changed_key': 'product_id', 'changed_in': 'int_changed_products'}) }}
 with
 
 products as (
@@ -30,4 +29,3 @@ final as (
 )
 
 select * from final
-{{ only_changed('product_id', 'int_changed_products') }}

@@ -1,17 +1,23 @@
-{{ config(materialized='incremental', meta={'changed_key': 'user_id', 'changed_in': 'int_changed_buyers'}) }}
+{{ config(
+    materialized='incremental',
+    meta={
+        'key': 'user_id',
+        'follows': [{'of': 'fact_orders'}, {'of': 'int_user_sessions'}],
+    }
+) }}
 with
 
 orders as (
 
     select * from {{ ref('fact_orders') }}
-    {{ only_changed('user_id', 'int_changed_buyers') }}
+    {{ only_changed() }}
 
 ),
 
 sessions as (
 
     select * from {{ ref('int_user_sessions') }}
-    {{ only_changed('user_id', 'int_changed_buyers') }}
+    {{ only_changed() }}
 
 ),
 

@@ -1,10 +1,35 @@
-{{ config(materialized='incremental', meta={'changed_key': 'session_id', 'changed_in': 'int_changed_sessions'}) }}
+{{ config(
+    materialized='incremental',
+    meta={
+        'key': 'session_id',
+        'follows': [
+            {'of': 'int_product_session_days'},
+            {'of': 'int_user_sessions'},
+            {'of': 'fact_orders'},
+            {'of': 'int_order_items', 'on': 'order_id', 'in': 'fact_orders'},
+        ],
+    }
+) }}
 with
 
-events as (
+session_days as (
 
-    select * from {{ ref('int_events') }}
-    {{ only_changed('session_id', 'int_changed_sessions') }}
+    select * from {{ ref('int_product_session_days') }}
+    {{ only_changed() }}
+
+),
+
+sessions as (
+
+    select * from {{ ref('int_user_sessions') }}
+    {{ only_changed() }}
+
+),
+
+orders as (
+
+    select * from {{ ref('fact_orders') }}
+    {{ only_changed() }}
 
 ),
 
@@ -14,46 +39,18 @@ order_items as (
 
 ),
 
--- The same once more, since what is asked twice would be read as a whole.
-bought_items as (
-
-    select * from {{ ref('int_order_items') }}
-
-),
-
-orders as (
-
-    select * from {{ ref('fact_orders') }}
-    {{ only_changed('session_id', 'int_changed_sessions') }}
-
-),
-
--- An event of an order is about every product of the order, any other event about its own.
-product_events as (
-
-    select
-        events.session_id,
-        events.user_id,
-        events.event_type,
-        coalesce(order_items.product_id, events.product_id) as product_id
-    from events
-    left join order_items on events.order_id = order_items.order_id
-
-),
-
 product_sessions as (
 
     select
         session_id,
         product_id,
         min(user_id) as user_id,
-        {{ count_if("event_type = 'page_view'") }} as page_views,
-        {{ count_if("event_type = 'add_to_cart'") }} as add_to_carts,
+        sum(page_views) as page_views,
+        sum(add_to_carts) as add_to_carts,
         -- Once a session, however many of its orders hold the product.
-        max(case when event_type = 'checkout' then 1 else 0 end) as checkouts,
-        {{ count_if("event_type = 'package_shipped'") }} as packages_shipped
-    from product_events
-    where product_id is not null
+        sum(first_checkouts) as checkouts,
+        sum(packages_shipped) as packages_shipped
+    from session_days
     group by session_id, product_id
 
 ),
@@ -63,12 +60,12 @@ purchases as (
 
     select
         orders.session_id,
-        bought_items.product_id,
-        sum(bought_items.quantity) as units,
-        sum(bought_items.amount) as amount
+        order_items.product_id,
+        sum(order_items.quantity) as units,
+        sum(order_items.amount) as amount
     from orders
-    inner join bought_items on orders.order_id = bought_items.order_id
-    group by orders.session_id, bought_items.product_id
+    inner join order_items on orders.order_id = order_items.order_id
+    group by orders.session_id, order_items.product_id
 
 ),
 
@@ -79,13 +76,15 @@ final as (
         product_sessions.session_id,
         product_sessions.product_id,
         product_sessions.user_id,
-        product_sessions.page_views,
-        product_sessions.add_to_carts,
-        product_sessions.checkouts,
-        product_sessions.packages_shipped,
+        sessions.started_at,
+        cast(product_sessions.page_views as bigint) as page_views,
+        cast(product_sessions.add_to_carts as bigint) as add_to_carts,
+        cast(product_sessions.checkouts as integer) as checkouts,
+        cast(product_sessions.packages_shipped as bigint) as packages_shipped,
         coalesce(purchases.units, 0) as units,
         cast(coalesce(purchases.amount, 0) as numeric(16, 2)) as amount
     from product_sessions
+    left join sessions on product_sessions.session_id = sessions.session_id
     left join purchases
         on product_sessions.session_id = purchases.session_id
         and product_sessions.product_id = purchases.product_id

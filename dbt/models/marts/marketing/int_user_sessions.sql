@@ -1,10 +1,16 @@
-{{ config(materialized='incremental', meta={'changed_key': 'session_id', 'changed_in': 'int_changed_events'}) }}
+{{ config(
+    materialized='incremental',
+    meta={
+        'key': 'session_id',
+        'follows': [{'of': 'int_events'}],
+    }
+) }}
 with
 
 events as (
 
     select * from {{ ref('int_events') }}
-    {{ only_changed('session_id', 'int_changed_events') }}
+    {{ only_changed() }}
 
 ),
 

@@ -2,9 +2,21 @@
 
 with
 
-values_of_days as (
+first_orders as (
 
-    select * from {{ ref('int_first_order_values') }}
+    select * from {{ ref('int_user_first_orders') }}
+
+),
+
+order_items as (
+
+    select * from {{ ref('int_order_items') }}
+
+),
+
+products as (
+
+    select * from {{ ref('int_product_kinds') }}
 
 ),
 
@@ -37,106 +49,143 @@ observed_moment as (
 
 ),
 
-observed as (
+described_orders as (
 
     select
-        {% for days in days_to_come_back -%}
-        cast({{ dbt.dateadd('day', '-' ~ days, 'observed_until') }} as date) as last_day_{{ days }},
-        {% endfor -%}
-        observed_until
-    from observed_moment
+        order_id,
+        ordered_at,
+        next_ordered_at,
+        delivered_at,
+        next_ordered_after_delivery_at,
+        coalesce(promo_id, 'no promotion') as promotion,
+        case
+            when minutes_browsed is null then 'unknown'
+            when minutes_browsed < 3 then 'under 3 minutes'
+            when minutes_browsed < 5 then '3 to 5 minutes'
+            when minutes_browsed < 10 then '5 to 10 minutes'
+            else '10 minutes or more'
+        end as browsing_time,
+        case
+            when order_total is null then 'unknown'
+            when order_total < 100 then 'under 100 dollars'
+            when order_total < 200 then '100 to 200 dollars'
+            when order_total < 400 then '200 to 400 dollars'
+            else '400 dollars or more'
+        end as order_value,
+        case
+            when distinct_products >= 4 then '4 or more'
+            else cast(distinct_products as {{ dbt.type_string() }})
+        end as number_of_products,
+        {{ weekday('cast(ordered_at as date)') }} as weekday,
+        case
+            when delivered_at is null then 'not delivered yet'
+            when is_late then 'late'
+            when not is_late then 'on time'
+            else 'no estimate'
+        end as first_delivery
+    from first_orders
 
 ),
 
--- Days on which the time to come back begins that is over for some buyers and not for others: these are looked at one by one.
-divided_days as (
+-- Once a buyer, however many products of the name the order holds.
+ordered_products as (
 
-    {% for days in days_to_come_back -%}
-    select last_day_{{ days }} as day from observed
-    {{ 'union distinct' if not loop.last }}
+    select distinct
+        described_orders.order_id,
+        described_orders.ordered_at,
+        described_orders.next_ordered_at,
+        coalesce(products.product_name, order_items.product_id) as product,
+        products.product_kind
+    from described_orders
+    inner join order_items on described_orders.order_id = order_items.order_id
+    left join products on order_items.product_id = products.product_id
+
+),
+
+-- And once, however many products of the kind.
+ordered_kinds as (
+
+    select distinct
+        order_id,
+        product_kind,
+        ordered_at,
+        next_ordered_at
+    from ordered_products
+    where product_kind is not null
+
+),
+
+-- What was known of each buyer's first order, and when the time to come back begins.
+buyers as (
+
+    select
+        'all buyers' as indicator,
+        'all buyers' as value,
+        ordered_at as since,
+        next_ordered_at as came_back_at
+    from described_orders
+
+    {% for column in ['promotion', 'browsing_time', 'order_value', 'number_of_products', 'weekday'] -%}
+    union all
+
+    select
+        '{{ column | replace("_", " ") }}' as indicator,
+        {{ column }} as value,
+        ordered_at as since,
+        next_ordered_at as came_back_at
+    from described_orders
+
+    {% endfor -%}
+    union all
+
+    select
+        'product' as indicator,
+        product as value,
+        ordered_at as since,
+        next_ordered_at as came_back_at
+    from ordered_products
+    where product is not null
+
+    union all
+
+    select
+        'product kind' as indicator,
+        product_kind as value,
+        ordered_at as since,
+        next_ordered_at as came_back_at
+    from ordered_kinds
+
+    -- A delivery is known once it has come, so that the time to come back begins there.
+    {% for value in ["'all buyers'", 'first_delivery'] -%}
+    union all
+
+    select
+        'first delivery' as indicator,
+        {{ value }} as value,
+        delivered_at as since,
+        next_ordered_after_delivery_at as came_back_at
+    from described_orders
+
     {% endfor %}
 ),
 
-divided_buyers as (
-
-    select user_id
-    from {{ ref('int_user_first_orders') }}
-    where cast(ordered_at as date) in (select day from divided_days)
-
-    union distinct
-
-    select user_id
-    from {{ ref('int_user_first_orders') }}
-    where cast(delivered_at as date) in (select day from divided_days)
-
-),
-
-buyers as (
-
-    {{ first_order_values('where user_id in (select user_id from divided_buyers)') | indent(4) }}
-
-),
-
 -- Within the same days for everybody: whoever bought early would else have had longer to come back.
-counted_days as (
-
-    select
-        values_of_days.indicator,
-        values_of_days.value,
-        {% for days in days_to_come_back -%}
-        {%- set had_time = 'values_of_days.since_on < observed.last_day_' ~ days -%}
-        {%- set came_back = had_time ~ ' and values_of_days.came_back_within <= ' ~ days -%}
-        sum(case when {{ had_time }} then values_of_days.buyers else 0 end) as buyers_{{ days }},
-        sum(case when {{ came_back }} then values_of_days.buyers else 0 end) as repeat_buyers_{{ days }},
-        {% endfor -%}
-        sum(values_of_days.buyers) as buyers_total
-    from values_of_days
-    cross join observed
-    group by values_of_days.indicator, values_of_days.value
-
-),
-
-counted_divided as (
+counted as (
 
     select
         buyers.indicator,
         buyers.value,
         {% for days in days_to_come_back -%}
         {%- set until = dbt.dateadd('day', days, 'buyers.since') -%}
-        {%- set is_divided = 'cast(buyers.since as date) = observed.last_day_' ~ days -%}
-        {%- set had_time = is_divided ~ ' and ' ~ until ~ ' <= observed.observed_until' -%}
+        {%- set had_time = until ~ ' <= observed_moment.observed_until' -%}
         {{ count_if(had_time) }} as buyers_{{ days }},
         {{ count_if(had_time ~ ' and buyers.came_back_at <= ' ~ until) }} as repeat_buyers_{{ days }},
         {% endfor -%}
-        0 as buyers_total
+        count(*) as buyers_total,
+        max(observed_moment.observed_until) as observed_until
     from buyers
-    cross join observed
+    cross join observed_moment
     group by buyers.indicator, buyers.value
-
-),
-
-counted_apart as (
-
-    select * from counted_days
-    union all
-    select * from counted_divided
-
-),
-
-counted as (
-
-    select
-        counted_apart.indicator,
-        counted_apart.value,
-        {% for days in days_to_come_back -%}
-        cast(sum(counted_apart.buyers_{{ days }}) as bigint) as buyers_{{ days }},
-        cast(sum(counted_apart.repeat_buyers_{{ days }}) as bigint) as repeat_buyers_{{ days }},
-        {% endfor -%}
-        cast(sum(counted_apart.buyers_total) as bigint) as buyers_total,
-        max(observed.observed_until) as observed_until
-    from counted_apart
-    cross join observed
-    group by counted_apart.indicator, counted_apart.value
 
 ),
 

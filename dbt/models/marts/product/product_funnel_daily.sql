@@ -1,25 +1,8 @@
-{{ config(materialized='incremental', meta={'changed_key': 'day', 'changed_in': 'int_changed_visit_days'}) }}
-{#- Between tags of jinja sqlfluff loses count of the indent. #}
--- noqa: disable=LT02
 with
 
 product_sessions as (
 
     select * from {{ ref('int_user_product_sessions') }}
-    {% if changes_alone('int_changed_visit_days') -%}
-    where session_id in (
-        select session_id
-        from {{ ref('int_user_sessions') }}
-        where cast(started_at as date) in (select day from {{ ref('int_changed_visit_days') }})
-    )
-    {%- endif %}
-
-),
-
-sessions as (
-
-    select * from {{ ref('int_user_sessions') }}
-    {{ only_changed('day', 'int_changed_visit_days', 'cast(started_at as date)') }}
 
 ),
 
@@ -27,15 +10,14 @@ sessions as (
 steps as (
 
     select
-        product_sessions.product_id,
-        cast(sessions.started_at as date) as day,
-        {{ count_if('product_sessions.page_views > 0') }} as sessions_viewed,
-        {{ count_if('product_sessions.add_to_carts > 0') }} as sessions_added,
-        sum(product_sessions.checkouts) as sessions_bought,
-        {{ count_if('product_sessions.packages_shipped > 0') }} as sessions_shipped
+        product_id,
+        cast(started_at as date) as day,
+        {{ count_if('page_views > 0') }} as sessions_viewed,
+        {{ count_if('add_to_carts > 0') }} as sessions_added,
+        sum(checkouts) as sessions_bought,
+        {{ count_if('packages_shipped > 0') }} as sessions_shipped
     from product_sessions
-    inner join sessions on product_sessions.session_id = sessions.session_id
-    group by product_sessions.product_id, cast(sessions.started_at as date)
+    group by product_id, cast(started_at as date)
 
 ),
 
