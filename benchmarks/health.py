@@ -23,12 +23,12 @@ from pathlib import Path
 import httpx
 
 from include import settings
+from include.demo_shop import demo as demo_shop
 from include.local import demo, warehouse
 from include.local.airflow_api import AirflowApi
 from include.local.postgres import LocalPostgres
 from include.local.progress import silent
 from include.local.stack import Stack
-from include.shop import demo as demo_shop
 from include.warehouse import connect
 
 VIEWS = (

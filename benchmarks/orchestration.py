@@ -31,8 +31,9 @@ from pathlib import Path
 import psutil
 
 from benchmarks import generated
-from include import buffers
+from include.daily import buffers
 from include.dbt_project import release
+from include.demo_shop import demo as demo_shop
 from include.local import warehouse
 from include.local.airflow_api import AirflowApi
 from include.local.postgres import LocalPostgres
@@ -40,7 +41,6 @@ from include.local.progress import Progress, silent
 from include.local.stack import Stack
 from include.results import store
 from include.settings import PROJECT_ROOT
-from include.shop import demo as demo_shop
 from include.warehouse import connect
 
 DAGS = PROJECT_ROOT / "benchmarks" / "dags"

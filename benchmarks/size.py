@@ -26,14 +26,14 @@ from pathlib import Path
 import psycopg2
 from dbt.cli.main import dbtRunner
 
-from include import buffers
+from include.daily import buffers
 from include.dbt_project.manifest import Manifest
+from include.demo_shop import demo
 from include.local import postgres
 from include.local.progress import Progress
 from include.publish.publish import publish_run
 from include.results import store
 from include.settings import PROJECT_ROOT
-from include.shop import demo
 from include.warehouse import connect, migrate
 
 PROJECT = PROJECT_ROOT / "dbt"

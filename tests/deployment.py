@@ -24,13 +24,13 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from include.demo_shop import demo as demo_shop
 from include.local import demo, postgres, warehouse
 from include.local.airflow_api import AirflowApi
 from include.local.demo import DAG_ID, Outcome
 from include.local.stack import COMPONENTS, USER, Stack, _session
+from include.raw import csv_loader
 from include.settings import PROJECT_ROOT
-from include.shop import csv_loader
-from include.shop import demo as demo_shop
 from include.warehouse import connect
 from tests.slack_server import Slack, slack_server
 

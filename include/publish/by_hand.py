@@ -13,14 +13,14 @@ import psycopg2
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from include import buffers, lease
-from include.dbt_project import runs
+from include.daily import admission, buffers
 from include.dbt_project.manifest import read
 from include.dbt_project.release import named
-from include.lease import Ended, nobody_ended
 from include.publish.exchange import BUILT, exchange
 from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
+from include.raw import lease
+from include.raw.lease import Ended, nobody_ended
 from include.results import figures, publications, store
 from include.results.publications import HOLD, PUBLISH, RELEASE, ROLL_BACK, Decision
 from include.slack.decision import tell
@@ -122,7 +122,7 @@ def decide_in_airflow() -> None:
             params["run_id"],
             params["decided_by"],
             params["reason"],
-            ended=lambda holder: runs.has_ended(context, runs.DAILY, holder),
+            ended=lambda holder: admission.has_ended(context, admission.DAILY, holder),
         )
     except ValueError as error:
         raise AirflowFailException(str(error)) from error

@@ -12,8 +12,8 @@ from datetime import datetime
 from airflow.sdk.exceptions import AirflowFailException
 from psycopg2.extensions import connection as Connection
 
-from include import buffers
-from include.buffers import Buffer
+from include.daily import buffers
+from include.daily.buffers import Buffer
 from include.dbt_project.manifest import ANY_ROW, DataTest, Manifest
 from include.results import publications, store
 from include.results.store import Pass

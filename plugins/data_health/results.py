@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
 from include import settings
+from include.daily.admission import DAILY
 from include.dbt_project.manifest import Manifest
-from include.dbt_project.runs import DAILY
 from include.results import failures
 from include.results.failures import Failure
 from include.results.nodes import NodeResult

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from include import settings
-from include.dbt_project.runs import DAILY, holder_of
-from include.lease import EXPIRES_AFTER
+from include.daily.admission import DAILY, holder_of
+from include.raw.lease import EXPIRES_AFTER
 from include.slack.outbox import PROGRESS
 from plugins.data_health.reading import Reading
 

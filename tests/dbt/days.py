@@ -12,11 +12,12 @@ from typing import Any
 
 from dbt.artifacts.resources.types import NodeType
 
-from include import buffers, settings
+from include import raw, settings
+from include.daily import buffers
 from include.dbt_project.manifest import Manifest
+from include.demo_shop import demo
 from include.publish.publish import publish_run
 from include.results import store
-from include.shop import demo, raw
 from include.warehouse import connect, migrate
 from tests.dbt.conftest import Dbt, KeptShop
 from tests.dbt.edits import EDITS, deliver, replica

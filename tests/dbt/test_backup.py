@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from include import backup, history, lease
+from include import backup
 from include.backup import BackupError
+from include.daily import snapshots
 from include.dbt_project import manifest
 from include.local import postgres
 from include.publish import by_hand
 from include.publish.gate import NotPublishedError
+from include.raw import lease
 from include.results import publications, store
 from include.results.nodes import NodeResult
 from include.settings import Warehouse
@@ -58,7 +60,7 @@ def days(told_in_full: Project, shop: KeptShop) -> Iterator[Days]:
         outbox.keep(connection, "run 1", "engineers", Message("published", "well", "so\n", [{}]), waiting=False)
         outbox.keep(connection, "run 2", "engineers", Message("failed", "bad", "oh", [{"a": '"'}]), waiting=True)
         lease.take(connection, "run 3")
-    history.remember(manifest.read(told_in_full.work / "target" / "manifest.json"), "run 2")
+    snapshots.remember(manifest.read(told_in_full.work / "target" / "manifest.json"), "run 2")
     yield played
     for schema in (*SCHEMAS, "ops_replaced", "snapshots_replaced"):
         shop.query(f"drop schema if exists {schema} cascade")
@@ -307,7 +309,7 @@ def test_the_next_days_run_on_what_was_restored(days: Days, saved: Path, server:
         days.shop.query(f"drop schema if exists {schema} cascade")
     backup.restore(saved, server.database(WAREHOUSE))
     facts = manifest.read(days.project.work / "target" / "manifest.json")
-    assert history.problem(facts) is None
+    assert snapshots.problem(facts) is None
     publications.decide(days.shop.connection, publications.RELEASE, None, "ada", "the auditors are gone")
     for _ in range(2):
         assert days.run() == INCREMENTAL

@@ -14,7 +14,7 @@ from functools import cached_property
 
 import pytest
 
-from include import buffers
+from include.daily import buffers
 from include.dbt_project import manifest
 from include.dbt_project.manifest import Manifest
 from include.publish import by_hand

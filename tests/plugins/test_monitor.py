@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from psycopg2.extensions import connection as Connection
 
 from include import settings
-from include.dbt_project.runs import holder_of
+from include.daily.admission import holder_of
 from include.results import publications, store
 from plugins.data_health.app import app
 from plugins.data_health.views import health

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include import lease, settings
-from include.dbt_project.runs import holder_of
+from include import settings
+from include.daily.admission import holder_of
+from include.raw import lease
 from include.results import publications, store
 from include.slack import outbox
 from include.slack.message import Message

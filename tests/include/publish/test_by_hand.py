@@ -17,20 +17,21 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include import buffers, lease
+from include.daily import buffers
+from include.daily.watchdog import check
 from include.dbt_project.manifest import read
 from include.publish import by_hand
 from include.publish.__main__ import main
 from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
+from include.raw import lease
 from include.results import publications, store
 from include.settings import PROJECT_ROOT, Warehouse
 from include.slack.channels import to_all
 from include.slack.message import Message
 from include.slack.send import deliver
 from include.warehouse import connect
-from include.watchdog import check
 from tests.forks import NO_AIRFLOW, Forks, command
 from tests.include.publish.test_publish import BUILT, MANIFEST, PASSED, build, published
 from tests.slack_server import ENGINEERS_PATH, Slack, slack_server

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include import buffers
+from include.daily import buffers
 from include.dbt_project.manifest import Manifest
 from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError

@@ -11,7 +11,8 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include import buffers
+from include import raw
+from include.daily import buffers
 from include.dbt_project.manifest import Manifest
 from include.publish import exchange
 from include.publish.gate import NotPublishedError
@@ -19,7 +20,6 @@ from include.publish.publish import publish_run, published_by_a_former_try
 from include.results import publications, store
 from include.results.nodes import NodeResult
 from include.settings import Warehouse
-from include.shop import raw
 
 pytestmark = pytest.mark.db
 
