@@ -31,7 +31,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks import generated
-from include.daily import buffers
+from include.daily import DAG_ID, buffers
 from include.dbt_project import release
 from include.demo_shop import demo as demo_shop
 from include.local import warehouse
@@ -230,7 +230,7 @@ def compare(home: Path, runs: int, projects: list[str], patience: float, say: Ca
             if name != "greenery":
                 source = generated.write(home / "generated" / name, int(name))
             project = _prepared(source, home / "projects" / name)
-            own = "greenery_daily" if name == "greenery" else "generated"
+            own = DAG_ID if name == "greenery" else "generated"
             own_file = PROJECT_ROOT / "dags" / f"{own}.py" if name == "greenery" else DAGS / f"{own}.py"
             # Before anything else: the first run makes the tables that later ones replace.
             told = []

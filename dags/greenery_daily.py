@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from airflow.sdk import DAG, Param, chain, cross_downstream
 
 from include import settings
-from include.daily import admission, task_groups
+from include.daily import DAG_ID, admission, task_groups
 from include.daily.load_shop import load_before
 from include.daily.report import report, report_backstop
 from include.publish.publish import publish
@@ -30,7 +30,7 @@ from include.publish.publish import publish
 project = admission.current_release()
 
 with DAG(
-    dag_id="greenery_daily",
+    dag_id=DAG_ID,
     description="Greenery's marts: checked, built, tested, published, and reported in Slack",
     doc_md=__doc__.replace("/data-health/", settings.health_url()),
     schedule=settings.schedule(),

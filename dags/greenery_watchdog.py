@@ -23,9 +23,10 @@ from airflow.sdk import DAG
 
 from include import settings
 from include.daily.watchdog import watch
+from include.slack.notices import WATCHDOG
 
 with DAG(
-    dag_id="greenery_watchdog",
+    dag_id=WATCHDOG,
     description="Says so when Greenery's marts were not published in time, and when they are again",
     doc_md=__doc__.replace("/data-health/", settings.health_url()),
     schedule="*/5 * * * *",

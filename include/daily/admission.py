@@ -8,15 +8,13 @@ from airflow.sdk import get_parsing_context
 from airflow.sdk.exceptions import AirflowFailException
 from psycopg2.extensions import connection as Connection
 
-from include.daily import buffers
+from include.daily import DAG_ID, buffers
 from include.dbt_project import release
 from include.dbt_project.release import Release
 from include.raw import lease
 from include.raw.lease import LeaseHeldError
 from include.results import store
 from include.warehouse import connect
-
-DAILY = "greenery_daily"
 
 
 class RefusedError(AirflowFailException):
@@ -99,7 +97,7 @@ def let_go_of_ended(context: Any) -> None:
     Other runs would pass it over; loaders can't ask Airflow.
     """
     with connect("greenery run") as connection:
-        lease.release_ended(connection, lambda holder: has_ended(context, DAILY, holder))
+        lease.release_ended(connection, lambda holder: has_ended(context, DAG_ID, holder))
 
 
 def _begin(connection: Connection, run_id: str) -> Release:

@@ -11,6 +11,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from include import raw
+from include.daily import DAG_ID
 from include.demo_shop import demo
 from include.local import postgres, warehouse
 from include.local.airflow_api import AirflowApi
@@ -20,7 +21,6 @@ from include.raw import csv_loader
 from include.raw.load import LoadReport, loaded_from
 from include.warehouse import connect
 
-DAG_ID = "greenery_daily"
 CSV = "csv"
 _FRAME = "─" * 72
 _PARKED = {shop: f"warehouse_{shop}" for shop in (demo.NAME, CSV)}

@@ -13,7 +13,7 @@ import psycopg2
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.daily import admission, buffers
+from include.daily import DAG_ID, admission, buffers
 from include.dbt_project.manifest import read
 from include.dbt_project.release import named
 from include.publish.exchange import BUILT, exchange
@@ -122,7 +122,7 @@ def decide_in_airflow() -> None:
             params["run_id"],
             params["decided_by"],
             params["reason"],
-            ended=lambda holder: admission.has_ended(context, admission.DAILY, holder),
+            ended=lambda holder: admission.has_ended(context, DAG_ID, holder),
         )
     except ValueError as error:
         raise AirflowFailException(str(error)) from error

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
 from include import settings
-from include.daily.admission import DAILY
+from include.daily import DAG_ID
 from include.dbt_project.manifest import Manifest
 from include.results import failures
 from include.results.failures import Failure
@@ -109,7 +109,7 @@ def result(row: Any, facts: Manifest) -> Result:
         rows=row.rows_affected,
         failures=row.failures,
         measured=None if well else failure(row, facts).measured,
-        log_url=pages.task_url(settings.run_url(DAILY, row.run_id), row.task_id),
+        log_url=pages.task_url(settings.run_url(DAG_ID, row.run_id), row.task_id),
     )
 
 

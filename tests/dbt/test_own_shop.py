@@ -22,7 +22,7 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from include import settings
-from include.daily import admission
+from include.daily import DAG_ID
 from include.dbt_project import release
 from include.demo_shop import demo
 from include.local import postgres
@@ -247,7 +247,7 @@ def test_a_real_scheduler_publishes_its_day(
         GREENERY_RAW_SCHEMA=RAW,
         GREENERY_DBT_DIR=str(laden.folder / "dbt"),
     )
-    assert deployment.api.wait_for_run(admission.DAILY, deployment.api.trigger(admission.DAILY)) == "success"
+    assert deployment.api.wait_for_run(DAG_ID, deployment.api.trigger(DAG_ID)) == "success"
     assert_published_is_of_the_same_shop(laden)
 
 
