@@ -39,7 +39,7 @@ from include.local.airflow_api import AirflowApi
 from include.local.postgres import LocalPostgres
 from include.local.progress import Progress, silent
 from include.local.stack import Stack
-from include.results import store
+from include.results import runs
 from include.settings import PROJECT_ROOT
 from include.warehouse import connect
 
@@ -111,7 +111,7 @@ class Bench:
         """What a build finds in `ops` when `greenery_daily` has begun on it."""
         self._builds += 1
         with connect("greenery bench") as connection:
-            store.begin(connection, f"bench {time.time()}", "bench")
+            runs.begin(connection, f"bench {time.time()}", "bench")
             buffers.begin(connection, f"bench {self._builds}", full_refresh=True)
 
     def _measure(self, name: str, run: Callable[[], float], leaders: list[int]) -> Measured:

@@ -13,7 +13,7 @@ from include.dbt_project import release
 from include.dbt_project.release import Release
 from include.raw import lease
 from include.raw.lease import LeaseHeldError
-from include.results import store
+from include.results import node_results, runs
 from include.warehouse import connect
 
 
@@ -35,7 +35,7 @@ def release_of(run_id: str) -> Release:
 
 def project_has_changed(connection: Connection, run_id: str) -> bool:
     """Whether the run goes on with another release than that of which Airflow draws its tasks by now."""
-    begun, now = store.run(connection, run_id), release.current()
+    begun, now = runs.find(connection, run_id), release.current()
     return bool(begun and now and begun.release != now.stamp)
 
 
@@ -75,7 +75,7 @@ def leave_reason(context: Any, reason: str) -> None:
     """Keep in `ops`, for the run's message, why a task fails without a word from dbt."""
     instance = context["ti"]
     with connect("greenery run") as connection:
-        store.record_task(connection, context["run_id"], instance.task_id, instance.try_number, reason)
+        node_results.record_task(connection, context["run_id"], instance.task_id, instance.try_number, reason)
 
 
 def has_ended(context: Any, dag_id: str, holder: str) -> bool:
@@ -101,8 +101,8 @@ def let_go_of_ended(context: Any) -> None:
 
 
 def _begin(connection: Connection, run_id: str) -> Release:
-    begun = store.run(connection, run_id)
-    return release.named(begun.release if begun else store.begin(connection, run_id, current_release().stamp))
+    begun = runs.find(connection, run_id)
+    return release.named(begun.release if begun else runs.begin(connection, run_id, current_release().stamp))
 
 
 def _refusal(connection: Connection, context: Any, *, builds: bool) -> str | None:

@@ -15,7 +15,7 @@ from include.dbt_project import invocation, manifest
 from include.dbt_project.manifest import Manifest
 from include.dbt_project.release import Release
 from include.raw import mapping
-from include.results import nodes, store
+from include.results import node_results, nodes
 from include.results.record import record
 from include.slack import progress
 from include.warehouse import connect, disk
@@ -146,6 +146,6 @@ class TakeSnapshot(_OnRelease, DbtBuildLocalOperator):
         if not any(read.values()):
             return set()
         with connect("greenery snapshot") as connection:
-            builds = store.newest_builds(connection, buffers.current(connection).since)
+            builds = node_results.newest_builds(connection, buffers.current(connection).since)
         built = {model for model, (by, _) in builds.items() if by == run_id}
         return {one for one, models in read.items() if models - built}

@@ -14,7 +14,7 @@ from include.daily import metrics
 from include.daily.admission import let_go, release_of
 from include.dbt_project import release
 from include.dbt_project.manifest import read
-from include.results import publications, store
+from include.results import figures, node_results, orders, publications, runs
 from include.results import report as run_report
 from include.slack import render, send
 from include.slack.channels import Audience
@@ -54,7 +54,7 @@ def report_backstop(context: Any) -> None:
     with connect("greenery report") as connection:
         kinds = ("published", "overtaken") if publications.made_since(connection, run_id, begun) else ("failed",)
         told = any(send.told(connection, run_id, kind) for kind in kinds)
-        last_word_at = store.last_word_at(connection, run_id)
+        last_word_at = runs.last_word_at(connection, run_id)
     # What a run that was cleared did since is news.
     if told or (posted_at and (last_word_at is None or last_word_at < posted_at)):
         log.info("%s: the report has told what became of it; there is nothing to add.", run_id)
@@ -99,7 +99,9 @@ def _tell(
             # Whether it was published is in the warehouse; what Airflow knows is whether the task heard so.
             run_failed, notes = False, (*notes, render.unheard())
             states = states | {"publish": "success"}
-        store.settle_tasks(connection, run_id, {task: state for task, state in states.items() if task != "report"})
+        node_results.settle_tasks(
+            connection, run_id, {task: state for task, state in states.items() if task != "report"}
+        )
         connection.commit()
         summary = run_report.gather(
             connection,
@@ -111,11 +113,11 @@ def _tell(
             health_url=settings.health_url("runs", run_id),
         )
         if summary.published:
-            store.put_metrics(connection, run_id, summary.figures.metrics)
+            figures.keep(connection, run_id, summary.figures.metrics)
         metrics.of_run(summary)
-        store.forget_results(connection, settings.results_kept_for())
+        node_results.forget(connection, settings.results_kept_for())
         if summary.order_changes is not None:
-            store.told_changes(connection, run_id)  # for what is kept in the outbox arrives
+            orders.note_told(connection, run_id)  # for what is kept in the outbox arrives
         send.deliver(
             connection,
             run_id,

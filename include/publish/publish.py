@@ -14,7 +14,7 @@ from include.dbt_project.manifest import Manifest, read
 from include.publish import gate
 from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
-from include.results import publications, store
+from include.results import node_results, publications
 from include.results.publications import Decision
 from include.slack import progress
 from include.warehouse import connect
@@ -66,6 +66,6 @@ def publish_run(run_id: str, manifest: Manifest, decision: Decision | None = Non
         gate.check_built(connection, run_id, manifest, made, project_has_changed=changed)
         if decision is None:
             gate.check_not_held(connection)
-            gate.check_proven(manifest, made, store.passed_tests(connection, run_id))
+            gate.check_proven(manifest, made, node_results.passed_tests(connection, run_id))
     exchange(run_id, made.buffer, manifest=manifest, decision=decision)
     return True

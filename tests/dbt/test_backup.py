@@ -18,7 +18,7 @@ from include.local import postgres
 from include.publish import by_hand
 from include.publish.gate import NotPublishedError
 from include.raw import lease
-from include.results import publications, store
+from include.results import figures, node_results, orders, publications
 from include.results.nodes import NodeResult
 from include.settings import Warehouse
 from include.slack import outbox
@@ -52,10 +52,10 @@ def days(told_in_full: Project, shop: KeptShop) -> Iterator[Days]:
     with connect("test") as connection:
         rows = [{"id": "é\\ \t"}]
         result = NodeResult("test.a", "test", "a", "fail", "error", 1, None, 0.5, None, "select 1 -- é\n", rows)
-        store.record(connection, "run 2", "check_sources", 1, [result])
-        store.keep_compiled(connection, "run 2", [result])
-        store.put_metrics(connection, "run 2", {"orders": 12.0, "conversion": float("nan")})
-        store.told_changes(connection, "run 2")
+        node_results.record(connection, "run 2", "check_sources", 1, [result])
+        node_results.keep_compiled(connection, "run 2", [result])
+        figures.keep(connection, "run 2", {"orders": 12.0, "conversion": float("nan")})
+        orders.note_told(connection, "run 2")
         publications.decide(connection, publications.HOLD, None, "ada", "the auditors\nare here")
         outbox.keep(connection, "run 1", "engineers", Message("published", "well", "so\n", [{}]), waiting=False)
         outbox.keep(connection, "run 2", "engineers", Message("failed", "bad", "oh", [{"a": '"'}]), waiting=True)

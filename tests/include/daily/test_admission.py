@@ -22,7 +22,7 @@ from include.raw import lease
 from include.raw.contract import TABLES
 from include.raw.lease import LeaseHeldError
 from include.raw.load import LoadError
-from include.results import store
+from include.results import node_results, runs
 
 pytestmark = pytest.mark.db
 
@@ -51,14 +51,14 @@ def begun(db: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Co
     (target / "manifest.json").write_text("{}")
     demo.play_day(db, 1, orders_per_day=3)
     for run_id in ("run", "done", "running", "next"):
-        store.begin(db, run_id, "release")
+        runs.begin(db, run_id, "release")
     buffers.begin(db, "run")
     return db
 
 
 def said(db: Connection, run_id: str) -> str | None:
     """Why the run's task was refused, as its message will have it."""
-    results = [result for result in store.node_results(db, run_id) if result.resource_type == "task"]
+    results = [result for result in node_results.of_run(db, run_id) if result.resource_type == "task"]
     return results[0].message if results else None
 
 
@@ -191,8 +191,8 @@ def test_a_task_that_succeeds_later_takes_its_reason_back(begun: Connection) -> 
     buffers.begin(begun, "next")
     with pytest.raises(RefusedError):
         admission.admit(task("run"), builds=True)
-    store.settle_tasks(begun, "run", {"model_build": "success"})
-    assert {result.status for result in store.node_results(begun, "run")} == {"success"}
+    node_results.settle_tasks(begun, "run", {"model_build": "success"})
+    assert {result.status for result in node_results.of_run(begun, "run")} == {"success"}
 
 
 def draw(model: str) -> BuildNode:

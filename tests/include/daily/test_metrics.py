@@ -14,7 +14,7 @@ from psycopg2.extensions import connection as Connection
 
 from include.daily.buffers import current
 from include.publish.exchange import exchange
-from include.results import store
+from include.results import runs
 from include.slack import outbox
 from include.slack.message import Message
 from include.slack.samples import reports
@@ -75,7 +75,7 @@ def test_the_watchdog_sends_the_age_of_the_data_whether_it_is_late_and_what_wait
         "published.late": 0,
         "messages.waiting": 0,
     }
-    store.begin(db, "run", "release")
+    runs.begin(db, "run", "release")
     exchange("run", current(db))
     with db.cursor() as cursor:
         cursor.execute("update ops.watch set since = now() - interval '9 days'")

@@ -16,7 +16,7 @@ from airflow.sdk.execution_time.context import set_current_context
 from psycopg2.extensions import connection as Connection
 
 from include.daily import report
-from include.results import publications, store
+from include.results import node_results, publications, runs
 from include.slack import send
 from include.slack.transport import UnavailableError
 from include.warehouse import connect
@@ -34,7 +34,7 @@ def ops(db: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Conn
     target = tmp_path / "dbt" / "releases" / "release" / "target"
     target.mkdir(parents=True)
     (target / "manifest.json").write_text(json.dumps(asdict(FACTS)))
-    store.begin(db, "run", "release")
+    runs.begin(db, "run", "release")
     return db
 
 
@@ -46,7 +46,7 @@ def told(ops: Connection) -> list[tuple[str, str]]:
 
 
 def test_a_failed_run_tells_where_it_broke_with_links_that_work(ops: Connection) -> None:
-    store.record(ops, "run", "check_sources", 1, [DOUBLED])
+    node_results.record(ops, "run", "check_sources", 1, [DOUBLED])
     report._tell("greenery_daily", "run", {"check_sources": "failed", "report": None}, run_failed=True)
     [(kind, body)] = told(ops)
     assert kind == "failed"
@@ -55,7 +55,7 @@ def test_a_failed_run_tells_where_it_broke_with_links_that_work(ops: Connection)
 
 
 def test_a_report_that_is_repeated_says_the_same(ops: Connection) -> None:
-    store.record(ops, "run", "task", 1, [*BUILT, PASSED])
+    node_results.record(ops, "run", "task", 1, [*BUILT, PASSED])
     with ops.cursor() as cursor:
         publications.note(cursor, "run", "analytics", as_of=None, decision=None, notes=[])
         cursor.execute("create table analytics.dim_users as select unnest(array[1, 2]) as orders")
@@ -137,7 +137,7 @@ def test_stakeholders_and_engineers_hear_each_their_own_of_a_run(
     ops: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_SLACK_ENGINEERS", slack.connection(ENGINEERS_PATH))
-    store.record(ops, "run", "check_sources", 1, [DOUBLED])
+    node_results.record(ops, "run", "check_sources", 1, [DOUBLED])
     run_report(attempt=1)
     [state], [details] = slack.accepted, slack.engineers
     assert state["text"] == "🔴 Greenery data: no new data"
@@ -174,14 +174,14 @@ def test_what_was_said_while_the_warehouse_was_down_is_not_said_again_by_the_bac
             run_report(attempt=4)
     report.report_backstop(callback())
     assert len(slack.accepted) == 1
-    store.record(ops, "run", "check_sources", 2, [DOUBLED])  # the run is cleared, and this time the report dies
+    node_results.record(ops, "run", "check_sources", 2, [DOUBLED])  # the run is cleared, and this time the report dies
     report.report_backstop(callback())
     assert len(slack.accepted) == 2
 
 
 def published(ops: Connection) -> None:
     """The run has built, and publish has committed."""
-    store.record(ops, "run", "task", 1, [*BUILT, PASSED])
+    node_results.record(ops, "run", "task", 1, [*BUILT, PASSED])
     with ops.cursor() as cursor:
         publications.note(cursor, "run", "analytics", as_of=None, decision=None, notes=[])
         cursor.execute("create table analytics.dim_users as select unnest(array[1, 2]) as orders")
@@ -258,11 +258,11 @@ def test_one_audience_that_can_not_be_reached_keeps_nothing_from_the_other(
 
 
 def test_what_a_failed_run_says_is_nothing_to_compare_with(ops: Connection, slack: Slack) -> None:
-    store.begin(ops, "other", "release")
+    runs.begin(ops, "other", "release")
     with ops.cursor() as cursor:
         publications.note(cursor, "other", "analytics", as_of=None, decision=None, notes=[])
         cursor.execute("create table analytics.dim_users as select unnest(array[1, 2]) as orders")
-    store.record(ops, "run", "check_sources", 1, [DOUBLED])
+    node_results.record(ops, "run", "check_sources", 1, [DOUBLED])
     run_report(attempt=1)
     with ops.cursor() as cursor:
         cursor.execute("select count(*) from ops.metrics")

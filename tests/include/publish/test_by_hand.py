@@ -26,7 +26,7 @@ from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
 from include.raw import lease
-from include.results import publications, store
+from include.results import publications, runs
 from include.settings import PROJECT_ROOT, Warehouse
 from include.slack.channels import to_all
 from include.slack.message import Message
@@ -96,7 +96,7 @@ def leave_word(db: Connection) -> None:
 
 def begins_to_write(db: Connection, run_id: str, *, writes: bool) -> None:
     """What dbt leaves of a run's first model: a mark before it, and, unless it fails, word of it."""
-    store.begin(db, run_id, "release")
+    runs.begin(db, run_id, "release")
     buffers.begin(db, run_id)
     with db.cursor() as cursor:
         cursor.execute("update ops.buffers set dirty = true where schema_oid = 'analytics_next'::regnamespace")
