@@ -23,12 +23,13 @@ from pathlib import Path
 import httpx
 
 from include import settings
+from include.daily import DAG_ID
+from include.demo_shop import demo as demo_shop
 from include.local import demo, warehouse
 from include.local.airflow_api import AirflowApi
 from include.local.postgres import LocalPostgres
 from include.local.progress import silent
 from include.local.stack import Stack
-from include.shop import demo as demo_shop
 from include.warehouse import connect
 
 VIEWS = (
@@ -176,7 +177,7 @@ def main() -> None:
                 demo_shop.play_day(connection, 1)
             running = stack.airflow(server)
             if demo.run_daily(stack, server).state != "success":
-                raise SystemExit(f"{demo.DAG_ID} failed")
+                raise SystemExit(f"{DAG_ID} failed")
             results = fill(server, arguments.days)
             clients = [AirflowApi(running.url, *stack.login())._client for _ in range(arguments.readers)]
             alone = first(clients[0])

@@ -31,16 +31,16 @@ from pathlib import Path
 import psutil
 
 from benchmarks import generated
-from include import buffers
+from include.daily import DAG_ID, buffers
 from include.dbt_project import release
+from include.demo_shop import demo as demo_shop
 from include.local import warehouse
 from include.local.airflow_api import AirflowApi
 from include.local.postgres import LocalPostgres
 from include.local.progress import Progress, silent
 from include.local.stack import Stack
-from include.results import store
+from include.results import runs
 from include.settings import PROJECT_ROOT
-from include.shop import demo as demo_shop
 from include.warehouse import connect
 
 DAGS = PROJECT_ROOT / "benchmarks" / "dags"
@@ -111,7 +111,7 @@ class Bench:
         """What a build finds in `ops` when `greenery_daily` has begun on it."""
         self._builds += 1
         with connect("greenery bench") as connection:
-            store.begin(connection, f"bench {time.time()}", "bench")
+            runs.begin(connection, f"bench {time.time()}", "bench")
             buffers.begin(connection, f"bench {self._builds}", full_refresh=True)
 
     def _measure(self, name: str, run: Callable[[], float], leaders: list[int]) -> Measured:
@@ -230,7 +230,7 @@ def compare(home: Path, runs: int, projects: list[str], patience: float, say: Ca
             if name != "greenery":
                 source = generated.write(home / "generated" / name, int(name))
             project = _prepared(source, home / "projects" / name)
-            own = "greenery_daily" if name == "greenery" else "generated"
+            own = DAG_ID if name == "greenery" else "generated"
             own_file = PROJECT_ROOT / "dags" / f"{own}.py" if name == "greenery" else DAGS / f"{own}.py"
             # Before anything else: the first run makes the tables that later ones replace.
             told = []

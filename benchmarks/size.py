@@ -26,14 +26,14 @@ from pathlib import Path
 import psycopg2
 from dbt.cli.main import dbtRunner
 
-from include import buffers
+from include.daily import buffers
 from include.dbt_project.manifest import Manifest
+from include.demo_shop import demo
 from include.local import postgres
 from include.local.progress import Progress
 from include.publish.publish import publish_run
-from include.results import store
+from include.results import runs
 from include.settings import PROJECT_ROOT
-from include.shop import demo
 from include.warehouse import connect, migrate
 
 PROJECT = PROJECT_ROOT / "dbt"
@@ -164,7 +164,7 @@ class Bench:
         self.runs += 1
         run_id = f"run {self.runs}"
         with connect("bench") as connection:
-            store.begin(connection, run_id, "bench")
+            runs.begin(connection, run_id, "bench")
             buffers.begin(connection, run_id, full_refresh=full_refresh)
         measured, temp_before, cpu_before = Measured(), self._temp_bytes(), cpu_seconds(self.server)
         with peak_of(self.server) as peak:

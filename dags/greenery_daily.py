@@ -22,15 +22,15 @@ from datetime import datetime, timedelta
 from airflow.sdk import DAG, Param, chain, cross_downstream
 
 from include import settings
-from include.dbt_project import cosmos, runs
-from include.load_shop import load_before
+from include.daily import DAG_ID, admission, task_groups
+from include.daily.load_shop import load_before
+from include.daily.report import report, report_backstop
 from include.publish.publish import publish
-from include.report import report, report_backstop
 
-project = runs.current_release()
+project = admission.current_release()
 
 with DAG(
-    dag_id="greenery_daily",
+    dag_id=DAG_ID,
     description="Greenery's marts: checked, built, tested, published, and reported in Slack",
     doc_md=__doc__.replace("/data-health/", settings.health_url()),
     schedule=settings.schedule(),
@@ -43,12 +43,12 @@ with DAG(
     on_failure_callback=report_backstop,
     tags=["greenery", "dbt", "daily"],
 ):
-    sources = cosmos.check_sources(project)
+    sources = task_groups.check_sources(project)
     load_before(sources)
-    transform = cosmos.transform(project)
-    snapshot = cosmos.snapshot(project)
-    history = cosmos.history(project)
-    across = cosmos.cross_model_tests(project, transform, snapshot, history)
+    transform = task_groups.transform(project)
+    snapshot = task_groups.snapshot(project)
+    history = task_groups.history(project)
+    across = task_groups.cross_model_tests(project, transform, snapshot, history)
     published = publish()
     reported = report().as_teardown()
 

@@ -7,7 +7,8 @@ sends messages that Slack did not take before. A run that ended without giving t
 was cleared alone) keeps no loader out after that.
 What state the data is in: [Data health](/data-health/).
 
-A scheduler that is down can't run this: let cron, or a container beside it, run `python -m include.watchdog` as well.
+A scheduler that is down can't run this: let cron, or a container beside it, run
+`python -m include.daily.watchdog` as well.
 
 | task | when it is red |
 |---|---|
@@ -21,10 +22,11 @@ from datetime import datetime, timedelta
 from airflow.sdk import DAG
 
 from include import settings
-from include.watchdog import watch
+from include.daily.watchdog import watch
+from include.slack.notices import WATCHDOG
 
 with DAG(
-    dag_id="greenery_watchdog",
+    dag_id=WATCHDOG,
     description="Says so when Greenery's marts were not published in time, and when they are again",
     doc_md=__doc__.replace("/data-health/", settings.health_url()),
     schedule="*/5 * * * *",

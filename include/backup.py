@@ -32,7 +32,8 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 from sqlalchemy.exc import SQLAlchemyError
 
-from include import lease, settings
+from include import settings
+from include.raw import lease
 from include.settings import Warehouse
 from include.warehouse import connect, migrate, roles
 

@@ -1,13 +1,34 @@
-"""How messages put numbers and times into words."""
+"""How numbers and times are put into words, in messages and on the data-health page."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+# Figures by their unit; all others are counted.
+SHARES = frozenset({"conversion", "repeat_rate"})
+DOLLARS = frozenset({"revenue"})
+
 
 def count(number: int, noun: str) -> str:
     """So many of something: "1 test", "2,300 tests"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def percent(share: float) -> str:
+    """A share in percent: "62.4 %"."""
+    return f"{share * 100:.1f} %"
+
+
+def figure(value: float, name: str) -> str:
+    """A figure in its unit: "$12,345", "62.4 %", "180"."""
+    if name in SHARES:
+        return percent(value)
+    return f"${value:,.0f}" if name in DOLLARS else f"{value:,.0f}"
+
+
+def difference(value: float, name: str) -> str:
+    """The difference of two such figures, without its sign: "0.3 points", "$345"."""
+    return f"{value * 100:.1f} points" if name in SHARES else figure(value, name)
 
 
 def moment(at: datetime) -> str:
@@ -36,3 +57,12 @@ def delay(length: timedelta) -> str:
     if days >= 2:
         return count(days, "day")
     return count(hours, "hour") if hours >= 2 else count(minutes, "minute")
+
+
+def duration(length: timedelta | float) -> str:
+    """How long something took, to the second; a number is seconds: "0.42 s", "12 min", "3 h 5 min"."""
+    seconds = length.total_seconds() if isinstance(length, timedelta) else length
+    if seconds < 60:
+        return f"{seconds:.{2 if seconds < 10 else 0}f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

@@ -8,12 +8,12 @@ from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk import BaseOperatorLink
 
 from include import settings
+from include.daily import DAG_ID
 
 if TYPE_CHECKING:
     from airflow.models.taskinstancekey import TaskInstanceKey
 
 NAME = "Data health"
-DAG_ID = "greenery_daily"
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -2,7 +2,7 @@
 
 from airflow.plugins_manager import AirflowPlugin
 
-from include import warm_up
+from include.daily import warm_up
 
 
 class GreeneryWarmUpPlugin(AirflowPlugin):

@@ -54,6 +54,7 @@ _LONG = (
     "tests/own_project/",
     "tests/dbt/",
     "tests/dags/",
+    "tests/include/daily/test_admission.py",
     "tests/include/dbt_project/",
     "tests/test_unpromised.py",
 )

@@ -24,19 +24,20 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from include.daily import DAG_ID
+from include.demo_shop import demo as demo_shop
 from include.local import demo, postgres, warehouse
 from include.local.airflow_api import AirflowApi
-from include.local.demo import DAG_ID, Outcome
+from include.local.demo import Outcome
 from include.local.stack import COMPONENTS, USER, Stack, _session
+from include.raw import csv_loader
 from include.settings import PROJECT_ROOT
-from include.shop import csv_loader
-from include.shop import demo as demo_shop
+from include.slack.notices import WATCHDOG
 from include.warehouse import connect
 from tests.slack_server import Slack, slack_server
 
 _UP = pytest.StashKey[ExitStack]()
 EMPTY = "empty"
-WATCHDOG = "greenery_watchdog"
 _INTERVAL = "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL"
 # Whatever dbt creates for a model bears its name; this lets it fail as a full disk or a killed server would.
 _FAIL_AT = """

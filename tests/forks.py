@@ -30,7 +30,7 @@ os.dup2(2, 1)  # what is logged is no answer
 from include.command_line import log_to_stderr
 log_to_stderr()
 from airflow.sdk.observability import stats
-from include import metrics, watchdog
+from include.daily import metrics, watchdog
 from include.publish import by_hand
 from include.slack import samples, send
 

@@ -87,15 +87,15 @@ def runs_as_a_command(module: str) -> bool:
 # Functions that say something to people without raising it.
 SAYING = {
     "include/dbt_project/limits.py": ("problem", "_of_node", "_drops_with", "_as_task"),
-    "include/dbt_project/operators.py": ("_run", "build_and_run_cmd", "execute"),
-    "include/dbt_project/runs.py": ("_refusal",),
-    "include/history.py": ("_problem",),
+    "include/daily/operators.py": ("_run", "build_and_run_cmd", "execute"),
+    "include/daily/admission.py": ("_refusal",),
+    "include/daily/snapshots.py": ("_problem",),
     "include/publish/beside_marts.py": ("stay", "point_to"),
     "include/publish/exchange.py": ("_prune",),
     "include/publish/on_marts.py": ("rights", "row_security", "comments_and_options", "left_behind"),
-    "include/shop/csv_loader.py": ("_refused",),
+    "include/raw/csv_loader.py": ("_refused",),
     "include/slack/render.py": ("unparsed", "unheard"),
-    "include/watchdog.py": ("check", "main"),
+    "include/daily/watchdog.py": ("check", "main"),
     "include/warehouse/disk.py": ("problem",),
     "plugins/data_health/app.py": ("busy", "unreadable"),
 }

@@ -30,8 +30,8 @@ from dbt.contracts.graph.manifest import Manifest
 from dbt_common.clients import jinja
 from dbt_common.clients.jinja import template_cache
 
-from include import warm_up
-from include.dbt_project import invocation, operators, release
+from include.daily import operators, warm_up
+from include.dbt_project import invocation, release
 from include.settings import PROJECT_ROOT
 
 # Macros of dbt's that ours replace or call, by the text that was read (sha256, 8 digits), and what leans on it.
@@ -188,7 +188,7 @@ def test_cosmos_names_tasks_by_folder_and_model_and_asks_our_converter(project: 
     }, "Cosmos names its tasks otherwise: runs, links and the page find a model by these names (manifest.task_of)"
     assert {one["node"].name for one in said} == {"one", "two"}
     assert all({"node", "task_id", "task_group"} <= one.keys() for one in said), (
-        "Cosmos no longer hands node, task_id and task_group to a node converter (include/dbt_project/cosmos.py)"
+        "Cosmos no longer hands node, task_id and task_group to a node converter (include/daily/task_groups.py)"
     )
 
 
@@ -214,7 +214,7 @@ def test_a_cosmos_operator_runs_dbt_through_build_and_run_cmd(
     task.execute(context={})
     assert [call.keys() >= {"context", "cmd_flags"} for call in calls] == [True], (
         f"{operator.__name__}.execute no longer calls build_and_run_cmd(context=, cmd_flags=) once: "
-        "our operators would start dbt as Cosmos does (include/dbt_project/operators.py)"
+        "our operators would start dbt as Cosmos does (include/daily/operators.py)"
     )
     command, _ = task.build_cmd({"run_id": "x"}, calls[0]["cmd_flags"])
     assert command[1] in ("build", "test"), (
@@ -244,8 +244,8 @@ def test_airflow_runs_tasks_through_the_coordinator_that_airflow_cfg_names() -> 
         text=True,
     )
     assert done.stdout.split() == ["WarmCoordinator", "_PythonCoordinator"], (
-        "[sdk] coordinators and queue_to_coordinator no longer bring a task to include.warm_up.WarmCoordinator, or the "
-        f"queue '' no longer to Airflow's own: tasks are slow, or don't start at all\n{done.stderr}"
+        "[sdk] coordinators and queue_to_coordinator no longer bring a task to include.daily.warm_up.WarmCoordinator, "
+        f"or the queue '' no longer to Airflow's own: tasks are slow, or don't start at all\n{done.stderr}"
     )
 
 
@@ -268,7 +268,7 @@ def test_a_component_says_that_it_starts_and_which_it_is() -> None:
     finally:
         manager.pm.unregister(listener)
     assert heard == ["Job"], (
-        "Airflow no longer calls on_starting with a Job: the scheduler would not warm up (include/warm_up.py)"
+        "Airflow no longer calls on_starting with a Job: the scheduler would not warm up (include/daily/warm_up.py)"
     )
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from airflow.sdk import DAG, get_current_context, task
 
-from include import buffers
-from include.dbt_project import cosmos, runs
+from include.daily import admission, buffers, task_groups
 from include.warehouse import connect
 
 with DAG(dag_id="generated", schedule=None, default_args={"retries": 0}):
@@ -16,8 +15,8 @@ with DAG(dag_id="generated", schedule=None, default_args={"retries": 0}):
     def begin() -> None:
         """What `check_sources` does before anything is built."""
         context: Any = get_current_context()
-        runs.admit(context, builds=False)
+        admission.admit(context, builds=False)
         with connect("greenery bench") as connection:
             buffers.begin(connection, context["run_id"])
 
-    begin() >> cosmos.transform(runs.current_release())
+    begin() >> task_groups.transform(admission.current_release())

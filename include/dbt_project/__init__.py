@@ -1,1 +1,1 @@
-"""The dbt project as Airflow sees it: releases of it that are parsed once, and what Cosmos makes of them."""
+"""The dbt project: releases of it that are parsed once, what the manifest says, and dbt run in this process."""

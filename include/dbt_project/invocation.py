@@ -29,9 +29,9 @@ def invoke(project: Release, command: Sequence[str], *, tests: Collection[str] =
 
     `tests` are the unique ids of the data tests that it may run: dbt does not hear of others, nor of unit tests.
 
-    The manifest is the release's, loaded once a process and, where `include.warm_up` has loaded it, not even that:
-    forks inherit it. dbt's own files go to a folder that is gone afterwards. Raises ProjectError where the release
-    can't be loaded.
+    The manifest is the release's, loaded once a process and, where the warm-up has loaded it, not even that: forks
+    inherit it. dbt's own files go to a folder that is gone afterwards. Raises ProjectError where the release can't be
+    loaded.
     """
     lean = (
         # What is in the artifacts is in the return value.

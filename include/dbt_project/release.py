@@ -9,7 +9,7 @@ The stamp hashes what dbt's own partial parse depends on: the project's files, t
 environment that the project asks for, and dbt's version.
 
 One file of a copy differs from the project's: `macros/daily/macros_hash.sql` holds a hash over all macros and
-variables, and over what is read as raw (`include/shop/mapping.py`), and asks for the same values of the environment.
+variables, and over what is read as raw (`include/raw/mapping.py`), and asks for the same values of the environment.
 dbt itself leaves these out of the checksums of the models that use them.
 
     python -m include.dbt_project.release
@@ -38,7 +38,7 @@ import yaml
 
 from include import settings
 from include.dbt_project import limits, manifest
-from include.shop import mapping
+from include.raw import mapping
 
 PROFILE = "greenery"
 TARGET = "warehouse"

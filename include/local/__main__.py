@@ -19,13 +19,13 @@ import psycopg2
 
 from include import settings
 from include.dbt_project.release import ProjectError
+from include.demo_shop.demo import ShopError
 from include.local import postgres, warehouse
 from include.local.airflow_api import AirflowApiError
 from include.local.postgres import PostgresError
 from include.local.stack import Stack, StackError
-from include.shop.csv_loader import CsvError
-from include.shop.demo import ShopError
-from include.shop.load import LoadError
+from include.raw.csv_loader import CsvError
+from include.raw.load import LoadError
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,15 +10,17 @@ from pathlib import Path
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from include import raw
+from include.daily import DAG_ID
+from include.demo_shop import demo
 from include.local import postgres, warehouse
 from include.local.airflow_api import AirflowApi
 from include.local.progress import Progress
 from include.local.stack import Stack
-from include.shop import csv_loader, demo, raw
-from include.shop.load import LoadReport, loaded_from
+from include.raw import csv_loader
+from include.raw.load import LoadReport, loaded_from
 from include.warehouse import connect
 
-DAG_ID = "greenery_daily"
 CSV = "csv"
 _FRAME = "─" * 72
 _PARKED = {shop: f"warehouse_{shop}" for shop in (demo.NAME, CSV)}

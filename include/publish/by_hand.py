@@ -13,15 +13,15 @@ import psycopg2
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from include import buffers, lease
-from include.dbt_project import runs
+from include.daily import DAG_ID, admission, buffers
 from include.dbt_project.manifest import read
 from include.dbt_project.release import named
-from include.lease import Ended, nobody_ended
 from include.publish.exchange import BUILT, exchange
 from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
-from include.results import figures, publications, store
+from include.raw import lease
+from include.raw.lease import Ended, nobody_ended
+from include.results import figures, publications, runs
 from include.results.publications import HOLD, PUBLISH, RELEASE, ROLL_BACK, Decision
 from include.slack.decision import tell
 from include.warehouse import connect
@@ -74,7 +74,7 @@ def publish_anyway(run_id: str, decided_by: str, reason: str, *, ended: Ended = 
     Raises NotPublishedError where it is not all of that run's, or not of one moment: nobody can waive that.
     """
     with connect("greenery by hand") as connection:
-        run = store.run(connection, run_id)
+        run = runs.find(connection, run_id)
     if run is None:
         raise NotPublishedError(f"There is no run {run_id!r}; its page in Airflow shows the id.")
     manifest = read(named(run.release).manifest)
@@ -83,7 +83,7 @@ def publish_anyway(run_id: str, decided_by: str, reason: str, *, ended: Ended = 
             raise NotPublishedError(f"Run {run_id} was published before and has built nothing since.")
     try:
         with connect("greenery by hand") as connection:
-            store.put_metrics(connection, run_id, figures.gather(connection, publications.live(connection)).metrics)
+            figures.keep(connection, run_id, figures.gather(connection, publications.live(connection)).metrics)
     except psycopg2.Error:
         log.exception("It is published, but the next run's message can't compare its figures with this one's.")
     tell(decision)
@@ -122,7 +122,7 @@ def decide_in_airflow() -> None:
             params["run_id"],
             params["decided_by"],
             params["reason"],
-            ended=lambda holder: runs.has_ended(context, runs.DAILY, holder),
+            ended=lambda holder: admission.has_ended(context, DAG_ID, holder),
         )
     except ValueError as error:
         raise AirflowFailException(str(error)) from error

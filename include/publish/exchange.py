@@ -14,8 +14,8 @@ from datetime import datetime
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from include import buffers
-from include.buffers import Buffer
+from include.daily import buffers
+from include.daily.buffers import Buffer
 from include.dbt_project.manifest import Manifest
 from include.publish import beside_marts, changes, gate, locks, on_marts
 from include.publish.gate import NotPublishedError

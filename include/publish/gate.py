@@ -12,11 +12,11 @@ from datetime import datetime
 from airflow.sdk.exceptions import AirflowFailException
 from psycopg2.extensions import connection as Connection
 
-from include import buffers
-from include.buffers import Buffer
+from include.daily import buffers
+from include.daily.buffers import Buffer
 from include.dbt_project.manifest import ANY_ROW, DataTest, Manifest
-from include.results import publications, store
-from include.results.store import Pass
+from include.results import node_results, publications
+from include.results.node_results import Pass
 
 # Who built a model last, and when, by its unique id.
 Builds = Mapping[str, tuple[str, datetime]]
@@ -34,7 +34,7 @@ def built(connection: Connection) -> Built:
     """What the build schema holds now."""
     buffer, live = buffers.current(connection), publications.live(connection)
     moments = [moment for moment in (buffer.since, live.published_at if live else None) if moment]
-    return Built(buffer, store.newest_builds(connection, max(moments, default=None)))
+    return Built(buffer, node_results.newest_builds(connection, max(moments, default=None)))
 
 
 class NotPublishedError(AirflowFailException):

@@ -9,12 +9,12 @@ import psycopg2
 from airflow.sdk import Asset, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.dbt_project import runs
+from include.daily import admission
 from include.dbt_project.manifest import Manifest, read
 from include.publish import gate
 from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
-from include.results import publications, store
+from include.results import node_results, publications
 from include.results.publications import Decision
 from include.slack import progress
 from include.warehouse import connect
@@ -29,16 +29,16 @@ log = logging.getLogger(__name__)
 def publish() -> None:
     """Publish what the run built; skipped where the run was published before and has built nothing since."""
     context = get_current_context()
-    project = runs.admit(context, builds=False)
+    project = admission.admit(context, builds=False)
     progress.at(context, "publish")
     try:
         published = publish_run(context["run_id"], read(project.manifest))
     except NotPublishedError as refusal:
-        runs.leave_reason(context, str(refusal))
+        admission.leave_reason(context, str(refusal))
         raise
     finally:
         try:
-            runs.let_go(context["run_id"])  # what comes after reads no raw table
+            admission.let_go(context["run_id"])  # what comes after reads no raw table
         except psycopg2.Error:
             # What is published is published; report lets go again.
             log.warning("The lease on raw was not given back.", exc_info=True)
@@ -62,10 +62,10 @@ def publish_run(run_id: str, manifest: Manifest, decision: Decision | None = Non
         made = gate.built(connection)
         if publications.of_run(connection, run_id) and run_id not in {builder for builder, _ in made.builds.values()}:
             return False
-        changed = runs.project_has_changed(connection, run_id)
+        changed = admission.project_has_changed(connection, run_id)
         gate.check_built(connection, run_id, manifest, made, project_has_changed=changed)
         if decision is None:
             gate.check_not_held(connection)
-            gate.check_proven(manifest, made, store.passed_tests(connection, run_id))
+            gate.check_proven(manifest, made, node_results.passed_tests(connection, run_id))
     exchange(run_id, made.buffer, manifest=manifest, decision=decision)
     return True

@@ -78,7 +78,7 @@ class _Place:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunContext:
     """What is known of the run whose results they are: `since` and `log_urls` go by the results' unique ids."""
 
     started_at: datetime | None
@@ -86,7 +86,7 @@ class Run:
     log_urls: Mapping[str, str]
 
 
-def broken(results: Iterable[NodeResult], facts: Manifest, run: Run, not_built: Iterable[str]) -> list[Root]:
+def broken(results: Iterable[NodeResult], facts: Manifest, run: RunContext, not_built: Iterable[str]) -> list[Root]:
     """What failed, by the place where it broke first; what broke behind such a place is told with it.
 
     `not_built` are unique ids of models; one behind several places is told with the first of them.
@@ -108,13 +108,13 @@ def broken(results: Iterable[NodeResult], facts: Manifest, run: Run, not_built: 
     return found
 
 
-def warned(results: Iterable[NodeResult], facts: Manifest, run: Run) -> list[Root]:
+def warned(results: Iterable[NodeResult], facts: Manifest, run: RunContext) -> list[Root]:
     """What warned, by place: a warning holds nothing up, so each stands for itself."""
     return [_root(place, facts, run) for place in _places(results, facts)]
 
 
 def _root(
-    place: _Place, facts: Manifest, run: Run, not_built: tuple[str, ...] = (), also_failed: tuple[str, ...] = ()
+    place: _Place, facts: Manifest, run: RunContext, not_built: tuple[str, ...] = (), also_failed: tuple[str, ...] = ()
 ) -> Root:
     return Root(
         kind=place.kind,
@@ -200,7 +200,7 @@ def _place(result: NodeResult, facts: Manifest) -> _Place:
     return _Place(kind, facts.title(node), node)
 
 
-def failure(result: NodeResult, facts: Manifest, run: Run) -> Failure:
+def failure(result: NodeResult, facts: Manifest, run: RunContext) -> Failure:
     """A result that is not well, as people need to hear it."""
     node = facts.nodes.get(result.unique_id, {})
     measured, expected = _measured(result, facts)

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
+from psycopg2.extras import execute_values
 
 from include.results.publications import Publication
 
@@ -152,6 +153,19 @@ def _former(connection: Connection, live: Publication | None) -> tuple[datetime 
         )
         rows = cursor.fetchall()
     return (rows[0][0] if rows else None), {metric: value for _, metric, value in rows}
+
+
+def keep(connection: Connection, run_id: str, metrics: dict[str, float | None]) -> None:
+    """Keep the figures that a run's message states, as they were then."""
+    with connection.cursor() as cursor:
+        execute_values(
+            cursor,
+            """
+            insert into ops.metrics (run_id, metric, value) values %s
+            on conflict (run_id, metric) do update set value = excluded.value
+            """,
+            [(run_id, name, value) for name, value in metrics.items()],
+        )
 
 
 def has(connection: Connection, table: str, *columns: str) -> bool:

@@ -9,12 +9,12 @@ from urllib.parse import quote
 from psycopg2.extensions import connection as Connection
 
 from include.dbt_project.manifest import Manifest
-from include.results import failures, figures, publications, store
+from include.results import earlier, failures, figures, node_results, orders, publications, runs
 from include.results.failures import BROKEN, Failure, Root
 from include.results.figures import Figures
 from include.results.nodes import NodeResult
+from include.results.orders import OrderChange
 from include.results.publications import Decision, Publication
-from include.results.store import OrderChange
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def gather(
     `run_failed` is Airflow's word on the run as it is now: one that was published once can fail when it is cleared.
     `facts` are those of the run's release: a data test or model of which the run left no result was skipped.
     """
-    run = store.run(connection, run_id)
-    results = store.node_results(connection, run_id)
+    run = runs.find(connection, run_id)
+    results = node_results.of_run(connection, run_id)
     checks = [result for result in results if result.resource_type in ("test", "freshness")]
     expected_tests = {test.unique_id for test in facts.data_tests}
     live, own = publications.live(connection), publications.of_run(connection, run_id)
@@ -98,7 +98,7 @@ def gather(
     recorded = figures.has(
         connection, "snapshots.orders_snapshot", "order_id", "status", "dbt_valid_from", "dbt_valid_to"
     ) and any(result.name == "orders_snapshot" and result.status == "success" for result in results)
-    ended_at = store.last_word_at(connection, run_id)
+    ended_at = runs.last_word_at(connection, run_id)
     resolved = _resolved(connection, run_id, own, facts) if published else None
     explained = {model for root in roots for model in root.not_built}
     broke = {root.name for root in roots}
@@ -122,10 +122,10 @@ def gather(
         roots=roots,
         warnings=warnings,
         not_built=() if published else tuple(not_built),
-        fixed=tuple(failures.title(one, facts) for one in store.fixed(connection, run_id)),
+        fixed=tuple(failures.title(one, facts) for one in earlier.fixed(connection, run_id)),
         resolved=resolved,
         figures=figures.gather(connection, live),
-        order_changes=tuple(store.order_changes(connection, run_id)) if recorded else None,
+        order_changes=tuple(orders.changes(connection, run_id)) if recorded else None,
         follows_orders=any(node["name"] == "orders_snapshot" for node in facts.snapshots.values()),
         notes=(*notes, *(own.notes if own else ())),
         health_url=health_url,
@@ -133,18 +133,23 @@ def gather(
 
 
 def _what_broke(
-    connection: Connection, run_id: str, run_url: str, results: list[NodeResult], facts: Manifest, run: store.Run | None
+    connection: Connection,
+    run_id: str,
+    run_url: str,
+    results: list[NodeResult],
+    facts: Manifest,
+    run: runs.RunStart | None,
 ) -> tuple[tuple[Root, ...], tuple[Root, ...]]:
     """The roots of what failed, and what warned."""
     failed = [result for result in results if result.status in BROKEN]
     warned = [result for result in results if result.status == "warn"]
     # What warns today has not become new by having failed yesterday.
     since = {
-        **store.since(connection, run_id, [one.unique_id for one in failed], bad=BROKEN),
-        **store.since(connection, run_id, [one.unique_id for one in warned], bad=("warn", *BROKEN)),
+        **earlier.since(connection, run_id, [one.unique_id for one in failed], bad=BROKEN),
+        **earlier.since(connection, run_id, [one.unique_id for one in warned], bad=("warn", *BROKEN)),
     }
-    tasks = store.tasks(connection, run_id)
-    of_run = failures.Run(
+    tasks = node_results.tasks(connection, run_id)
+    of_run = failures.RunContext(
         started_at=run.started_at if run else None,
         since=since,
         log_urls={name: f"{run_url}/tasks/{quote(task, safe='')}" for name, task in tasks.items()},
@@ -161,7 +166,7 @@ def _not_built(results: list[NodeResult], facts: Manifest) -> list[str]:
 
 def _resolved(connection: Connection, run_id: str, own: Publication | None, facts: Manifest) -> Resolved | None:
     """What a publish ended, unless somebody only waived it."""
-    recovery = store.recovery(connection, run_id) if own and own.decision is None else None
+    recovery = earlier.recovery(connection, run_id) if own and own.decision is None else None
     if recovery is None:
         return None
     # A task that could not do its work because of what failed is no news of its own.

@@ -14,9 +14,9 @@ from typing import Any
 from include import words
 from include.results.failures import Failure, Root
 from include.results.figures import Figure, Figures
+from include.results.orders import OrderChange
 from include.results.publications import Decision, Publication
 from include.results.report import Report
-from include.results.store import OrderChange
 from include.slack.message import Bold, Code, Line, Link, Mention, Message, Section, compose, short, size
 
 __all__ = ["Message", "decided", "render", "render_state", "unheard", "unparsed", "unreachable", "unreported"]
@@ -314,12 +314,12 @@ def _figures(report: Report) -> Section:
     if figures.repeat_rate:
         who = f"({figures.repeat_buyers:,} of {figures.buyers:,} buyers ordered more than once)"
         label = "Repeat rate" if report.published else "Repeat rate, as published"
-        rate = _percent(figures.repeat_rate.value)
+        rate = words.figure(figures.repeat_rate.value, "repeat_rate")
         lines.append((f"{label}: {rate} {who}", _change(figures.repeat_rate, report)))
     if figures.daily and figures.day:
         lines.append((f"On {_weekday(figures.day)}{_how_long_ago(figures)}:",))
         lines += [
-            (f"{INDENT}{_NAMES[one.name]}: {_amount(one.name, one.value)}", _change(one, report))
+            (f"{INDENT}{_NAMES[one.name]}: {words.figure(one.value, one.name)}", _change(one, report))
             for one in figures.daily
         ]
     if lines and report.published and _compared(figures):
@@ -343,23 +343,10 @@ def _change(figure: Figure, report: Report) -> str:
     if figure.former is None or not report.published:
         return ""
     change = figure.value - figure.former
-    if figure.name in ("repeat_rate", "conversion"):
-        amount = f"{abs(change) * 100:.1f} points"
-    else:
-        amount = _amount(figure.name, abs(change))
+    amount = words.difference(abs(change), figure.name)
     if not any(digit in amount for digit in "123456789"):
         return " = unchanged"
     return f" {'▲' if change > 0 else '▼'} {amount}"
-
-
-def _amount(name: str, value: float) -> str:
-    if name in ("repeat_rate", "conversion"):
-        return _percent(value)
-    return f"${value:,.0f}" if name == "revenue" else f"{value:,.0f}"
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1%}".replace("%", " %")
 
 
 def _changes(report: Report) -> Section:

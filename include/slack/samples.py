@@ -8,9 +8,9 @@ from datetime import UTC, date, datetime, timedelta
 from include.results.failures import Failure, Owner, Root
 from include.results.figures import Figure, Figures
 from include.results.nodes import UNEXPLAINED
+from include.results.orders import ChangedOrder, OrderChange
 from include.results.publications import Decision, Publication
 from include.results.report import Report, Resolved
-from include.results.store import ChangedOrder, OrderChange
 from include.slack.message import Message
 from include.slack.render import decided, render, render_state, unparsed, unreachable, unreported
 

@@ -21,8 +21,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from include import settings
-from include.shop import raw
+from include import raw, settings
 from include.warehouse import connect
 
 LOADER, TRANSFORMER, READER, HEALTH = ROLES = (

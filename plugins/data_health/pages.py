@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from pydantic_core import to_json
 
-from include import settings
+from include import settings, words
 from include.slack.draw import draw
 from plugins.data_health import charts, lineage
 
@@ -62,26 +62,18 @@ def moment(at: datetime | None) -> Markup:
     if at is None:
         return Markup("never")
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S} UTC", f"{at:%-d %b %Y %H:%M} UTC"
+        at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S} UTC", words.moment(at)
     )
 
 
-def day(at: datetime | None) -> str:
-    """A date as people read it."""
+def date(at: datetime | None) -> str:
+    """A date as people read it, with its year."""
     return f"{at:%-d %b %Y}" if at else ""
 
 
-def span(length: timedelta | float | None) -> str:
+def duration(length: timedelta | float | None) -> str:
     """How long something took; a number is seconds."""
-    if length is None:
-        return ""
-    seconds = length.total_seconds() if isinstance(length, timedelta) else length
-    if seconds < 10:
-        return f"{seconds:.2f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+    return "" if length is None else words.duration(length)
 
 
 def number(value: float | int | None) -> str:
@@ -122,7 +114,8 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.policies["json.dumps_function"] = _json
-_templates.filters.update(moment=moment, day=day, span=span, number=number, prose=prose, size=size, slack=slack)
+_templates.filters.update(moment=moment, date=date, duration=duration, number=number, figure=words.figure)
+_templates.filters.update(prose=prose, size=size, slack=slack)
 _templates.globals.update(lineage=lineage.picture)
 _templates.globals.update(path=path, static=static, task_url=task_url, sections=SECTIONS, airflow=settings.airflow_url)
 _templates.globals.update(charts=charts, vega=vega)

@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
 from include import settings
+from include.daily import DAG_ID
 from include.dbt_project.manifest import Manifest
-from include.dbt_project.runs import DAILY
 from include.results import failures
 from include.results.failures import Failure
 from include.results.nodes import NodeResult
@@ -66,7 +66,7 @@ class Standing:
 
 
 _HISTORY = """
-select distinct on (results.unique_id, runs.started_at, run_id)
+select
     results.unique_id,
     run_id,
     runs.started_at,
@@ -80,12 +80,12 @@ select distinct on (results.unique_id, runs.started_at, run_id)
     results.seconds,
     results.rows_affected,
     case when %(with_rows)s then results.failing_rows else '[]' end as failing_rows
-from ops.node_results as results
+from ops.last_words as results
 join ops.runs using (run_id)
 where results.unique_id = any(%(nodes)s)
-    and results.recorded_at >= %(since)s
-    and runs.started_at >= %(since)s
-order by results.unique_id, runs.started_at desc, run_id, results.recorded_at desc
+    -- As a list, so that no word of an earlier run is looked at.
+    and run_id = any(array(select run_id from ops.runs where started_at >= %(since)s))
+order by results.unique_id, runs.started_at desc, run_id
 """
 
 
@@ -109,7 +109,7 @@ def result(row: Any, facts: Manifest) -> Result:
         rows=row.rows_affected,
         failures=row.failures,
         measured=None if well else failure(row, facts).measured,
-        log_url=pages.task_url(settings.run_url(DAILY, row.run_id), row.task_id),
+        log_url=pages.task_url(settings.run_url(DAG_ID, row.run_id), row.task_id),
     )
 
 
@@ -127,7 +127,7 @@ def failure(row: Any, facts: Manifest) -> Failure:
         row.rows_affected,
         failing_rows=row.failing_rows,
     )
-    return failures.failure(told, facts, failures.Run(row.started_at, {}, {}))
+    return failures.failure(told, facts, failures.RunContext(row.started_at, {}, {}))
 
 
 def strip(rows: Iterable[Any], today: date) -> tuple[Day, ...]:
@@ -207,12 +207,7 @@ def last_words(reading: Reading, run_id: str) -> dict[str, Any]:
     return {
         row.unique_id: row
         for row in reading.rows(
-            """
-            select distinct on (unique_id) unique_id, status, seconds, rows_affected
-            from ops.node_results
-            where run_id = %(run)s
-            order by unique_id, recorded_at desc
-            """,
+            "select unique_id, status, seconds, rows_affected from ops.last_words where run_id = %(run)s",
             {"run": run_id},
         )
     }

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from include import settings
-from include.dbt_project.runs import DAILY, holder_of
-from include.lease import EXPIRES_AFTER
+from include.daily import DAG_ID
+from include.daily.admission import holder_of
+from include.raw.lease import EXPIRES_AFTER
 from include.slack.outbox import PROGRESS
 from plugins.data_health.reading import Reading
 
@@ -107,7 +108,7 @@ def _all(reading: Reading, which: str, **parameters: object) -> list[Run]:
             row.started_at,
             row.ended_at,
             row.release,
-            settings.run_url(DAILY, row.run_id),
+            settings.run_url(DAG_ID, row.run_id),
         )
         for row in rows
     ]

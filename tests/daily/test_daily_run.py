@@ -6,7 +6,7 @@ from operator import itemgetter
 
 import pytest
 
-from include.local.demo import DAG_ID
+from include.daily import DAG_ID
 from tests.deployment import Day, Deployment
 
 pytestmark = [pytest.mark.db, pytest.mark.stack]

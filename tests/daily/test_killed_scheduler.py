@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from include.local.demo import DAG_ID
+from include.daily import DAG_ID
 from tests.deployment import Day, Deployment
 from tests.slack_server import TAKE_AND_HANG
 

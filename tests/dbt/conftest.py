@@ -23,10 +23,10 @@ from dbt.contracts.graph.manifest import Manifest
 from dbt_common.events.base_types import EventLevel, EventMsg
 from psycopg2.extensions import connection as Connection
 
+from include import raw
 from include.dbt_project import release
 from include.local import postgres
 from include.settings import PROJECT_ROOT
-from include.shop import raw
 from tests.conftest import copy_database
 
 if TYPE_CHECKING:

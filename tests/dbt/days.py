@@ -13,11 +13,12 @@ from typing import Any
 from dbt.artifacts.resources.types import NodeType
 from dbt.contracts.graph.nodes import ModelNode
 
-from include import buffers, settings
+from include import raw, settings
+from include.daily import buffers
 from include.dbt_project.manifest import Manifest
+from include.demo_shop import demo
 from include.publish.publish import publish_run
-from include.results import store
-from include.shop import demo, raw
+from include.results import runs
 from include.warehouse import connect, migrate
 from tests.dbt.conftest import Dbt, KeptShop
 from tests.dbt.edits import EDITS, deliver, replica
@@ -102,7 +103,7 @@ class Days:
         """A run begins; True if it builds everything anew."""
         self.runs += 1
         with connect() as connection:
-            store.begin(connection, f"run {self.runs}", self.release)
+            runs.begin(connection, f"run {self.runs}", self.release)
             return buffers.begin(connection, f"run {self.runs}", full_refresh=full_refresh, overlap=self.overlap)
 
     def build(self, *select: str) -> None:

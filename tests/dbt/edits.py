@@ -8,8 +8,8 @@ from random import Random
 
 from psycopg2.extensions import connection as Connection
 
-from include.shop import load
-from include.shop.raw import TABLES
+from include.raw import load
+from include.raw.contract import TABLES
 
 Row = dict[str, str | None]
 Tables = dict[str, list[Row]]

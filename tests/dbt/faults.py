@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from include.shop.raw import TABLES
+from include.raw.contract import TABLES
 from tests.dbt.edits import Edit, Tables
 
 PARENTS = ("users", "products", "promos", "addresses", "orders")

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from include import backup, history, lease
+from include import backup
 from include.backup import BackupError
+from include.daily import snapshots
 from include.dbt_project import manifest
 from include.local import postgres
 from include.publish import by_hand
 from include.publish.gate import NotPublishedError
-from include.results import publications, store
+from include.raw import lease
+from include.results import figures, node_results, orders, publications
 from include.results.nodes import NodeResult
 from include.settings import Warehouse
 from include.slack import outbox
@@ -50,15 +52,15 @@ def days(told_in_full: Project, shop: KeptShop) -> Iterator[Days]:
     with connect("test") as connection:
         rows = [{"id": "é\\ \t"}]
         result = NodeResult("test.a", "test", "a", "fail", "error", 1, None, 0.5, None, "select 1 -- é\n", rows)
-        store.record(connection, "run 2", "check_sources", 1, [result])
-        store.keep_compiled(connection, "run 2", [result])
-        store.put_metrics(connection, "run 2", {"orders": 12.0, "conversion": float("nan")})
-        store.told_changes(connection, "run 2")
+        node_results.record(connection, "run 2", "check_sources", 1, [result])
+        node_results.keep_compiled(connection, "run 2", [result])
+        figures.keep(connection, "run 2", {"orders": 12.0, "conversion": float("nan")})
+        orders.note_told(connection, "run 2")
         publications.decide(connection, publications.HOLD, None, "ada", "the auditors\nare here")
         outbox.keep(connection, "run 1", "engineers", Message("published", "well", "so\n", [{}]), waiting=False)
         outbox.keep(connection, "run 2", "engineers", Message("failed", "bad", "oh", [{"a": '"'}]), waiting=True)
         lease.take(connection, "run 3")
-    history.remember(manifest.read(told_in_full.work / "target" / "manifest.json"), "run 2")
+    snapshots.remember(manifest.read(told_in_full.work / "target" / "manifest.json"), "run 2")
     yield played
     for schema in (*SCHEMAS, "ops_replaced", "snapshots_replaced"):
         shop.query(f"drop schema if exists {schema} cascade")
@@ -307,7 +309,7 @@ def test_the_next_days_run_on_what_was_restored(days: Days, saved: Path, server:
         days.shop.query(f"drop schema if exists {schema} cascade")
     backup.restore(saved, server.database(WAREHOUSE))
     facts = manifest.read(days.project.work / "target" / "manifest.json")
-    assert history.problem(facts) is None
+    assert snapshots.problem(facts) is None
     publications.decide(days.shop.connection, publications.RELEASE, None, "ada", "the auditors are gone")
     for _ in range(2):
         assert days.run() == days.project.incremental

@@ -13,7 +13,7 @@ from threading import Thread
 
 import pytest
 
-from include import buffers
+from include.daily import buffers
 from include.dbt_project import release
 from include.warehouse import connect, migrate
 from tests.dbt.conftest import PROJECT, Dbt, KeptShop

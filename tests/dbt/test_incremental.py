@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from include.dbt_project import release
+from include.demo_shop import demo
 from include.publish.publish import publish_run
-from include.shop import demo
-from include.shop.raw import TABLES
+from include.raw.contract import TABLES
 from tests.dbt.conftest import KeptShop
 from tests.dbt.days import NOTHING_TO_PROVE, ORDERS_PER_DAY, Days, Project
 

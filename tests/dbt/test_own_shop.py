@@ -22,11 +22,13 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from include import settings
-from include.dbt_project import release, runs
+from include.daily import DAG_ID
+from include.dbt_project import release
+from include.demo_shop import demo
 from include.local import postgres
+from include.raw import mapping
+from include.raw.contract import TABLES
 from include.settings import PROJECT_ROOT, Warehouse
-from include.shop import demo, mapping
-from include.shop.raw import TABLES
 from include.warehouse import connect, roles
 from include.warehouse.roles import TRANSFORMER
 from tests.conftest import copy_database, copy_warehouse
@@ -245,7 +247,7 @@ def test_a_real_scheduler_publishes_its_day(
         GREENERY_RAW_SCHEMA=RAW,
         GREENERY_DBT_DIR=str(laden.folder / "dbt"),
     )
-    assert deployment.api.wait_for_run(runs.DAILY, deployment.api.trigger(runs.DAILY)) == "success"
+    assert deployment.api.wait_for_run(DAG_ID, deployment.api.trigger(DAG_ID)) == "success"
     assert_published_is_of_the_same_shop(laden)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from include import backup
 from include.local import postgres
-from include.shop.raw import TABLES
+from include.raw.contract import TABLES
 from tests.dbt.conftest import WAREHOUSE, Shop
 from tests.dbt.days import SCHEMAS, Days, Project
 from tests.dbt.edits import Tables, deliver, replica

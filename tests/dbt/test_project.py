@@ -6,7 +6,7 @@ from dbt.artifacts.resources.types import NodeType
 from dbt.contracts.graph.manifest import Manifest
 from dbt.contracts.graph.nodes import GenericTestNode, ModelNode, SnapshotNode, SourceDefinition
 
-from include.shop import raw
+from include import raw
 from tests.dbt.conftest import PROJECT, Dbt
 
 # Those of `daily_metrics`, each with a definition for MetricFlow by the same name.

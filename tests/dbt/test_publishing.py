@@ -14,13 +14,13 @@ from functools import cached_property
 
 import pytest
 
-from include import buffers
+from include.daily import buffers
 from include.dbt_project import manifest
 from include.dbt_project.manifest import Manifest
 from include.publish import by_hand
 from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
-from include.results import nodes, publications, store
+from include.results import node_results, nodes, publications
 from include.warehouse import connect
 from tests.dbt.conftest import KeptShop
 from tests.dbt.days import NOTHING_TO_PROVE, Days, Project
@@ -72,7 +72,7 @@ class Runs(Days):
         """A dbt command of the run; True if nothing in it failed."""
         results = nodes.read(self.project.results(*command, "--exclude-resource-type", "unit_test"))
         with connect() as connection:
-            store.record(connection, self.run_id, command[-1], 1, results)
+            node_results.record(connection, self.run_id, command[-1], 1, results)
         return not {result.status for result in results} & {"fail", "error", "skipped"}
 
     def check_sources(self) -> bool:

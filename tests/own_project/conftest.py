@@ -21,7 +21,8 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 from psycopg2.extensions import connection as Connection
 
-from include.dbt_project import invocation, manifest, release, runs
+from include.daily import admission
+from include.dbt_project import invocation, manifest, release
 from include.dbt_project.manifest import Manifest
 from include.local import postgres
 from include.local.postgres import LocalPostgres
@@ -123,7 +124,7 @@ def play(source: Path, home: Path, load: Callable[[Played, int], None], times: i
             load(played, run)
             run_day(dag, f"run {run}")
             publish_run(f"run {run}", played.facts)
-            runs.let_go(f"run {run}")
+            admission.let_go(f"run {run}")
             built = beside.parse().results("build", "--exclude-resource-type", "test", "unit_test")
             wrong = {one.message for one in built if one.status not in ("success", "no-op")}
             assert wrong == set(), wrong

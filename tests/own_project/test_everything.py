@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from include import backup, buffers
+from include import backup
+from include.daily import buffers
 from include.dbt_project import invocation, manifest, release
 from include.local.postgres import LocalPostgres
 from include.publish.gate import NotPublishedError

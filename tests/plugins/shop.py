@@ -8,7 +8,7 @@ from typing import Any
 from psycopg2.extensions import connection as Connection
 
 from include.dbt_project.manifest import Manifest
-from include.results import store
+from include.results import node_results, runs
 from include.results.nodes import NodeResult
 from tests.include.results import project
 
@@ -75,9 +75,9 @@ FACTS = Manifest(
 def run(ops: Connection, run_id: str, days_ago: int, *results: NodeResult) -> None:
     """A run that began so many days ago, with these results."""
     at = datetime.now(UTC) - timedelta(days=days_ago)
-    store.begin(ops, run_id, "release")
-    store.record(ops, run_id, "transform.fact_orders_model_build", 1, list(results))
-    store.keep_compiled(ops, run_id, list(results))
+    runs.begin(ops, run_id, "release")
+    node_results.record(ops, run_id, "transform.fact_orders_model_build", 1, list(results))
+    node_results.keep_compiled(ops, run_id, list(results))
     with ops.cursor() as cursor:
         cursor.execute("update ops.runs set started_at = %s where run_id = %s", (at, run_id))
         cursor.execute("update ops.node_results set recorded_at = %s where run_id = %s", (at, run_id))

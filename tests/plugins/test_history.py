@@ -10,7 +10,7 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from include.dbt_project.manifest import Manifest
-from include.results import publications, store
+from include.results import figures, node_results, publications, runs
 from include.results.nodes import NodeResult
 from plugins.data_health import pages, stretches
 from plugins.data_health.stretches import Stretch
@@ -36,12 +36,12 @@ def a_run(ops: Connection, days_ago: int, states: dict[str, str], *, hour: int =
     """A run of a day, with what became of each test; it was published where none failed."""
     began = datetime.combine(TODAY - timedelta(days=days_ago), time(hour), UTC)
     run_id = f"run of {began:%Y-%m-%d %H}"
-    store.begin(ops, run_id, "release")
+    runs.begin(ops, run_id, "release")
     results = [
         NodeResult(test, "test", test.split(".")[-1], state, "error", 1, "", 0.1, None)
         for test, state in states.items()
     ]
-    store.record(ops, run_id, task, 1, results)
+    node_results.record(ops, run_id, task, 1, results)
     with ops.cursor() as cursor:
         cursor.execute("update ops.runs set started_at = %s where run_id = %s", (began, run_id))
         cursor.execute("update ops.node_results set recorded_at = %s where run_id = %s", (began, run_id))
@@ -163,11 +163,11 @@ def test_another_shops_marts_are_said_to_be_others(ops: Connection, over_time: C
 
 
 def test_seconds_are_told_by_task_and_those_of_the_others_together(ops: Connection, over_time: Callable) -> None:
-    store.begin(ops, "run", "release")
+    runs.begin(ops, "run", "release")
     for number in range(10):
         model = NodeResult(f"model.p.m{number}", "model", f"m{number}", "success", None, None, "", number, 1)
-        store.record(ops, "run", f"transform.m{number}_model_build", 1, [model])
-        store.record(ops, "run", f"transform.m{number}_model_build", 2, [model])
+        node_results.record(ops, "run", f"transform.m{number}_model_build", 1, [model])
+        node_results.record(ops, "run", f"transform.m{number}_model_build", 2, [model])
     found = over_time()
     assert found.task_names == ("m9", "m8", "m7", "m6", "m5", "m4", "m3", history.OTHER_TASKS)
     [(_, seconds)] = found.seconds_by_run
@@ -177,7 +177,7 @@ def test_seconds_are_told_by_task_and_those_of_the_others_together(ops: Connecti
 
 def test_the_repeat_rate_is_what_each_run_stated(ops: Connection, over_time: Callable) -> None:
     for days_ago, rate in ((2, 0.5), (1, 0.75)):
-        store.put_metrics(ops, a_run(ops, days_ago, {UNIQUE: "pass"}), {"repeat_rate": rate})
+        figures.keep(ops, a_run(ops, days_ago, {UNIQUE: "pass"}), {"repeat_rate": rate})
     assert [one.value for one in over_time().repeat_rate] == [0.5, 0.75]
 
 

@@ -8,7 +8,7 @@ import pytest
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import Json
 
-from include.results import store
+from include.results import runs
 from include.slack.samples import messages as samples
 from plugins.data_health import pages
 from plugins.data_health.views import messages, now
@@ -39,7 +39,7 @@ def keep(ops: Connection, number: int = 1, run_id: str = "run", sample: str = "p
 
 
 def test_what_became_of_each_message_is_told_the_newest_first(ops: Connection, ask: Ask) -> None:
-    store.begin(ops, "run", "release")
+    runs.begin(ops, "run", "release")
     keep(ops, 1)
     keep(ops, 2, sent_at="2026-11-24 06:04Z", channel="C1", ts="1.2")
     keep(ops, 3, kind="progress", channel="C1", ts="1.3")

@@ -13,8 +13,8 @@ from fastapi.testclient import TestClient
 from psycopg2.extensions import connection as Connection
 
 from include import settings
-from include.dbt_project.runs import holder_of
-from include.results import publications, store
+from include.daily.admission import holder_of
+from include.results import node_results, publications, runs
 from plugins.data_health.app import app
 from plugins.data_health.views import health
 from plugins.data_health.views.health import Status
@@ -45,7 +45,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def publish(ops: Connection, run_id: str = "run") -> None:
-    store.begin(ops, run_id, "release")
+    runs.begin(ops, run_id, "release")
     with ops.cursor() as cursor:
         publications.note(cursor, run_id, "analytics", as_of=None, decision=None, notes=[])
 
@@ -88,14 +88,14 @@ def test_what_is_published_in_time_is_well(ops: Connection, client: TestClient) 
 
 def test_a_run_that_did_not_publish_is_a_503(ops: Connection, client: TestClient) -> None:
     publish(ops)
-    store.begin(ops, "next", "release")
-    store.record_task(ops, "next", "publish", 1, "tests failed")
+    runs.begin(ops, "next", "release")
+    node_results.record_task(ops, "next", "publish", 1, "tests failed")
     answer = client.get("/data-health/health", headers=bearer(TOKEN))
     assert (answer.status_code, answer.json()["status"]) == (503, "failed")
 
 
 def test_a_run_under_way_is_well_until_it_is_late(ops: Connection, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.begin(ops, "run", "release")
+    runs.begin(ops, "run", "release")
     with ops.cursor() as cursor:
         cursor.execute("insert into ops.leases (holder) values (%s)", (holder_of("run"),))
         cursor.execute("update ops.watch set since = %s", (NOW - timedelta(days=9),))

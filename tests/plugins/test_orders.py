@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include.results.store import ChangedOrder, OrderChange
+from include.results.orders import ChangedOrder, OrderChange
 from plugins.data_health import pages
 from plugins.data_health.views import orders
 from plugins.data_health.views.orders import Day, Standing

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include import lease, settings
-from include.dbt_project.runs import holder_of
-from include.results import publications, store
+from include import settings
+from include.daily.admission import holder_of
+from include.raw import lease
+from include.results import node_results, publications, runs
 from include.slack import outbox
 from include.slack.message import Message
-from plugins.data_health import runs
 from plugins.data_health.reading import reading
-from plugins.data_health.runs import State
+from plugins.data_health.runs import State, named
 
 pytestmark = pytest.mark.db
 
@@ -20,14 +20,14 @@ pytestmark = pytest.mark.db
 @pytest.fixture
 def begun(ops: Connection) -> Connection:
     """A run that began, and has left a result."""
-    store.begin(ops, "run", "release")
-    store.record_task(ops, "run", "check_sources", 1, "a result")
+    runs.begin(ops, "run", "release")
+    node_results.record_task(ops, "run", "check_sources", 1, "a result")
     return ops
 
 
 def state() -> State:
     with reading() as found:
-        return runs.named(found, "run").state
+        return named(found, "run").state
 
 
 def publish(ops: Connection) -> None:
@@ -44,7 +44,7 @@ def test_one_that_says_nothing(begun: Connection) -> None:
 
 
 def test_one_that_has_begun_and_waits_for_another_or_loads_the_shop(ops: Connection) -> None:
-    store.begin(ops, "run", "release")
+    runs.begin(ops, "run", "release")
     assert state() is State.RUNNING
     ops.cursor().execute("update ops.runs set started_at = now() - interval '2 hours'")
     assert state() is State.UNKNOWN

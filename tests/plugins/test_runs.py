@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from psycopg2.extensions import connection as Connection
 
 from include import settings
-from include.results import publications, store
+from include.results import node_results, publications, runs
 from include.results.nodes import NodeResult
 from plugins.data_health import pages
 from plugins.data_health.access import may_see
@@ -33,9 +33,9 @@ BUILD = "transform.marts.fact_orders_model_build"
 @pytest.fixture
 def begun(ops: Connection) -> Connection:
     """A run that built a model, and found one of its tests failing."""
-    store.begin(ops, RUN, "release")
-    store.record(ops, RUN, "check_sources", 1, [replace(PASSED, unique_id="freshness.source.p.shop.orders")])
-    store.record(ops, RUN, BUILD, 1, [BUILT, PASSED, FAILED])
+    runs.begin(ops, RUN, "release")
+    node_results.record(ops, RUN, "check_sources", 1, [replace(PASSED, unique_id="freshness.source.p.shop.orders")])
+    node_results.record(ops, RUN, BUILD, 1, [BUILT, PASSED, FAILED])
     return ops
 
 
@@ -61,15 +61,15 @@ def test_a_task_is_told_with_what_it_left_the_worst_first(begun: Connection, ask
 
 
 def test_a_retry_replaces_what_its_task_said_not_what_another_did(begun: Connection, ask: Callable[..., Any]) -> None:
-    store.record(begun, RUN, BUILD, 2, [replace(FAILED, status="pass")])
-    store.record(begun, RUN, "snapshot", 1, [replace(FAILED, status="fail")])
+    node_results.record(begun, RUN, BUILD, 2, [replace(FAILED, status="pass")])
+    node_results.record(begun, RUN, "snapshot", 1, [replace(FAILED, status="fail")])
     states = {task.task_id: task.state for task in ask(run.read, RUN, facts=FACTS).tasks}
     assert states == {"check_sources": "success", BUILD: "success", "snapshot": "failed"}
 
 
 def test_a_message_is_without_the_values_that_a_database_quotes(begun: Connection, ask: Callable[..., Any]) -> None:
     said = 'Database Error in model\n  invalid input syntax for type integer: "ada@example.com"'
-    store.record(begun, RUN, BUILD, 2, [replace(BUILT, status="error", message=said)])
+    node_results.record(begun, RUN, BUILD, 2, [replace(BUILT, status="error", message=said)])
     found = ask(run.read, RUN, facts=FACTS)
     [broken] = [node for node in found.tasks[1].nodes if node.status == "error"]
     assert broken.message == 'invalid input syntax for type integer: "…"'
@@ -77,7 +77,7 @@ def test_a_message_is_without_the_values_that_a_database_quotes(begun: Connectio
 
 
 def test_what_a_task_said_is_escaped_and_anchored(begun: Connection, ask: Callable[..., Any]) -> None:
-    store.record_task(begun, RUN, "publish", 1, "<script>alert(1)</script>")
+    node_results.record_task(begun, RUN, "publish", 1, "<script>alert(1)</script>")
     page = pages.render("run.html", answer=ask(run.read, RUN, facts=FACTS))
     assert [page.count(f'id="{task}"') for task in (BUILD, "publish", "report")] == [1, 1, 1]
     assert "&lt;script&gt;alert(1)" in page
@@ -103,8 +103,8 @@ def test_a_run_is_found_by_its_id_in_the_address(begun: Connection, client: Test
 
 
 def test_the_newest_run_is_first_with_the_last_word_on_its_tests(begun: Connection, ask: Callable[..., Any]) -> None:
-    store.record(begun, RUN, BUILD, 2, [replace(FAILED, status="warn")])
-    store.begin(begun, "next", "release")
+    node_results.record(begun, RUN, BUILD, 2, [replace(FAILED, status="warn")])
+    runs.begin(begun, "next", "release")
     first, second = ask(run_list.read, 30, facts=FACTS).runs
     assert (first.run.run_id, second.run.run_id) == ("next", RUN)
     assert (second.passed, second.warned, second.failed) == (2, 1, 0)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from include import settings, watchdog
+from include import settings
+from include.daily import watchdog
 from include.results import publications
 from plugins.data_health import runs
 from plugins.data_health.reading import Reading

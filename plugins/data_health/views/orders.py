@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from include.results.store import STATUS_CHANGES, ChangedOrder, OrderChange
+from include.results.orders import STATUS_CHANGES, ChangedOrder, OrderChange
 from plugins.data_health.reading import Reading
 
 SNAPSHOT = "snapshots.orders_snapshot"

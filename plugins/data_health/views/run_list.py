@@ -31,20 +31,14 @@ class RunList:
 
 
 _TESTS = """
-with words as (
-    select distinct on (run_id, results.unique_id) run_id, results.status
-    from ops.node_results as results
-    join ops.runs using (run_id)
-    where runs.started_at >= %(since)s and results.resource_type in ('test', 'freshness')
-    order by run_id, results.unique_id, results.recorded_at desc
-)
-
 select
     run_id,
     count(*) filter (where status = 'pass') as passed,
     count(*) filter (where status = 'warn') as warned,
     count(*) filter (where status = any(%(broken)s)) as failed
-from words
+from ops.last_words
+where run_id = any(array(select run_id from ops.runs where started_at >= %(since)s))
+    and resource_type in ('test', 'freshness')
 group by run_id
 """
 

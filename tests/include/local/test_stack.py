@@ -20,12 +20,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from include.demo_shop import demo as demo_shop
 from include.local import postgres, warehouse
 from include.local.demo import use_warehouse_of
 from include.local.progress import Progress, silent
 from include.local.stack import Running, Stack, StackError
 from include.settings import PROJECT_ROOT
-from include.shop import demo as demo_shop
 from include.warehouse import connect
 from tests.include.dbt_project.conftest import start as one_model
 

@@ -17,20 +17,21 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include import buffers, lease
+from include.daily import buffers
+from include.daily.watchdog import check
 from include.dbt_project.manifest import read
 from include.publish import by_hand
 from include.publish.__main__ import main
 from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
-from include.results import publications, store
+from include.raw import lease
+from include.results import publications, runs
 from include.settings import PROJECT_ROOT, Warehouse
 from include.slack.channels import to_all
 from include.slack.message import Message
 from include.slack.send import deliver
 from include.warehouse import connect
-from include.watchdog import check
 from tests.forks import NO_AIRFLOW, Forks, command
 from tests.include.publish.test_publish import BUILT, MANIFEST, PASSED, build, published
 from tests.slack_server import ENGINEERS_PATH, Slack, slack_server
@@ -95,7 +96,7 @@ def leave_word(db: Connection) -> None:
 
 def begins_to_write(db: Connection, run_id: str, *, writes: bool) -> None:
     """What dbt leaves of a run's first model: a mark before it, and, unless it fails, word of it."""
-    store.begin(db, run_id, "release")
+    runs.begin(db, run_id, "release")
     buffers.begin(db, run_id)
     with db.cursor() as cursor:
         cursor.execute("update ops.buffers set dirty = true where schema_oid = 'analytics_next'::regnamespace")

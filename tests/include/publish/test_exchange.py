@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include import buffers
+from include.daily import buffers
 from include.dbt_project.manifest import Manifest
 from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
-from include.results import publications, store
+from include.results import publications, runs
 
 pytestmark = pytest.mark.db
 
@@ -52,7 +52,7 @@ def publish(db: Connection, run_id: str, *models: str, views: tuple[str, ...] = 
 
 def build(db: Connection, run_id: str, *tables: str) -> None:
     """Build models, each of which leaves word of itself as dbt does."""
-    store.begin(db, run_id, "release")
+    runs.begin(db, run_id, "release")
     buffers.begin(db, run_id)
     for table in tables:
         do(db, f"drop table if exists analytics_next.{table}")

@@ -12,11 +12,12 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include import buffers, lease
+from include import raw
+from include.daily import buffers
 from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
+from include.raw import lease
 from include.settings import Warehouse
-from include.shop import raw
 from include.warehouse import roles
 from tests.include.publish.test_exchange import build, do, publish
 

@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include import buffers
+from include.daily import buffers
 from include.publish import locks
 from include.publish.gate import NotPublishedError
 from include.settings import Warehouse

@@ -11,15 +11,15 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include import buffers
+from include import raw
+from include.daily import buffers
 from include.dbt_project.manifest import Manifest
 from include.publish import exchange
 from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run, published_by_a_former_try
-from include.results import publications, store
+from include.results import node_results, publications, runs
 from include.results.nodes import NodeResult
 from include.settings import Warehouse
-from include.shop import raw
 
 pytestmark = pytest.mark.db
 
@@ -67,9 +67,9 @@ def build(db: Connection, run_id: str, content: str, *results: NodeResult) -> No
         for mart in ("m", "n"):
             cursor.execute(f"drop table if exists analytics_next.{mart}")
             cursor.execute(f"create table analytics_next.{mart} as select %s as content", (content,))
-    store.begin(db, run_id, "release")
+    runs.begin(db, run_id, "release")
     buffers.begin(db, run_id)
-    store.record(db, run_id, "task", 1, [BUILT_TOO, *(results or (BUILT, PASSED))])
+    node_results.record(db, run_id, "task", 1, [BUILT_TOO, *(results or (BUILT, PASSED))])
 
 
 def published(db: Connection) -> list[str]:
@@ -171,14 +171,14 @@ def test_what_another_run_wrote_meanwhile_is_not_published_by_this_one(built: Co
 
 
 def test_a_model_built_again_after_its_test_is_not_proven(built: Connection) -> None:
-    store.record(built, "run 1", "task", 2, [BUILT])
+    node_results.record(built, "run 1", "task", 2, [BUILT])
     with pytest.raises(NotPublishedError, match="keys_are_unique"):
         publish_run("run 1", MANIFEST)
 
 
 def test_a_model_older_than_what_it_reads_is_refused(built: Connection) -> None:
-    store.record(built, "run 1", "child", 1, [replace(BUILT, unique_id="model.child")])
-    store.record(built, "run 1", "task", 2, [BUILT, PASSED])
+    node_results.record(built, "run 1", "child", 1, [replace(BUILT, unique_id="model.child")])
+    node_results.record(built, "run 1", "task", 2, [BUILT, PASSED])
     with pytest.raises(NotPublishedError, match=r"model\.child"):
         publish_run("run 1", Manifest({**MANIFEST.nodes, "model.child": model("child", "model.m")}, {}))
 
@@ -206,7 +206,7 @@ def test_a_model_that_the_project_has_lost_since_the_run_began_blocks_and_that_i
 
 
 def test_a_model_that_failed_does_not_count_as_built(built: Connection) -> None:
-    store.record(built, "run 1", "task", 2, [replace(BUILT_TOO, status="error")])
+    node_results.record(built, "run 1", "task", 2, [replace(BUILT_TOO, status="error")])
     with pytest.raises(NotPublishedError, match=r"model\.n"):
         publish_run("run 1", MANIFEST)
 
@@ -249,7 +249,7 @@ def test_models_of_before_a_load_and_of_after_it_are_not_published_together(
     build(db, "run 1", "new")
     for step in ("before", BUILT, "between", BUILT_TOO, "after", PASSED):
         if isinstance(step, NodeResult):
-            store.record(db, "run 1", step.name, 2, [step])
+            node_results.record(db, "run 1", step.name, 2, [step])
         elif step in loads:
             with db.cursor() as cursor:
                 cursor.execute(f"insert into raw.promos values ('p', 1, 'active', {loads[step]})")

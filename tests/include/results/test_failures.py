@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import pytest
 
 from include.results import failures
-from include.results.failures import Owner, Root, Run, broken, title, warned
+from include.results.failures import Owner, Root, RunContext, broken, title, warned
 from include.results.nodes import UNEXPLAINED, NodeResult
 from tests.include.results.project import FACTS, MODELS, ORDERS
 
-RUN = Run(started_at=datetime(2026, 11, 24, 6, tzinfo=UTC), since={}, log_urls={"test.p.orders_unique": "log"})
+RUN = RunContext(started_at=datetime(2026, 11, 24, 6, tzinfo=UTC), since={}, log_urls={"test.p.orders_unique": "log"})
 
 
 def failed(unique_id: str, failures: int | None = 1, message: str = "", status: str = "fail", rows: list | None = None):
@@ -135,7 +135,7 @@ def test_rows_of_a_personal_column_never_appear() -> None:
 
 def test_what_is_known_has_its_age() -> None:
     since = datetime(2026, 11, 22, 6, tzinfo=UTC)
-    run = Run(RUN.started_at, {"test.p.fact_unique": since}, {})
+    run = RunContext(RUN.started_at, {"test.p.fact_unique": since}, {})
     [root] = broken([failed("test.p.fact_unique"), failed("test.p.fact_status")], FACTS, run, [])
     assert [(failure.since, failure.days) for failure in root.failures] == [(since, 2), (None, 0)]
     assert not root.known

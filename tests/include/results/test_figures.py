@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include.results import figures, publications, store
+from include.results import figures, publications, runs
 from include.results.figures import Figure, Figures
 
 pytestmark = pytest.mark.db
@@ -19,7 +19,7 @@ BY_DAY = {"2026-11-22": (30, 300.5, 0.5), "2026-11-23": (40, 410.25, 0.625), "20
 def marts(db: Connection) -> Connection:
     """A warehouse with the two marts that figures come from, and two runs."""
     for run_id in ("yesterday", "today"):
-        store.begin(db, run_id, "release")
+        runs.begin(db, run_id, "release")
     with db.cursor() as cursor:
         cursor.execute("create table analytics.dim_users as select unnest(array[0, 1, 2, 3, 2]) as orders")
         cursor.execute("create table analytics.daily_metrics (day date, metric text, value numeric(16, 4))")
@@ -97,7 +97,7 @@ def test_that_the_day_lies_more_than_a_day_before_the_publish_is_known(
 
 def test_figures_are_compared_with_what_the_publish_before_stated(marts: Connection) -> None:
     publish(marts, "yesterday", "2026-11-23")
-    store.put_metrics(marts, "yesterday", {"orders": 30, "repeat_rate": 0.7})
+    figures.keep(marts, "yesterday", {"orders": 30, "repeat_rate": 0.7})
     publish(marts, "today", "2026-11-24")
     found = gathered(marts)
     assert found.former_as_of == datetime(2026, 11, 23, 6, tzinfo=UTC)
@@ -106,14 +106,14 @@ def test_figures_are_compared_with_what_the_publish_before_stated(marts: Connect
 
 
 def test_what_a_run_stated_that_was_not_published_is_no_measure(marts: Connection) -> None:
-    store.put_metrics(marts, "yesterday", {"orders": 30})
+    figures.keep(marts, "yesterday", {"orders": 30})
     publish(marts, "today", "2026-11-24")
     assert gathered(marts).daily[0] == Figure("orders", 40, None)
 
 
 def test_what_was_stated_is_found_again(marts: Connection) -> None:
     publish(marts, "yesterday", "2026-11-23")
-    store.put_metrics(marts, "yesterday", gathered(marts).metrics)
+    figures.keep(marts, "yesterday", gathered(marts).metrics)
     publish(marts, "today", "2026-11-24")
     found = gathered(marts)
     assert [figure.former for figure in (*found.daily, found.repeat_rate) if figure] == [30, 300.5, 0.5, 0.75]

@@ -9,20 +9,13 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from include.dbt_project.manifest import Manifest
-from include.results import store
+from include.results import node_results, runs
 from include.results.nodes import NodeResult
-from include.results.record import record
+from include.results.record import failing_rows, record
 
 pytestmark = pytest.mark.db
 
 CONTEXT = {"run_id": "run", "ti": SimpleNamespace(task_id="task", try_number=1)}
-
-
-@pytest.fixture
-def ops(db: Connection) -> Connection:
-    """A warehouse with `ops` and one run that began."""
-    store.begin(db, "run", "release")
-    return db
 
 
 def a_failed_test(sql: str, column: str | None = None, *personal: str) -> tuple[list[NodeResult], Manifest]:
@@ -34,7 +27,7 @@ def a_failed_test(sql: str, column: str | None = None, *personal: str) -> tuple[
 
 
 def kept(ops: Connection) -> list[NodeResult]:
-    return store.node_results(ops, "run")
+    return node_results.of_run(ops, "run")
 
 
 def test_a_failed_test_is_kept_with_its_rows_in_the_order_of_its_columns(ops: Connection) -> None:
@@ -112,7 +105,7 @@ def versions(ops: Connection) -> list[tuple[str, str]]:
 
 
 def test_what_ran_is_kept_with_the_run_that_it_was_new_in(ops: Connection) -> None:
-    store.begin(ops, "later", "release")
+    runs.begin(ops, "later", "release")
     record(CONTEXT, [a_model("select 1"), a_model("select 2", name="other")], Manifest({}, {}))
     record({**CONTEXT, "run_id": "later"}, [a_model("select 1"), a_model("select 3", name="other")], Manifest({}, {}))
     assert compiled(ops) == [("model.p.m", "run", "select 1"), ("model.p.other", "later", "select 3")]
@@ -147,3 +140,10 @@ def test_what_did_not_run_leaves_what_ran_last(ops: Connection) -> None:
     record(CONTEXT, [a_model("select 2", "skipped")], Manifest({}, {}))
     record(CONTEXT, [a_model(None, "error")], Manifest({}, {}))
     assert compiled(ops) == [("model.p.m", "run", "select 1")]
+
+
+def test_failing_rows_are_few_and_hide_personal_columns(ops: Connection) -> None:
+    sql = "select n as user_id, 'ada@example.com' as email from generate_series(1, 9) as n order by 1"
+    failed = NodeResult("test.t", "test", "t", "fail", "error", 9, "", 0.1, None, compiled_sql=sql)
+    rows = failing_rows(ops, failed, frozenset({"email"}))
+    assert rows == [{"user_id": str(n)} for n in range(1, 6)]

@@ -8,10 +8,10 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from include.dbt_project.manifest import Manifest
-from include.results import publications, store
+from include.results import node_results, publications, runs
 from include.results.nodes import NodeResult
+from include.results.orders import ChangedOrder
 from include.results.report import Report, gather
-from include.results.store import ChangedOrder
 from tests.include.results.project import FACTS, MODELS
 
 pytestmark = pytest.mark.db
@@ -30,18 +30,11 @@ def node(unique_id: str, status: str = "success") -> NodeResult:
 BUILT = [node(model) for model in MODELS]
 
 
-@pytest.fixture
-def ops(db: Connection) -> Connection:
-    """A warehouse with `ops` and one run that began."""
-    store.begin(db, "run", "release")
-    return db
-
-
 def summed_up(
     ops: Connection, *results: NodeResult, failed: bool = False, states: dict | None = None, facts: Manifest = FACTS
 ) -> Report:
-    store.record(ops, "run", "check sources", 1, list(results))
-    store.settle_tasks(ops, "run", states or {})
+    node_results.record(ops, "run", "check sources", 1, list(results))
+    node_results.settle_tasks(ops, "run", states or {})
     return gather(ops, "run", "url", run_failed=failed, facts=facts)
 
 
@@ -52,12 +45,12 @@ def publish(ops: Connection, run_id: str) -> None:
 
 def earlier(ops: Connection, run_id: str, days_ago: int, *results: NodeResult) -> None:
     """A run that began so many days ago."""
-    store.begin(ops, run_id, "release")
+    runs.begin(ops, run_id, "release")
     with ops.cursor() as cursor:
         cursor.execute(
             "update ops.runs set started_at = now() - make_interval(days => %s) where run_id = %s", (days_ago, run_id)
         )
-    store.record(ops, run_id, "task", 1, list(results))
+    node_results.record(ops, run_id, "task", 1, list(results))
 
 
 def test_tests_are_counted_and_those_that_never_ran_are_skipped(ops: Connection) -> None:
@@ -102,7 +95,7 @@ def test_a_publish_after_failed_runs_is_a_recovery_and_the_next_is_none(ops: Con
     report = summed_up(ops, *BUILT, replace(DOUBLED, status="pass"))
     assert report.resolved is not None
     assert (report.resolved.after.days, report.resolved.failed) == (1, ("unique on raw.orders.order_id",))
-    store.begin(ops, "next", "release")
+    runs.begin(ops, "next", "release")
     publish(ops, "next")
     assert gather(ops, "next", "url", run_failed=False, facts=FACTS).resolved is None
 
@@ -151,7 +144,7 @@ def test_a_published_run_that_is_cleared_and_fails_is_no_success(ops: Connection
 
 
 def test_a_run_that_others_have_overtaken_does_not_say_that_its_data_is_what_people_see(ops: Connection) -> None:
-    store.begin(ops, "later", "release")
+    runs.begin(ops, "later", "release")
     for run_id in ("run", "later"):
         publish(ops, run_id)
     report = summed_up(ops, PASSED)
@@ -195,7 +188,7 @@ def test_what_a_retry_mended_was_never_resolved(ops: Connection) -> None:
     earlier(ops, "before", 3)
     publish(ops, "before")
     earlier(ops, "yesterday", 1, DOUBLED, node("model.p.orders", "error"))
-    store.record(ops, "yesterday", "task", 2, [node("model.p.orders")])
+    node_results.record(ops, "yesterday", "task", 2, [node("model.p.orders")])
     publish(ops, "run")
     resolved = summed_up(ops, *BUILT, replace(DOUBLED, status="pass")).resolved
     assert resolved is not None

@@ -9,9 +9,9 @@ import pytest
 
 from include.results.failures import Failure, Root
 from include.results.figures import Figure
+from include.results.orders import ChangedOrder, OrderChange
 from include.results.publications import Decision
 from include.results.report import Resolved
-from include.results.store import ChangedOrder, OrderChange
 from include.slack.message import Message
 from include.slack.render import render, render_state, unreachable
 from include.slack.samples import BROKEN_SOURCE, BROKEN_TOTAL, FAILED, KNOWN, PUBLISHED, STALE_EVENTS

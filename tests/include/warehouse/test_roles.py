@@ -8,13 +8,13 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include import buffers
+from include.daily import buffers
+from include.demo_shop import demo
 from include.local import postgres
 from include.local.postgres import LocalPostgres
 from include.publish.exchange import exchange
-from include.results import store
+from include.results import runs
 from include.settings import Warehouse
-from include.shop import demo
 from include.warehouse import connect, migrate, roles
 from include.warehouse.roles import HEALTH, LOADER, READER, TRANSFORMER
 
@@ -48,7 +48,7 @@ def may(db: Connection, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -
 def publish(run_id: str) -> None:
     """What the daily run does last, as whom it does it."""
     with connect() as connection:
-        store.begin(connection, run_id, "release")
+        runs.begin(connection, run_id, "release")
         buffers.begin(connection, run_id)
         buffer = buffers.current(connection)
     exchange(run_id, buffer)

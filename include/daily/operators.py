@@ -1,0 +1,151 @@
+"""Cosmos' operators on a run's own release: asked whether they may work, run in this process, and kept in `ops`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cosmos.dbt.runner import handle_exception_if_needed
+from cosmos.exceptions import CosmosDbtRunError
+from cosmos.operators.local import DbtBuildLocalOperator, DbtTestLocalOperator
+from dbt.cli.main import dbtRunnerResult
+
+from include.daily import admission, buffers, snapshots
+from include.dbt_project import invocation, manifest
+from include.dbt_project.manifest import Manifest
+from include.dbt_project.release import Release
+from include.raw import mapping
+from include.results import node_results, nodes
+from include.results.record import record
+from include.slack import progress
+from include.warehouse import connect, disk
+
+
+class _OnRelease:
+    """What a Cosmos operator does here in place of copying the project and starting dbt in the copy.
+
+    What changes in the project meanwhile is for the next run: a run builds from one state of it.
+    """
+
+    # Airflow would render each of these and send them all before the task begins, and again at its end. Nothing that we
+    # hand to Cosmos has a template in it, and the SQL is known once it ran.
+    template_fields: Sequence[str] = ()
+    # Whose tests dbt runs, and hears of: those of a node by its unique id, or of one of the day's tasks (`manifest`).
+    home: str
+
+    def build_and_run_cmd(self, context: Any, cmd_flags: list[str] | None = None, **_: Any) -> dbtRunnerResult:
+        """Run dbt on the run's release, if the task may. Raises RefusedError, or what dbt failed of."""
+        return self._run(context, admission.admit(context, builds=True), cmd_flags)
+
+    def _run(self, context: Any, project: Release, flags: list[str] | None = None) -> dbtRunnerResult:
+        command, _ = self.build_cmd(context, flags)
+        facts = manifest.read(project.manifest)
+        done = invocation.invoke(project, command[1:], tests=facts.tests_of(self.home))  # without the program's name
+        results = nodes.read(getattr(done.result, "results", ()))  # dbt may not have got to any
+        record(context, results, facts)
+        # Shown in the UI as the task's rendered template.
+        self.compiled_sql = "\n\n".join(f"-- {one.name}\n{one.compiled_sql}" for one in results if one.compiled_sql)
+        self.template_fields = ("compiled_sql",)
+        self.overwrite_rtif_after_execution = True
+        if done.exception and not results:
+            admission.leave_reason(context, f"dbt did not get to run anything: {done.exception}")
+        handle_exception_if_needed(done)
+        return done
+
+
+class BuildNode(_OnRelease, DbtBuildLocalOperator):
+    """`dbt build` of the model or seed that the task is called by, and of its tests."""
+
+    def build_and_run_cmd(self, context: Any, cmd_flags: list[str] | None = None, **_: Any) -> dbtRunnerResult:
+        """The same, but for a node that came into the project after the run began."""
+        project = admission.admit(context, builds=True)
+        facts = manifest.read(project.manifest)
+        node = facts.node_of(self.task_id)
+        if node is None:
+            admission.refuse_if(
+                context,
+                f"Nothing in the dbt project as it was when this run began has the task {self.task_id}, and a run goes "
+                "on with what it began with; nothing was changed. Trigger a new run.",
+            )
+        if facts.nodes[node].get("schema") == buffers.BUILT:
+            with connect("greenery build") as connection:
+                buffers.mark(connection)
+        self.home, self.select = node, facts.selector(node)
+        # What else is built anew is told by `ops`; an incremental model of dbt's own kind is only where somebody asks.
+        asked = ["--full-refresh"] if context["params"].get("full_refresh") else []
+        return self._run(context, project, [*(cmd_flags or ()), *asked])
+
+
+class RunTests(_OnRelease, DbtTestLocalOperator):
+    """`dbt test` of a task's own tests."""
+
+
+class CrossModelTests(RunTests):
+    """`dbt test` of the tests that belong to no single task, of the run's own release."""
+
+    home = manifest.CROSS_MODEL_TESTS
+
+
+class CheckSources(RunTests):
+    """`dbt source freshness`, then `dbt test` on the sources, in one task; fails if either does, after both ran."""
+
+    home = manifest.CHECK_SOURCES
+
+    def execute(self, context: Any, **_: Any) -> None:
+        """Note how far raw is and run both; the first failure is raised once both have left their results."""
+        project = admission.admit(context, builds=False)
+        admission.refuse_if(
+            context, mapping.problem(project.path) or snapshots.problem(manifest.read(project.manifest))
+        )
+        with connect("greenery check_sources") as connection:
+            full_refresh = bool(context["params"].get("full_refresh"))
+            if buffers.begin(connection, context["run_id"], full_refresh=full_refresh):
+                admission.refuse_if(context, disk.problem(connection, "analytics", buffers.BUILT))
+        progress.at(context, "sources")
+        failures = []
+        for self.base_cmd in (["source", "freshness"], ["test"]):
+            try:
+                self._run(context, project)
+            except CosmosDbtRunError as failure:
+                failures.append(failure)
+        if failures:
+            raise failures[0]
+        progress.at(context, "models")
+
+
+class TakeSnapshot(_OnRelease, DbtBuildLocalOperator):
+    """`dbt build` of the snapshots, unless their history is not as a run left it."""
+
+    home = manifest.SNAPSHOT
+
+    def execute(self, context: Any, **_: Any) -> None:
+        """Look, build, and remember how they are now."""
+        project = admission.admit(context, builds=False)
+        facts = manifest.read(project.manifest)
+        admission.refuse_if(context, snapshots.problem(facts))
+        progress.at(context, "snapshot")
+        late = self._late(facts, context["run_id"])
+        self.exclude = " ".join(sorted(map(facts.selector, late))) or None
+        try:
+            self._run(context, project, self.add_cmd_flags())
+        finally:
+            snapshots.remember(facts, context["run_id"])
+        if late:
+            names = ", ".join(sorted(map(facts.title, late)))
+            admission.refuse_if(
+                context,
+                f"Not taken: {names}, which read models that this run has not built, and would have kept what an older "
+                "run made of them as what is so now. Clear the models' tasks with everything downstream.",
+            )
+        progress.at(context, "history")
+
+    @staticmethod
+    def _late(facts: Manifest, run_id: str) -> set[str]:
+        """The snapshots of models that the run has not built."""
+        read = {one: facts.upstream(one) & facts.models for one in facts.snapshots}
+        if not any(read.values()):
+            return set()
+        with connect("greenery snapshot") as connection:
+            builds = node_results.newest_builds(connection, buffers.current(connection).since)
+        built = {model for model, (by, _) in builds.items() if by == run_id}
+        return {one for one, models in read.items() if models - built}

@@ -1,0 +1,125 @@
+"""The last word of a run: its one Slack message, whatever became of it."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg2
+from airflow.sdk import get_current_context, task
+
+from include import settings
+from include.daily import metrics
+from include.daily.admission import let_go, release_of
+from include.dbt_project import release
+from include.dbt_project.manifest import read
+from include.results import figures, node_results, orders, publications, runs
+from include.results import report as run_report
+from include.slack import render, send
+from include.slack.channels import Audience
+from include.slack.message import Message
+from include.slack.transport import UnavailableError
+from include.warehouse import connect
+
+# Under this name the report leaves word in Airflow that it spoke while the warehouse was down.
+POSTED_AT = "posted_past_the_outbox_at"
+
+log = logging.getLogger(__name__)
+
+
+@task(task_id="report", retries=3, retry_delay=10)
+def report() -> None:
+    """Sum the run up, keep the message and send it. A teardown of the DAG: it runs always and colours nothing."""
+    context = get_current_context()
+    run_id, dag_id, instance = context["run_id"], context["dag"].dag_id, context["ti"]
+    states = instance.get_task_states(dag_id=dag_id, run_ids=[run_id]).get(run_id, {})
+    try:
+        _tell(dag_id, run_id, states, _begun(context), run_failed=states.get("publish") not in ("success", "skipped"))
+    except Exception as error:
+        if instance.try_number <= instance.max_tries:
+            raise
+        if isinstance(error, UnavailableError):
+            log.exception("The message is kept: the next run's report or the watchdog sends it.")
+            return
+        if send.post(run_id, _last_words(run_id, settings.run_url(dag_id, run_id), error)):
+            instance.xcom_push(POSTED_AT, datetime.now(UTC).isoformat())
+        raise
+
+
+def report_backstop(context: Any) -> None:
+    """The DAG's on_failure_callback: says what became of the run where `report` itself could not."""
+    run_id, dag_id = context["run_id"], context["dag"].dag_id
+    posted_at, begun = _posted_at(context), _begun(context)
+    with connect("greenery report") as connection:
+        kinds = ("published", "overtaken") if publications.made_since(connection, run_id, begun) else ("failed",)
+        told = any(send.told(connection, run_id, kind) for kind in kinds)
+        last_word_at = runs.last_word_at(connection, run_id)
+    # What a run that was cleared did since is news.
+    if told or (posted_at and (last_word_at is None or last_word_at < posted_at)):
+        log.info("%s: the report has told what became of it; there is nothing to add.", run_id)
+    else:
+        _tell(dag_id, run_id, {}, begun, run_failed=True)
+
+
+def _begun(context: Any) -> datetime | None:
+    """When the run was last triggered or cleared; None where a callback was not told."""
+    return context["dag_run"].start_date if "dag_run" in context else None
+
+
+def _posted_at(context: Any) -> datetime | None:
+    """When the run's report said its last words past the outbox, which knows nothing of them; None if it did not."""
+    try:
+        posted_at = context["ti"].xcom_pull(task_ids="report", key=POSTED_AT)
+        return datetime.fromisoformat(posted_at) if posted_at else None
+    except Exception:
+        # Airflow gives a callback no task where the file has changed. Twice is better than not at all.
+        log.warning("Whether the report said anything could not be asked.", exc_info=True)
+        return None
+
+
+def _last_words(run_id: str, run_url: str, error: Exception) -> dict[Audience, Message]:
+    """What is said where the report itself can't be made. What the error says is for engineers: it names servers."""
+    unreachable = isinstance(error, psycopg2.OperationalError) and error.pgcode is None
+    say = render.unreachable if unreachable else render.unreported
+    return {
+        Audience.ENGINEERS: say(run_id, run_url, f"{type(error).__name__}: {error}"),
+        Audience.STAKEHOLDERS: say(run_id, run_url, None),
+    }
+
+
+def _tell(
+    dag_id: str, run_id: str, states: dict[str, str | None], begun: datetime | None = None, *, run_failed: bool
+) -> None:
+    let_go(run_id)  # first of all: what comes now reads no raw table
+    project, problem = release_of(run_id), release.problem()
+    notes = (render.unparsed(problem.message),) if problem else ()
+    with connect("greenery report") as connection:
+        if run_failed and publications.made_since(connection, run_id, begun):
+            # Whether it was published is in the warehouse; what Airflow knows is whether the task heard so.
+            run_failed, notes = False, (*notes, render.unheard())
+            states = states | {"publish": "success"}
+        node_results.settle_tasks(
+            connection, run_id, {task: state for task, state in states.items() if task != "report"}
+        )
+        connection.commit()
+        summary = run_report.gather(
+            connection,
+            run_id,
+            settings.run_url(dag_id, run_id),
+            run_failed=run_failed,
+            facts=read(project.manifest),
+            notes=notes,
+            health_url=settings.health_url("runs", run_id),
+        )
+        if summary.published:
+            figures.keep(connection, run_id, summary.figures.metrics)
+        metrics.of_run(summary)
+        node_results.forget(connection, settings.results_kept_for())
+        if summary.order_changes is not None:
+            orders.note_told(connection, run_id)  # for what is kept in the outbox arrives
+        send.deliver(
+            connection,
+            run_id,
+            {Audience.ENGINEERS: render.render(summary), Audience.STAKEHOLDERS: render.render_state(summary)},
+        )

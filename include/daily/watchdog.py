@@ -1,0 +1,241 @@
+"""Silence is reported: was what is due by now published? Asked every few minutes, inside Airflow and beside it.
+
+    python -m include.daily.watchdog
+
+Airflow can't report that it is dead itself, so cron, or a container beside it, runs the command as well: exit code 0
+where all is well, 1 where nothing was published in time, 2 where that can't be told, with one line on stdout. It needs
+no database of Airflow's; it sends through Slack connections in its environment (`AIRFLOW_CONN_SLACK_…`). Where there
+is none it says nothing to Slack and leaves that to the DAG, which may know one.
+
+What is late is said once a day, and once more when it is there. The outbox remembers that, so who asks first says it.
+That the warehouse is down is remembered in `warehouse_down.json` in the state folder: let both askers share that one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import psycopg2
+from airflow.sdk import get_current_context, task
+from croniter import croniter
+from psycopg2.extensions import connection as Connection
+
+from include import settings
+from include.command_line import log_to_stderr
+from include.daily import admission, metrics
+from include.results import publications
+from include.slack import notices, send
+from include.slack.channels import Audience, channels, to_all
+from include.slack.notices import BACK, LATE
+from include.slack.transport import RefusedError, UnavailableError
+from include.warehouse import connect
+
+FINE, TOO_LATE, UNKNOWN = 0, 1, 2
+# A warehouse that restarts is not worth waking somebody.
+PATIENCE = timedelta(minutes=2)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found: an exit code, and a sentence for whoever reads it."""
+
+    code: int
+    says: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the warehouse knows.
+
+    `published_at` is when a run last put new marts in front of people, rollbacks not counted. `said` is the watchdog's
+    own last word, late or back, and `said_of` the tick that it was about.
+    """
+
+    watching_since: datetime
+    published_at: datetime | None
+    said: str | None
+    said_of: datetime | None
+
+
+def due_tick(schedule: str | None, now: datetime, grace: timedelta, since: datetime) -> datetime | None:
+    """The last tick of the schedule whose run should have published by `now`; None where none has come since `since`.
+
+    All in UTC. Raises ValueError for what is no cron expression.
+    """
+    if schedule is None:
+        return None
+    latest = (now - grace).astimezone(UTC) + timedelta(microseconds=1)  # a tick at this very moment counts
+    tick = croniter(schedule, latest).get_prev(datetime)
+    return tick if tick >= since else None
+
+
+def to_say(due: datetime | None, facts: Facts) -> str | None:
+    """What there is to say now: that it is late, that it is back, or nothing."""
+    published = facts.published_at
+    if is_late(due, facts):
+        said_today = facts.said == LATE and facts.said_of.date() >= due.date()
+        return None if said_today else LATE
+    return BACK if facts.said == LATE and published and published >= facts.said_of else None
+
+
+def is_late(due: datetime | None, facts: Facts) -> bool:
+    """Whether what was due has not been published."""
+    return due is not None and (facts.published_at is None or facts.published_at < due)
+
+
+def check(now: datetime | None = None, *, speaks: bool = True) -> Verdict:
+    """Look, say what there is to say, and send what waits in the outbox; what Slack doesn't take now stays there.
+
+    One that does not speak only looks, and sends what waits. Raises ValueError for a setting that is none, and
+    psycopg2.ProgrammingError for a warehouse without `ops`.
+    """
+    now = now or datetime.now(UTC)
+    try:
+        with connect("greenery watchdog") as connection:
+            if speaks:
+                _was_up(connection, now)
+            due, facts = _look(connection, now, speaks=speaks)
+            with suppress(UnavailableError):  # which is logged
+                send.send_waiting(connection)
+            metrics.of_now(connection, now, late=is_late(due, facts))
+    except psycopg2.OperationalError as error:
+        if error.pgcode:  # it answered, if with a no
+            raise
+        if speaks:
+            _is_down(now, str(error))
+        return Verdict(UNKNOWN, f"The warehouse can't be reached: {error}".strip())
+    if is_late(due, facts):
+        return Verdict(TOO_LATE, f"Late: nothing was published since {due:%d %b %Y %H:%M} UTC, when it was due.")
+    at = facts.published_at
+    return Verdict(FINE, f"Fine: last published {at:%d %b %Y %H:%M} UTC." if at else "Fine: nothing is due yet.")
+
+
+@task(task_id="watch")
+def watch() -> None:
+    """The task of `greenery_watchdog`; red where it can't tell.
+
+    It also lets loaders in again after a run that has ended without doing so.
+    """
+    verdict = check()
+    log.info(verdict.says)
+    if verdict.code == UNKNOWN:
+        raise RuntimeError(verdict.says)
+    admission.let_go_of_ended(get_current_context())
+
+
+def main() -> int:
+    """The command: says on stdout what it found, and returns the exit code."""
+    try:
+        verdict = check(speaks=bool(channels()))
+    except Exception as error:  # whatever it is, cron has to hear of it
+        verdict = Verdict(UNKNOWN, f"It can't be told whether the data is late: {error}")
+    print(" ".join(verdict.says.split()))
+    return verdict.code
+
+
+def _look(connection: Connection, now: datetime, *, speaks: bool) -> tuple[datetime | None, Facts]:
+    """What is due and what is known; says what there is to say of it."""
+    with connection.cursor() as cursor:
+        # Who asks at the same moment waits until what is to be said is kept.
+        cursor.execute("select pg_advisory_xact_lock(hashtext('greenery watchdog'))")
+    facts = known(connection)
+    grace = settings.published_by()
+    due = due_tick(settings.schedule(), now, grace, facts.watching_since)
+    word = to_say(due, facts) if speaks else None
+    live = publications.live(connection)
+    as_of = live.data_as_of if live else None
+    links = {"url": settings.airflow_url(), "health_url": settings.health_url()}
+    if word == LATE:
+        begun, held = _begun_since(connection, due), publications.hold(connection)
+        failed = bool(begun) and send.said(connection, begun, "failed")
+        message = notices.late(due, due + grace, data_as_of=as_of, run_id=begun, failed=failed, held=held, **links)
+        send.keep(connection, _run_id(due), to_all(message))
+    elif word == BACK:
+        message = notices.back(facts.said_of, facts.published_at, as_of, **links)
+        send.keep(connection, _run_id(facts.said_of), to_all(message))
+    connection.commit()
+    return due, facts
+
+
+# The outbox knows what was said of a tick as what a run said.
+_OF = "due "
+
+
+def _run_id(due: datetime) -> str:
+    return f"{_OF}{due.isoformat()}"
+
+
+def known(connection: Connection) -> Facts:
+    """What the warehouse knows now."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            select
+                (select min(since) from ops.watch),
+                (select max(published_at) from ops.publications where published_at = data_as_of)
+            """
+        )
+        since, published_at = cursor.fetchone()
+        cursor.execute(
+            "select kind, run_id from ops.messages where run_id like %s order by message_id desc limit 1", (f"{_OF}%",)
+        )
+        said, of = cursor.fetchone() or (None, None)
+    return Facts(since, published_at, said, datetime.fromisoformat(of.removeprefix(_OF)) if of else None)
+
+
+def _begun_since(connection: Connection, due: datetime) -> str | None:
+    with connection.cursor() as cursor:
+        cursor.execute("select run_id from ops.runs where started_at >= %s order by started_at desc limit 1", (due,))
+        row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def _is_down(now: datetime, problem: str) -> None:
+    """Remember since when, and say it once somebody has waited long enough. The lock keeps two from saying it."""
+    path = settings.state_dir() / "warehouse_down.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        state = json.loads(file.read() or "null") or {"since": now.isoformat(), "said": False}
+        since = datetime.fromisoformat(state["since"])
+        try:
+            if not state["said"] and now - since >= PATIENCE:
+                # How a server is reached is for engineers.
+                messages = {
+                    Audience.ENGINEERS: notices.down(since, problem, health_url=settings.health_url()),
+                    Audience.STAKEHOLDERS: notices.down(since, None, health_url=settings.health_url()),
+                }
+                state["said"] = send.post(f"warehouse down {state['since']}", messages)
+        except (UnavailableError, RefusedError) as trouble:
+            log.error("Slack did not take the message: %s", trouble)
+        finally:
+            file.truncate(0)
+            file.write(json.dumps(state))
+
+
+def _was_up(connection: Connection, now: datetime) -> None:
+    """Say that the warehouse is back, if it was said that it is gone."""
+    path = settings.state_dir() / "warehouse_down.json"
+    try:
+        state = json.loads(path.read_text() or "null")
+    except FileNotFoundError:
+        return
+    if state and state["said"]:
+        since = datetime.fromisoformat(state["since"])
+        message = notices.up(since, now, health_url=settings.health_url())
+        send.keep(connection, f"warehouse down {state['since']}", to_all(message))
+    path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    log_to_stderr()
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""The contract of the raw tables, as the shop's replica delivers them: names, columns, types and keys.
+
+Source: the CSV headers of the public Greenery course. Ids are text, timestamps are UTC, a zip code is text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Table:
+    """A raw table: `columns` maps each column's name to its Postgres type, `key` names a row."""
+
+    name: str
+    key: tuple[str, ...]
+    columns: dict[str, str]
+
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        Table(
+            "addresses",
+            ("address_id",),
+            {"address_id": "text", "address": "text", "zipcode": "text", "state": "text", "country": "text"},
+        ),
+        Table(
+            "users",
+            ("user_id",),
+            {
+                "user_id": "text",
+                "first_name": "text",
+                "last_name": "text",
+                "email": "text",
+                "phone_number": "text",
+                "created_at": "timestamptz",
+                "updated_at": "timestamptz",
+                "address_id": "text",
+            },
+        ),
+        Table(
+            "products",
+            ("product_id",),
+            {"product_id": "text", "name": "text", "price": "numeric", "inventory": "integer"},
+        ),
+        Table("promos", ("promo_id",), {"promo_id": "text", "discount": "numeric", "status": "text"}),
+        Table(
+            "orders",
+            ("order_id",),
+            {
+                "order_id": "text",
+                "user_id": "text",
+                "promo_id": "text",
+                "address_id": "text",
+                "created_at": "timestamptz",
+                "order_cost": "numeric",
+                "shipping_cost": "numeric",
+                "order_total": "numeric",
+                "tracking_id": "text",
+                "shipping_service": "text",
+                "estimated_delivery_at": "timestamptz",
+                "delivered_at": "timestamptz",
+                "status": "text",
+            },
+        ),
+        Table(
+            "order_items",
+            ("order_id", "product_id"),
+            {"order_id": "text", "product_id": "text", "quantity": "integer"},
+        ),
+        Table(
+            "events",
+            ("event_id",),
+            {
+                "event_id": "text",
+                "session_id": "text",
+                "user_id": "text",
+                "page_url": "text",
+                "created_at": "timestamptz",
+                "event_type": "text",
+                "order_id": "text",
+                "product_id": "text",
+            },
+        ),
+    )
+}
+
+# What was loaded when, and which keys left a table: freshness and incremental models read these.
+# `key` is the key's columns, joined by "/", as the models join them.
+BOOKKEEPING = {
+    "loads": """
+    table_name text not null,
+    loaded_at timestamptz not null,
+    rows bigint not null,
+    loaded_from text not null default '',
+    primary key (table_name, loaded_at)
+""",
+    "deletions": """
+    table_name text not null,
+    key text not null,
+    deleted_at timestamptz not null
+""",
+}
+
+# What a raw relation has to show: the type of each column by its name.
+COLUMNS: dict[str, dict[str, str]] = {
+    **{table.name: {**table.columns, "_loaded_at": "timestamptz"} for table in TABLES.values()},
+    "loads": {"table_name": "text", "loaded_at": "timestamptz", "rows": "bigint", "loaded_from": "text"},
+    "deletions": {"table_name": "text", "key": "text", "deleted_at": "timestamptz"},
+}

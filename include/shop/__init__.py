@@ -1,1 +1,0 @@
-"""Where raw data comes from: the demo shop, and the loader that mirrors a folder of CSV files."""

@@ -1,9 +1,0 @@
-"""Warms up a Celery worker: importing this module does, and Celery imports it before it forks its processes.
-
-`[celery] extra_celery_config` in `airflow.cfg` names it. Every process of the pool, and every task that it forks, then
-finds dbt and the project loaded, and shares their memory.
-"""
-
-from include import warm_up
-
-warm_up.follow()

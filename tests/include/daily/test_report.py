@@ -1,0 +1,269 @@
+"""The last word of a run: gathered from its own release's manifest, said, and kept for the next one to compare with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg2
+import pytest
+from airflow.sdk.execution_time.context import set_current_context
+from psycopg2.extensions import connection as Connection
+
+from include.daily import report
+from include.results import node_results, publications, runs
+from include.slack import send
+from include.slack.transport import UnavailableError
+from include.warehouse import connect
+from tests.include.results.project import FACTS
+from tests.include.results.test_report import BUILT, DOUBLED, PASSED
+from tests.slack_server import ENGINEERS_PATH, Slack, slack_server
+
+pytestmark = pytest.mark.db
+
+
+@pytest.fixture
+def ops(db: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Connection:
+    """A warehouse in which a run of a kept release began."""
+    monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path))
+    target = tmp_path / "dbt" / "releases" / "release" / "target"
+    target.mkdir(parents=True)
+    (target / "manifest.json").write_text(json.dumps(asdict(FACTS)))
+    runs.begin(db, "run", "release")
+    return db
+
+
+def told(ops: Connection) -> list[tuple[str, str]]:
+    """Kind and body of each message that was kept."""
+    with ops.cursor() as cursor:
+        cursor.execute("select kind, body from ops.messages order by message_id")
+        return cursor.fetchall()
+
+
+def test_a_failed_run_tells_where_it_broke_with_links_that_work(ops: Connection) -> None:
+    node_results.record(ops, "run", "check_sources", 1, [DOUBLED])
+    report._tell("greenery_daily", "run", {"check_sources": "failed", "report": None}, run_failed=True)
+    [(kind, body)] = told(ops)
+    assert kind == "failed"
+    assert "raw table raw.orders · Data platform" in body
+    assert "http://localhost:8080/dags/greenery_daily/runs/run/tasks/check_sources" in body
+
+
+def test_a_report_that_is_repeated_says_the_same(ops: Connection) -> None:
+    node_results.record(ops, "run", "task", 1, [*BUILT, PASSED])
+    with ops.cursor() as cursor:
+        publications.note(cursor, "run", "analytics", as_of=None, decision=None, notes=[])
+        cursor.execute("create table analytics.dim_users as select unnest(array[1, 2]) as orders")
+    for _ in range(2):
+        report._tell("greenery_daily", "run", {"task": "success"}, run_failed=False)
+    [(kind, body)] = told(ops)
+    assert kind == "published"
+    assert "Repeat rate: 50.0 % (1 of 2 buyers" in body
+    with ops.cursor() as cursor:
+        cursor.execute("select metric, value from ops.metrics")
+        assert cursor.fetchall() == [("repeat_rate", 0.5)]
+
+
+@pytest.fixture
+def slack(ops: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slack]:
+    """A Slack that takes no time to give up on."""
+    monkeypatch.setenv("GREENERY_SLACK_TIMEOUT_SECONDS", "1")
+    with slack_server() as server:
+        monkeypatch.setenv("AIRFLOW_CONN_SLACK_DEFAULT", server.connection())
+        yield server
+
+
+# What tasks of the run pushed, by key.
+XCOM: dict[str, Any] = {}
+
+
+def instance(attempt: int = 1, **states: str) -> SimpleNamespace:
+    """A task instance as Airflow gives it to a task, and to the callback of a DAG."""
+    return SimpleNamespace(
+        try_number=attempt,
+        max_tries=3,
+        get_task_states=lambda **_: {"run": states or {"check_sources": "failed"}},
+        xcom_push=lambda key, value: XCOM.update({key: value}),
+        xcom_pull=lambda key, **_: XCOM.get(key),
+    )
+
+
+def callback(begun: datetime | None = None) -> dict[str, Any]:
+    """What Airflow tells the callback of a DAG. The run was triggered a minute ago, if nothing else is said."""
+    return {
+        "run_id": "run",
+        "dag": SimpleNamespace(dag_id="greenery_daily"),
+        "dag_run": SimpleNamespace(start_date=begun or datetime.now(UTC) - timedelta(minutes=1)),
+        "ti": instance(),
+    }
+
+
+def run_report(*, attempt: int, begun: datetime | None = None, **states: str) -> None:
+    """The task itself at one of its four attempts, in a context as Airflow gives it."""
+    XCOM.clear()  # as Airflow does when a try begins
+    context: Any = callback(begun) | {"ti": instance(attempt, **states)}
+    with set_current_context(context):
+        report.report.function()
+
+
+def test_a_refusal_of_slack_s_is_no_failure_of_the_report(ops: Connection, slack: Slack) -> None:
+    slack.answers[:] = [404]
+    run_report(attempt=1)
+    assert slack.accepted == []
+    run_report(attempt=1)
+    assert len(slack.accepted) == 1
+
+
+def test_a_slack_that_is_down_has_the_report_retried_and_at_last_left_to_the_next_run(
+    ops: Connection, slack: Slack
+) -> None:
+    slack.answers[:] = [500] * 50
+    with pytest.raises(UnavailableError):
+        run_report(attempt=1)
+    run_report(attempt=4)
+    slack.answers.clear()
+    with connect() as connection:
+        send.send_waiting(connection)
+    assert len(slack.accepted) == 1
+    assert len(told(ops)) == 1
+
+
+def test_stakeholders_and_engineers_hear_each_their_own_of_a_run(
+    ops: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SLACK_ENGINEERS", slack.connection(ENGINEERS_PATH))
+    node_results.record(ops, "run", "check_sources", 1, [DOUBLED])
+    run_report(attempt=1)
+    [state], [details] = slack.accepted, slack.engineers
+    assert state["text"] == "🔴 Greenery data: no new data"
+    assert "raw.orders" in details["text"]
+
+
+def test_after_a_report_the_backstop_has_nothing_to_say(ops: Connection, slack: Slack) -> None:
+    run_report(attempt=1)
+    report.report_backstop({"run_id": "run", "dag": SimpleNamespace(dag_id="greenery_daily")})
+    assert len(slack.accepted) == 1
+
+
+def test_where_the_report_died_the_backstop_says_it(ops: Connection, slack: Slack) -> None:
+    report.report_backstop({"run_id": "run", "dag": SimpleNamespace(dag_id="greenery_daily")})
+    assert len(slack.accepted) == 1
+
+
+def test_a_warehouse_that_is_down_is_said_at_the_last_attempt(
+    ops: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAREHOUSE_PORT", "1")
+    for attempt in (1, 4):
+        with pytest.raises(psycopg2.OperationalError):
+            run_report(attempt=attempt)
+    assert [one["text"] for one in slack.accepted] == ["🔴 Greenery data: the warehouse can't be reached"]
+
+
+def test_what_was_said_while_the_warehouse_was_down_is_not_said_again_by_the_backstop(
+    ops: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as down:
+        down.setenv("WAREHOUSE_PORT", "1")
+        with pytest.raises(psycopg2.OperationalError):
+            run_report(attempt=4)
+    report.report_backstop(callback())
+    assert len(slack.accepted) == 1
+    node_results.record(ops, "run", "check_sources", 2, [DOUBLED])  # the run is cleared, and this time the report dies
+    report.report_backstop(callback())
+    assert len(slack.accepted) == 2
+
+
+def published(ops: Connection) -> None:
+    """The run has built, and publish has committed."""
+    node_results.record(ops, "run", "task", 1, [*BUILT, PASSED])
+    with ops.cursor() as cursor:
+        publications.note(cursor, "run", "analytics", as_of=None, decision=None, notes=[])
+        cursor.execute("create table analytics.dim_users as select unnest(array[1, 2]) as orders")
+
+
+def test_a_publish_whose_answer_was_lost_is_told_as_what_it_was(ops: Connection, slack: Slack) -> None:
+    published(ops)
+    run_report(attempt=1, publish="failed")
+    [(kind, body)] = told(ops)
+    assert kind == "published"
+    assert "its answer was lost" in body
+    assert "publish failed" not in body
+    report.report_backstop(callback())
+    assert len(slack.accepted) == 1
+
+
+def test_a_publish_whose_answer_and_whose_report_were_lost_is_told_by_the_backstop(
+    ops: Connection, slack: Slack
+) -> None:
+    published(ops)
+    report.report_backstop(callback())
+    assert [kind for kind, _ in told(ops)] == ["published"]
+
+
+def test_a_run_that_was_published_and_failed_when_it_was_cleared_is_told_as_failed(
+    ops: Connection, slack: Slack
+) -> None:
+    published(ops)
+    run_report(attempt=1, publish="success")
+    cleared = datetime.now(UTC)
+    run_report(attempt=1, begun=cleared, check_sources="failed", publish="upstream_failed")
+    report.report_backstop(callback(cleared))
+    assert [kind for kind, _ in told(ops)] == ["published", "failed"]
+
+
+def test_marts_of_another_make_cost_the_figures_and_not_the_message(ops: Connection, slack: Slack) -> None:
+    with ops.cursor() as cursor:
+        publications.note(cursor, "run", "analytics", as_of=None, decision=None, notes=[])
+        cursor.execute("create table analytics.dim_users as select 'two'::text as orders")
+    run_report(attempt=1)
+    assert len(slack.accepted) == 1
+
+
+def test_a_run_that_can_not_be_summed_up_is_told_at_the_last_attempt(ops: Connection, slack: Slack) -> None:
+    with ops.cursor() as cursor:
+        cursor.execute("alter table ops.node_results rename column failures to anything_else")
+    for attempt in (1, 4):
+        with pytest.raises(psycopg2.ProgrammingError):
+            run_report(attempt=attempt)
+    assert [one["text"] for one in slack.accepted] == [
+        "🔴 Greenery data: a run ended, and what became of it can't be told"
+    ]
+
+
+def test_how_a_server_is_reached_is_for_engineers(
+    ops: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SLACK_ENGINEERS", slack.connection(ENGINEERS_PATH))
+    monkeypatch.setenv("WAREHOUSE_PORT", "1")
+    with pytest.raises(psycopg2.OperationalError):
+        run_report(attempt=4)
+    assert "127.0.0.1" in json.dumps(slack.engineers)
+    assert "127.0.0.1" not in json.dumps(slack.accepted)
+
+
+def test_one_audience_that_can_not_be_reached_keeps_nothing_from_the_other(
+    ops: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SLACK_ENGINEERS", slack.connection("/services/revoked"))
+    monkeypatch.setenv("WAREHOUSE_PORT", "1")
+    with pytest.raises(psycopg2.OperationalError):
+        run_report(attempt=4)
+    assert len(slack.accepted) == 1
+
+
+def test_what_a_failed_run_says_is_nothing_to_compare_with(ops: Connection, slack: Slack) -> None:
+    runs.begin(ops, "other", "release")
+    with ops.cursor() as cursor:
+        publications.note(cursor, "other", "analytics", as_of=None, decision=None, notes=[])
+        cursor.execute("create table analytics.dim_users as select unnest(array[1, 2]) as orders")
+    node_results.record(ops, "run", "check_sources", 1, [DOUBLED])
+    run_report(attempt=1)
+    with ops.cursor() as cursor:
+        cursor.execute("select count(*) from ops.metrics")
+        assert cursor.fetchone() == (0,)

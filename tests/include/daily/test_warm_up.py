@@ -1,0 +1,157 @@
+"""What tasks inherit from the process that forks them: code and the current release, and nothing that is open."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from include import settings
+from include.daily import warm_up
+from include.dbt_project import invocation, release
+from include.dbt_project.release import Release
+from include.demo_shop import demo
+from include.local import postgres
+from include.local.postgres import LocalPostgres
+from include.settings import PROJECT_ROOT
+from include.warehouse import connect, migrate
+
+pytestmark = pytest.mark.db
+
+# Runs in a process of its own, since what a process has imported can't be taken back: prints what the test asks about.
+IN_A_PROCESS = """
+import json, os, signal, sys, threading
+import psutil
+from include.daily import warm_up
+from include.dbt_project import invocation, manifest, release
+
+warm_up.follow()
+told = {
+    "threads": threading.active_count(),
+    "connections": len(psutil.Process().net_connections()),
+    "loaded": [one.stamp for one in warm_up._loaded if one],
+}
+
+
+def task(select):
+    # Forks a task; returns its process id and where it writes what it found.
+    read, write = os.pipe()
+    if pid := os.fork():
+        os.close(write)
+        return pid, read
+    before, misses = set(sys.modules), invocation.load.cache_info().misses
+    tests = manifest.read(release.current().manifest).tests_of(f"model.greenery.{select}")
+    done = invocation.invoke(release.current(), ["build", "--quiet", "--select", select], tests=tests)
+    found = {
+        "imported": sorted(set(sys.modules) - before),
+        "loads": invocation.load.cache_info().misses - misses,
+        "statuses": sorted({str(one.status) for one in done.result.results}),
+    }
+    os.write(write, json.dumps(found).encode())
+    os._exit(0)
+
+
+def found_by(pid, read):
+    os.waitpid(pid, 0)
+    return json.loads(os.read(read, 1_000_000) or "null")
+
+
+killed = task("stg_greenery__users")
+os.kill(killed[0], signal.SIGKILL)
+told["killed"] = found_by(*killed)
+side_by_side = [task(name) for name in ("stg_greenery__promos", "stg_greenery__users", "stg_greenery__products")]
+told["tasks"] = [found_by(*one) for one in side_by_side]
+print(json.dumps(told))
+"""
+
+
+@pytest.fixture(scope="module")
+def home(server: LocalPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state folder with a release of the project, and a warehouse with the shop's first day."""
+    postgres.ensure_database(server, "warm")
+    where = server.database("warm")
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in where.environment().items():
+            environment.setenv(name, value)
+        environment.setenv("GREENERY_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+        migrate.upgrade()
+        with connect() as connection:
+            demo.play_day(connection, 1, orders_per_day=3)
+        release.refresh()
+        yield settings.state_dir()
+
+
+@pytest.fixture(scope="module")
+def told(home: Path) -> dict:
+    """What a warm process and tasks forked from it say of themselves."""
+    command = [sys.executable, "-c", IN_A_PROCESS]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, env=os.environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_fork_copies_nothing_that_is_open(told: dict) -> None:
+    assert told["loaded"] == [release.current().stamp]
+    assert (told["threads"], told["connections"]) == (1, 0)
+
+
+def test_tasks_side_by_side_and_after_a_killed_one_find_everything_loaded(told: dict) -> None:
+    assert told["killed"] is None
+    assert [one["imported"] for one in told["tasks"]] == [[], [], []]
+    assert [one["loads"] for one in told["tasks"]] == [0, 0, 0]
+    assert [one["statuses"] for one in told["tasks"]] == [["pass", "success"]] * 3
+
+
+def test_a_new_release_is_loaded_once_and_before_the_next_task(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[Release | None] = []
+    monkeypatch.setattr(warm_up, "_loaded", loads)
+    monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path))
+    shutil.copytree(home / "dbt", tmp_path / "dbt", symlinks=True)
+    first = release.current()
+    warm_up.follow()
+    assert loads == [first]
+    kept = invocation.load.cache_info()
+    warm_up.follow()
+    assert invocation.load.cache_info() == kept, "the same release was loaded twice"
+
+    other = Release(first.path.with_name("other"))
+    shutil.copytree(first.path, other.path)
+    release._point_current_at(other.path)
+    warm_up.follow()
+    assert loads == [other]
+    assert invocation.load.cache_info().misses == kept.misses + 1
+
+
+def test_a_module_that_is_not_there_is_told_and_the_rest_is_loaded(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(warm_up, "LIBRARIES", ("no_such_module",))
+    monkeypatch.setattr(warm_up, "_loaded", [])
+    invocation.load.cache_clear()
+    with caplog.at_level(logging.WARNING, warm_up.__name__):
+        warm_up.follow()
+    assert "no_such_module" in caplog.text
+    assert invocation.load.cache_info().currsize == 1
+
+
+def test_a_warm_up_that_fails_is_told_once_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path))
+    monkeypatch.setattr(warm_up, "_loaded", [])
+    empty = Release(tmp_path / "dbt" / "releases" / "empty")
+    empty.path.mkdir(parents=True)
+    release._point_current_at(empty.path)
+    with caplog.at_level(logging.ERROR, warm_up.__name__):
+        warm_up.follow()
+        warm_up.follow()
+    assert caplog.text.count("Warm-up failed") == 1

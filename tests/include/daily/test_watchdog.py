@@ -1,0 +1,314 @@
+"""Silence is reported: when something is late, what is said of it, and how often."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from psycopg2.extensions import connection as Connection
+
+from include.daily.watchdog import FINE, TOO_LATE, UNKNOWN, Facts, check, due_tick, to_say
+from include.settings import PROJECT_ROOT, Warehouse
+from include.slack.channels import to_all
+from include.slack.notices import BACK, LATE
+from include.slack.render import Message
+from include.slack.send import deliver
+from include.warehouse import connect, migrate
+from tests.forks import NO_AIRFLOW, Forks, command
+from tests.slack_server import Slack, slack_server
+
+HOUR = timedelta(hours=1)
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def at(text: str) -> datetime:
+    """A moment of November 2026, in UTC: day, hour and minute."""
+    return datetime.strptime(f"2026-11-{text}+0000", "%Y-%m-%d %H:%M%z")
+
+
+@pytest.mark.parametrize(
+    ("now", "due"),
+    [
+        ("24 06:00", "23 06:00"),
+        ("24 06:59", "23 06:00"),
+        ("24 07:00", "24 06:00"),
+        ("24 23:59", "24 06:00"),
+        ("25 00:30", "24 06:00"),
+    ],
+)
+def test_a_tick_is_due_once_its_grace_is_over(now: str, due: str) -> None:
+    assert due_tick("0 6 * * *", at(now), HOUR, LONG_AGO) == at(due)
+
+
+@pytest.mark.parametrize(("now", "due"), [("25 00:20", "23 23:30"), ("25 00:30", "24 23:30"), ("25 01:00", "24 23:30")])
+def test_what_runs_before_midnight_may_be_due_after_it(now: str, due: str) -> None:
+    assert due_tick("30 23 * * *", at(now), HOUR, LONG_AGO) == at(due)
+
+
+def test_the_schedule_is_in_utc_wherever_somebody_asks() -> None:
+    tokyo = at("24 07:00").astimezone(ZoneInfo("Asia/Tokyo"))
+    assert due_tick("0 6 * * *", tokyo, HOUR, LONG_AGO) == at("24 06:00")
+
+
+def test_a_grace_longer_than_the_interval_looks_further_back() -> None:
+    assert due_tick("0 * * * *", at("24 09:10"), 2 * HOUR, LONG_AGO) == at("24 07:00")
+
+
+def test_weekdays_alone_are_due_on_weekdays_alone() -> None:
+    assert due_tick("0 6 * * 1-5", at("22 12:00"), HOUR, LONG_AGO) == at("20 06:00")  # a Sunday
+
+
+def test_without_a_schedule_nothing_is_ever_due() -> None:
+    assert due_tick(None, at("24 12:00"), HOUR, LONG_AGO) is None
+
+
+def test_what_was_due_before_anybody_watched_is_not() -> None:
+    assert due_tick("0 6 * * *", at("24 12:00"), HOUR, since=at("24 10:00")) is None
+    assert due_tick("0 6 * * *", at("25 07:00"), HOUR, since=at("24 10:00")) == at("25 06:00")
+
+
+def facts(published_at: str | None = None, said: str | None = None, of: str | None = None) -> Facts:
+    return Facts(LONG_AGO, at(published_at) if published_at else None, said, at(of) if of else None)
+
+
+@pytest.mark.parametrize(
+    ("known", "word"),
+    [
+        (facts(), LATE),
+        (facts("23 06:05"), LATE),
+        (facts("24 05:59"), LATE),
+        (facts("24 06:05"), None),
+        (facts("23 06:05", LATE, "24 06:00"), None),
+        (facts("22 06:05", LATE, "23 06:00"), LATE),
+        (facts("23 09:00", BACK, "23 06:00"), LATE),
+        (facts("24 09:00", LATE, "24 06:00"), BACK),
+        (facts("24 09:00", LATE, "22 06:00"), BACK),
+        (facts("24 09:00", BACK, "24 06:00"), None),
+    ],
+)
+def test_late_is_said_once_a_day_and_back_once(known: Facts, word: str | None) -> None:
+    assert to_say(at("24 06:00"), known) == word
+
+
+def test_a_schedule_that_was_taken_away_is_no_recovery() -> None:
+    assert to_say(None, facts("22 06:05", LATE, "23 06:00")) is None
+    assert to_say(None, facts("23 09:00", LATE, "23 06:00")) == BACK
+
+
+@pytest.fixture
+def slack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Slack]:
+    """A Slack that the environment's connection leads to; what is remembered is this test's own."""
+    monkeypatch.setenv("GREENERY_SLACK_TIMEOUT_SECONDS", "1")
+    monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path))
+    with slack_server() as server:
+        monkeypatch.setenv("AIRFLOW_CONN_SLACK_DEFAULT", server.connection())
+        yield server
+
+
+@pytest.fixture
+def watched(db: Connection, slack: Slack) -> Connection:
+    """A warehouse that has been watched since January, and has published nothing."""
+    with db.cursor() as cursor:
+        cursor.execute("update ops.watch set since = %s", (LONG_AGO,))
+    return db
+
+
+def publish(db: Connection, when: str, *, as_of: str | None = None) -> None:
+    with db.cursor() as cursor:
+        cursor.execute("insert into ops.runs (run_id, release, started_at) values (%s, 'x', %s)", (when, at(when)))
+        cursor.execute(
+            "insert into ops.publications (run_id, published_at, data_as_of, schema_oid)"
+            " values (%s, %s, %s, to_regnamespace('analytics')::oid)",
+            (when, at(when), at(as_of or when)),
+        )
+
+
+def said(slack: Slack) -> list[str]:
+    return [one["text"] for one in slack.accepted]
+
+
+@pytest.mark.db
+def test_late_and_back_are_said_once_each(watched: Connection, slack: Slack) -> None:
+    publish(watched, "23 06:05")
+    assert check(at("24 06:55")).code == FINE
+    assert [check(at(f"24 07:{minute}")).code for minute in ("00", "05", "10")] == [TOO_LATE] * 3
+    assert said(slack) == ["🔴 Greenery data is late: nothing was published by 24 Nov 2026 07:00 UTC"]
+    assert "data as of 23 Nov 2026 06:05 UTC" in str(slack.accepted[0]["blocks"])
+    assert "Is the scheduler up" in str(slack.accepted[0]["blocks"])
+    publish(watched, "24 09:00")
+    assert [check(at(f"24 09:{minute}")).code for minute in ("01", "06")] == [FINE] * 2
+    assert said(slack)[1:] == ["✅ Greenery data is published again"]
+    assert "came 3 hours later" in str(slack.accepted[1]["blocks"])
+
+
+@pytest.mark.db
+def test_what_stays_late_is_said_again_the_next_day(watched: Connection, slack: Slack) -> None:
+    for moment in ("24 07:00", "24 23:55", "25 00:05", "25 06:55", "25 07:00"):
+        check(at(moment))
+    assert [text[-21:] for text in said(slack)] == ["24 Nov 2026 07:00 UTC"[-21:], "25 Nov 2026 07:00 UTC"[-21:]]
+
+
+@pytest.mark.db
+def test_a_rollback_is_neither_a_publication_nor_late(watched: Connection, slack: Slack) -> None:
+    publish(watched, "24 06:05")
+    publish(watched, "24 08:00", as_of="23 06:05")
+    assert check(at("24 12:00")).code == FINE
+    publish(watched, "25 06:30", as_of="23 06:05")
+    assert check(at("25 07:00")).code == TOO_LATE
+
+
+@pytest.mark.db
+def test_a_run_that_is_under_way_and_one_that_failed_are_told_apart(watched: Connection, slack: Slack) -> None:
+    with watched.cursor() as cursor:
+        cursor.execute(
+            "insert into ops.runs (run_id, release, started_at) values ('run 1', 'x', %s)", (at("24 06:00"),)
+        )
+    check(at("24 07:00"))
+    assert "Run run 1 has begun and not ended yet." in str(slack.accepted[-1]["blocks"])
+    with connect() as connection:
+        deliver(connection, "run 1", to_all(Message("failed", "🔴", "🔴", [])))
+    with watched.cursor() as cursor:
+        cursor.execute("delete from ops.messages where kind = 'late'")
+    check(at("24 07:05"))
+    assert "Run run 1 failed; its message says of what." in str(slack.accepted[-1]["blocks"])
+
+
+@pytest.mark.db
+def test_those_who_look_at_once_say_it_once(watched: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GREENERY_SCHEDULE", "0 * * * *")
+    with ThreadPoolExecutor(4) as lookers:  # one of them about the next tick already
+        assert [one.code for one in lookers.map(check, [at("24 07:59"), at("24 08:00")] * 2)] == [TOO_LATE] * 4
+    assert len(slack.accepted) == 1
+
+
+@pytest.mark.db
+def test_who_holds_publishing_back_is_named(watched: Connection, slack: Slack) -> None:
+    with watched.cursor() as cursor:
+        cursor.execute("insert into ops.decisions (action, decided_by, reason) values ('hold', 'ada', '<!channel> x')")
+    check(at("24 07:00"))
+    assert "ada holds publishing back" in str(slack.accepted[0]["blocks"])
+    assert "<!channel>" not in str(slack.accepted[0]["blocks"])
+
+
+@pytest.mark.db
+def test_on_the_first_day_nothing_is_late(empty_warehouse: Warehouse, slack: Slack) -> None:
+    migrate.upgrade()
+    verdict = check()
+    assert (verdict.code, verdict.says) == (FINE, "Fine: nothing is due yet.")
+    assert slack.accepted == []
+
+
+@pytest.mark.db
+def test_an_alert_that_slack_does_not_take_is_said_at_the_next_look(watched: Connection, slack: Slack) -> None:
+    slack.answers[:] = [403]
+    assert check(at("24 07:00")).code == TOO_LATE
+    assert slack.accepted == []
+    check(at("24 07:05"))
+    check(at("24 07:10"))
+    assert len(slack.accepted) == 1
+
+
+@pytest.mark.db
+def test_a_slack_that_is_down_changes_nothing_in_the_verdict(watched: Connection, slack: Slack) -> None:
+    slack.answers[:] = [500] * 50
+    assert check(at("24 07:00")).code == TOO_LATE
+    slack.answers.clear()
+    check(at("24 07:05"))
+    assert len(slack.accepted) == 1
+
+
+@pytest.mark.db
+def test_each_look_sends_what_waits(watched: Connection, slack: Slack) -> None:
+    slack.answers[:] = [403]
+    with connect() as connection:
+        deliver(connection, "run 1", to_all(Message("failed", "🔴", "🔴", [])))
+    publish(watched, "24 06:05")
+    check(at("24 07:00"))
+    assert said(slack) == ["🔴"]
+
+
+@pytest.mark.db
+def test_a_warehouse_that_is_down_is_said_once_and_that_it_is_back_once(
+    watched: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(watched, "24 06:05")
+    with monkeypatch.context() as down:
+        down.setenv("WAREHOUSE_PORT", "1")
+        assert check(at("24 08:00")).code == UNKNOWN
+        assert slack.accepted == []  # it may be a restart
+        slack.answers[:] = [403]
+        assert [check(at(f"24 08:{minute}")).code for minute in ("05", "10", "15")] == [UNKNOWN] * 3
+        assert said(slack) == ["🔴 Greenery data: the warehouse can't be reached"]
+    assert [check(at(f"24 08:{minute}")).code for minute in ("20", "25")] == [FINE] * 2
+    assert said(slack)[1:] == ["✅ Greenery data: the warehouse can be reached again"]
+    assert "out of reach for 20 minutes" in str(slack.accepted[1]["blocks"])
+
+
+@pytest.mark.db
+def test_a_restart_of_the_warehouse_is_not_worth_a_word(
+    watched: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(watched, "24 06:05")
+    with monkeypatch.context() as down:
+        down.setenv("WAREHOUSE_PORT", "1")
+        check(at("24 08:00"))
+    check(at("24 08:01"))
+    with monkeypatch.context() as down:
+        down.setenv("WAREHOUSE_PORT", "1")
+        check(at("24 09:00"))
+    assert slack.accepted == []
+
+
+def asked(forks: Forks, **environment: str | None) -> tuple[int, str]:
+    """The command where no Airflow is up: exit code, and what it says."""
+    done = forks.run(command("include.daily.watchdog"), **environment)
+    return done.code, done.stdout
+
+
+@pytest.mark.db
+def test_the_command_needs_no_airflow_and_says_all_in_its_exit_code(
+    watched: Connection, slack: Slack, forks: Forks
+) -> None:
+    code, words = asked(forks)
+    assert (code, words[:5]) == (TOO_LATE, "Late:")
+    assert said(slack)[0].startswith("🔴 Greenery data is late")
+    with watched.cursor() as cursor:
+        cursor.execute("insert into ops.runs (run_id, release) values ('now', 'x')")
+        cursor.execute(
+            "insert into ops.publications (run_id, published_at, data_as_of, schema_oid)"
+            " select 'now', now(), now(), to_regnamespace('analytics')::oid"
+        )
+    code, words = asked(forks)
+    assert (code, words[:5]) == (FINE, "Fine:")
+    assert len(said(slack)) == 2
+    code, words = asked(forks, GREENERY_SCHEDULE="at six")
+    assert (code, "at six" in words or "can't be told" in words) == (UNKNOWN, True)
+    code, words = asked(forks, WAREHOUSE_PORT="1")
+    assert (code, words[:26]) == (UNKNOWN, "The warehouse can't be rea")
+    assert words.count("\n") == 1
+
+
+@pytest.mark.db
+def test_a_command_that_knows_no_slack_leaves_the_word_to_the_dag(
+    watched: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as outside:
+        outside.delenv("AIRFLOW_CONN_SLACK_DEFAULT")
+        started = [
+            sys.executable,
+            "-m",
+            "include.daily.watchdog",
+        ]  # as people start it: what it imports may say something
+        done = subprocess.run(
+            started, cwd=PROJECT_ROOT, env=os.environ | NO_AIRFLOW, capture_output=True, text=True, timeout=120
+        )
+    assert (done.returncode, done.stdout[:5], said(slack)) == (TOO_LATE, "Late:", [])
+    check()
+    assert len(said(slack)) == 1

@@ -1,0 +1,135 @@
+"""One reader of raw at a time, and no load meanwhile: what a run publishes is one moment."""
+
+from __future__ import annotations
+
+import threading
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection as Connection
+
+from include.demo_shop import demo
+from include.raw import lease
+from include.raw.lease import LeaseHeldError
+from include.raw.load import LoadError
+from include.warehouse import connect
+from tests.conftest import warehouse  # noqa: F401 - a migrated one, which that of this folder is not
+
+pytestmark = pytest.mark.db
+
+
+@pytest.fixture
+def ops(db: Connection) -> Connection:
+    """A warehouse with `ops`."""
+    return db
+
+
+def loaded(db: Connection) -> int:
+    with db.cursor() as cursor:
+        cursor.execute("select to_regclass('raw.loads') is not null")
+        if not cursor.fetchone()[0]:
+            return 0
+        cursor.execute("select count(*) from raw.loads")
+        return cursor.fetchone()[0]
+
+
+def test_a_second_run_is_refused_and_told_whose_turn_it_is(ops: Connection) -> None:
+    lease.take(ops, "run 1")
+    with pytest.raises(LeaseHeldError, match=r"run 1 reads the raw tables since \d\d \w{3} \d\d:\d\d UTC"):
+        lease.take(ops, "run 2")
+
+
+def test_a_run_renews_its_own_and_gives_it_back_once(ops: Connection) -> None:
+    for _ in range(3):
+        lease.take(ops, "run 1")
+    lease.release(ops, "run 1")
+    lease.release(ops, "run 1")
+    lease.take(ops, "run 2")
+
+
+def test_another_ones_is_not_given_back(ops: Connection) -> None:
+    lease.take(ops, "run 1")
+    lease.release(ops, "run 2")
+    with pytest.raises(LeaseHeldError):
+        lease.take(ops, "run 3")
+
+
+def test_of_a_run_that_ended_without_a_word_it_is_taken_over(ops: Connection) -> None:
+    lease.take(ops, "run 1")
+    lease.take(ops, "run 2", ended=lambda holder: holder == "run 1")
+    with pytest.raises(LeaseHeldError, match="run 2"):
+        lease.take(ops, "run 1")
+
+
+def test_only_of_one_who_has_ended_it_is_given_back_by_somebody_else(ops: Connection) -> None:
+    lease.take(ops, "run 1")
+    lease.release_ended(ops, lambda holder: holder == "run 2")
+    with pytest.raises(LoadError, match="run 1 reads the raw tables"):
+        demo.play_day(ops, 1, orders_per_day=3)
+    lease.release_ended(ops, lambda holder: holder == "run 1")
+    demo.play_day(ops, 1, orders_per_day=3)
+
+
+def test_a_run_that_is_silent_for_too_long_holds_nobody_up(ops: Connection) -> None:
+    lease.take(ops, "run 1")
+    with ops.cursor() as cursor:
+        cursor.execute("update ops.leases set renewed_at = renewed_at - %s", (lease.EXPIRES_AFTER,))
+    demo.play_day(ops, 1, orders_per_day=3)
+    lease.take(ops, "run 2")
+
+
+def test_a_run_that_was_heard_of_in_the_future_holds_nobody_up_until_then(ops: Connection) -> None:
+    lease.take(ops, "run 1")
+    with ops.cursor() as cursor:
+        cursor.execute("update ops.leases set renewed_at = renewed_at + interval '1 day'")
+    demo.play_day(ops, 1, orders_per_day=3)
+    lease.take(ops, "run 2")
+
+
+def test_a_load_while_a_run_reads_is_refused_and_leaves_nothing(ops: Connection) -> None:
+    lease.take(ops, "run 1")
+    with pytest.raises(LoadError, match=r"run 1 reads the raw tables since .* Load again once it has ended"):
+        demo.play_day(ops, 1, orders_per_day=3)
+    assert loaded(ops) == 0
+    lease.release(ops, "run 1")
+    demo.play_day(ops, 1, orders_per_day=3)
+    assert loaded(ops) > 0
+
+
+def test_a_run_waits_for_a_load_that_is_under_way(ops: Connection) -> None:
+    loader = psycopg2.connect(ops.dsn)
+    demo.play_day(loader, 1, orders_per_day=3)  # and does not commit yet
+    seen = []
+
+    def run() -> None:
+        with connect() as connection:
+            lease.take(connection, "run 1")
+            seen.append(loaded(connection))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(timeout=0.5)
+    assert thread.is_alive()
+    loader.commit()
+    thread.join(timeout=30)
+    loader.close()
+    assert seen[0] > 0
+
+
+def test_of_many_that_ask_at_once_one_gets_it(ops: Connection) -> None:
+    got, refused = [], []
+
+    def ask(name: str) -> None:
+        try:
+            with connect() as connection:
+                lease.take(connection, name)
+            got.append(name)
+        except LeaseHeldError:
+            refused.append(name)
+
+    threads = [threading.Thread(target=ask, args=(f"run {number}",)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(got), len(refused)) == (1, 7)
