@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from include import settings
+from include.dbt_project import follows
 from include.dbt_project.manifest import Manifest
 
 # Postgres cuts longer names.
@@ -56,6 +57,7 @@ def _of_node(facts: Manifest, unique_id: str, node: dict[str, Any]) -> Iterator[
     kind, name, config = node["resource_type"], node["name"], node["config"]
     if unique_id in facts.drawn:
         yield from _as_task(Path(node["original_file_path"]), facts.task_of(unique_id))
+    yield from follows.problems(facts, unique_id, settings.raw_schema())
     kept_test = kind == "test" and config.get("store_failures")
     if not (kind in ("model", "seed", "snapshot") or kept_test) or config.get("materialized") == "ephemeral":
         return

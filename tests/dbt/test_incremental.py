@@ -102,7 +102,9 @@ def test_what_reads_a_model_that_somebody_rebuilt_in_a_run_is_rebuilt(days: Days
     days.build("int_order_items")
     days.build()
     days.publish()
-    assert days.rebuilt() == {"int_order_items"} | days.project.incremental & days.project.names("--select", "int_order_items+")
+    assert days.rebuilt() == {"int_order_items"} | days.project.incremental & days.project.names(
+        "--select", "int_order_items+"
+    )
     days.load_a_day()
     days.run()
     assert days.run() == set()
@@ -189,6 +191,82 @@ def test_a_change_that_the_snapshot_dated_ahead_costs_no_later_change(days: Days
         assert days.run() == set()
 
 
+# To each mart a column from a table that it reads already: its name and type, and where the SQL says it.
+ADDED = {
+    "int_events": ("page_url", "text", [("event_type,", "event_type, page_url,")]),
+    "int_order_items": (
+        "loaded_at",
+        "timestamptz",
+        [
+            ("priced.quantity,", "priced.quantity, priced._loaded_at as loaded_at,"),
+            ("        quantity,\n        unit_price,\n", "        quantity, loaded_at,\n        unit_price,\n"),
+        ],
+    ),
+    "int_orders": (
+        "promo_status",
+        "text",
+        [("orders.tracking_id,", "orders.tracking_id, promos.status as promo_status,")],
+    ),
+    "fact_orders": (
+        "checkout_event_id",
+        "text",
+        [
+            ("        session_id,\n        row_number()", "        session_id, event_id,\n        row_number()"),
+            ("checkouts.session_id,\n", "checkouts.session_id, checkouts.event_id as checkout_event_id,\n"),
+        ],
+    ),
+    "fact_order_items": ("discount", "numeric(16,2)", [("orders.promo_id,", "orders.promo_id, orders.discount,")]),
+    "dim_users": (
+        "deliveries",
+        "bigint",
+        [
+            ("count(*) as orders,", "count(*) as orders, count(delivered_at) as deliveries,"),
+            ("users.updated_at,", "users.updated_at, user_orders.deliveries,"),
+        ],
+    ),
+    "int_user_sessions": (
+        "last_order_id",
+        "text",
+        [
+            ("min(user_id) as user_id,", "min(user_id) as user_id, max(order_id) as last_order_id,"),
+            ("        user_id,\n        started_at,", "        user_id, last_order_id,\n        started_at,"),
+        ],
+    ),
+    "int_product_session_days": (
+        "first_event_at",
+        "timestamp",
+        [
+            ("        event_type,\n        cast(", "        event_type, created_at,\n        cast("),
+            ("min(user_id) as user_id,", "min(user_id) as user_id, min(created_at) as first_event_at,"),
+            ("        user_id,\n        page_views,", "        user_id, first_event_at,\n        page_views,"),
+        ],
+    ),
+    "int_user_product_sessions": (
+        "ended_at",
+        "timestamp",
+        [("sessions.started_at,", "sessions.started_at, sessions.ended_at,")],
+    ),
+    "int_user_first_orders": (
+        "status",
+        "text",
+        [
+            ("        promo_id,\n        order_total,", "        promo_id, status,\n        order_total,"),
+            ("first_orders.promo_id,", "first_orders.promo_id, first_orders.status,"),
+        ],
+    ),
+    "order_status_changes": (
+        "from_tracking_id",
+        "text",
+        [("became.tracking_id,", "became.tracking_id, was.tracking_id as from_tracking_id,")],
+    ),
+}
+
+
+def edit(file: Path, this: str, that: str) -> None:
+    assert this in file.read_text(), f"{file.name} no longer says {this!r}"
+    file.write_text(file.read_text().replace(this, that))
+
+
 @pytest.fixture
 def change(days: Days, tmp_path: Path) -> Callable[..., None]:
     """Changes a copy of the project, which the days go on with: `change({"file.sql": ("this", "that")})`."""
@@ -199,8 +277,7 @@ def change(days: Days, tmp_path: Path) -> Callable[..., None]:
     def change(changes: dict[str, tuple[str, str]]) -> None:
         for name, (this, that) in changes.items():
             [file] = (tmp_path / "dbt").rglob(name)
-            assert this in file.read_text()
-            file.write_text(file.read_text().replace(this, that))
+            edit(file, this, that)
         release.write_macros_hash(tmp_path / "dbt")
         days.project = Project(tmp_path / "dbt", tmp_path / "work")
         days.project.parse()
@@ -241,3 +318,29 @@ def test_what_a_change_of_code_concerns_is_built_in_full_in_both_buffers(days: D
     change({"count_if.sql": ("then 1 end", "then 2 end")})
     days.edit()
     assert days.run() == days.project.incremental
+
+
+def test_a_column_that_is_added_from_a_table_that_a_mart_reads_is_right_from_the_first_run_on(
+    days: Days, change: Callable[..., None], tmp_path: Path
+):
+    """On days on which anything may change that it is made of."""
+    assert ADDED.keys() == days.project.incremental
+    days.two_full_runs()
+    for mart, (column, data_type, places) in ADDED.items():
+        [file] = (tmp_path / "dbt").rglob(f"{mart}.sql")
+        for this, that in places:
+            edit(file, this, that)
+        [described] = [
+            one for one in (tmp_path / "dbt").rglob("*__models.yml") if f"- name: {mart}\n" in one.read_text()
+        ]
+        before, name, after = described.read_text().partition(f"  - name: {mart}\n")
+        after = after.replace(
+            "    columns:\n", f"    columns:\n      - name: {column}\n        data_type: {data_type}\n", 1
+        )
+        described.write_text(before + name + after)
+    change({})
+    for rebuilt in (days.project.incremental, days.project.incremental, set(), set(), set()):
+        assert days.run() == rebuilt
+        if days.random.random() < 0.6:
+            days.load_a_day()
+        days.edit()

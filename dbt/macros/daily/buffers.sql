@@ -10,10 +10,13 @@
     {{ return(is_rebuilt(model.unique_id)) }}
 {% endmacro %}
 
-{# dbt looks whether there is a table before it asks, and the table may be brought by the answer. #}
+{#
+    dbt looks whether there is a table before it asks, and the table may be brought by the answer. Where nothing is built, as by
+    `dbt compile` and `dbt show`, there are no changed keys, and a model that takes changes is shown as it is built in full.
+#}
 {% macro is_incremental() %}
     {%- do should_full_refresh() -%}
-    {{ return(dbt.is_incremental()) }}
+    {{ return(dbt.is_incremental() and (not takes_changes(model) or flags.WHICH in ['build', 'run', 'retry'])) }}
 {% endmacro %}
 
 {#

@@ -18,10 +18,10 @@
     ) }}
 {% endmacro %}
 
-{# For an import of such a model: only the rows of the keys that may have changed. `key` is what the key is there. #}
-{% macro only_changed(key=none) -%}
-    {%- if is_incremental() and flags.WHICH in ['build', 'run', 'retry'] -%}
-    where {{ key or model.config.meta.key }} in (select {{ model.config.meta.key }} from {{ keys_to_build() }})
+{# For an import of such a model: only the rows of the keys that may have changed. #}
+{% macro only_changed() -%}
+    {%- if is_incremental() -%}
+    where {{ model.config.meta.key }} in (select {{ model.config.meta.key }} from {{ keys_to_build() }})
     {%- endif -%}
 {%- endmacro %}
 

@@ -1,0 +1,104 @@
+"""What an incremental mart says of the changes that it follows, checked when the project is read (docs/incremental.md).
+
+A mart that reads something and follows no change of it would be right in a full build and wrong on every other day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from include.dbt_project.manifest import Manifest
+
+STRATEGY = "replace_changed"
+_ENTRY = {"of", "on", "in", "parent_key", "rows_where"}
+
+
+def problems(facts: Manifest, unique_id: str, raw_schema: str) -> Iterator[str]:
+    """What is wrong with a model's `key`, `follows` and `ignores`, a sentence each, with the words that mend it."""
+    node = facts.nodes[unique_id]
+    config, meta = node["config"], node["config"].get("meta", {})
+    name, key, follows = node["name"], meta.get("key"), meta.get("follows")
+    if config.get("materialized") != "incremental" or config.get("incremental_strategy") != STRATEGY:
+        return
+    if not key and not follows:
+        return  # dbt builds it by increments of its own
+    if not key or not follows:
+        there, lacking = ("`follows`", "`key`") if follows else ("`key`", "`follows`")
+        yield f"model {name} has {there} in its `meta` and no {lacking}. It needs both."
+        return
+    read = {_name(facts, parent): parent for parent in node["depends_on"]["nodes"]}
+    ignored = meta.get("ignores", {})
+    for entry in follows:
+        if strange := entry.keys() - _ENTRY:
+            yield f"model {name} has {sorted(strange)} in `follows`. Known are {sorted(_ENTRY)}."
+    followed = [entry for entry in follows if "of" in entry]
+    for parent in read.keys() - {entry["of"] for entry in followed} - ignored.keys():
+        yield (
+            f"model {name} reads {parent} and follows no change of it. Add {{'of': '{parent}'}} to its `follows`, "
+            f"with the column by which its rows are found (`on`) where {parent} has no {key}; or, if no change there "
+            f"may change a row, add '{parent}' to its `ignores` with the reason."
+        )
+    for parent in {one for entry in followed for one in (entry["of"], entry.get("in")) if one} - read.keys():
+        yield f"model {name} follows {parent} and does not read it. Read it with ref(), or delete that entry."
+    for entry in followed:
+        if parent := read.get(entry["of"]):
+            column = entry.get("parent_key") or entry.get("on") or key
+            yield from _can_be_followed(facts, name, parent, entry["of"], column, raw_schema)
+
+
+def _can_be_followed(
+    facts: Manifest, name: str, parent: str, called: str, column: str, raw_schema: str
+) -> Iterator[str]:
+    node = facts.nodes.get(parent) or facts.sources[parent]
+    if node["resource_type"] == "snapshot" or _takes_changes(node):
+        return
+    if not _shows_a_raw_table(facts, parent, raw_schema):
+        yield (
+            f"model {name} can't follow {called}, which is built as a whole in each run, so that nothing says what "
+            f"changed in it. Build {name} as a table, or let {called} follow what it reads itself."
+        )
+    elif column not in _unique_columns(facts, parent):
+        yield (
+            f"model {name} follows {called} by {column}, and a row that is gone from raw is known by its key alone. "
+            f"Follow it by its key (`on`), which its `unique` test names."
+        )
+
+
+def _name(facts: Manifest, unique_id: str) -> str:
+    """What a model is called in `follows`; of a source, source and table."""
+    source = facts.sources.get(unique_id)
+    return f"{source['source_name']}.{source['name']}" if source else facts.nodes[unique_id]["name"]
+
+
+def _takes_changes(node: dict[str, Any]) -> bool:
+    config = node["config"]
+    meta = config.get("meta", {})
+    return (
+        config.get("materialized") == "incremental"
+        and config.get("incremental_strategy") == STRATEGY
+        and bool(meta.get("key") and meta.get("follows"))
+    )
+
+
+def _shows_a_raw_table(facts: Manifest, unique_id: str, raw_schema: str) -> bool:
+    if source := facts.sources.get(unique_id):
+        return source["schema"] == raw_schema
+    node = facts.nodes[unique_id]
+    parents = node["depends_on"]["nodes"]
+    return (
+        node["config"].get("materialized") == "view"
+        and len(parents) == 1
+        and parents[0] in facts.sources
+        and facts.sources[parents[0]]["schema"] == raw_schema
+    )
+
+
+def _unique_columns(facts: Manifest, unique_id: str) -> set[str]:
+    return {
+        node["column_name"]
+        for node in facts.nodes.values()
+        if node["resource_type"] == "test"
+        and (node.get("test_metadata") or {}).get("name") == "unique"
+        and node["depends_on"]["nodes"] == [unique_id]
+    }
