@@ -31,6 +31,11 @@ def difference(value: float, name: str) -> str:
     return f"{value * 100:.1f} points" if name in SHARES else figure(value, name)
 
 
+def value(value: object) -> str:
+    """A value of a row."""
+    return "null" if value is None else str(value)
+
+
 def moment(at: datetime) -> str:
     """A time as every message states it, in UTC."""
     return f"{at.astimezone(UTC):%d %b %Y %H:%M} UTC"

@@ -17,6 +17,7 @@ import pytest
 
 from include.results.failures import Failure, Root
 from include.results.nodes import UNEXPLAINED
+from include.results.publications import Decision
 from include.settings import PROJECT_ROOT
 from include.slack import notices, samples
 from include.slack.message import Message
@@ -111,6 +112,9 @@ HEADLINES = {
     "down": lambda: notices.down(NOON, None, health_url=""),
     "up": lambda: notices.up(NOON, NOON, health_url=""),
     "progress": lambda: notices.progress("run", "models", url="", health_url=""),
+    "decided": lambda: notices.decided(Decision(1, "hold", None, "ada", "why", NOON), None),
+    "unreachable": lambda: notices.unreachable("run", "", None),
+    "unreported": lambda: notices.unreported("run", "", None),
 }
 KINDS = ("source", "model", "snapshot", "test", "task")
 

@@ -16,7 +16,7 @@ from include.dbt_project import release
 from include.dbt_project.manifest import read
 from include.results import figures, node_results, orders, publications, runs
 from include.results import report as run_report
-from include.slack import render, send
+from include.slack import notices, render, send
 from include.slack.channels import Audience
 from include.slack.message import Message
 from include.slack.transport import UnavailableError
@@ -81,7 +81,7 @@ def _posted_at(context: Any) -> datetime | None:
 def _last_words(run_id: str, run_url: str, error: Exception) -> dict[Audience, Message]:
     """What is said where the report itself can't be made. What the error says is for engineers: it names servers."""
     unreachable = isinstance(error, psycopg2.OperationalError) and error.pgcode is None
-    say = render.unreachable if unreachable else render.unreported
+    say = notices.unreachable if unreachable else notices.unreported
     return {
         Audience.ENGINEERS: say(run_id, run_url, f"{type(error).__name__}: {error}"),
         Audience.STAKEHOLDERS: say(run_id, run_url, None),

@@ -8,7 +8,7 @@ import psycopg2
 
 from include.results import publications
 from include.results.publications import Decision
-from include.slack import render, send
+from include.slack import notices, send
 from include.slack.channels import to_all
 from include.warehouse import connect
 
@@ -19,7 +19,7 @@ def tell(decision: Decision) -> None:
     """Tell Slack. What was decided stands, whatever becomes of the message."""
     try:
         with connect("greenery by hand") as connection:
-            message = render.decided(decision, publications.live(connection))
+            message = notices.decided(decision, publications.live(connection))
             send.deliver(connection, _message_id(decision), to_all(message))
     except Exception:
         log.exception("Done, but Slack could not be told.")

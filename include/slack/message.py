@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,9 @@ TOTAL_LIMIT = 8800
 HEADER_LIMIT = 150
 
 LONGEST_TEXT = 240
+# Names in a list, before the others are counted.
+SHOWN_NAMES = 3
+INDENT = "    "
 _LINE_BREAKS = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]")
 _FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
 _ISOLATED = re.compile("(\u2068[^\u2068\u2069]*\u2069)")
@@ -108,6 +111,15 @@ def short(text: str, limit: int = LONGEST_TEXT) -> str:
     flat = " ".join(_visible(text).split())
     length = len(escape(flat))
     return _isolated(flat if length <= limit else flat[: (limit - 1) * len(flat) // length].rstrip() + "…")
+
+
+def listed(names: Sequence[str], shown: int = SHOWN_NAMES) -> str:
+    """Names in a sentence: the first of them, and how many more there are."""
+    first = [short(name, 80) for name in names[:shown]]
+    rest = len(names) - len(first)
+    if rest:
+        return f"{', '.join(first)} and {rest:,} more"
+    return " and ".join([", ".join(first[:-1]), first[-1]] if first[1:] else first)
 
 
 def escape(text: str) -> str:

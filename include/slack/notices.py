@@ -1,4 +1,5 @@
-"""What is said beside a run's own message: that nothing was published, that something was again, how far a run is.
+"""What is said beside a run's own message, or in its place: that nothing was published, that something was again, how
+far a run is, what somebody decided by hand, that not even the run's message could be made.
 
 Pure functions, as in `render`.
 """
@@ -8,8 +9,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from include import words
-from include.results.publications import Decision
-from include.slack.message import Link, Message, compose, short
+from include.results.publications import Decision, Publication
+from include.slack.message import Code, Line, Link, Message, Section, compose, short
 from include.slack.outbox import PROGRESS
 
 LATE, BACK = "late", "back"
@@ -17,6 +18,13 @@ WATCHDOG = "greenery_watchdog"
 # The steps of a run, as somebody who waits for it calls them.
 LAYERS = ("sources", "models", "snapshot", "history", "publish")
 LONGEST_REASON = 300
+_DECIDED = {
+    "publish": "published by hand",
+    "roll back": "rolled back",
+    "hold": "publishing is held back",
+    "release": "publishing goes on",
+    "accept history": "the snapshots are accepted as they are",
+}
 
 
 def late(
@@ -88,6 +96,43 @@ def progress(run_id: str, layer: str, *, url: str, health_url: str) -> Message:
     return _notice(PROGRESS, headline, ["   ".join(steps)], _health(health_url), _airflow(url), footer=f"run {run_id}")
 
 
+def decided(decision: Decision, live: Publication | None) -> Message:
+    """What is said at once of a decision that somebody took by hand."""
+    seen = "Nothing has been published yet."
+    if live:
+        seen = f"People query the data as of {words.moment(live.data_as_of)}."
+    return compose(
+        decision.action,
+        f"✋ Greenery data: {_DECIDED.get(decision.action, decision.action)}",
+        [[(by_hand(decision),), (seen,)]],
+        (f"decision {decision.decision_id}",),
+    )
+
+
+def unreachable(run_id: str, run_url: str, problem: str | None) -> Message:
+    """What is said where not even the warehouse could be asked what happened."""
+    headline = "🔴 Greenery data: the warehouse can't be reached"
+    return _bare(headline, "Nobody can query the data, and this run could not end.", run_id, run_url, problem)
+
+
+def unreported(run_id: str, run_url: str, problem: str | None) -> Message:
+    """What is said where a run can't be summed up: silence would look as if all were well."""
+    headline = "🔴 Greenery data: a run ended, and what became of it can't be told"
+    return _bare(headline, "Its page says what failed. The report has to be mended.", run_id, run_url, problem)
+
+
+def by_hand(decision: Decision) -> str:
+    """What somebody decided, when and why, in a sentence."""
+    what = _DECIDED.get(decision.action, decision.action)
+    who, when = short(decision.decided_by, 60), words.moment(decision.decided_at)
+    return f"{what[0].upper()}{what[1:]} by {who} on {when}: {short(decision.reason)}"
+
+
+def of_run(run_id: str, run_url: str) -> Line:
+    """The link to a run, and its id."""
+    return (Link("Open the run in Airflow", run_url), f" · run {short(run_id, 120)}")
+
+
 def _notice(kind: str, headline: str, lines: list[str], *links: Link, footer: str = WATCHDOG) -> Message:
     ending = [piece for link in links for piece in (link, " · ")]
     return compose(kind, headline, [[(line,) for line in lines]], (*ending, footer))
@@ -105,3 +150,8 @@ def _seen(data_as_of: datetime | None) -> str:
     return (
         f"Stakeholders see the data as of {words.moment(data_as_of)}." if data_as_of else "Nothing was ever published."
     )
+
+
+def _bare(headline: str, line: str, run_id: str, run_url: str, problem: str | None) -> Message:
+    lines: Section = [(line,), *([(Code(short(problem)),)] if problem else [])]
+    return compose("failed", headline, [lines], of_run(run_id, run_url))

@@ -12,7 +12,8 @@ from include.results.orders import ChangedOrder, OrderChange
 from include.results.publications import Decision, Publication
 from include.results.report import Report, Resolved
 from include.slack.message import Message
-from include.slack.render import decided, render, render_state, unparsed, unreachable, unreported
+from include.slack.notices import decided, unreachable, unreported
+from include.slack.render import render, render_state, unparsed
 
 _AIRFLOW = "http://localhost:8080/dags/greenery_daily/runs"
 _TODAY, _YESTERDAY = datetime(2026, 11, 24, 6, 4, tzinfo=UTC), datetime(2026, 11, 23, 6, 4, tzinfo=UTC)

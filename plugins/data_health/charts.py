@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from altair import TopLevelMixin
 
-    from plugins.data_health.views.history import DayValue, ModelTime, RunValue, TaskTime
+    from plugins.data_health.figures_over_time import DayValue, RunValue
+    from plugins.data_health.times import ModelTime, TaskTime
 
 Spec = dict[str, Any]
 # The name of the script that draws, below `static/`.

@@ -14,7 +14,9 @@ import vl_convert
 
 from include.settings import PROJECT_ROOT
 from plugins.data_health import charts, pages
-from plugins.data_health.views.history import DayValue, History, Metric, ModelTime, RunValue, TaskTime
+from plugins.data_health.figures_over_time import DayValue, Metric, RunValue
+from plugins.data_health.times import ModelTime, TaskTime
+from plugins.data_health.views.history import History
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DAYS = [DayValue(date(2026, 11, day), day / 100) for day in (21, 22, 23)]

@@ -14,6 +14,7 @@ from include.results import figures, node_results, publications, runs
 from include.results.nodes import NodeResult
 from plugins.data_health import pages, stretches
 from plugins.data_health.stretches import Stretch
+from plugins.data_health.times import OTHER_TASKS
 from plugins.data_health.views import history
 from plugins.data_health.views.history import History
 from tests.include.results.project import FACTS
@@ -169,9 +170,9 @@ def test_seconds_are_told_by_task_and_those_of_the_others_together(ops: Connecti
         node_results.record(ops, "run", f"transform.m{number}_model_build", 1, [model])
         node_results.record(ops, "run", f"transform.m{number}_model_build", 2, [model])
     found = over_time()
-    assert found.task_names == ("m9", "m8", "m7", "m6", "m5", "m4", "m3", history.OTHER_TASKS)
+    assert found.task_names == ("m9", "m8", "m7", "m6", "m5", "m4", "m3", OTHER_TASKS)
     [(_, seconds)] = found.seconds_by_run
-    assert (seconds["m9"], seconds[history.OTHER_TASKS]) == (18, 2 * (0 + 1 + 2))
+    assert (seconds["m9"], seconds[OTHER_TASKS]) == (18, 2 * (0 + 1 + 2))
     assert [(model.name, model.mean, model.builds) for model in found.models][:2] == [("m9", 9, 2), ("m8", 8, 2)]
 
 

@@ -17,8 +17,8 @@ from psycopg2.extensions import connection as Connection
 from include.daily.watchdog import FINE, TOO_LATE, UNKNOWN, Facts, check, due_tick, to_say
 from include.settings import PROJECT_ROOT, Warehouse
 from include.slack.channels import to_all
+from include.slack.message import Message
 from include.slack.notices import BACK, LATE
-from include.slack.render import Message
 from include.slack.send import deliver
 from include.warehouse import connect, migrate
 from tests.forks import NO_AIRFLOW, Forks, command

@@ -11,8 +11,8 @@ from psycopg2.extensions import connection as Connection
 
 from include.slack import progress
 from include.slack.channels import to_all
+from include.slack.message import Message
 from include.slack.notices import LAYERS
-from include.slack.render import Message
 from include.slack.send import deliver, told
 from include.warehouse import connect
 from tests.slack_server import DROP, HANG, TAKE_AND_DROP, Slack

@@ -13,7 +13,8 @@ from include.results.orders import ChangedOrder, OrderChange
 from include.results.publications import Decision
 from include.results.report import Resolved
 from include.slack.message import Message
-from include.slack.render import render, render_state, unreachable
+from include.slack.notices import unreachable
+from include.slack.render import render, render_state
 from include.slack.samples import BROKEN_SOURCE, BROKEN_TOTAL, FAILED, KNOWN, PUBLISHED, STALE_EVENTS
 from tests.slack_server import _problem
 

@@ -10,8 +10,8 @@ from psycopg2.extensions import connection as Connection
 
 from include.slack import outbox as store_of
 from include.slack.channels import Audience, to_all
+from include.slack.message import Message
 from include.slack.outbox import newest
-from include.slack.render import Message
 from include.slack.send import deliver, send_waiting, told
 from include.slack.transport import Place, UnavailableError
 from include.warehouse import connect
@@ -28,7 +28,7 @@ SHORT = Message("failed", "🔴 not published", "🔴 not published", [SECTION])
 # What a process does that is killed before it can note that Slack took its message.
 SENDER = """
 from include.slack.channels import to_all
-from include.slack.render import Message
+from include.slack.message import Message
 from include.slack.send import deliver
 from include.warehouse import connect
 with connect() as connection:

@@ -1,0 +1,152 @@
+"""What failed or warned, as lines of a message: in full while there is room, then a line each, then counted.
+
+What was told before is a line with its age.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from include import words
+from include.results.failures import Failure, Root
+from include.results.report import Report
+from include.slack.message import INDENT, Bold, Code, Line, Link, Mention, Section, listed, short, size
+
+# Told in full: so many places of either, and as long as no more than this is used.
+SHOWN_ROOTS, DETAILS_LIMIT = 8, 2500
+SHOWN_ROWS = 5
+SHOWN_FIXED = 5
+_KINDS = {"source": "raw table", "freshness": "freshness"}
+
+
+def broken(title: str, roots: Iterable[Root], report: Report, limit: int) -> Iterator[Section]:
+    """What failed or warned, by place: in full while there is room, then a line each, then counted.
+
+    What was told before is a line with its age.
+    """
+    ordered = newest_first(roots)
+    total = sum(len(root.failures) for root in ordered)
+    told = used = 0
+    brief: Section = []
+    for number, root in enumerate(ordered):
+        full = not root.known and number < SHOWN_ROOTS and used < DETAILS_LIMIT
+        lines, count = _root(root, limit - used) if full else _briefly(root, limit - used)
+        if full:
+            yield [(Bold(f"{title}:"), " ", *lines[0]), *lines[1:]]
+        else:
+            brief += lines
+        used += size(lines)
+        told += count
+        if count < len(root.failures):
+            break
+    if brief:
+        yield [(Bold(f"{title}:"),), *brief]
+    if told < total:
+        yield [(f"… and {total - told:,} more {title.lower()}. ", Link("All of them", report.run_url))]
+
+
+def newest_first(roots: Iterable[Root]) -> list[Root]:
+    return sorted(roots, key=lambda root: root.known)
+
+
+def _root(root: Root, room: int) -> tuple[Section, int]:
+    """A place where it broke, in full, and how many of its failures have found room."""
+    own = [failure for failure in root.failures if failure.kind not in ("test", "freshness")]
+    lines: Section = [(*_heading(root), *((f": {short(own[0].measured)}", _age(own[0])) if own else ()))]
+    ending = list(_consequences(root))
+    used, told = size(lines) + size(ending), len(own)
+    for failure in sorted(root.failures, key=lambda failure: failure.since is not None):
+        if failure in own:
+            continue
+        wanted = list(_failure(failure))
+        if used + size(wanted) > min(room, DETAILS_LIMIT):
+            wanted = [_line(failure, _column(failure))]
+        if told and used + size(wanted) > room:
+            break
+        lines += wanted
+        used += size(wanted)
+        told += 1
+    return [*lines, *ending], told
+
+
+def _heading(root: Root) -> Line:
+    kind = _KINDS.get(root.kind, root.kind)
+    owner: Line = ()
+    if root.owner:
+        owner = (" · ", Mention(short(root.owner.name, 60), short(root.owner.slack or "", 60) or None))
+    return (f"{kind} ", Bold(short(root.name, 120)), *owner)
+
+
+def _failure(failure: Failure) -> Iterator[Line]:
+    """A failed test with its rows; one that was told before is a line."""
+    yield _line(failure, _column(failure))
+    if failure.since:
+        return
+    yield (f"{INDENT}{failure.kind} {short(failure.name, 160)}",)
+    for row in failure.rows[:SHOWN_ROWS]:
+        yield (INDENT, Code(short(", ".join(f"{name} = {words.value(value)}" for name, value in row.items()), 160)))
+
+
+def _line(failure: Failure, where: str) -> Line:
+    expected = f"; expected {short(failure.expected, 160)}" if failure.expected else ""
+    return (f"• {where}{short(failure.measured)}{expected}", _age(failure))
+
+
+def _column(failure: Failure) -> str:
+    return f"{short(failure.column, 80)}: " if failure.column else ""
+
+
+def _briefly(root: Root, room: int) -> tuple[Section, int]:
+    """A line for each failure of a place, and how many there was room for."""
+    lines: Section = []
+    for failure in root.failures:
+        where = f"{short(root.name, 120)}{'.' + short(failure.column, 80) if failure.column else ''}: "
+        kind = "" if failure.kind in ("test", "freshness") else f"{_KINDS.get(root.kind, root.kind)} "
+        # What is known says in a line what it said in many before; what is new and found no room in full is only named.
+        owner = f" · {short(root.owner.name, 60)}" if root.owner and failure.since else ""
+        behind = (
+            f" · {words.count(len(root.not_built), 'model')} behind it not built" if failure.since and not lines else ""
+        )
+        told = failure if failure.since else replace(failure, expected=None)
+        line = (*_line(told, f"{kind}{where}"), owner, behind if root.not_built else "")
+        if size([*lines, line]) > room:
+            break
+        lines.append(line)
+    return lines, len(lines)
+
+
+def _age(failure: Failure) -> str:
+    if failure.since is None:
+        return " (new)"
+    if failure.days == 0:
+        return f" (known since {words.moment(failure.since)})"
+    return f" (known since {words.day(failure.since)}, {words.count(failure.days, 'day')})"
+
+
+def _consequences(root: Root) -> Iterator[Line]:
+    """What it holds up, and where to look."""
+    if root.not_built:
+        verb = "model behind it was" if len(root.not_built) == 1 else "models behind it were"
+        yield (f"{len(root.not_built):,} {verb} not built: {listed(root.not_built)}",)
+    if root.also_failed:
+        yield (f"Failed because of it: {listed(root.also_failed)}",)
+    if root.exposures:
+        yield (f"Downstream: {listed(root.exposures, 5)}",)
+    if root.log_url:
+        yield (Link("Log of the task", root.log_url),)
+
+
+def elsewhere(report: Report) -> Iterator[Section]:
+    """Models that were not built for no reason of their own, and what is well again."""
+    lines: Section = []
+    if report.not_built:
+        more = "other " if any(root.not_built for root in report.roots) else ""
+        verb = "model was" if len(report.not_built) == 1 else "models were"
+        stopped = any(root.kind == "source" for root in report.roots)
+        why = " (a broken raw table stops the run)" if stopped else ""
+        lines.append((f"{len(report.not_built):,} {more}{verb} not built{why}: {listed(report.not_built)}",))
+    if report.fixed and not report.resolved:
+        lines.append((f"Fixed: {listed([short(name, 80) for name in report.fixed], SHOWN_FIXED)}",))
+    if lines:
+        yield lines

@@ -1,0 +1,57 @@
+"""The figures of what people see, as lines of a message."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from include import words
+from include.results.figures import Figure, Figures
+from include.results.report import Report
+from include.slack.message import INDENT, Section
+
+_NAMES = {"repeat_rate": "Repeat rate", "orders": "Orders", "revenue": "Revenue", "conversion": "Conversion"}
+
+
+def lines(report: Report) -> Section:
+    """The figures of what people see; their change is told with the publish that made it."""
+    figures, told = report.figures, []
+    if figures.repeat_rate:
+        who = f"({figures.repeat_buyers:,} of {figures.buyers:,} buyers ordered more than once)"
+        label = "Repeat rate" if report.published else "Repeat rate, as published"
+        rate = words.figure(figures.repeat_rate.value, "repeat_rate")
+        told.append((f"{label}: {rate} {who}", _change(figures.repeat_rate, report)))
+    if figures.daily and figures.day:
+        told.append((f"On {_weekday(figures.day)}{_how_long_ago(figures)}:",))
+        told += [
+            (f"{INDENT}{_NAMES[one.name]}: {words.figure(one.value, one.name)}", _change(one, report))
+            for one in figures.daily
+        ]
+    if told and report.published and _compared(figures):
+        told.append((f"Compared with the publish of {words.moment(figures.former_as_of)}.",))
+    return told
+
+
+def _how_long_ago(figures: Figures) -> str:
+    """Why the day is not yesterday, where it is not."""
+    if figures.days_before is None:
+        return ""
+    return f", the last day with an order or a session, {words.count(figures.days_before, 'day')} before the publish"
+
+
+def _compared(figures: Figures) -> bool:
+    stated = [figure for figure in (figures.repeat_rate, *figures.daily) if figure]
+    return figures.former_as_of is not None and any(figure.former is not None for figure in stated)
+
+
+def _change(figure: Figure, report: Report) -> str:
+    if figure.former is None or not report.published:
+        return ""
+    change = figure.value - figure.former
+    amount = words.difference(abs(change), figure.name)
+    if not any(digit in amount for digit in "123456789"):
+        return " = unchanged"
+    return f" {'▲' if change > 0 else '▼'} {amount}"
+
+
+def _weekday(day: date) -> str:
+    return f"{day:%a %d %b %Y}"
