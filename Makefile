@@ -57,7 +57,7 @@ check: install ## lint, format and the tests that need no database
 	$(RUN) -m sqlfluff lint --disable-progress-bar dbt
 	$(RUN) -m pytest -n 2 --no-loadscope-reorder -m "not db and not stack" $(ARGS)
 
-bench: install ## what a task per model costs, a day by the size of the history, and how long the data-health page takes (BENCH=health: one of orchestration, size, health)
+bench: install ## what a task per model costs, a day by the number of events, and how long the data-health page takes (BENCH=health: one of orchestration, size, health)
 	@for one in $(BENCH); do .venv/bin/python -m benchmarks.$$one $(ARGS) || exit; done
 
 format: install ## fix the Python's format and lint, as make check wants it

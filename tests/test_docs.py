@@ -63,6 +63,16 @@ def test_commands_that_a_document_names_exist(document: Path) -> None:
     assert {name for name in modules if not runs_as_a_command(name)} == set()
 
 
+def test_the_readme_is_read_in_a_minute() -> None:
+    assert len((PROJECT_ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    readme = (PROJECT_ROOT / "README.md").read_text()
+    pages = {f"docs/{page.name}" for page in (PROJECT_ROOT / "docs").glob("*.md")}
+    assert {page for page in pages if f"]({page})" not in readme} == set()
+
+
 def test_every_setting_is_in_the_example() -> None:
     example = set(re.findall(r"^(?:# )?([A-Z_0-9]+)=", (PROJECT_ROOT / ".env.example").read_text(), re.MULTILINE))
     read = re.findall(
