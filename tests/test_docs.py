@@ -24,6 +24,9 @@ from include.slack.render import render
 
 DOCS = sorted([*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").glob("*.md")])
 RUNBOOK = PROJECT_ROOT / "docs" / "runbook.md"
+# Those whose files the docs name, and what a reader is told to make in them.
+FOLDERS = ("benchmarks", "dags", "dbt", "deploy", "docs", "include", "plugins", "tests")
+TO_BE_MADE = {"dbt/raw_mapping.yml", "dbt/packages.yml", "dbt/seeds/my_seed.csv"}
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
@@ -49,6 +52,13 @@ def test_links_lead_to_a_file_and_a_heading_that_is_there(document: Path) -> Non
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(link)
     assert broken == []
+
+
+@pytest.mark.parametrize("document", DOCS, ids=lambda path: path.name)
+def test_files_that_a_document_names_exist(document: Path) -> None:
+    """Named in code by a path from the root of the project, whether it is a link or not."""
+    named = set(re.findall(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]*)`", document.read_text()))
+    assert {name for name in named - TO_BE_MADE if not (PROJECT_ROOT / name).exists()} == set()
 
 
 @pytest.mark.parametrize("document", DOCS, ids=lambda path: path.name)
