@@ -39,13 +39,13 @@ restore: install ## bring one back: make restore FROM=FILE (ARGS=--replace: over
 slack-preview: install ## draw every kind of Slack message from sample runs: text, JSON for Block Kit Builder, a page
 	$(RUN) -m include.slack.preview
 
-secrets: ## write .env, with fresh passwords and keys for docker compose; none that is there is changed
+secrets: ## write .env, with fresh passwords and keys for docker compose; existing ones stay
 	@$(PYTHON3) deploy/env_file.py
 
-test: install ## all tests, two at a time; they start Postgres and Airflow of their own
+test: install ## all tests, two at a time; they start their own Postgres and Airflow
 	$(RUN) -m pytest -n 2 $(ARGS)
 
-torture: install ## a fault at every model, and many seeds; goes on where it was stopped (ARGS=--cache-clear: afresh)
+torture: install ## a fault at every model, and many seeds; continues where it was stopped (ARGS=--cache-clear: from the start)
 	@SEEDS=20 .venv/bin/python -m pytest -n 2 -p tests.resume -m "not containers" -k "torture or any_sequence or no_fault" $(ARGS)
 
 containers: install ## build the image and really start docker-compose.yaml, where that can be done without docker
@@ -57,10 +57,10 @@ check: install ## lint, format and the tests that need no database
 	$(RUN) -m sqlfluff lint --disable-progress-bar dbt
 	$(RUN) -m pytest -n 2 --no-loadscope-reorder -m "not db and not stack" $(ARGS)
 
-bench: install ## what a task a model costs, and a day by the size of the history and how long the data-health page takes (BENCH=health: one of orchestration, size, health)
+bench: install ## what a task per model costs, a day by the number of events, and how long the data-health page takes (BENCH=health: one of orchestration, size, health)
 	@for one in $(BENCH); do .venv/bin/python -m benchmarks.$$one $(ARGS) || exit; done
 
-format: install ## mend what make check says of the Python's format and lint
+format: install ## fix the Python's format and lint, as make check wants it
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix .
 

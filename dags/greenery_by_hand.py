@@ -1,17 +1,17 @@
 """
 ### Greenery, by hand
 
-What people query is decided by the tests. This is for the day on which somebody knows better: trigger it, choose what
-is to happen, and say who you are and why. Slack is told at once, and `ops.decisions` keeps it.
+The tests decide what people query. This DAG is for the day on which somebody knows better: trigger it, choose an
+action, and say who you are and why. Slack hears of it at once, and `ops.decisions` keeps it.
 
 | action | does | is refused |
 |---|---|---|
 | `roll back` | puts the former marts back, in less than a second | once a run has written over them |
-| `publish` | publishes what a run built although tests failed | if that is not whole, or not of one moment |
-| `hold` | lets no run publish until further notice | never |
-| `release` | lets runs publish again | if nobody holds them back |
+| `publish` | publishes what a run built although tests failed | if models are missing, or mix two moments of raw |
+| `hold` | lets no run publish until the hold is ended | never |
+| `release` | ends the hold | if there is none |
 
-While a run is under way, the first two wait for nobody and are refused as well.
+While a run is under way, the first two are refused as well; they don't wait.
 The same from a shell: `python -m include.publish --help`.
 """
 

@@ -2,16 +2,16 @@
 ### Greenery, every day
 
 Checks the shop's raw tables, builds and tests every dbt model, records what changed in the orders, and publishes the
-marts all at once or not at all. Ends in one Slack message, whatever happened; all of it: [Data health](/data-health/).
+marts all at once or not at all. Always ends in one Slack message. All details: [Data health](/data-health/).
 
 | task | does | when it is red |
 |---|---|---|
-| `check_sources` | freshness, shape, tests of the raw tables | load again, then clear this and all after it |
+| `check_sources` | freshness, shape, tests of the raw tables | load again, then clear it with everything downstream |
 | `transform` | one task a dbt model, with its tests | its log has dbt's error; what is downstream waits |
 | `snapshot` | the history of orders, products and prices | a source's keys are broken; nothing was written |
 | `history` | one task a model that reads the snapshots | as in `transform` |
 | `cross_model_tests` | the tests that span several models | two marts disagree |
-| `publish` | swaps the tested marts into `analytics` | people see the former data; the message says why |
+| `publish` | puts the tested marts into `analytics` | people see the former data; the message says why |
 | `report` | the Slack message | the message waits in `ops.messages` |
 """
 
@@ -54,7 +54,7 @@ with DAG(
 
     chain(sources, transform, snapshot, history, published, reported)
     [snapshot, across] >> published
-    # Snapshot runs in any case, so the red of what came before it has to reach what comes after by itself.
+    # Snapshot runs in any case, so earlier failures have to reach what comes after it directly.
     cross_downstream([sources, *transform.iter_tasks()], [*history.iter_tasks(), published])
-    # Publish is red at the first red of any; report waits for all of them.
+    # Publish is red as soon as one of them is; report waits for all of them.
     [snapshot, *history.iter_tasks(), across] >> reported

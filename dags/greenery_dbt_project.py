@@ -1,7 +1,7 @@
 """What is wrong with the dbt project, for Airflow's banner of import errors: file and line, in dbt's words.
 
-No DAG of its own. A project that can't be used must not break the file of `greenery_daily`, which goes on with the
-last release that did; so this file breaks in its place.
+This file has no DAG. A broken project must not break `greenery_daily`, which goes on with the last good release. So
+this file raises the error instead.
 """
 
 from __future__ import annotations

@@ -1,11 +1,15 @@
 """
 ### Greenery, watched
 
-Asks every five minutes whether what `greenery_daily` should have published by now is there: an hour after its tick,
-unless `GREENERY_PUBLISHED_BY_MINUTES` says otherwise. Says so once a day where it is not, and once more when it is;
-sends messages that Slack did not take before. A run that ended without giving the raw tables back (its `check_sources`
-was cleared alone) keeps no loader out after that.
-What state the data is in: [Data health](/data-health/).
+Checks every five minutes whether the last due run of `greenery_daily` was published. A run is due an hour after its
+tick, unless `GREENERY_PUBLISHED_BY_MINUTES` says otherwise.
+
+* If nothing was published, it says so once a day, and once more when the data is back.
+* It sends messages that Slack did not take before.
+* If a run ended without giving its lease on raw back (its `check_sources` was cleared alone), it gives it back, so
+  that loaders can load again.
+
+The state of the data: [Data health](/data-health/).
 
 A scheduler that is down can't run this: let cron, or a container beside it, run
 `python -m include.daily.watchdog` as well.
@@ -27,7 +31,7 @@ from include.slack.notices import WATCHDOG
 
 with DAG(
     dag_id=WATCHDOG,
-    description="Says so when Greenery's marts were not published in time, and when they are again",
+    description="Says when Greenery's marts were not published in time, and when they are published again",
     doc_md=__doc__.replace("/data-health/", settings.health_url()),
     schedule="*/5 * * * *",
     start_date=datetime(2026, 1, 1),

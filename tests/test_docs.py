@@ -25,6 +25,9 @@ from include.slack.render import render
 
 DOCS = sorted([*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").glob("*.md")])
 RUNBOOK = PROJECT_ROOT / "docs" / "runbook.md"
+# Those whose files the docs name, and what a reader is told to make in them.
+FOLDERS = ("benchmarks", "dags", "dbt", "deploy", "docs", "include", "plugins", "tests")
+TO_BE_MADE = {"dbt/raw_mapping.yml", "dbt/packages.yml", "dbt/seeds/my_seed.csv"}
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
@@ -53,6 +56,13 @@ def test_links_lead_to_a_file_and_a_heading_that_is_there(document: Path) -> Non
 
 
 @pytest.mark.parametrize("document", DOCS, ids=lambda path: path.name)
+def test_files_that_a_document_names_exist(document: Path) -> None:
+    """Named in code by a path from the root of the project, whether it is a link or not."""
+    named = set(re.findall(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]*)`", document.read_text()))
+    assert {name for name in named - TO_BE_MADE if not (PROJECT_ROOT / name).exists()} == set()
+
+
+@pytest.mark.parametrize("document", DOCS, ids=lambda path: path.name)
 def test_commands_that_a_document_names_exist(document: Path) -> None:
     """`make x` in code, and `python -m x` anywhere."""
     text = document.read_text()
@@ -62,6 +72,16 @@ def test_commands_that_a_document_names_exist(document: Path) -> None:
     assert {found[1] for line in commands if (found := re.match(r"\s*make ([a-z-]+)", line))} - targets == set()
     modules = {name.rstrip(".") for name in re.findall(r"python -m ((?:include|benchmarks)[\w.]*)", text)}
     assert {name for name in modules if not runs_as_a_command(name)} == set()
+
+
+def test_the_readme_is_read_in_a_minute() -> None:
+    assert len((PROJECT_ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    readme = (PROJECT_ROOT / "README.md").read_text()
+    pages = {f"docs/{page.name}" for page in (PROJECT_ROOT / "docs").glob("*.md")}
+    assert {page for page in pages if f"]({page})" not in readme} == set()
 
 
 def test_every_setting_is_in_the_example() -> None:
