@@ -9,6 +9,7 @@
 #}
 {% macro figures_agree(figures) %}
 {%- set all_rows = scans_all(model.depends_on.nodes) %}
+{%- set known = {} %}
 with
 
 told as (
@@ -16,7 +17,11 @@ told as (
     {% for figure, tellers in figures.items() -%}
     {%- set changed = [] -%}
     {%- for teller in tellers if teller[2] and not all_rows -%}
-        {%- do changed.append(changed_keys(teller[0], teller[2])) -%}
+        {%- set asked = teller[0] ~ teller[2] -%}
+        {%- if asked not in known -%}
+            {%- do known.update({asked: changed_keys(teller[0], teller[2])}) -%}
+        {%- endif -%}
+        {%- do changed.append(known[asked]) -%}
     {%- endfor -%}
     {%- set changed = changed | select | join('\n union ') -%}
     {%- set outer = loop -%}
@@ -64,10 +69,9 @@ where lowest <> highest
     {%- set node = node_of(relation) -%}
     {%- if takes_changes(node) or raw_table_of(node) and node.resource_type != 'snapshot' -%}
         {{ return(changed_values(node, as_list(key)) | trim) }}
-    {%- elif new_rows(relation) -%}
-        {{ return('select ' ~ as_list(key) | join(', ') ~ ' from ' ~ relation ~ ' where ' ~ new_rows(relation)) }}
     {%- endif -%}
-    {{ return(none) }}
+    {%- set new = new_rows(relation) -%}
+    {{ return('select ' ~ as_list(key) | join(', ') ~ ' from ' ~ relation ~ ' where ' ~ new if new else none) }}
 {% endmacro %}
 
 {% macro as_list(key) %}

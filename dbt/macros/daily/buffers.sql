@@ -20,6 +20,21 @@
 {% endmacro %}
 
 {#
+    A node or a source of the project, none where there is none. `graph` makes a dictionary of it at each look, which takes
+    milliseconds, so it is kept for the invocation.
+#}
+{% macro node_by_id(unique_id) %}
+    {%- set kept = graph.setdefault('kept', {}) -%}
+    {%- if kept.get('by') != invocation_id -%}
+        {%- do kept.update({'by': invocation_id, 'nodes': {}}) -%}
+    {%- endif -%}
+    {%- if unique_id not in kept.nodes -%}
+        {%- do kept.nodes.update({unique_id: graph.nodes.get(unique_id) or graph.sources.get(unique_id)}) -%}
+    {%- endif -%}
+    {{ return(kept.nodes[unique_id]) }}
+{% endmacro %}
+
+{#
     Whether a model is built in full in this run; only for models that were not built yet, or for the model itself. A model asks
     when it is compiled, when it runs and when it has run: it is told the same each time, whatever has become of `ops` meanwhile.
 #}
@@ -36,7 +51,7 @@
 {% endmacro %}
 
 {% macro decide_whether_rebuilt(unique_id) %}
-    {%- set node = graph.nodes.get(unique_id) -%}
+    {%- set node = node_by_id(unique_id) -%}
     {%- if node and node.config.materialized == 'incremental' and not takes_changes(node) -%}
         {{ return(unique_id != model.unique_id or not goes_on_from_published(node)) }}
     {%- elif not node or flags.FULL_REFRESH or node.config.full_refresh -%}
@@ -67,7 +82,7 @@
     {%- set parts = [dbt_version, macros_hash()] -%}
     {%- set seen = [unique_id] -%}
     {%- for id in seen if id in graph.nodes -%}
-        {%- set node = graph.nodes[id] -%}
+        {%- set node = node_by_id(id) -%}
         {%- do parts.append(id ~ node.checksum.checksum ~ node.relation_name) -%}
         {#- What dbt notes there of a batch is not the project's. -#}
         {%- for key, value in node.config | dictsort if not key.startswith('__dbt_internal') -%}
@@ -78,7 +93,7 @@
         {%- endfor -%}
         {%- for parent in node.depends_on.nodes | sort if parent not in seen -%}
             {%- if parent in graph.sources -%}
-                {%- do parts.append(parent ~ graph.sources[parent].relation_name) -%}
+                {%- do parts.append(parent ~ node_by_id(parent).relation_name) -%}
             {%- else -%}
                 {%- do seen.append(parent) -%}
             {%- endif -%}

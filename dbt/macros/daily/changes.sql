@@ -65,7 +65,7 @@
 {# A model, snapshot or source table (`source.table`) of what the present node reads. #}
 {% macro node_named(name) %}
     {%- for id in model.depends_on.nodes -%}
-        {%- set node = graph.nodes.get(id) or graph.sources.get(id) -%}
+        {%- set node = node_by_id(id) -%}
         {%- if node and name in [node.name, node.source_name ~ '.' ~ node.name] -%}
             {{ return(node) }}
         {%- endif -%}

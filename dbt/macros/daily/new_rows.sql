@@ -59,14 +59,11 @@
     {{ return((column or key) ~ ' in (select ' ~ key ~ ' from ' ~ changes_of(node) ~ ')') }}
 {% endmacro %}
 
-{#
-    The node of a relation that a test is on: a model or a source; none for anything else, and while dbt parses. Only what the
-    test reads is looked through: each node of `graph` is made anew for each look at it.
-#}
+{# The node of a relation that a test reads: a model, snapshot or source; none for anything else, and while dbt parses. #}
 {% macro node_of(relation) %}
     {%- if execute and relation is not string -%}
         {%- for id in model.depends_on.nodes -%}
-            {%- set node = graph.nodes.get(id) or graph.sources.get(id) -%}
+            {%- set node = node_by_id(id) -%}
             {%- if node and node.relation_name == relation.render() -%}
                 {{ return(node) }}
             {%- endif -%}
@@ -84,7 +81,7 @@
     {%- endif -%}
     {%- set parents = node.depends_on.nodes or [] -%}
     {%- if node.config.materialized == 'view' and parents | length == 1 and parents[0] in graph.sources -%}
-        {{ return(raw_table_of(graph.sources[parents[0]])) }}
+        {{ return(raw_table_of(node_by_id(parents[0]))) }}
     {%- endif -%}
     {{ return(none) }}
 {% endmacro %}
@@ -204,8 +201,8 @@ where parent.found is null
     {%- endif -%}
     {%- set origins = [node] if raw_table_of(node) else [] -%}
     {%- set parents = [] if origins else node.depends_on.nodes or [] -%}
-    {%- for id in parents if id in graph.nodes and raw_table_of(graph.nodes[id]) -%}
-        {%- do origins.append(graph.nodes[id]) -%}
+    {%- for id in parents if id in graph.nodes and raw_table_of(node_by_id(id)) -%}
+        {%- do origins.append(node_by_id(id)) -%}
     {%- endfor -%}
     {%- if origins | length != 1
         or not tells_when_loaded(origins[0].relation_name, raw_table_of(origins[0]))
