@@ -85,7 +85,6 @@ def test_the_snapshot_runs_whatever_became_of_the_models(dag: DAG) -> None:
 def test_a_model_that_reads_a_snapshot_tells_of_today(dag: DAG) -> None:
     in_history = {task_id.split(".", 1)[1] for task_id in built(dag).values() if task_id.startswith("history.")}
     assert in_history == {
-        "models.changes.int_changed_order_history_model_build",
         "models.marts.core.order_status_changes_model_build",
         "models.marts.product.product_stock_outs_model_build",
     }

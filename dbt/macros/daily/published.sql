@@ -82,7 +82,7 @@
         from ops.buffers
         where {{ buffer }}
         on conflict (schema_oid, unique_id) do update set
-            identifier = excluded.identifier, written = true, built_at = clock_timestamp();
+            identifier = excluded.identifier, rebuilt = false, written = true, built_at = clock_timestamp();
         update ops.buffers set dirty = true where {{ buffer }} and not dirty;
     {%- endcall -%}
     {%- do adapter.commit() -%}
