@@ -23,7 +23,7 @@ from cosmos.dbt.graph import DbtNode
 
 from include.daily.operators import BuildNode, CheckSources, CrossModelTests, TakeSnapshot
 from include.dbt_project import manifest, release
-from include.dbt_project.release import Release
+from include.fast_cosmos.releases import Release
 
 _DRAWN = (DbtResourceType.MODEL, DbtResourceType.SEED)
 
