@@ -17,6 +17,7 @@ from include.fast_cosmos.releases import Release
 from include.raw import mapping
 from include.results import node_results, nodes
 from include.results.record import record
+from include.settings import BUILT, LIVE
 from include.slack import progress
 from include.warehouse import connect, disk
 
@@ -57,7 +58,7 @@ class BuildNode(_OfARun, DbtBuildLocalOperator):
                 f"Nothing in the dbt project as it was when this run began has the task {self.task_id}, and a run goes "
                 "on with what it began with; nothing was changed. Trigger a new run.",
             )
-        if facts.nodes[node].get("schema") == buffers.BUILT:
+        if facts.nodes[node].get("schema") == BUILT:
             with connect("greenery build") as connection:
                 buffers.mark(connection)
         self.home, self.select = node, facts.selector(node)
@@ -90,7 +91,7 @@ class CheckSources(RunTests):
         with connect("greenery check_sources") as connection:
             full_refresh = bool(context["params"].get("full_refresh"))
             if buffers.begin(connection, context["run_id"], full_refresh=full_refresh):
-                admission.refuse_if(context, disk.problem(connection, "analytics", buffers.BUILT))
+                admission.refuse_if(context, disk.problem(connection, LIVE, BUILT))
         progress.at(context, "sources")
         failures = []
         for self.base_cmd in (["source", "freshness"], ["test"]):

@@ -6,11 +6,33 @@ from abc import abstractmethod
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from cosmos import ProfileConfig
+from cosmos.constants import InvocationMode
 from cosmos.dbt.runner import handle_exception_if_needed
 from dbt.cli.main import dbtRunnerResult
 
 from . import invocation
 from .releases import Release
+
+
+def profile(release: Release) -> ProfileConfig:
+    """The profile with which a release was parsed, for Cosmos: another one would have it parsed again."""
+    return ProfileConfig(
+        profile_name=release.profile,
+        target_name=release.target,
+        profiles_yml_filepath=release.path / "profiles.yml",
+    )
+
+
+def arguments(release: Release) -> dict[str, Any]:
+    """What every operator on a release is made with."""
+    return {
+        "project_dir": str(release.path),
+        "profile_config": profile(release),
+        "invocation_mode": InvocationMode.DBT_RUNNER,
+        "install_deps": False,
+        "emit_datasets": False,
+    }
 
 
 class OnRelease:
