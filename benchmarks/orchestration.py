@@ -2,9 +2,9 @@
 
 Runs the project as `dbt build`, as one BashOperator, as Cosmos runs it out of the box, and as `greenery_daily`, all on
 the demo shop's first days, a real Postgres and a real Airflow, every model built in full; then generated projects of
-some sizes. Each way is run several times, once before to fill caches and once more to look at memory, and told as a
-ratio to the bare builds that ran right beside it. A way whose first run takes longer than `--patience` is told by that
-one alone.
+some sizes, and these with `include.fast_cosmos` alone as well (`fast`). Each way is run several times, once before to
+fill caches and once more to look at memory, and told as a ratio to the bare builds that ran right beside it. A way
+whose first run takes longer than `--patience` is told by that one alone.
 
     python -m benchmarks.orchestration --runs 5 greenery 20 100 300
 """
@@ -30,7 +30,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import generated
+from benchmarks import generated, other_project
 from include.daily import DAG_ID, buffers
 from include.dbt_project import release
 from include.demo_shop import demo as demo_shop
@@ -195,22 +195,19 @@ def _prepared(source: Path, target: Path) -> Path:
     return target
 
 
-def _stack(home: Path, *, project: Path, dags: dict[str, Path], stock: bool) -> Stack:
-    """An Airflow with some DAG files, by the names that they get; `stock` is without any of our extensions."""
+def _stack(home: Path, *, project: Path, dags: dict[str, Path], extra: dict[str, str]) -> Stack:
+    """An Airflow with some DAG files, by the names that they get, and with what is extra in its environment."""
     folder = home / "dags"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for name, file in dags.items():
         shutil.copy(file, folder / f"{name}.py")
-    empty = home / "no_plugins"
-    empty.mkdir(exist_ok=True)
     environment = {
         "AIRFLOW__CORE__DAGS_FOLDER": str(folder),
         "BENCH_PROJECT": str(project),
         "GREENERY_DBT_DIR": str(project),
+        **extra,
     }
-    if stock:
-        environment |= {"AIRFLOW__CORE__PLUGINS_FOLDER": str(empty), "AIRFLOW__SDK__QUEUE_TO_COORDINATOR": "{}"}
     return Stack(home, silent(), extra_env=environment)
 
 
@@ -232,17 +229,26 @@ def compare(home: Path, runs: int, projects: list[str], patience: float, say: Ca
             project = _prepared(source, home / "projects" / name)
             own = DAG_ID if name == "greenery" else "generated"
             own_file = PROJECT_ROOT / "dags" / f"{own}.py" if name == "greenery" else DAGS / f"{own}.py"
-            # Before anything else: the first run makes the tables that later ones replace.
+            # Ours before anything else: the first run makes the tables that later ones replace.
+            airflows = [({own: own_file}, {}), (dict.fromkeys(STOCK, DAGS / "stock.py"), _without_extensions(home))]
+            if name != "greenery":
+                airflows.insert(1, ({"fast": DAGS / "fast.py"}, other_project.ENVIRONMENT))
             told = []
-            for stock in (False, True):
-                dags = dict.fromkeys(STOCK, DAGS / "stock.py") if stock else {own: own_file}
-                stack = _stack(home, project=project, dags=dags, stock=stock)
+            for dags, extra in airflows:
+                stack = _stack(home, project=project, dags=dags, extra=extra)
                 with _airflow(stack, server):
                     conf = {"full_refresh": True} if name == "greenery" else None
                     ways = [bench.dag(stack, dag_id, conf if dag_id == own else None) for dag_id in dags]
                     told.append((bench.bare(project), ways))
             lines += ["", f"### {title}", "", *_table(told), "", *_parse_lines(told)]
     return lines
+
+
+def _without_extensions(home: Path) -> dict[str, str]:
+    """The environment of an Airflow as it comes."""
+    empty = home / "no_plugins"
+    empty.mkdir(exist_ok=True)
+    return {"AIRFLOW__CORE__PLUGINS_FOLDER": str(empty), "AIRFLOW__SDK__QUEUE_TO_COORDINATOR": "{}"}
 
 
 @contextmanager

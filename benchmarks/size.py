@@ -33,7 +33,7 @@ from include.local import postgres
 from include.local.progress import Progress
 from include.publish.publish import publish_run
 from include.results import runs
-from include.settings import PROJECT_ROOT
+from include.settings import BUILT, PROJECT_ROOT
 from include.warehouse import connect, migrate
 
 PROJECT = PROJECT_ROOT / "dbt"
@@ -198,7 +198,7 @@ class Bench:
             days.append((self.run(), day_events))
             self.say(f"  a day: {days[-1][0].seconds:.1f} s")
         day, day_events = min(days[2:], key=lambda told: told[0].seconds)
-        return Stage(self.events, self._megabytes("raw"), self._megabytes(buffers.BUILT), day_events, full, day)
+        return Stage(self.events, self._megabytes("raw"), self._megabytes(BUILT), day_events, full, day)
 
     def _megabytes(self, schema: str) -> float:
         tables = f"from pg_class where relnamespace = '{schema}'::regnamespace and relkind = 'r'"

@@ -7,8 +7,9 @@ this file raises the error instead.
 from __future__ import annotations
 
 from include.dbt_project import release
+from include.fast_cosmos.releases import ProjectError
 
 if problem := release.problem():
-    raise release.ProjectError(
+    raise ProjectError(
         f"The dbt project can't be used; greenery_daily goes on with the last release that could.\n{problem.message}"
     )

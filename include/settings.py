@@ -17,8 +17,10 @@ PROJECT_ROOT = Path(__file__).resolve().parents[1]
 HEALTH_PATH = "/data-health"
 # As whom it reads the warehouse.
 HEALTH_USER = "greenery_health"
+# What people query, and where dbt builds what the next publish puts in its place.
+LIVE, BUILT = "analytics", "analytics_next"
 # The warehouse's schemas besides the one of the raw tables.
-OUR_SCHEMAS = ("staging", "snapshots", "analytics", "analytics_next", "ops")
+OUR_SCHEMAS = ("staging", "snapshots", LIVE, BUILT, "ops")
 
 
 @dataclass(frozen=True)

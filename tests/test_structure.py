@@ -68,6 +68,18 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     assert circle(arrows("include")) == []
 
 
+def test_what_makes_tasks_fast_knows_nothing_of_greenery() -> None:
+    """It can be copied into another project as it is."""
+    ours = {
+        f"{name} imports {one}"
+        for name, read in arrows("include").items()
+        for one in read
+        if name.startswith("include.fast_cosmos") and one.split(".")[0] in FOLDERS
+        if not one.startswith("include.fast_cosmos")
+    }
+    assert ours == set()
+
+
 def test_no_folder_of_include_imports_itself_by_way_of_others() -> None:
     parts: dict[str, set[str]] = {}
     for module, read in arrows("include").items():

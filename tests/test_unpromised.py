@@ -24,14 +24,16 @@ from airflow.sdk.bases.operator import BaseOperator
 from airflow.sdk.execution_time import task_runner
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos.constants import DbtResourceType, InvocationMode, LoadMode, TestBehavior
+from cosmos.exceptions import CosmosDbtRunError
 from cosmos.operators.local import DbtBuildLocalOperator, DbtTestLocalOperator
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
 from dbt_common.clients import jinja
 from dbt_common.clients.jinja import template_cache
 
-from include.daily import operators, warm_up
-from include.dbt_project import invocation, release
+from include.dbt_project import release
+from include.fast_cosmos import invocation, operators, warm_up
+from include.fast_cosmos.releases import Release
 from include.settings import PROJECT_ROOT
 
 # Macros of dbt's that ours replace or call, by the text that was read (sha256, 8 digits), and what leans on it.
@@ -51,7 +53,7 @@ READ = {
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> release.Release:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Release:
     """A dbt project of two models, parsed without a database."""
     home = tmp_path_factory.mktemp("dbt")
     (home / "models" / "folder").mkdir(parents=True)
@@ -63,19 +65,19 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> release.Release:
         "{{ config(materialized='incremental') }} select one from {{ ref('one') }}"
     )
     (home / "macros" / "ours.sql").write_text("{% macro should_full_refresh() %}{{ return(true) }}{% endmacro %}")
-    made = release.Release(home)
+    made = Release(home, release.PROFILE, release.TARGET)
     done = dbtRunner().invoke(["--quiet", "parse", *invocation._flags(made, home / "target")])
     assert done.success, done.exception
     return made
 
 
 @pytest.fixture
-def manifest(project: release.Release) -> Manifest:
+def manifest(project: Release) -> Manifest:
     """Its manifest, as a task is given it."""
-    return invocation.load(project.path)
+    return invocation.load(project)
 
 
-def listed(project: release.Release, manifest: Manifest, scratch: Path) -> set[str]:
+def listed(project: Release, manifest: Manifest, scratch: Path) -> set[str]:
     """The models that dbt finds where a manifest is handed over."""
     flags = ["--quiet", "list", "--resource-type", "model", *invocation._flags(project, scratch)]
     return set(dbtRunner(manifest=manifest).invoke(flags).result)
@@ -85,17 +87,17 @@ def listed(project: release.Release, manifest: Manifest, scratch: Path) -> set[s
 
 
 def test_dbt_takes_the_manifest_that_it_is_handed_and_parses_nothing(
-    project: release.Release, manifest: Manifest, tmp_path: Path
+    project: Release, manifest: Manifest, tmp_path: Path
 ) -> None:
     left = replace(manifest, nodes={key: node for key, node in manifest.nodes.items() if node.name == "one"})
     assert listed(project, left, tmp_path) == {"greenery.one"}, (
         "dbtRunner(manifest=…) no longer works on the manifest that it is handed: each task would parse the project, "
-        "and a model's task would hear of all tests (include/dbt_project/invocation.py)"
+        "and a model's task would hear of all tests (include/fast_cosmos/invocation.py)"
     )
 
 
 def test_a_manifest_can_be_copied_with_fewer_nodes_and_the_whole_one_stays(
-    project: release.Release, manifest: Manifest, tmp_path: Path
+    project: Release, manifest: Manifest, tmp_path: Path
 ) -> None:
     wanted = {"nodes", "unit_tests", "exposures", "metrics", "semantic_models", "saved_queries"}
     assert wanted <= {one.name for one in fields(Manifest)}, (
@@ -127,7 +129,7 @@ def test_a_macro_of_dbts_that_ours_replace_or_call_is_as_it_was_read(manifest: M
     )
 
 
-def test_a_hook_sees_a_line_of_the_log_as_dbt_would_print_it(project: release.Release, tmp_path: Path) -> None:
+def test_a_hook_sees_a_line_of_the_log_as_dbt_would_print_it(project: Release, tmp_path: Path) -> None:
     events = []
     flags = ["list", "--log-level", "none", "--log-level-file", "none", *invocation._flags(project, tmp_path)]
     dbtRunner(callbacks=[events.append]).invoke(flags)
@@ -140,7 +142,7 @@ def test_a_hook_sees_a_line_of_the_log_as_dbt_would_print_it(project: release.Re
 # Cosmos
 
 
-def drawn(project: release.Release) -> tuple[DAG, list[dict]]:
+def drawn(project: Release) -> tuple[DAG, list[dict]]:
     """The tiny project as Cosmos draws it, and what it said to the converter of each model."""
     said: list[dict] = []
 
@@ -174,13 +176,13 @@ def drawn(project: release.Release) -> tuple[DAG, list[dict]]:
     return dag, said
 
 
-def profile(project: release.Release) -> ProfileConfig:
+def profile(project: Release) -> ProfileConfig:
     return ProfileConfig(
         profile_name=release.PROFILE, target_name=release.TARGET, profiles_yml_filepath=project.path / "profiles.yml"
     )
 
 
-def test_cosmos_names_tasks_by_folder_and_model_and_asks_our_converter(project: release.Release) -> None:
+def test_cosmos_names_tasks_by_folder_and_model_and_asks_our_converter(project: Release) -> None:
     dag, said = drawn(project)
     assert set(dag.task_ids) == {
         "models_of_today.models.one_model_build",
@@ -194,7 +196,7 @@ def test_cosmos_names_tasks_by_folder_and_model_and_asks_our_converter(project: 
 
 @pytest.mark.parametrize("operator", [DbtBuildLocalOperator, DbtTestLocalOperator])
 def test_a_cosmos_operator_runs_dbt_through_build_and_run_cmd(
-    project: release.Release, operator: type, monkeypatch: pytest.MonkeyPatch
+    project: Release, operator: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = operator(
         task_id="one",
@@ -214,18 +216,18 @@ def test_a_cosmos_operator_runs_dbt_through_build_and_run_cmd(
     task.execute(context={})
     assert [call.keys() >= {"context", "cmd_flags"} for call in calls] == [True], (
         f"{operator.__name__}.execute no longer calls build_and_run_cmd(context=, cmd_flags=) once: "
-        "our operators would start dbt as Cosmos does (include/daily/operators.py)"
+        "our operators would start dbt as Cosmos does (include/fast_cosmos/operators.py)"
     )
     command, _ = task.build_cmd({"run_id": "x"}, calls[0]["cmd_flags"])
     assert command[1] in ("build", "test"), (
-        "build_cmd's first word is no longer the program, which operators._run drops"
+        "build_cmd's first word is no longer the program, which operators.run_dbt drops"
     )
     assert command[command.index("--select") + 1] == "fqn:one"
 
 
 def test_cosmos_raises_what_dbt_failed_of() -> None:
     failed = dbtRunnerResult(success=False, result=SimpleNamespace(results=[]))
-    with pytest.raises(operators.CosmosDbtRunError):
+    with pytest.raises(CosmosDbtRunError):
         operators.handle_exception_if_needed(failed)
 
 
@@ -244,7 +246,7 @@ def test_airflow_runs_tasks_through_the_coordinator_that_airflow_cfg_names() -> 
         text=True,
     )
     assert done.stdout.split() == ["WarmCoordinator", "_PythonCoordinator"], (
-        "[sdk] coordinators and queue_to_coordinator no longer bring a task to include.daily.warm_up.WarmCoordinator, "
+        "[sdk] coordinators and queue_to_coordinator no longer bring a task to fast_cosmos.warm_up.WarmCoordinator, "
         f"or the queue '' no longer to Airflow's own: tasks are slow, or don't start at all\n{done.stderr}"
     )
 
@@ -268,7 +270,7 @@ def test_a_component_says_that_it_starts_and_which_it_is() -> None:
     finally:
         manager.pm.unregister(listener)
     assert heard == ["Job"], (
-        "Airflow no longer calls on_starting with a Job: the scheduler would not warm up (include/daily/warm_up.py)"
+        "Airflow no longer calls on_starting with a Job: the scheduler would not warm up (fast_cosmos/warm_up.py)"
     )
 
 

@@ -10,7 +10,7 @@ from psycopg2.extensions import connection as Connection
 
 from include.daily import DAG_ID, buffers
 from include.dbt_project import release
-from include.dbt_project.release import Release
+from include.fast_cosmos.releases import Release
 from include.raw import lease
 from include.raw.lease import LeaseHeldError
 from include.results import node_results, runs

@@ -24,8 +24,8 @@ from psycopg2.extensions import cursor as Cursor
 
 from include import raw, settings
 from include.raw.contract import TABLES
+from include.settings import BUILT
 
-BUILT = "analytics_next"
 # A row can be stamped some time before the transaction that writes it commits, so a run looks again at what was stamped
 # within this time before the former run began.
 OVERLAP = timedelta(minutes=10)
@@ -355,7 +355,7 @@ def _let_rows_be_published(cursor: Cursor) -> None:
             and not exists (select from pg_index where indrelid = tables.oid and indisprimary)
             and pg_has_role(tables.relowner, 'usage')
         """,
-        ([schema for schema in settings.OUR_SCHEMAS if schema != "analytics"],),  # which nobody writes to
+        ([schema for schema in settings.OUR_SCHEMAS if schema != settings.LIVE],),  # which nobody writes to
     )
     for table in cursor.fetchall():
         cursor.execute(sql.SQL("alter table {} replica identity full").format(sql.Identifier(*table)))

@@ -13,22 +13,22 @@ from airflow.sdk.observability import stats
 from psycopg2.extensions import connection as Connection
 
 from include.results import publications
-from include.results.report import Report
+from include.results.summary import Summary
 from include.slack import outbox
 
 log = logging.getLogger(__name__)
 
 
-def of_run(report: Report) -> None:
+def of_run(summary: Summary) -> None:
     """What became of a run."""
     _send(
         {
-            "run.published": report.published,
-            "run.seconds": report.took.total_seconds() if report.took else None,
-            "run.tests_passed": report.passed,
-            "run.tests_warned": report.warned,
-            "run.tests_failed": report.failed,
-            "run.tests_skipped": report.skipped,
+            "run.published": summary.published,
+            "run.seconds": summary.took.total_seconds() if summary.took else None,
+            "run.tests_passed": summary.passed,
+            "run.tests_warned": summary.warned,
+            "run.tests_failed": summary.failed,
+            "run.tests_skipped": summary.skipped,
         }
     )
 

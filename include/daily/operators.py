@@ -1,59 +1,50 @@
-"""Cosmos' operators on a run's own release: asked whether they may work, run in this process, and kept in `ops`."""
+"""The tasks of a day that run dbt: asked whether they may work, on their run's own release, and kept in `ops`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
-from cosmos.dbt.runner import handle_exception_if_needed
 from cosmos.exceptions import CosmosDbtRunError
 from cosmos.operators.local import DbtBuildLocalOperator, DbtTestLocalOperator
 from dbt.cli.main import dbtRunnerResult
 
 from include.daily import admission, buffers, snapshots
-from include.dbt_project import invocation, manifest
+from include.dbt_project import manifest
 from include.dbt_project.manifest import Manifest
-from include.dbt_project.release import Release
+from include.fast_cosmos.operators import OnRelease
+from include.fast_cosmos.releases import Release
 from include.raw import mapping
 from include.results import node_results, nodes
 from include.results.record import record
+from include.settings import BUILT, LIVE
 from include.slack import progress
 from include.warehouse import connect, disk
 
 
-class _OnRelease:
-    """What a Cosmos operator does here in place of copying the project and starting dbt in the copy.
+class _OfARun(OnRelease):
+    """Asked whether it may work, on the release that its run began with, and kept in `ops`."""
 
-    What changes in the project meanwhile is for the next run: a run builds from one state of it.
-    """
-
-    # Airflow would render each of these and send them all before the task begins, and again at its end. Nothing that we
-    # hand to Cosmos has a template in it, and the SQL is known once it ran.
-    template_fields: Sequence[str] = ()
     # Whose tests dbt runs, and hears of: those of a node by its unique id, or of one of the day's tasks (`manifest`).
     home: str
 
-    def build_and_run_cmd(self, context: Any, cmd_flags: list[str] | None = None, **_: Any) -> dbtRunnerResult:
-        """Run dbt on the run's release, if the task may. Raises RefusedError, or what dbt failed of."""
-        return self._run(context, admission.admit(context, builds=True), cmd_flags)
+    def release(self, context: Any) -> Release:
+        """The run's own, if the task may work now. Raises RefusedError."""
+        return admission.admit(context, builds=True)
 
-    def _run(self, context: Any, project: Release, flags: list[str] | None = None) -> dbtRunnerResult:
-        command, _ = self.build_cmd(context, flags)
-        facts = manifest.read(project.manifest)
-        done = invocation.invoke(project, command[1:], tests=facts.tests_of(self.home))  # without the program's name
-        results = nodes.read(getattr(done.result, "results", ()))  # dbt may not have got to any
-        record(context, results, facts)
-        # Shown in the UI as the task's rendered template.
-        self.compiled_sql = "\n\n".join(f"-- {one.name}\n{one.compiled_sql}" for one in results if one.compiled_sql)
-        self.template_fields = ("compiled_sql",)
-        self.overwrite_rtif_after_execution = True
+    def tests(self, release: Release) -> Collection[str]:
+        """Those of the task's home."""
+        return manifest.read(release.manifest).tests_of(self.home)
+
+    def keep(self, context: Any, release: Release, done: dbtRunnerResult) -> None:
+        """Record what became of each node; where dbt got to none, why."""
+        results = nodes.from_dbt(getattr(done.result, "results", ()))
+        record(context, results, manifest.read(release.manifest))
         if done.exception and not results:
             admission.leave_reason(context, f"dbt did not get to run anything: {done.exception}")
-        handle_exception_if_needed(done)
-        return done
 
 
-class BuildNode(_OnRelease, DbtBuildLocalOperator):
+class BuildNode(_OfARun, DbtBuildLocalOperator):
     """`dbt build` of the model or seed that the task is called by, and of its tests."""
 
     def build_and_run_cmd(self, context: Any, cmd_flags: list[str] | None = None, **_: Any) -> dbtRunnerResult:
@@ -67,16 +58,16 @@ class BuildNode(_OnRelease, DbtBuildLocalOperator):
                 f"Nothing in the dbt project as it was when this run began has the task {self.task_id}, and a run goes "
                 "on with what it began with; nothing was changed. Trigger a new run.",
             )
-        if facts.nodes[node].get("schema") == buffers.BUILT:
+        if facts.nodes[node].get("schema") == BUILT:
             with connect("greenery build") as connection:
                 buffers.mark(connection)
         self.home, self.select = node, facts.selector(node)
         # What else is built anew is told by `ops`; an incremental model of dbt's own kind is only where somebody asks.
         asked = ["--full-refresh"] if context["params"].get("full_refresh") else []
-        return self._run(context, project, [*(cmd_flags or ()), *asked])
+        return self.run_dbt(context, project, [*(cmd_flags or ()), *asked])
 
 
-class RunTests(_OnRelease, DbtTestLocalOperator):
+class RunTests(_OfARun, DbtTestLocalOperator):
     """`dbt test` of a task's own tests."""
 
 
@@ -100,12 +91,12 @@ class CheckSources(RunTests):
         with connect("greenery check_sources") as connection:
             full_refresh = bool(context["params"].get("full_refresh"))
             if buffers.begin(connection, context["run_id"], full_refresh=full_refresh):
-                admission.refuse_if(context, disk.problem(connection, "analytics", buffers.BUILT))
+                admission.refuse_if(context, disk.problem(connection, LIVE, BUILT))
         progress.at(context, "sources")
         failures = []
         for self.base_cmd in (["source", "freshness"], ["test"]):
             try:
-                self._run(context, project)
+                self.run_dbt(context, project)
             except CosmosDbtRunError as failure:
                 failures.append(failure)
         if failures:
@@ -113,7 +104,7 @@ class CheckSources(RunTests):
         progress.at(context, "models")
 
 
-class TakeSnapshot(_OnRelease, DbtBuildLocalOperator):
+class TakeSnapshot(_OfARun, DbtBuildLocalOperator):
     """`dbt build` of the snapshots, unless their history is not as a run left it."""
 
     home = manifest.SNAPSHOT
@@ -127,7 +118,7 @@ class TakeSnapshot(_OnRelease, DbtBuildLocalOperator):
         late = self._late(facts, context["run_id"])
         self.exclude = " ".join(sorted(map(facts.selector, late))) or None
         try:
-            self._run(context, project, self.add_cmd_flags())
+            self.run_dbt(context, project, self.add_cmd_flags())
         finally:
             snapshots.remember(facts, context["run_id"])
         if late:

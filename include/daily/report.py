@@ -15,7 +15,7 @@ from include.daily.admission import let_go, release_of
 from include.dbt_project import release
 from include.dbt_project.manifest import read
 from include.results import figures, node_results, orders, publications, runs
-from include.results import report as run_report
+from include.results.summary import gather
 from include.slack import notices, render, send
 from include.slack.channels import Audience
 from include.slack.message import Message
@@ -103,7 +103,7 @@ def _tell(
             connection, run_id, {task: state for task, state in states.items() if task != "report"}
         )
         connection.commit()
-        summary = run_report.gather(
+        summary = gather(
             connection,
             run_id,
             settings.run_url(dag_id, run_id),

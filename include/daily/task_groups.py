@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import BaseOperator, TaskGroup, TriggerRule, get_parsing_context
-from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos import DbtTaskGroup, ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos.constants import (
     DbtResourceType,
     ExecutionMode,
@@ -22,8 +22,9 @@ from cosmos.constants import (
 from cosmos.dbt.graph import DbtNode
 
 from include.daily.operators import BuildNode, CheckSources, CrossModelTests, TakeSnapshot
-from include.dbt_project import manifest, release
-from include.dbt_project.release import Release
+from include.dbt_project import manifest
+from include.fast_cosmos.operators import arguments, profile
+from include.fast_cosmos.releases import Release
 
 _DRAWN = (DbtResourceType.MODEL, DbtResourceType.SEED)
 
@@ -55,7 +56,7 @@ def nodes(group_id: str, project: Release, drawn: Collection[str]) -> TaskGroup:
             project_name="greenery",
             install_dbt_deps=False,
         ),
-        profile_config=_profile(project),
+        profile_config=profile(project),
         execution_config=ExecutionConfig(execution_mode=ExecutionMode.LOCAL, invocation_mode=InvocationMode.DBT_RUNNER),
         render_config=RenderConfig(
             load_method=LoadMode.DBT_MANIFEST,
@@ -73,7 +74,7 @@ def nodes(group_id: str, project: Release, drawn: Collection[str]) -> TaskGroup:
 
 def check_sources(project: Release) -> CheckSources:
     """Freshness, shape and tests of the raw tables; also notes how far they are, before anything is built."""
-    return CheckSources(task_id=manifest.CHECK_SOURCES, **_common(project))
+    return CheckSources(task_id=manifest.CHECK_SOURCES, **arguments(project))
 
 
 def snapshot(project: Release) -> TakeSnapshot:
@@ -82,7 +83,7 @@ def snapshot(project: Release) -> TakeSnapshot:
         task_id=manifest.SNAPSHOT,
         trigger_rule=TriggerRule.ALL_DONE,
         dbt_cmd_flags=["--resource-type", "snapshot", "--resource-type", "test"],
-        **_common(project),
+        **arguments(project),
     )
 
 
@@ -97,7 +98,7 @@ def cross_model_tests(project: Release, *before: TaskGroup | BaseOperator) -> Cr
     made = {facts.task_of(one).rsplit(".", 1)[-1] for one in facts.drawn if one in read}
     if read - set(facts.drawn):
         made.add(manifest.SNAPSHOT)
-    task = CrossModelTests(task_id=manifest.CROSS_MODEL_TESTS, **_common(project))
+    task = CrossModelTests(task_id=manifest.CROSS_MODEL_TESTS, **arguments(project))
     for one in before:
         tasks = one.iter_tasks() if isinstance(one, TaskGroup) else [one]
         names = {each.task_id.rsplit(".", 1)[-1] for each in tasks}
@@ -151,22 +152,5 @@ def _node(project: Release, unique_id: str | None, task_id: str, task_group: Tas
         task_group=task_group,
         # Tasks run side by side already: each thread is a connection that a small test does not pay back.
         dbt_cmd_flags=["--threads", "2"],
-        **_common(project),
+        **arguments(project),
     )
-
-
-def _profile(project: Release) -> ProfileConfig:
-    return ProfileConfig(
-        profile_name=release.PROFILE, target_name=release.TARGET, profiles_yml_filepath=project.path / "profiles.yml"
-    )
-
-
-def _common(project: Release) -> dict[str, Any]:
-    """What all of dbt's tasks share."""
-    return {
-        "project_dir": str(project.path),
-        "profile_config": _profile(project),
-        "invocation_mode": InvocationMode.DBT_RUNNER,
-        "install_deps": False,
-        "emit_datasets": False,
-    }

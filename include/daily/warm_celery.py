@@ -4,6 +4,6 @@
 finds dbt and the project loaded, and shares their memory.
 """
 
-from include.daily import warm_up
+from include.daily.warm_up import WARM_UP
 
-warm_up.follow()
+WARM_UP.follow()

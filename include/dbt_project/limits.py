@@ -14,6 +14,7 @@ from typing import Any
 from include import settings
 from include.dbt_project import follows
 from include.dbt_project.manifest import Manifest
+from include.settings import BUILT, LIVE
 
 # Postgres cuts longer names.
 _LONGEST_NAME = 63
@@ -21,7 +22,6 @@ _LONGEST_NAME = 63
 _LONGEST_TASK = 230
 # What Airflow allows in the id of a task, and of a task group.
 _TASK_NAME, _FOLDER = re.compile(r"[\w.-]+"), re.compile(r"[\w-]+")
-_BUILT, _LIVE = "analytics_next", "analytics"
 
 
 def problem(facts: Manifest) -> str | None:
@@ -73,19 +73,19 @@ def _of_node(facts: Manifest, unique_id: str, node: dict[str, Any]) -> Iterator[
             f"{kind} {name} would be called {alias} in the warehouse, and Postgres takes {_LONGEST_NAME} bytes. Give "
             "it a shorter `alias`."
         )
-    if schema in (_LIVE, "ops", settings.raw_schema()):
+    if schema in (LIVE, "ops", settings.raw_schema()):
         yield (
-            f"{kind} {name} goes to schema {schema}, which is not dbt's to write to: publish alone fills {_LIVE}, "
+            f"{kind} {name} goes to schema {schema}, which is not dbt's to write to: publish alone fills {LIVE}, "
             "`ops` is the memory of the runs, and loaders fill raw. Leave `schema` out to have it published, or name "
             "another one."
         )
-    if schema == _BUILT and kind in ("snapshot", "test"):
+    if schema == BUILT and kind in ("snapshot", "test"):
         yield (
-            f"{kind} {name} goes to schema {_BUILT}, which is exchanged with what people query at each publish: every "
+            f"{kind} {name} goes to schema {BUILT}, which is exchanged with what people query at each publish: every "
             "second day's rows would be missing. Give it a schema of its own, in dbt_project.yml for all of them: "
             f"`{'data_tests' if kept_test else 'snapshots'}: {{+schema: {'audit' if kept_test else 'snapshots'}}}`."
         )
-    if schema == _BUILT and config.get("materialized") == "incremental" and not _leaves_word(config):
+    if schema == BUILT and config.get("materialized") == "incremental" and not _leaves_word(config):
         yield (
             f"model {name} is incremental and leaves no word of what it builds, so no run could go on from it. Give "
             "all models the two hooks of docs/own-project.md, step 2, beside their own."
@@ -102,7 +102,7 @@ def _of_node(facts: Manifest, unique_id: str, node: dict[str, Any]) -> Iterator[
             f"snapshot {name} reads {facts.title(min(late))}, which reads a snapshot itself. All snapshots are taken "
             "before what reads them is built. Let it read what that one is made of."
         )
-    if schema == _BUILT and config.get("materialized") in ("view", "materialized_view"):
+    if schema == BUILT and config.get("materialized") in ("view", "materialized_view"):
         yield from _drops_with(facts, unique_id, name)
 
 
@@ -113,7 +113,7 @@ def _drops_with(facts: Manifest, unique_id: str, name: str) -> Iterator[str]:
         one = left.pop()
         if one in facts.drawn and one not in facts.models:  # an ephemeral model is part of what reads it
             left += facts.parents(one)
-        elif one in facts.models and facts.nodes[one]["schema"] != _BUILT:
+        elif one in facts.models and facts.nodes[one]["schema"] != BUILT:
             read.add(facts.title(one))
     if read:
         yield (

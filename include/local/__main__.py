@@ -18,8 +18,8 @@ import httpx
 import psycopg2
 
 from include import settings
-from include.dbt_project.release import ProjectError
 from include.demo_shop.demo import ShopError
+from include.fast_cosmos.releases import ProjectError
 from include.local import postgres, warehouse
 from include.local.airflow_api import AirflowApiError
 from include.local.postgres import PostgresError

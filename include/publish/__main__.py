@@ -13,7 +13,7 @@ import sys
 import psycopg2
 
 from include.command_line import log_to_stderr
-from include.dbt_project.release import ProjectError
+from include.fast_cosmos.releases import ProjectError
 from include.publish import by_hand
 from include.publish.gate import NotPublishedError
 from include.results.publications import PUBLISH

@@ -16,13 +16,14 @@ from airflow.sdk.exceptions import AirflowFailException
 from include.daily import DAG_ID, admission, buffers
 from include.dbt_project.manifest import read
 from include.dbt_project.release import named
-from include.publish.exchange import BUILT, exchange
+from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
 from include.raw import lease
 from include.raw.lease import Ended, nobody_ended
 from include.results import figures, publications, runs
 from include.results.publications import HOLD, PUBLISH, RELEASE, ROLL_BACK, Decision
+from include.settings import BUILT
 from include.slack.decision import tell
 from include.warehouse import connect
 

@@ -21,9 +21,9 @@ from include.publish import beside_marts, changes, gate, locks, on_marts
 from include.publish.gate import NotPublishedError
 from include.results import publications
 from include.results.publications import Decision
+from include.settings import BUILT, LIVE
 from include.warehouse import connect, roles
 
-LIVE, BUILT = "analytics", buffers.BUILT
 # What is live is called so for a moment, which nobody sees; a name that no schema of anybody's has.
 _IN_BETWEEN = "greenery exchange"
 ATTEMPTS = 30

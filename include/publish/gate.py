@@ -17,6 +17,7 @@ from include.daily.buffers import Buffer
 from include.dbt_project.manifest import ANY_ROW, DataTest, Manifest
 from include.results import node_results, publications
 from include.results.node_results import Pass
+from include.settings import BUILT
 
 # Who built a model last, and when, by its unique id.
 Builds = Mapping[str, tuple[str, datetime]]
@@ -56,7 +57,7 @@ def check_built(
     """
     if built.buffer.run_id is None:
         raise NotPublishedError(
-            f"No run has begun to build in schema {buffers.BUILT} since it was exchanged or made anew, so nothing was "
+            f"No run has begun to build in schema {BUILT} since it was exchanged or made anew, so nothing was "
             "published. Trigger a new run."
         )
     if built.buffer.run_id != run_id:

@@ -35,7 +35,7 @@ class NodeResult:
     error_if: str | None = None
 
 
-def read(results: Iterable[Any]) -> list[NodeResult]:
+def from_dbt(results: Iterable[Any]) -> list[NodeResult]:
     """The same of each of dbt's own results, of `build`, `test` or `source freshness`."""
     return [_freshness(one) if one.node.resource_type == "source" else _node(one) for one in results]
 

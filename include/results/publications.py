@@ -8,6 +8,8 @@ from datetime import datetime
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
+from include.settings import LIVE
+
 # Decisions that put marts in front of people: the exchange of the schemas notes them.
 PUBLISH, ROLL_BACK = "publish", "roll back"
 # Decisions on what later runs may do.
@@ -51,11 +53,7 @@ left join ops.decisions on decisions.decision_id = made.decision_id
 
 def live(connection: Connection) -> Publication | None:
     """What people query now; None before the first time, and where only `ops` was restored from a backup."""
-    return _one(
-        connection,
-        f"{_PUBLICATIONS} where made.schema_oid = to_regnamespace('analytics')::oid"
-        " order by made.publication_id desc limit 1",
-    )
+    return former(connection, LIVE)
 
 
 def of_run(connection: Connection, run_id: str) -> Publication | None:

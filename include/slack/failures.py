@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from include import words
 from include.results.failures import Failure, Root
-from include.results.report import Report
+from include.results.summary import Summary
 from include.slack.message import INDENT, Bold, Code, Line, Link, Mention, Section, listed, short, size
 
 # Told in full: so many places of either, and as long as no more than this is used.
@@ -20,7 +20,7 @@ SHOWN_FIXED = 5
 _KINDS = {"source": "raw table", "freshness": "freshness"}
 
 
-def broken(title: str, roots: Iterable[Root], report: Report, limit: int) -> Iterator[Section]:
+def broken(title: str, roots: Iterable[Root], summary: Summary, limit: int) -> Iterator[Section]:
     """What failed or warned, by place: in full while there is room, then a line each, then counted.
 
     What was told before is a line with its age.
@@ -43,7 +43,7 @@ def broken(title: str, roots: Iterable[Root], report: Report, limit: int) -> Ite
     if brief:
         yield [(Bold(f"{title}:"),), *brief]
     if told < total:
-        yield [(f"… and {total - told:,} more {title.lower()}. ", Link("All of them", report.run_url))]
+        yield [(f"… and {total - told:,} more {title.lower()}. ", Link("All of them", summary.run_url))]
 
 
 def newest_first(roots: Iterable[Root]) -> list[Root]:
@@ -137,16 +137,16 @@ def _consequences(root: Root) -> Iterator[Line]:
         yield (Link("Log of the task", root.log_url),)
 
 
-def elsewhere(report: Report) -> Iterator[Section]:
+def elsewhere(summary: Summary) -> Iterator[Section]:
     """Models that were not built for no reason of their own, and what is well again."""
     lines: Section = []
-    if report.not_built:
-        more = "other " if any(root.not_built for root in report.roots) else ""
-        verb = "model was" if len(report.not_built) == 1 else "models were"
-        stopped = any(root.kind == "source" for root in report.roots)
+    if summary.not_built:
+        more = "other " if any(root.not_built for root in summary.roots) else ""
+        verb = "model was" if len(summary.not_built) == 1 else "models were"
+        stopped = any(root.kind == "source" for root in summary.roots)
         why = " (a broken raw table stops the run)" if stopped else ""
-        lines.append((f"{len(report.not_built):,} {more}{verb} not built{why}: {listed(report.not_built)}",))
-    if report.fixed and not report.resolved:
-        lines.append((f"Fixed: {listed([short(name, 80) for name in report.fixed], SHOWN_FIXED)}",))
+        lines.append((f"{len(summary.not_built):,} {more}{verb} not built{why}: {listed(summary.not_built)}",))
+    if summary.fixed and not summary.resolved:
+        lines.append((f"Fixed: {listed([short(name, 80) for name in summary.fixed], SHOWN_FIXED)}",))
     if lines:
         yield lines

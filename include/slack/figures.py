@@ -6,27 +6,27 @@ from datetime import date
 
 from include import words
 from include.results.figures import Figure, Figures
-from include.results.report import Report
+from include.results.summary import Summary
 from include.slack.message import INDENT, Section
 
 _NAMES = {"repeat_rate": "Repeat rate", "orders": "Orders", "revenue": "Revenue", "conversion": "Conversion"}
 
 
-def lines(report: Report) -> Section:
+def lines(summary: Summary) -> Section:
     """The figures of what people see; their change is told with the publish that made it."""
-    figures, told = report.figures, []
+    figures, told = summary.figures, []
     if figures.repeat_rate:
         who = f"({figures.repeat_buyers:,} of {figures.buyers:,} buyers ordered more than once)"
-        label = "Repeat rate" if report.published else "Repeat rate, as published"
+        label = "Repeat rate" if summary.published else "Repeat rate, as published"
         rate = words.figure(figures.repeat_rate.value, "repeat_rate")
-        told.append((f"{label}: {rate} {who}", _change(figures.repeat_rate, report)))
+        told.append((f"{label}: {rate} {who}", _change(figures.repeat_rate, summary)))
     if figures.daily and figures.day:
         told.append((f"On {_weekday(figures.day)}{_how_long_ago(figures)}:",))
         told += [
-            (f"{INDENT}{_NAMES[one.name]}: {words.figure(one.value, one.name)}", _change(one, report))
+            (f"{INDENT}{_NAMES[one.name]}: {words.figure(one.value, one.name)}", _change(one, summary))
             for one in figures.daily
         ]
-    if told and report.published and _compared(figures):
+    if told and summary.published and _compared(figures):
         told.append((f"Compared with the publish of {words.moment(figures.former_as_of)}.",))
     return told
 
@@ -43,8 +43,8 @@ def _compared(figures: Figures) -> bool:
     return figures.former_as_of is not None and any(figure.former is not None for figure in stated)
 
 
-def _change(figure: Figure, report: Report) -> str:
-    if figure.former is None or not report.published:
+def _change(figure: Figure, summary: Summary) -> str:
+    if figure.former is None or not summary.published:
         return ""
     change = figure.value - figure.former
     amount = words.difference(abs(change), figure.name)

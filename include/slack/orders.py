@@ -6,22 +6,22 @@ from collections.abc import Iterator
 
 from include import words
 from include.results.orders import OrderChange
-from include.results.report import Report
+from include.results.summary import Summary
 from include.slack.message import INDENT, Code, Line, Section, short
 
 # Changes of orders: so many are counted apart, and of so many the first orders are named.
 COUNTED_CHANGES, NAMED_CHANGES = 6, 3
 
 
-def lines(report: Report) -> Section:
+def lines(summary: Summary) -> Section:
     """The most frequent changes with their first orders, then others counted."""
-    if not report.follows_orders:
+    if not summary.follows_orders:
         return []
-    if report.order_changes is None:
+    if summary.order_changes is None:
         return [("What changed in the orders was not recorded in this run; the next one that can will tell.",)]
-    if not report.order_changes:
+    if not summary.order_changes:
         return [("No order changed status since the last run.",)]
-    told, rest = report.order_changes[:COUNTED_CHANGES], report.order_changes[COUNTED_CHANGES:]
+    told, rest = summary.order_changes[:COUNTED_CHANGES], summary.order_changes[COUNTED_CHANGES:]
     found = [line for number, one in enumerate(told) for line in _order_change(one, named=number < NAMED_CHANGES)]
     if rest:
         orders, changes = sum(one.count for one in rest), len(rest)

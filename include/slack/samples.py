@@ -10,7 +10,7 @@ from include.results.figures import Figure, Figures
 from include.results.nodes import UNEXPLAINED
 from include.results.orders import ChangedOrder, OrderChange
 from include.results.publications import Decision, Publication
-from include.results.report import Report, Resolved
+from include.results.summary import Resolved, Summary
 from include.slack.message import Message
 from include.slack.notices import decided, unreachable, unreported
 from include.slack.render import render, render_state, unparsed
@@ -30,7 +30,7 @@ _MODELS = (
     *("int_product_kinds", "int_first_order_values", "product_stock_outs", "dim_days"),
 )
 
-PUBLISHED = Report(
+PUBLISHED = Summary(
     run_id=_RUN,
     run_url=_RUN_URL,
     published=True,
@@ -189,7 +189,7 @@ HOSTILE = (
 )
 
 
-def reports() -> dict[str, Report]:
+def summaries() -> dict[str, Summary]:
     """Every kind of run by the name of its sample."""
     three_hundred = tuple(
         Root(
@@ -339,8 +339,8 @@ def messages() -> dict[str, Message]:
     live = Publication(_RUN, _TODAY, _TODAY, 1, (), None)
     actions = ("publish", "roll back", "hold", "release", "accept history")
     return {
-        **{name: render(report) for name, report in reports().items()},
-        **{f"state_{name}": render_state(report) for name, report in reports().items()},
+        **{name: render(summary) for name, summary in summaries().items()},
+        **{f"state_{name}": render_state(summary) for name, summary in summaries().items()},
         **{f"decided_{action.replace(' ', '_')}": decided(_decision(action), live) for action in actions},
         "decided_before_anything": decided(_decision("hold"), None),
         "unreported": unreported(_RUN, _RUN_URL, "UndefinedFunction: operator does not exist: text >= integer"),

@@ -50,7 +50,7 @@ def ensure(connection: Connection, *, login: bool = False) -> None:
         for schema, owner in owners().items():
             _hand_over(cursor, schema, owner)
         _grant(cursor)
-        open_to_readers(cursor, "analytics", closed="analytics_next")
+        open_to_readers(cursor, settings.LIVE, closed=settings.BUILT)
 
 
 def open_to_readers(cursor: Cursor, live: str, *, closed: str) -> None:
@@ -142,7 +142,7 @@ def _hand_over(cursor: Cursor, schema: str, owner: str) -> None:
             "kinds": tuple(_ALTER),
             "owner": owner,
             "former": former,
-            "all": schema not in ("analytics", "analytics_next"),
+            "all": schema not in (settings.LIVE, settings.BUILT),
         },
     )
     for name, kind in cursor.fetchall():

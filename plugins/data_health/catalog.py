@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from include.dbt_project.manifest import Manifest
-from include.publish.exchange import BUILT, LIVE
+from include.settings import BUILT, LIVE
 from plugins.data_health import nodes
 from plugins.data_health.reading import Reading
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from include.dbt_project import release
-from include.publish.exchange import BUILT, LIVE
+from include.settings import BUILT, LIVE
 from plugins.data_health import catalog, nodes
 from plugins.data_health.catalog import Relation
 from plugins.data_health.reading import Reading

@@ -20,6 +20,7 @@ from sqlalchemy.pool import QueuePool
 from include import settings
 from include.dbt_project import manifest, release
 from include.dbt_project.manifest import Manifest
+from include.fast_cosmos.releases import ProjectError
 from include.results import figures
 from include.warehouse import open_connection
 
@@ -98,7 +99,7 @@ def facts_of(stamp: str) -> Manifest:
     """The dbt project as a run had it; as it is now where that is not kept any more."""
     try:
         return manifest.read(release.named(stamp).manifest)
-    except release.ProjectError:
+    except ProjectError:
         return facts()
 
 

@@ -12,7 +12,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, BaseOperator, TriggerRule
 
 from include.dbt_project import release
-from include.dbt_project.release import Release
+from include.fast_cosmos.releases import Release
 from include.settings import PROJECT_ROOT
 
 DAGS = PROJECT_ROOT / "dags"

@@ -299,12 +299,12 @@ def test_another_mapping_is_another_project_and_no_run_begins_on_the_views_of_be
     (folder / mapping.FILE).write_text(blocks("yaml")[0])
     laden.sh(blocks("sh")[2])
     laden.shop.query("alter role greenery_transformer login")
-    stamp = release.stamp(folder)
+    stamp = release.releases().stamp_of(folder)
     release.write_macros_hash(folder)
     macros = (folder / "macros" / "daily" / "macros_hash.sql").read_text()
 
     (folder / mapping.FILE).write_text(blocks("yaml")[0].replace("preis_in_cent / 100.0", "preis_in_cent / 200.0"))
-    assert release.stamp(folder) != stamp
+    assert release.releases().stamp_of(folder) != stamp
     release.write_macros_hash(folder)
     assert (folder / "macros" / "daily" / "macros_hash.sql").read_text() != macros, (
         "what is built already would be continued"
@@ -316,9 +316,9 @@ def test_another_mapping_is_another_project_and_no_run_begins_on_the_views_of_be
     laden.shop.query("drop table laden.artikel cascade")
     assert f"{RAW}.products does not show what" in mapping.problem(folder)
 
-    stamp = release.stamp(folder)
+    stamp = release.releases().stamp_of(folder)
     monkeypatch.setenv("GREENERY_RAW_SCHEMA", "elsewhere")
-    assert release.stamp(folder) != stamp
+    assert release.releases().stamp_of(folder) != stamp
 
 
 def test_no_load_writes_to_a_table_that_is_a_view(laden: Laden):

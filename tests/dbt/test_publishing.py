@@ -70,7 +70,7 @@ class Runs(Days):
 
     def step(self, *command: str) -> bool:
         """A dbt command of the run; True if nothing in it failed."""
-        results = nodes.read(self.project.results(*command, "--exclude-resource-type", "unit_test"))
+        results = nodes.from_dbt(self.project.results(*command, "--exclude-resource-type", "unit_test"))
         with connect() as connection:
             node_results.record(connection, self.run_id, command[-1], 1, results)
         return not {result.status for result in results} & {"fail", "error", "skipped"}

@@ -22,8 +22,9 @@ from airflow.sdk import DAG
 from psycopg2.extensions import connection as Connection
 
 from include.daily import admission
-from include.dbt_project import invocation, manifest, release
+from include.dbt_project import manifest, release
 from include.dbt_project.manifest import Manifest
+from include.fast_cosmos import invocation
 from include.local import postgres
 from include.local.postgres import LocalPostgres
 from include.publish.publish import publish_run

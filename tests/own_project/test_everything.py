@@ -17,7 +17,8 @@ import pytest
 
 from include import backup
 from include.daily import buffers
-from include.dbt_project import invocation, manifest, release
+from include.dbt_project import manifest, release
+from include.fast_cosmos import invocation
 from include.local.postgres import LocalPostgres
 from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from include.results import publications, report
-from include.results.report import Report
+from include.results import publications
+from include.results.summary import Summary, gather
 from plugins.data_health import runs
 from plugins.data_health.reading import Reading, facts_of
 from plugins.data_health.runs import Run, State
@@ -36,7 +36,7 @@ class Now:
     late: datetime | None
     run: Run | None
     progress: Progress | None
-    report: Report | None
+    report: Summary | None
     waiting: Waiting | None
 
     @property
@@ -62,9 +62,9 @@ def read(reading: Reading) -> Now:
     )
 
 
-def report_of(reading: Reading, run: Run) -> Report:
+def report_of(reading: Reading, run: Run) -> Summary:
     """What the run's message tells."""
-    return report.gather(
+    return gather(
         reading.connection,
         run.run_id,
         run.url,

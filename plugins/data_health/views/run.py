@@ -11,7 +11,7 @@ from include.dbt_project.manifest import Manifest
 from include.results import failures, publications
 from include.results.failures import BROKEN
 from include.results.nodes import NodeResult
-from include.results.report import Report
+from include.results.summary import Summary
 from plugins.data_health import pages, runs
 from plugins.data_health.reading import Reading, facts_of
 from plugins.data_health.runs import Run
@@ -62,7 +62,7 @@ class RunResults:
 
     run: Run
     published_at: datetime | None
-    report: Report
+    report: Summary
     tasks: tuple[TaskOfRun, ...]
 
 

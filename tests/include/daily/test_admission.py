@@ -17,6 +17,7 @@ from include.daily.load_shop import load
 from include.daily.operators import BuildNode
 from include.dbt_project import release
 from include.demo_shop import demo
+from include.fast_cosmos.operators import arguments
 from include.publish.exchange import exchange
 from include.raw import lease
 from include.raw.contract import TABLES
@@ -197,7 +198,7 @@ def test_a_task_that_succeeds_later_takes_its_reason_back(begun: Connection) -> 
 
 def draw(model: str) -> BuildNode:
     """The task of a model, as the project of now draws it."""
-    return BuildNode(task_id=f"transform.models.{model}_model_build", **task_groups._common(release.named("release")))
+    return BuildNode(task_id=f"transform.models.{model}_model_build", **arguments(release.named("release")))
 
 
 def test_a_task_of_a_model_that_the_run_s_project_has_not_refuses(begun: Connection) -> None:

@@ -17,7 +17,7 @@ from include.publish.exchange import exchange
 from include.results import runs
 from include.slack import outbox
 from include.slack.message import Message
-from include.slack.samples import reports
+from include.slack.samples import summaries
 from tests.forks import Forks
 
 # As airflow.sdk.execution_time.task_runner does, before it runs a task.
@@ -90,10 +90,10 @@ def test_the_watchdog_sends_the_age_of_the_data_whether_it_is_late_and_what_wait
 
 
 def test_the_report_sends_what_became_of_the_run(forks: Forks) -> None:
-    of_run = "metrics.of_run(samples.reports()['{}'])"
+    of_run = "metrics.of_run(samples.summaries()['{}'])"
     assert sent(forks, of_run.format("failed_tests")) == {
         "run.published": 0,
-        "run.seconds": reports()["failed_tests"].took.total_seconds(),
+        "run.seconds": summaries()["failed_tests"].took.total_seconds(),
         "run.tests_passed": 190,
         "run.tests_warned": 0,
         "run.tests_failed": 3,
@@ -103,6 +103,6 @@ def test_the_report_sends_what_became_of_the_run(forks: Forks) -> None:
 
 
 def test_nothing_is_sent_and_nothing_fails_without_a_monitor(forks: Forks) -> None:
-    code = "metrics.of_run(samples.reports()['published'])"
+    code = "metrics.of_run(samples.summaries()['published'])"
     assert sent(forks, code, AIRFLOW__METRICS__OTEL_ON="False") == {}
     assert sent(forks, code, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", OTEL_EXPORTER_OTLP_TIMEOUT="1") == {}

@@ -21,7 +21,7 @@ from include.slack import send
 from include.slack.transport import UnavailableError
 from include.warehouse import connect
 from tests.include.results.project import FACTS
-from tests.include.results.test_report import BUILT, DOUBLED, PASSED
+from tests.include.results.test_summary import BUILT, DOUBLED, PASSED
 from tests.slack_server import ENGINEERS_PATH, Slack, slack_server
 
 pytestmark = pytest.mark.db

@@ -9,15 +9,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from include import settings
-from include.daily import warm_up
-from include.dbt_project import invocation, release
-from include.dbt_project.release import Release
+from include.daily.warm_up import WARM_UP
+from include.dbt_project import release
 from include.demo_shop import demo
+from include.fast_cosmos import invocation, warm_up
+from include.fast_cosmos.releases import Release
 from include.local import postgres
 from include.local.postgres import LocalPostgres
 from include.settings import PROJECT_ROOT
@@ -29,14 +31,15 @@ pytestmark = pytest.mark.db
 IN_A_PROCESS = """
 import json, os, signal, sys, threading
 import psutil
-from include.daily import warm_up
-from include.dbt_project import invocation, manifest, release
+from include.daily.warm_up import WARM_UP
+from include.dbt_project import manifest, release
+from include.fast_cosmos import invocation
 
-warm_up.follow()
+WARM_UP.follow()
 told = {
     "threads": threading.active_count(),
     "connections": len(psutil.Process().net_connections()),
-    "loaded": [one.stamp for one in warm_up._loaded if one],
+    "loaded": [one.stamp for one in WARM_UP.loaded if one],
 }
 
 
@@ -113,20 +116,20 @@ def test_a_new_release_is_loaded_once_and_before_the_next_task(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads: list[Release | None] = []
-    monkeypatch.setattr(warm_up, "_loaded", loads)
+    monkeypatch.setattr(WARM_UP, "loaded", loads)
     monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path))
     shutil.copytree(home / "dbt", tmp_path / "dbt", symlinks=True)
     first = release.current()
-    warm_up.follow()
+    WARM_UP.follow()
     assert loads == [first]
     kept = invocation.load.cache_info()
-    warm_up.follow()
+    WARM_UP.follow()
     assert invocation.load.cache_info() == kept, "the same release was loaded twice"
 
-    other = Release(first.path.with_name("other"))
+    other = replace(first, path=first.path.with_name("other"))
     shutil.copytree(first.path, other.path)
-    release._point_current_at(other.path)
-    warm_up.follow()
+    release.releases()._point_current_at(other.path)
+    WARM_UP.follow()
     assert loads == [other]
     assert invocation.load.cache_info().misses == kept.misses + 1
 
@@ -134,11 +137,11 @@ def test_a_new_release_is_loaded_once_and_before_the_next_task(
 def test_a_module_that_is_not_there_is_told_and_the_rest_is_loaded(
     home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(warm_up, "LIBRARIES", ("no_such_module",))
-    monkeypatch.setattr(warm_up, "_loaded", [])
+    monkeypatch.setattr(WARM_UP, "libraries", ("no_such_module",))
+    monkeypatch.setattr(WARM_UP, "loaded", [])
     invocation.load.cache_clear()
     with caplog.at_level(logging.WARNING, warm_up.__name__):
-        warm_up.follow()
+        WARM_UP.follow()
     assert "no_such_module" in caplog.text
     assert invocation.load.cache_info().currsize == 1
 
@@ -147,11 +150,11 @@ def test_a_warm_up_that_fails_is_told_once_and_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path))
-    monkeypatch.setattr(warm_up, "_loaded", [])
-    empty = Release(tmp_path / "dbt" / "releases" / "empty")
-    empty.path.mkdir(parents=True)
-    release._point_current_at(empty.path)
+    monkeypatch.setattr(WARM_UP, "loaded", [])
+    empty = tmp_path / "dbt" / "releases" / "empty"
+    empty.mkdir(parents=True)
+    release.releases()._point_current_at(empty)
     with caplog.at_level(logging.ERROR, warm_up.__name__):
-        warm_up.follow()
-        warm_up.follow()
+        WARM_UP.follow()
+        WARM_UP.follow()
     assert caplog.text.count("Warm-up failed") == 1

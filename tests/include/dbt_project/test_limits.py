@@ -9,7 +9,7 @@ import pytest
 
 from include.dbt_project import limits, release
 from include.dbt_project.manifest import Manifest
-from include.dbt_project.release import ProjectError
+from include.fast_cosmos.releases import ProjectError
 
 LONG = "a" * 64
 HOOKS = {

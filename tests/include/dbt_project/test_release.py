@@ -13,10 +13,12 @@ from dbt.cli.main import dbtRunner
 
 from include import settings
 from include.dbt_project import release
+from include.fast_cosmos import releases
+from include.fast_cosmos.releases import ProjectError, Release
 from tests.include.dbt_project.conftest import BROKEN, MODEL
 
 
-def models(of: release.Release) -> set[str]:
+def models(of: Release) -> set[str]:
     return {path.stem for path in (of.path / "models").glob("*.sql")}
 
 
@@ -44,20 +46,20 @@ def test_a_new_model_makes_a_new_release_leaves_the_old_one_alone_and_gives_way_
 def parsed_before(project: Path) -> None:
     """Let the project as it is now have been released before, so that a look at it parses nothing."""
     made = release.current()
-    shutil.copytree(made.path, made.path.with_name(release.stamp(project)))
+    shutil.copytree(made.path, made.path.with_name(release.releases().stamp_of(project)))
 
 
 def test_a_release_that_a_run_may_use_is_kept_however_long_ago_it_was_parsed(
     released: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(release, "KEPT", 1)
+    monkeypatch.setattr(releases, "KEPT", 1)
     first = release.refresh()
     written = (released / MODEL).read_text()
     (released / MODEL).write_text("select 2 as one")
     parsed_before(released)
     second = release.refresh()
     assert second != first
-    old = time.time() - 2 * release.KEPT_SECONDS
+    old = time.time() - 2 * releases.KEPT_SECONDS
     for one in first.path.parent.iterdir():
         os.utime(one, (old, old))
     os.utime(first.path, (old - 1, old - 1))
@@ -97,16 +99,16 @@ def test_a_project_that_never_parsed_is_an_error_with_dbts_words_of_the_command_
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (project / MODEL).write_text(BROKEN)
-    with pytest.raises(release.ProjectError, match="nowhere"):
+    with pytest.raises(ProjectError, match="nowhere"):
         release.refresh()
     assert release.main() == 1
     assert "nowhere" in capsys.readouterr().err
 
 
 def test_another_warehouse_is_another_release(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = release.stamp(project)
+    before = release.releases().stamp_of(project)
     monkeypatch.setenv("WAREHOUSE_PORT", "1")
-    assert release.stamp(project) != before
+    assert release.releases().stamp_of(project) != before
 
 
 def test_an_undone_mistake_is_forgotten(broken: Path) -> None:
@@ -117,15 +119,15 @@ def test_an_undone_mistake_is_forgotten(broken: Path) -> None:
 
 
 def test_an_editors_lock_file_is_no_part_of_the_project(project: Path) -> None:
-    before = release.stamp(project)
+    before = release.releases().stamp_of(project)
     (project / "models" / ".#one.sql").symlink_to("nobody@nowhere")
-    assert release.stamp(project) == before
+    assert release.releases().stamp_of(project) == before
 
 
 def test_a_release_is_found_by_its_name_until_it_is_gone(released: Path) -> None:
     made = release.refresh()
     assert release.named(made.stamp).manifest == made.path.resolve() / "target" / "manifest.json"
-    with pytest.raises(release.ProjectError, match="trigger a new run"):
+    with pytest.raises(ProjectError, match="trigger a new run"):
         release.named("0" * 16)
 
 
@@ -157,7 +159,7 @@ def test_packages_that_dbt_deps_installed_are_part_of_a_release(project: Path) -
     (package / "macros/cents.sql").write_text("{% macro cents(dollars) %}{{ dollars }} * 100{% endmacro %}")
     (project / "packages.yml").write_text("packages: [{local: local_packages/shared}]")
     (project / MODEL).write_text("select {{ shared.cents(1) }} as one")
-    with pytest.raises(release.ProjectError, match='Run "dbt deps"'):
+    with pytest.raises(ProjectError, match='Run "dbt deps"'):
         release.refresh()
     installed = dbtRunner().invoke(["deps", "--quiet", "--project-dir", str(project), "--profiles-dir", str(project)])
     assert installed.success, installed.exception

@@ -11,7 +11,7 @@ from include.results.failures import Failure, Root
 from include.results.figures import Figure
 from include.results.orders import ChangedOrder, OrderChange
 from include.results.publications import Decision
-from include.results.report import Resolved
+from include.results.summary import Resolved
 from include.slack.message import Message
 from include.slack.notices import unreachable
 from include.slack.render import render, render_state

@@ -11,7 +11,7 @@ from include.dbt_project.manifest import Manifest
 from include.results import node_results, publications, runs
 from include.results.nodes import NodeResult
 from include.results.orders import ChangedOrder
-from include.results.report import Report, gather
+from include.results.summary import Summary, gather
 from tests.include.results.project import FACTS, MODELS
 
 pytestmark = pytest.mark.db
@@ -32,7 +32,7 @@ BUILT = [node(model) for model in MODELS]
 
 def summed_up(
     ops: Connection, *results: NodeResult, failed: bool = False, states: dict | None = None, facts: Manifest = FACTS
-) -> Report:
+) -> Summary:
     node_results.record(ops, "run", "check sources", 1, list(results))
     node_results.settle_tasks(ops, "run", states or {})
     return gather(ops, "run", "url", run_failed=failed, facts=facts)

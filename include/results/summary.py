@@ -26,7 +26,7 @@ class Resolved:
 
 
 @dataclass(frozen=True)
-class Report:
+class Summary:
     """One run, as its message tells it.
 
     `overtaken` says of a run that was published once that people query another one's marts by now.
@@ -81,7 +81,7 @@ def gather(
     facts: Manifest,
     notes: tuple[str, ...] = (),
     health_url: str | None = None,
-) -> Report:
+) -> Summary:
     """Sum up a run.
 
     `run_failed` is Airflow's word on the run as it is now: one that was published once can fail when it is cleared.
@@ -105,7 +105,7 @@ def gather(
     not_built = [
         title for model in _not_built(results, facts) if (title := facts.title(model)) not in explained | broke
     ]
-    return Report(
+    return Summary(
         run_id=run_id,
         run_url=run_url,
         published=published,

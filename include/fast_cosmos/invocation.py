@@ -18,16 +18,16 @@ from dbt_common.clients.jinja import template_cache
 from dbt_common.events.base_types import EventMsg
 from dbt_common.events.functions import env_scrubber
 
-from include.dbt_project import release
-from include.dbt_project.release import ProjectError, Release
+from .releases import ProjectError, Release
 
 log = logging.getLogger(__name__)
 
 
-def invoke(project: Release, command: Sequence[str], *, tests: Collection[str] = ()) -> dbtRunnerResult:
+def invoke(project: Release, command: Sequence[str], *, tests: Collection[str] | None = ()) -> dbtRunnerResult:
     """Run a dbt command (`build`, `test`, `source freshness`) on a release; its results are in the return value.
 
-    `tests` are the unique ids of the data tests that it may run: dbt does not hear of others, nor of unit tests.
+    `tests` are the unique ids of the data tests that it may run, None for all: dbt does not hear of others, nor of unit
+    tests.
 
     The manifest is the release's, loaded once a process and, where the warm-up has loaded it, not even that: forks
     inherit it. dbt's own files go to a folder that is gone afterwards. Raises ProjectError where the release can't be
@@ -39,20 +39,22 @@ def invoke(project: Release, command: Sequence[str], *, tests: Collection[str] =
         # One model needs to know of a few relations: asked for as they come up, and not all of them beforehand.
         "--no-populate-cache",
     )
-    with tempfile.TemporaryDirectory(prefix="greenery-dbt-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="dbt-") as scratch:
         arguments = [*command, *lean, *_flags(project, Path(scratch))]
-        dbt = dbtRunner(manifest=_with_tests(load(project.path), tests), callbacks=[_say])
+        dbt = dbtRunner(manifest=_with_tests(load(project), tests), callbacks=[_say])
         return _from_a_low_stack(dbt.invoke, arguments)
 
 
-def _with_tests(whole: Manifest, tests: Collection[str] = ()) -> Manifest:
+def _with_tests(whole: Manifest, tests: Collection[str] | None) -> Manifest:
     """A manifest with these tests, and without what no task asks for.
 
     dbt links, orders and describes every node, in each invocation, and nine in ten are tests of other models. Models,
     snapshots and sources are all there, so `ref` and the selection of tests find what they would; so does a macro
     that looks at `graph`, which is the whole project's.
     """
-    nodes = {key: node for key, node in whole.nodes.items() if node.resource_type != "test" or key in tests}
+    nodes = {
+        key: node for key, node in whole.nodes.items() if node.resource_type != "test" or tests is None or key in tests
+    }
     unasked: dict[str, Any] = {
         "unit_tests": {},
         "exposures": {},
@@ -84,30 +86,30 @@ def _from_a_low_stack(call: Callable[[list[str]], dbtRunnerResult], arguments: l
 
 
 @lru_cache(maxsize=1)
-def load(project: Path) -> Manifest:
+def load(project: Release) -> Manifest:
     """dbt's manifest of a release. A release never changes, so what is kept can't go stale."""
-    log.info("Loading release %s of the dbt project", project.name)
-    with tempfile.TemporaryDirectory(prefix="greenery-dbt-") as scratch:
-        parsed = project / "target" / "partial_parse.msgpack"
+    log.info("Loading release %s of the dbt project", project.stamp)
+    with tempfile.TemporaryDirectory(prefix="dbt-") as scratch:
+        parsed = project.path / "target" / "partial_parse.msgpack"
         done = dbtRunner().invoke(
             [
                 *("--quiet", "parse", "--log-level-file", "none", "--no-write-json"),
-                *("--partial-parse-file-path", str(parsed), *_flags(Release(project), Path(scratch))),
+                *("--partial-parse-file-path", str(parsed), *_flags(project, Path(scratch))),
             ]
         )
         if done.success and (files := _parsed_files(Path(scratch) / "perf_info.json")):
-            log.warning("%d files of release %s were parsed anew: dbt's settings differ here.", files, project.name)
+            log.warning("%d files of release %s were parsed anew: dbt's settings differ here.", files, project.stamp)
     if not isinstance(done.result, Manifest):
-        raise ProjectError(f"release {project.name} of the dbt project does not load: {done.exception}")
+        raise ProjectError(f"release {project.stamp} of the dbt project does not load: {done.exception}")
     return done.result
 
 
 def rehearse(project: Release) -> None:
     """Run a dbt command that needs no warehouse: dbt writes code for its classes when it first uses them."""
-    with tempfile.TemporaryDirectory(prefix="greenery-dbt-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="dbt-") as scratch:
         quiet = ("--log-level", "none", "--log-level-file", "none", "--no-write-json")
         command = ["list", "--output", "json", *quiet, *_flags(project, Path(scratch))]
-        dbtRunner(manifest=load(project.path)).invoke(command)
+        dbtRunner(manifest=load(project)).invoke(command)
 
 
 def compile_macros(manifest: Manifest) -> None:
@@ -125,6 +127,6 @@ def _flags(project: Release, scratch: Path) -> tuple[str, ...]:
     # The same as the release was parsed with: dbt throws a parse away whose flags differ.
     return (
         *("--project-dir", str(project.path), "--profiles-dir", str(project.path)),
-        *("--profile", release.PROFILE, "--target", release.TARGET, "--no-static-parser"),
+        *("--profile", project.profile, "--target", project.target, "--no-static-parser"),
         *("--target-path", str(scratch), "--log-path", str(scratch)),
     )

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from include.dbt_project import invocation, manifest, release
+from include.dbt_project import manifest, release
+from include.fast_cosmos import invocation
+from include.fast_cosmos.releases import Release
 from include.local import postgres
 from include.local.postgres import LocalPostgres
 from tests.conftest import named_by_the_environment
@@ -31,11 +33,11 @@ def _nothing_loaded() -> None:
     invocation.load.cache_clear()
 
 
-def files(of: release.Release) -> dict[Path, bytes]:
+def files(of: Release) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in of.path.rglob("*") if path.is_file()}
 
 
-def compiled(of: release.Release) -> str:
+def compiled(of: Release) -> str:
     [result] = invocation.invoke(of, ["build", "--quiet"]).result.results
     return result.node.compiled_code
 
@@ -51,7 +53,7 @@ def test_a_model_that_was_changed_a_second_ago_runs_as_changed_and_a_former_rele
 def test_no_file_is_parsed_a_second_time(released: Path, caplog: pytest.LogCaptureFixture) -> None:
     made = release.refresh()
     with caplog.at_level(logging.WARNING, invocation.__name__):
-        invocation.load(made.path)
+        invocation.load(made)
     assert caplog.messages == []
 
 
@@ -59,7 +61,7 @@ def test_a_parse_that_does_not_fit_is_told(released: Path, caplog: pytest.LogCap
     made = release.refresh()
     (made.path / MODEL).write_text("select 3 as one")
     with caplog.at_level(logging.WARNING, invocation.__name__):
-        invocation.load(made.path)
+        invocation.load(made)
     assert "1 files" in caplog.text
 
 

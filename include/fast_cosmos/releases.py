@@ -1,0 +1,258 @@
+"""Releases: copies of a dbt project, each parsed once, so that every task finds the parse that it would make.
+
+`<home>/releases/<stamp>/` holds the project's files with `target/manifest.json` and `target/partial_parse.msgpack`; the
+link `<home>/current` names the newest one that parsed. A project that changes gets a new release beside the old one; a
+project that doesn't parse changes nothing but `problem.json`, so the last good release stays in use.
+
+The stamp hashes what dbt's own partial parse depends on: the project's files, the values of the environment that the
+project asks for, dbt's version, and what else `depends_on` names.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import yaml
+
+# Runs that are under way read their release's files, so old ones stay for a while.
+KEPT = 5
+KEPT_SECONDS = 2 * 24 * 3600
+_PROFILES = "profiles.yml"
+# `env_var('NAME')`; a name that is put together is not found, nor followed. dbt shows secrets to no model.
+_ASKED = re.compile(r"""env_var\(\s*['"](?!DBT_ENV_SECRET)(\w+)['"]""")
+_IGNORED = {".cosmos", ".git", "__pycache__", ".user.yml"}
+
+
+class ProjectError(RuntimeError):
+    """The dbt project can't be used and there is no earlier release; the message has file and reason."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """A dbt project that parsed, with its parse, and the profile and target that it was parsed with."""
+
+    path: Path
+    profile: str
+    target: str
+
+    @property
+    def stamp(self) -> str:
+        """What names this release: a hash of everything that its parse depends on."""
+        return self.path.name
+
+    @property
+    def manifest(self) -> Path:
+        """dbt's manifest.json."""
+        return self.path / "target" / "manifest.json"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why the project as it is now is not the current release: dbt's message for the given stamp."""
+
+    stamp: str
+    message: str
+
+
+def _nothing(_: Path) -> None:
+    """Leave a copy as it is."""
+
+
+@dataclass(frozen=True)
+class Releases:
+    """The releases of the dbt project in `source`, which are kept in `home`.
+
+    `depends_on` are other values that a parse depends on: those of `profiles.yml`, which dbt compares, and the version
+    of the adapter. `prepare` may change a copy before it is parsed. `refuse` says of one that parsed why it can't be
+    used after all; None where it can.
+    """
+
+    source: Path
+    home: Path
+    profile: str
+    target: str
+    depends_on: tuple[str, ...] = ()
+    prepare: Callable[[Path], None] = _nothing
+    refuse: Callable[[Release], str | None] = lambda _: None
+
+    def current(self) -> Release | None:
+        """The newest release that parsed; None before the first."""
+        link = self.home / "current"
+        return self._release(link.resolve()) if link.exists() else None
+
+    def named(self, stamp: str) -> Release:
+        """The release of a stamp. Raises ProjectError where it is not kept any more."""
+        release = self._release(self.home / "releases" / stamp)
+        if not release.manifest.exists():
+            raise ProjectError(
+                f"release {stamp} of the dbt project is gone; trigger a new run instead of clearing this one"
+            )
+        return release
+
+    def problem(self) -> Problem | None:
+        """What dbt said of the newest state of the project, if it did not parse."""
+        try:
+            return Problem(**json.loads((self.home / "problem.json").read_text()))
+        except FileNotFoundError:
+            return None
+
+    def refresh(self) -> Release:
+        """Make the project as it is now the current release, if it is not so yet and parses; return the current one.
+
+        A few milliseconds where nothing changed, some seconds of `dbt parse` otherwise. Safe to call from several
+        processes at once: one parses, the others wait for it. Raises ProjectError where nothing ever parsed.
+        """
+        latest = self.current()
+        try:
+            now = self.stamp_of(self.source)
+        except OSError:
+            if latest:  # a file went while it was read; the next look finds the project at rest
+                return latest
+            raise
+        if latest and latest.stamp == now and self.problem() is None:
+            return latest
+        with self._lock():
+            latest, failed = self.current(), self.problem()
+            if not (failed and failed.stamp == now):
+                failed = self._build(now, latest)
+            made = self.current()
+            if made is None:
+                raise ProjectError(failed.message if failed else "the dbt project changed while it was read; try again")
+            return made
+
+    def stamp_of(self, source: Path) -> str:
+        """The hash that names a project folder as it is now, in this environment."""
+        digest = hashlib.blake2b(digest_size=8)
+        for part in (version("dbt-core"), *self.depends_on):
+            digest.update(part.encode() + b"\0")
+        for name, value in environment(source).items():
+            digest.update(f"{name}={value}".encode() + b"\0")
+        return hash_files(digest, source, files(source))
+
+    def _build(self, new: str, latest: Release | None) -> Problem | None:
+        """Copy and parse the project as release `new`; None when it became current, else what was wrong."""
+        home = self.home
+        final, work = home / "releases" / new, home / "releases" / f".{new}"
+        if not self._release(final).manifest.exists():  # it does where the project went back to what it was
+            shutil.rmtree(work, ignore_errors=True)
+            _copy(self.source, work)
+            if self.stamp_of(work) != new:
+                shutil.rmtree(work)
+                return None  # somebody is writing to it; the next look finds it at rest
+            self.prepare(work)
+            if latest and (old := latest.path / "target" / "partial_parse.msgpack").exists():
+                (work / "target").mkdir()
+                shutil.copy2(old, work / "target")
+            if message := self._parse(work) or self.refuse(self._release(work)):
+                shutil.rmtree(work)
+                failed = Problem(new, message)
+                _replace(home / "problem.json", json.dumps(asdict(failed)))
+                return failed
+            shutil.rmtree(final, ignore_errors=True)
+            work.rename(final)
+        self._point_current_at(final)
+        (home / "problem.json").unlink(missing_ok=True)
+        # A run may have just begun with either, however long ago it was parsed.
+        for used in {final, latest.path if latest else final}:
+            os.utime(used)
+        for old in sorted((home / "releases").iterdir(), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+            if old != final and old.stat().st_mtime < time.time() - KEPT_SECONDS:
+                shutil.rmtree(old, ignore_errors=True)
+        return None
+
+    def _parse(self, project: Path) -> str | None:
+        """Parse the project in its own folder; None when all is well, else what dbt says."""
+        done = subprocess.run(
+            # Cosmos passes these flags to every task; a parse without them is thrown away by each (dbt compares them).
+            [
+                *(sys.executable, "-m", "dbt.cli.main", "--quiet", "--no-use-colors", "parse"),
+                *("--project-dir", project, "--profiles-dir", project),
+                *("--profile", self.profile, "--target", self.target),
+                *("--no-static-parser", "--target-path", project / "target", "--log-path", project / "logs"),
+            ],
+            cwd=project,
+            env={**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "False"},
+            capture_output=True,
+            text=True,
+        )
+        said = done.stdout.strip() or done.stderr.strip()
+        return said.replace(str(project), "dbt") if done.returncode else None
+
+    def _point_current_at(self, release: Path) -> None:
+        link = self.home / ".current"
+        link.unlink(missing_ok=True)
+        link.symlink_to(Path("releases") / release.name)
+        link.rename(self.home / "current")
+
+    def _release(self, path: Path) -> Release:
+        return Release(path, self.profile, self.target)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        (self.home / "releases").mkdir(parents=True, exist_ok=True)
+        with (self.home / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def environment(project: Path) -> dict[str, str | None]:
+    """What a project folder asks of the environment, but for its `profiles.yml`, and its values here; by name."""
+    asking = (path for path in files(project) if path.suffix in (".sql", ".yml", ".yaml") and path.name != _PROFILES)
+    names = {name for path in asking for name in _ASKED.findall(path.read_text(errors="replace"))}
+    return {name: os.environ.get(name) for name in sorted(names)}
+
+
+def files(source: Path) -> Iterator[Path]:
+    """The files of a project folder, without what dbt writes there."""
+    # `dbt deps` links a local package into dbt_packages.
+    for folder, folders, names in os.walk(source, followlinks=True):
+        here = Path(folder).resolve()
+        inner = set(folders) - _IGNORED - (_written(Path(folder)) if "dbt_project.yml" in names else set())
+        folders[:] = sorted(name for name in inner if not here.is_relative_to((Path(folder) / name).resolve()))
+        paths = (Path(folder) / name for name in sorted(names) if name not in _IGNORED)
+        # An editor's lock file is a link to nowhere.
+        yield from (path for path in paths if path.is_file())
+
+
+def _written(project: Path) -> set[str]:
+    """The folders that dbt writes beside a dbt_project.yml, a package's included."""
+    try:
+        said = yaml.safe_load((project / "dbt_project.yml").read_text())
+    except yaml.YAMLError:  # which dbt will say better
+        said = None
+    paths = {key: said.get(key) for key in ("target-path", "log-path")} if isinstance(said, dict) else {}
+    return {"target", "logs", *(path for path in paths.values() if isinstance(path, str))}
+
+
+def hash_files(digest: hashlib.blake2b, root: Path, files: Iterable[Path]) -> str:
+    """The digest, as text, after the names below `root` and the contents of some files."""
+    for path in files:
+        digest.update(str(path.relative_to(root)).encode() + b"\0")
+        digest.update(hashlib.blake2b(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _copy(source: Path, target: Path) -> None:
+    for path in files(source):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, copy)
+
+
+def _replace(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}")
+    draft.write_text(text)
+    draft.rename(path)
