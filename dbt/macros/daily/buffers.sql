@@ -199,7 +199,7 @@
             ~ "it was kept. Clear its task with everything downstream of it: it is built in full then."
         ) }}
     {%- endif %}
-    {%- if takes_changes(model) and not goes_on %}
+    {%- if takes_changes(model) and not goes_on and noted_of(model.unique_id) is not none %}
     {{ empty_changes() }}
     {%- endif %}
     {#- Under its former name it is there still, until a publish drops it. #}
