@@ -1,38 +1,38 @@
 {#
-    A test that several relations tell the same figure. `figures` maps a figure's name to tellers: a relation, the expression
-    that sums the figure up there, and what the key is there by which the figure can be summed up in parts; several expressions
-    where the key has several columns. A figure on which they disagree is returned with what each of them says.
+    A test that several relations have the same figure. `figures` maps a figure's name to where it can be summed up: a relation,
+    the expression that sums it up there, and the key there, by which the sum can be taken in parts (a list, where the key has
+    several columns). A figure on which the relations disagree is returned with the amount in each of them.
 
-    On ordinary days the figure is summed up over the keys that changed in any of them: the figures of the other keys agreed
-    before, and nothing touched them since. Relations that share no key are summed up over all of history every day. A row
-    without a key is among no changed ones, so keys are tested for nulls.
+    On ordinary days only the keys that changed in any of the relations are summed up: the other keys agreed before, and nothing
+    touched them since. Relations without a common key are summed up as a whole every day. A row whose key is null is never among
+    the changed ones, so keys are tested for nulls.
 #}
 {% macro figures_agree(figures) %}
 {%- set all_rows = scans_all(model.depends_on.nodes) %}
 {%- set known = {} %}
 with
 
-told as (
+sums as (
 
-    {% for figure, tellers in figures.items() -%}
+    {% for figure, places in figures.items() -%}
     {%- set changed = [] -%}
-    {%- for teller in tellers if teller[2] and not all_rows -%}
-        {%- set asked = teller[0] ~ teller[2] -%}
-        {%- if asked not in known -%}
-            {%- do known.update({asked: changed_keys(teller[0], teller[2])}) -%}
+    {%- for place in places if place[2] and not all_rows -%}
+        {%- set keys_of = place[0] ~ place[2] -%}
+        {%- if keys_of not in known -%}
+            {%- do known.update({keys_of: changed_keys(place[0], place[2])}) -%}
         {%- endif -%}
-        {%- do changed.append(known[asked]) -%}
+        {%- do changed.append(known[keys_of]) -%}
     {%- endfor -%}
-    {%- set changed = changed | select | join('\n union ') -%}
+    {%- set changed = '' if 'all' in changed else changed | select | join('\n union ') -%}
     {%- set outer = loop -%}
-    {%- for teller in tellers -%}
+    {%- for place in places -%}
     select
         '{{ figure }}' as figure,
-        '{{ teller[0].identifier }}' as told_by,
-        cast(coalesce({{ teller[1] }}, 0) as numeric(24, 2)) as amount
-    from {{ teller[0] }}
+        '{{ place[0].identifier }}' as relation,
+        cast(coalesce({{ place[1] }}, 0) as numeric(24, 2)) as amount
+    from {{ place[0] }}
     {%- if changed %}
-    where ({{ as_list(teller[2]) | join(', ') }}) in ({{ changed }})
+    where ({{ as_list(place[2]) | join(', ') }}) in ({{ changed }})
     {%- endif %}
     {%- if not (outer.last and loop.last) %}
 
@@ -48,30 +48,36 @@ compared as (
 
     select
         figure,
-        told_by,
+        relation,
         amount,
         min(amount) over (partition by figure) as lowest,
         max(amount) over (partition by figure) as highest
-    from told
+    from sums
 
 )
 
 select
     figure,
-    told_by,
+    relation,
     amount
 from compared
 where lowest <> highest
 {% endmacro %}
 
-{# SQL for the keys that changed in a relation that the test reads; none where it is built as a whole in each run. #}
+{#
+    SQL for the keys that changed in a relation that the test reads; none where it is built as a whole in each run, so that it
+    follows from the others, and 'all' for a snapshot of which nothing says what is new.
+#}
 {% macro changed_keys(relation, key) %}
     {%- set node = node_of(relation) -%}
     {%- if takes_changes(node) or raw_table_of(node) and node.resource_type != 'snapshot' -%}
         {{ return(changed_values(node, as_list(key)) | trim) }}
     {%- endif -%}
     {%- set new = new_rows(relation) -%}
-    {{ return('select ' ~ as_list(key) | join(', ') ~ ' from ' ~ relation ~ ' where ' ~ new if new else none) }}
+    {%- if new -%}
+        {{ return('select ' ~ as_list(key) | join(', ') ~ ' from ' ~ relation ~ ' where ' ~ new) }}
+    {%- endif -%}
+    {{ return('all' if node.resource_type == 'snapshot' else none) }}
 {% endmacro %}
 
 {% macro as_list(key) %}

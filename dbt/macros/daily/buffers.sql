@@ -36,7 +36,7 @@
 
 {#
     Whether a model is built in full in this run; only for models that were not built yet, or for the model itself. A model asks
-    when it is compiled, when it runs and when it has run: it is told the same each time, whatever has become of `ops` meanwhile.
+    when it is compiled, when it runs and when it has run: the answer is the same each time, whatever happened to `ops` meanwhile.
 #}
 {% macro is_rebuilt(unique_id) %}
     {%- if not execute -%}
@@ -74,7 +74,7 @@
 {% endmacro %}
 
 {#
-    What has to be the same for a table to be continued rather than made anew: the SQL of the model and of every model that
+    What has to be the same for a table to be continued and not rebuilt: the SQL of the model and of every model that
     it reads, directly or not, their columns and configuration, what they and their sources are called in the database, our
     macros, the environment that any of these ask, and dbt.
 #}
@@ -140,7 +140,7 @@
 
 {#
     Before a model is built: note and commit that the buffer is no longer as it was published, so that
-    whatever becomes of this build, the run that begins on it next builds everything anew. A view elsewhere holds no rows.
+    whatever becomes of this build, the run that begins on it next rebuilds everything. A view elsewhere holds no rows.
 #}
 {% macro before_build() %}
     {{ return(adapter.dispatch('before_build')()) }}
@@ -165,8 +165,7 @@
     After a model was built, in its transaction: look at a table that is new, so that what reads it is planned well, and
     note the build.
 
-    A model that took changes alone while it came to be that everything is rebuilt fails, since it may have taken the wrong
-    ones: the next attempt builds it in full.
+    A model that took changes while another run asked for everything to be rebuilt fails, since they may be the wrong ones: the next attempt builds it in full.
 #}
 {% macro after_build() %}
     {%- set rebuilt = model.config.materialized != 'incremental' or is_rebuilt(model.unique_id) -%}
@@ -181,7 +180,7 @@
     {#- `ops` is not asked of dbt's own kind elsewhere: there is one table, and it is not in the buffer. -#}
     {%- set continued = model.config.materialized == 'incremental' and (takes_changes(model) or model.schema == target.schema) %}
     {% if not goes_on and model.config.materialized not in ['view', 'materialized_view'] -%}
-    {#- What a sample can't tell of a long table: how often a value comes again, as a share of the rows. -#}
+    {#- What a sample doesn't show of a long table: how often a value comes again, as a share of the rows. -#}
     {%- for column in model.columns.values() if column.config.meta.distinct_share %}
     alter table {{ this }}
     alter column {{ adapter.quote(column.name) if column.quote else column.name }}
@@ -195,7 +194,7 @@
     {%- set buffer = "to_regnamespace('" ~ target.schema ~ "')::oid" %}
     {%- if goes_on and run_query("select rebuild from ops.buffers where schema_oid = " ~ buffer ~ " for share").rows[0].rebuild -%}
         {{ exceptions.raise_compiler_error(
-            "While " ~ model.name ~ " took what changed, it came to be that everything is built anew in this run, so nothing of "
+            "While " ~ model.name ~ " took what changed, another run asked for everything to be rebuilt, so nothing of "
             ~ "it was kept. Clear its task with everything downstream of it: it is built in full then."
         ) }}
     {%- endif %}

@@ -1,7 +1,7 @@
 {#
     What tests look at. A table that grows for ever is not read as a whole every day: on ordinary days its tests look at the
     rows that are new since this buffer was built the last time. All of history is read where `ops.buffers` asks for it (once
-    a week, and when the project changes or everything is built anew), where the model itself was built in full, where a test
+    a week, and when the project changes or everything is rebuilt), where the model itself was built in full, where a test
     lets rows through that it finds, where nothing says which rows are new, and where `ops` says nothing. Anywhere else, the
     old rows have passed this very test.
 
