@@ -165,7 +165,8 @@
     After a model was built, in its transaction: look at a table that is new, so that what reads it is planned well, and
     note the build.
 
-    A model that took changes while another run asked for everything to be rebuilt fails, since they may be the wrong ones: the next attempt builds it in full.
+    A model that took changes while another run asked for everything to be rebuilt fails, since they may be the wrong ones: the
+    next attempt builds it in full.
 #}
 {% macro after_build() %}
     {%- set rebuilt = model.config.materialized != 'incremental' or is_rebuilt(model.unique_id) -%}
