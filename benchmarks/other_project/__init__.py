@@ -1,7 +1,7 @@
 """A dbt project that isn't Greenery's, run by Cosmos with `include.fast_cosmos`: all that such a project has to write.
 
-`tasks` has its operator and its task group, `dags/fast.py` the DAG, `plugins/` the listener. `ENVIRONMENT` is what
-`airflow.cfg` would say.
+`tasks` has its operator and its task group, `benchmarks/dags/fast.py` the DAG, `plugins/` the listener. `ENVIRONMENT`
+is what `airflow.cfg` would say. `docs/fast-cosmos.md` explains each.
 """
 
 from __future__ import annotations
