@@ -12,6 +12,7 @@ whose first run takes longer than `--patience` is told by that one alone.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import re
@@ -30,7 +31,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import generated, other_project
+from benchmarks import generated
 from include.daily import DAG_ID, buffers
 from include.dbt_project import release
 from include.demo_shop import demo as demo_shop
@@ -45,6 +46,18 @@ from include.warehouse import connect
 
 DAGS = PROJECT_ROOT / "benchmarks" / "dags"
 STOCK = ("bash", "local_build", "local_after_each", "watcher")
+# What the Airflow of `benchmarks/other_project` has of its own.
+FAST = {
+    "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "benchmarks" / "other_project" / "plugins"),
+    "AIRFLOW__SDK__COORDINATORS": json.dumps(
+        {
+            "warm": {
+                "classpath": "include.fast_cosmos.warm_up.WarmCoordinator",
+                "kwargs": {"warm_up": "benchmarks.other_project.WARM_UP"},
+            }
+        }
+    ),
+}
 LIMIT_SECONDS = 3600
 # How Airflow calls the process of a task: by the id of the task instance.
 _TASK = re.compile(r"airflow worker -- [0-9a-f]{8}-")
@@ -232,7 +245,7 @@ def compare(home: Path, runs: int, projects: list[str], patience: float, say: Ca
             # Ours before anything else: the first run makes the tables that later ones replace.
             airflows = [({own: own_file}, {}), (dict.fromkeys(STOCK, DAGS / "stock.py"), _without_extensions(home))]
             if name != "greenery":
-                airflows.insert(1, ({"fast": DAGS / "fast.py"}, other_project.ENVIRONMENT))
+                airflows.insert(1, ({"fast": DAGS / "fast.py"}, FAST))
             told = []
             for dags, extra in airflows:
                 stack = _stack(home, project=project, dags=dags, extra=extra)

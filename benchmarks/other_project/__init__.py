@@ -1,12 +1,11 @@
 """A dbt project that isn't Greenery's, run by Cosmos with `include.fast_cosmos`: all that such a project has to write.
 
-`tasks` has its operator and its task group, `dags/fast.py` the DAG, `plugins/` the listener. `ENVIRONMENT` is what
-`airflow.cfg` would say.
+`tasks` has its operator and its task group, `benchmarks/dags/fast.py` the DAG, `plugins/` the listener;
+`benchmarks/orchestration.py` names the coordinator. `docs/fast-cosmos.md` explains each.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from include.fast_cosmos.releases import Release, Releases
 from include.fast_cosmos.warm_up import LIBRARIES, WarmUp
 
-PROJECT = Path(os.environ.get("BENCH_PROJECT", "."))
+PROJECT = Path(os.environ["BENCH_PROJECT"])
 RELEASES = Releases(
     source=PROJECT,
     home=PROJECT.with_name(f"{PROJECT.name}-releases"),
@@ -23,17 +22,6 @@ RELEASES = Releases(
     target="warehouse",
     depends_on=(version("dbt-postgres"),),
 )
-ENVIRONMENT = {
-    "AIRFLOW__CORE__PLUGINS_FOLDER": str(Path(__file__).with_name("plugins")),
-    "AIRFLOW__SDK__COORDINATORS": json.dumps(
-        {
-            "warm": {
-                "classpath": "include.fast_cosmos.warm_up.WarmCoordinator",
-                "kwargs": {"warm_up": "benchmarks.other_project.WARM_UP"},
-            }
-        }
-    ),
-}
 
 
 def _draw(release: Release) -> Any:
