@@ -118,4 +118,4 @@ _templates.filters.update(moment=moment, date=date, duration=duration, number=nu
 _templates.filters.update(prose=prose, size=size, slack=slack)
 _templates.globals.update(lineage=lineage.picture)
 _templates.globals.update(path=path, static=static, task_url=task_url, sections=SECTIONS, airflow=settings.airflow_url)
-_templates.globals.update(charts=charts, vega=vega)
+_templates.globals.update(charts=charts, vega=vega, percent=words.Unit.PERCENT)

@@ -16,6 +16,7 @@ from include.slack.message import Message
 from include.slack.notices import unreachable
 from include.slack.render import render, render_state
 from include.slack.samples import BROKEN_SOURCE, BROKEN_TOTAL, FAILED, KNOWN, PUBLISHED, STALE_EVENTS
+from include.words import Unit
 from tests.slack_server import _problem
 
 
@@ -105,10 +106,14 @@ def test_figures_come_with_their_change_and_an_arrow() -> None:
 
 
 def test_without_a_former_figure_there_is_no_arrow() -> None:
-    figures = replace(PUBLISHED.figures, repeat_rate=Figure("repeat_rate", 0.5), daily=(Figure("orders", 41),))
+    figures = replace(
+        PUBLISHED.figures,
+        repeat_rate=Figure("repeat_rate", "Repeat rate", Unit.PERCENT, 0.5),
+        daily=(Figure("paid", "Paid for all of it", Unit.DOLLARS, 41),),
+    )
     body = render(replace(PUBLISHED, figures=figures)).body
     assert "▲" not in body
-    assert "    Orders: 41\n" in body
+    assert "    Paid for all of it: $41\n" in body
 
 
 def test_a_run_that_was_not_published_claims_no_change_of_the_figures() -> None:
