@@ -57,7 +57,10 @@ def test_a_failure_says_where_what_which_rows_since_when_whose_and_what_stands_o
     assert "raw table raw.orders · Data platform\n" in body
     assert "• order_id: 1 value occurs more than once; expected each value once (new)\n" in body
     assert "    unique_field = 914b8929-e04a-40f8-86ee-357f2be3a2a2, n_records = 2\n" in body
-    assert "11 models and 10 helpers behind it were not built: fact_orders, fact_order_items, dim_users and 8 more\n" in body
+    assert (
+        "11 models and 10 helpers behind it were not built: fact_orders, fact_order_items, dim_users and 8 more\n"
+        in body
+    )
     assert "Downstream: Daily message in Slack, Data-health page, Sales, Products and Website\n" in body
     assert f"Log of the task: {BROKEN_SOURCE.log_url}\n" in body
 
