@@ -57,13 +57,15 @@ def _of_metric(metric: dict[str, Any], daily: list[str] | None) -> Iterator[str]
         yield "is in every message, of all buyers. Leave `in_message` out of its `meta`."
     elif daily is not None and metric["name"] not in daily:
         yield (
-            f"is to be told in the message, and {_TABLE} has none of that name. Add it to {_TABLE} and to the "
-            "`accepted_values` of its column `metric`, or leave `in_message` out of its `meta`."
+            f"is to be told in the message, and there is no {_TABLE} with that name in it. Add it to {_TABLE} and to "
+            "the `accepted_values` of its column `metric`, or leave `in_message` out of its `meta`."
         )
 
 
 def _daily(facts: Manifest) -> list[str] | None:
-    """The names that the table has, as its test says; None of a project that has no such test."""
+    """The names that the table has, as its `accepted_values` say; None where there is no such test."""
+    if not any(facts.nodes[model]["name"] == _TABLE for model in facts.models):
+        return []
     return next(
         (
             node["test_metadata"]["kwargs"]["values"]

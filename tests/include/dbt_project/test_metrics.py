@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from include import settings
 from include.dbt_project import limits, metrics
 from include.dbt_project.manifest import Manifest
 from include.dbt_project.metrics import Metric
@@ -16,19 +17,29 @@ def metric(name: str, label: str | None = None, **meta: Any) -> dict[str, Any]:
     return {"name": name, "label": label, "original_file_path": "models/_metrics.yml", "config": {"meta": meta}}
 
 
-def project(*defined: dict[str, Any], daily: list[str] | None = None) -> Manifest:
-    """A project with these metrics, and with a `daily_metrics` of those names."""
+def project(*defined: dict[str, Any], daily: list[str] | None = None, table: str = "daily_metrics") -> Manifest:
+    """A project with these metrics and a table of their values; `daily` are the names that its test accepts."""
+    model = {
+        "resource_type": "model",
+        "name": table,
+        "alias": table,
+        "config": {"materialized": "table"},
+        "schema": "analytics_next",
+        "database": settings.warehouse().database,
+        "depends_on": {"nodes": []},
+        "original_file_path": f"models/{table}.sql",
+    }
     test = {
         "resource_type": "test",
         "name": "accepted",
         "config": {"severity": "ERROR"},
-        "depends_on": {"nodes": []},
+        "depends_on": {"nodes": [f"model.p.{table}"]},
         "original_file_path": "models/_models.yml",
         "test_metadata": {"name": "accepted_values", "kwargs": {"values": daily}},
         "column_name": "metric",
-        "attached_node": "model.p.daily_metrics",
+        "attached_node": f"model.p.{table}",
     }
-    nodes = {"test.p.accepted": test} if daily is not None else {}
+    nodes = {f"model.p.{table}": model} | ({} if daily is None else {"test.p.accepted": test})
     return Manifest(nodes, {}, metrics={f"metric.p.{one['name']}": one for one in defined})
 
 
@@ -58,7 +69,7 @@ def test_what_can_be_told_is_not_refused(daily: list[str] | None) -> None:
         (metric("paid", in_message=True), "has `in_message: True` in its `meta`. Give its place"),
         (
             metric("buyers", in_message=1),
-            "is to be told in the message, and daily_metrics has none of that name. Add it",
+            "is to be told in the message, and there is no daily_metrics with that name in",
         ),
         (metric("repeat_rate", in_message=1), "is in every message, of all buyers. Leave `in_message` out"),
     ],
@@ -67,3 +78,9 @@ def test_what_can_not_be_told_is_refused_with_its_file_and_a_way_out(refused: di
     found = limits.problem(project(refused, daily=["paid", "repeat_rate"]))
     assert found
     assert found.startswith(f"models/_metrics.yml: metric {refused['name']} {because}")
+
+
+def test_where_there_is_no_table_of_their_values_none_can_be_told() -> None:
+    found = limits.problem(project(metric("paid", in_message=1), table="takings"))
+    assert found
+    assert "there is no daily_metrics with that name in it" in found
