@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 
-# Figures by their unit; all others are counted.
-SHARES = frozenset({"conversion", "repeat_rate"})
-DOLLARS = frozenset({"revenue"})
+
+class Unit(StrEnum):
+    """What a figure is in. The value of one in percent is a share: 0.624 is 62.4 %."""
+
+    NUMBER = "number"
+    DOLLARS = "dollars"
+    PERCENT = "percent"
 
 
 def count(number: int, noun: str) -> str:
@@ -19,16 +24,19 @@ def percent(share: float) -> str:
     return f"{share * 100:.1f} %"
 
 
-def figure(value: float, name: str) -> str:
-    """A figure in its unit: "$12,345", "62.4 %", "180"."""
-    if name in SHARES:
-        return percent(value)
-    return f"${value:,.0f}" if name in DOLLARS else f"{value:,.0f}"
+def figure(value: float, unit: Unit) -> str:
+    """A figure in its unit: "$12,345", "62.4 %", "180", "2.4"."""
+    match unit:
+        case Unit.PERCENT:
+            return percent(value)
+        case Unit.DOLLARS:
+            return f"${value:,.0f}"
+    return f"{value:,.{0 if float(value).is_integer() else 1}f}"
 
 
-def difference(value: float, name: str) -> str:
+def difference(value: float, unit: Unit) -> str:
     """The difference of two such figures, without its sign: "0.3 points", "$345"."""
-    return f"{value * 100:.1f} points" if name in SHARES else figure(value, name)
+    return f"{value * 100:.1f} points" if unit is Unit.PERCENT else figure(value, unit)
 
 
 def value(value: object) -> str:

@@ -48,6 +48,7 @@ class Manifest:
     groups: dict[str, dict[str, Any]] = field(default_factory=dict)
     exposures: dict[str, dict[str, Any]] = field(default_factory=dict)
     functions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @cached_property
     def drawn(self) -> list[str]:
@@ -287,5 +288,5 @@ def read(path: Path) -> Manifest:
 @lru_cache(maxsize=2)
 def _read(path: Path, _mtime: int, _size: int) -> Manifest:
     content = json.loads(path.read_bytes())
-    others = ("groups", "exposures", "functions")
+    others = ("groups", "exposures", "functions", "metrics")
     return Manifest(content["nodes"], content["sources"], *(content.get(kind, {}) for kind in others))

@@ -84,7 +84,8 @@ def publish_anyway(run_id: str, decided_by: str, reason: str, *, ended: Ended = 
             raise NotPublishedError(f"Run {run_id} was published before and has built nothing since.")
     try:
         with connect("greenery by hand") as connection:
-            figures.keep(connection, run_id, figures.gather(connection, publications.live(connection)).metrics)
+            stated = figures.gather(connection, publications.live(connection), manifest).metrics
+            figures.keep(connection, run_id, stated)
     except psycopg2.Error:
         log.exception("It is published, but the next run's message can't compare its figures with this one's.")
     tell(decision)

@@ -10,22 +10,25 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import execute_values
 
+from include.dbt_project import metrics
+from include.dbt_project.manifest import Manifest
+from include.dbt_project.metrics import REPEAT_RATE, Metric
 from include.results.publications import Publication
+from include.words import Unit
 
 log = logging.getLogger(__name__)
-
-# By day, in the order in which they are told. They are named as in `daily_metrics`.
-DAILY = ("orders", "revenue", "conversion")
 
 
 @dataclass(frozen=True)
 class Figure:
     """A figure of what is published, and the same as the former publish stated it; None where it stated none.
 
-    `orders` are counted, `revenue` is in dollars, `conversion` and `repeat_rate` are shares.
+    `name` is that of its metric, `label` what people call it. One in percent is a share: 0.624.
     """
 
     name: str
+    label: str
+    unit: Unit
     value: float
     former: float | None = None
 
@@ -53,8 +56,8 @@ class Figures:
         return {figure.name: figure.value for figure in stated if figure is not None}
 
 
-def gather(connection: Connection, live: Publication | None) -> Figures:
-    """The figures of what people query now; none before the first publish.
+def gather(connection: Connection, live: Publication | None, facts: Manifest) -> Figures:
+    """The figures of what people query now, those that the metrics of the project say; none before the first publish.
 
     The day is the last of `open_days`. A project whose marts are made otherwise gets its message without figures.
     Only reads; rolls back where it can't.
@@ -64,7 +67,8 @@ def gather(connection: Connection, live: Publication | None) -> Figures:
         repeat_buyers, buyers = _buyers(connection)
         days = open_days(connection, as_of)
         day = days[1] if days else None
-        daily = _daily(connection, day)
+        told = metrics.told(facts)
+        daily = _daily(connection, day, told)
     except (psycopg2.ProgrammingError, psycopg2.DataError) as error:
         connection.rollback()
         log.warning("No figures, since the marts are not as this project's: %s", error)
@@ -72,14 +76,22 @@ def gather(connection: Connection, live: Publication | None) -> Figures:
     former_as_of, former = _former(connection, live)
     before = (as_of.astimezone(UTC).date() - day).days if as_of and day else 0
     return Figures(
-        repeat_rate=Figure("repeat_rate", repeat_buyers / buyers, former.get("repeat_rate")) if buyers else None,
+        repeat_rate=_repeat_rate(repeat_buyers / buyers, former) if buyers else None,
         buyers=buyers,
         repeat_buyers=repeat_buyers,
         day=day,
         days_before=before if before > 1 else None,
-        daily=tuple(Figure(name, daily[name], former.get(name)) for name in DAILY if name in daily),
+        daily=tuple(
+            Figure(one.name, one.label, one.unit, daily[one.name], former.get(one.name))
+            for one in told
+            if one.name in daily
+        ),
         former_as_of=former_as_of,
     )
+
+
+def _repeat_rate(share: float, former: dict[str, float]) -> Figure:
+    return Figure(REPEAT_RATE, "Repeat rate", Unit.PERCENT, share, former.get(REPEAT_RATE))
 
 
 def _buyers(connection: Connection) -> tuple[int, int]:
@@ -114,7 +126,7 @@ def open_days(connection: Connection, as_of: datetime | None) -> tuple[date, dat
         return (first, last) if last else None
 
 
-def _daily(connection: Connection, day: date | None) -> dict[str, float]:
+def _daily(connection: Connection, day: date | None, told: tuple[Metric, ...]) -> dict[str, float]:
     if day is None:
         return {}
     with connection.cursor() as cursor:
@@ -124,7 +136,7 @@ def _daily(connection: Connection, day: date | None) -> dict[str, float]:
             from analytics.daily_metrics
             where metric = any(%s) and value is not null and day = %s
             """,
-            (list(DAILY), day),
+            ([one.name for one in told], day),
         )
         return dict(cursor.fetchall())
 

@@ -124,7 +124,7 @@ def gather(
         not_built=() if published else tuple(not_built),
         fixed=tuple(failures.title(one, facts) for one in earlier.fixed(connection, run_id)),
         resolved=resolved,
-        figures=figures.gather(connection, live),
+        figures=figures.gather(connection, live, facts),
         order_changes=tuple(orders.changes(connection, run_id)) if recorded else None,
         follows_orders=any(node["name"] == "orders_snapshot" for node in facts.snapshots.values()),
         notes=(*notes, *(own.notes if own else ())),

@@ -5,10 +5,11 @@ What was told before is a line with its age.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from include import words
+from include.dbt_project import helpers
 from include.results.failures import Failure, Root
 from include.results.summary import Summary
 from include.slack.message import INDENT, Bold, Code, Line, Link, Mention, Section, listed, short, size
@@ -105,9 +106,7 @@ def _briefly(root: Root, room: int) -> tuple[Section, int]:
         kind = "" if failure.kind in ("test", "freshness") else f"{_KINDS.get(root.kind, root.kind)} "
         # What is known says in a line what it said in many before; what is new and found no room in full is only named.
         owner = f" · {short(root.owner.name, 60)}" if root.owner and failure.since else ""
-        behind = (
-            f" · {words.count(len(root.not_built), 'model')} behind it not built" if failure.since and not lines else ""
-        )
+        behind = f" · {helpers.counted(root.not_built)} behind it not built" if failure.since and not lines else ""
         told = failure if failure.since else replace(failure, expected=None)
         line = (*_line(told, f"{kind}{where}"), owner, behind if root.not_built else "")
         if size([*lines, line]) > room:
@@ -127,8 +126,7 @@ def _age(failure: Failure) -> str:
 def _consequences(root: Root) -> Iterator[Line]:
     """What it holds up, and where to look."""
     if root.not_built:
-        verb = "model behind it was" if len(root.not_built) == 1 else "models behind it were"
-        yield (f"{len(root.not_built):,} {verb} not built: {listed(root.not_built)}",)
+        yield (f"{helpers.counted(root.not_built)} behind it {_not_built(root.not_built)}",)
     if root.also_failed:
         yield (f"Failed because of it: {listed(root.also_failed)}",)
     if root.exposures:
@@ -137,15 +135,21 @@ def _consequences(root: Root) -> Iterator[Line]:
         yield (Link("Log of the task", root.log_url),)
 
 
+def _not_built(models: Sequence[str], why: str = "") -> str:
+    """That they were not built, with the names of those that are no helpers."""
+    named, _ = helpers.apart(models)
+    verb = "was" if len(models) == 1 else "were"
+    return f"{verb} not built{why}{': ' if named else ''}{listed(named)}"
+
+
 def elsewhere(summary: Summary) -> Iterator[Section]:
     """Models that were not built for no reason of their own, and what is well again."""
     lines: Section = []
     if summary.not_built:
-        more = "other " if any(root.not_built for root in summary.roots) else ""
-        verb = "model was" if len(summary.not_built) == 1 else "models were"
+        which = "other " if any(root.not_built for root in summary.roots) else ""
         stopped = any(root.kind == "source" for root in summary.roots)
         why = " (a broken raw table stops the run)" if stopped else ""
-        lines.append((f"{len(summary.not_built):,} {more}{verb} not built{why}: {listed(summary.not_built)}",))
+        lines.append((f"{helpers.counted(summary.not_built, which)} {_not_built(summary.not_built, why)}",))
     if summary.fixed and not summary.resolved:
         lines.append((f"Fixed: {listed([short(name, 80) for name in summary.fixed], SHOWN_FIXED)}",))
     if lines:

@@ -7,9 +7,7 @@ from datetime import date
 from include import words
 from include.results.figures import Figure, Figures
 from include.results.summary import Summary
-from include.slack.message import INDENT, Section
-
-_NAMES = {"repeat_rate": "Repeat rate", "orders": "Orders", "revenue": "Revenue", "conversion": "Conversion"}
+from include.slack.message import INDENT, Section, short
 
 
 def lines(summary: Summary) -> Section:
@@ -17,18 +15,18 @@ def lines(summary: Summary) -> Section:
     figures, told = summary.figures, []
     if figures.repeat_rate:
         who = f"({figures.repeat_buyers:,} of {figures.buyers:,} buyers ordered more than once)"
-        label = "Repeat rate" if summary.published else "Repeat rate, as published"
-        rate = words.figure(figures.repeat_rate.value, "repeat_rate")
-        told.append((f"{label}: {rate} {who}", _change(figures.repeat_rate, summary)))
+        as_published = "" if summary.published else ", as published"
+        told.append((f"{_line(figures.repeat_rate, as_published)} {who}", _change(figures.repeat_rate, summary)))
     if figures.daily and figures.day:
         told.append((f"On {_weekday(figures.day)}{_how_long_ago(figures)}:",))
-        told += [
-            (f"{INDENT}{_NAMES[one.name]}: {words.figure(one.value, one.name)}", _change(one, summary))
-            for one in figures.daily
-        ]
+        told += [(f"{INDENT}{_line(one)}", _change(one, summary)) for one in figures.daily]
     if told and summary.published and _compared(figures):
         told.append((f"Compared with the publish of {words.moment(figures.former_as_of)}.",))
     return told
+
+
+def _line(figure: Figure, more: str = "") -> str:
+    return f"{short(figure.label, 60)}{more}: {words.figure(figure.value, figure.unit)}"
 
 
 def _how_long_ago(figures: Figures) -> str:
@@ -47,7 +45,7 @@ def _change(figure: Figure, summary: Summary) -> str:
     if figure.former is None or not summary.published:
         return ""
     change = figure.value - figure.former
-    amount = words.difference(abs(change), figure.name)
+    amount = words.difference(abs(change), figure.unit)
     if not any(digit in amount for digit in "123456789"):
         return " = unchanged"
     return f" {'▲' if change > 0 else '▼'} {amount}"

@@ -14,6 +14,7 @@ from include.results.summary import Resolved, Summary
 from include.slack.message import Message
 from include.slack.notices import decided, unreachable, unreported
 from include.slack.render import render, render_state, unparsed
+from include.words import Unit
 
 _AIRFLOW = "http://localhost:8080/dags/greenery_daily/runs"
 _TODAY, _YESTERDAY = datetime(2026, 11, 24, 6, 4, tzinfo=UTC), datetime(2026, 11, 23, 6, 4, tzinfo=UTC)
@@ -27,8 +28,13 @@ _MODELS = (
     *("int_orders", "int_order_items", "fact_orders", "fact_order_items", "int_user_sessions", "dim_users"),
     *("int_user_product_sessions", "fact_product", "fact_product_sessions_daily", "product_funnel_daily"),
     *("int_daily_figures", "daily_metrics", "order_status_changes", "repeat_purchase_indicators"),
-    *("int_product_kinds", "int_first_order_values", "product_stock_outs", "dim_days"),
+    *("int_product_kinds", "int_product_session_days", "product_stock_outs", "dim_days"),
 )
+
+
+def _repeat_rate(repeat_buyers: int, buyers: int, former: float | None = None) -> Figure:
+    return Figure("repeat_rate", "Repeat rate", Unit.PERCENT, repeat_buyers / buyers, former)
+
 
 PUBLISHED = Summary(
     run_id=_RUN,
@@ -50,14 +56,15 @@ PUBLISHED = Summary(
     fixed=(),
     resolved=None,
     figures=Figures(
-        repeat_rate=Figure("repeat_rate", 99 / 124, 0.795),
+        repeat_rate=_repeat_rate(99, 124, 0.795),
         buyers=124,
         repeat_buyers=99,
         day=date(2026, 11, 23),
+        # One of each unit, whichever the project tells: a new figure changes no golden file.
         daily=(
-            Figure("orders", 41, 38),
-            Figure("revenue", 4210.4, 4521.9),
-            Figure("conversion", 0.625, 0.625),
+            Figure("orders", "Orders", Unit.NUMBER, 41, 38),
+            Figure("revenue", "Revenue", Unit.DOLLARS, 4210.4, 4521.9),
+            Figure("conversion", "Conversion", Unit.PERCENT, 0.625, 0.625),
         ),
         former_as_of=_YESTERDAY,
     ),
@@ -85,11 +92,11 @@ FAILED = replace(
     data_as_of=_YESTERDAY,
     figures=replace(
         PUBLISHED.figures,
-        repeat_rate=Figure("repeat_rate", 98 / 123),
+        repeat_rate=_repeat_rate(98, 123),
         buyers=123,
         repeat_buyers=98,
         day=date(2026, 11, 22),
-        daily=(Figure("orders", 38), Figure("revenue", 4521.9), Figure("conversion", 0.625)),
+        daily=tuple(replace(one, value=one.former, former=None) for one in PUBLISHED.figures.daily),
     ),
     order_changes=(),
 )
@@ -234,7 +241,7 @@ def summaries() -> dict[str, Summary]:
             order_changes=(),
             figures=replace(
                 PUBLISHED.figures,
-                repeat_rate=Figure("repeat_rate", 99 / 124),
+                repeat_rate=_repeat_rate(99, 124),
                 daily=tuple(replace(one, former=None) for one in PUBLISHED.figures.daily),
                 former_as_of=None,
             ),

@@ -15,6 +15,8 @@ from importlib.metadata import version
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from include.words import Unit
+
 if TYPE_CHECKING:
     from altair import TopLevelMixin
 
@@ -29,6 +31,8 @@ _HEIGHT = 150
 _NEVER = datetime.min
 _bundling = Lock()
 MINUTE = "%-d %b %Y %H:%M UTC"
+# As `words.figure` puts them into words.
+_FORMATS = {Unit.NUMBER: ",.1~f", Unit.DOLLARS: "$,.0f", Unit.PERCENT: ".1%"}
 
 
 def vega() -> bytes:
@@ -49,16 +53,16 @@ def vega_version() -> str:
     return version("vl-convert-python")
 
 
-def by_day(values: Iterable[DayValue], failed: Iterable[date], number_format: str) -> Spec:
-    """A line by day, with a mark on the days on which runs failed. The format is d3's: `,.0f`, `$,.2f`, `.1%`."""
+def by_day(values: Iterable[DayValue], failed: Iterable[date], unit: Unit) -> Spec:
+    """A line by day, with a mark on the days on which runs failed."""
     points = [{"at": _iso(one.day), "value": one.value} for one in values]
-    return _with_marks(_line(number_format, "%-d %b %Y", max(_days(points), 1)), points, failed)
+    return _with_marks(_line(_FORMATS[unit], "%-d %b %Y", max(_days(points), 1)), points, failed)
 
 
-def by_run(values: Iterable[RunValue], failed: Iterable[date], number_format: str) -> Spec:
+def by_run(values: Iterable[RunValue], failed: Iterable[date], unit: Unit) -> Spec:
     """A line by run, with the same marks."""
     points = [{"at": _iso(one.started_at), "value": one.value} for one in values]
-    return _with_marks(_line(number_format, MINUTE, _days(points)), points, failed)
+    return _with_marks(_line(_FORMATS[unit], MINUTE, _days(points)), points, failed)
 
 
 def task_times(times: Iterable[TaskTime], tasks: Sequence[str]) -> Spec:

@@ -8,8 +8,10 @@ from datetime import date, datetime
 
 import psycopg2
 
+from include.dbt_project.metrics import told
 from include.results import publications
-from include.results.figures import DAILY, open_days
+from include.results.figures import open_days
+from include.words import Unit
 from plugins.data_health.reading import Reading
 
 log = logging.getLogger(__name__)
@@ -25,9 +27,11 @@ class DayValue:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of `analytics.daily_metrics`: `orders` are counted, `revenue` is in dollars, `conversion` is a share."""
+    """A metric of `analytics.daily_metrics` that the message tells. Values in percent are shares: 0.624."""
 
     name: str
+    label: str
+    unit: Unit
     values: tuple[DayValue, ...]
 
 
@@ -41,8 +45,11 @@ class RunValue:
 
 
 def metrics(reading: Reading, days: int) -> tuple[Metric, ...] | None:
-    """The last days of each figure; None where `analytics.daily_metrics` can't be read, and nothing else can then."""
-    live = publications.live(reading.connection)
+    """The last days of each metric that the message tells.
+
+    None where `analytics.daily_metrics` can't be read, and nothing else can then.
+    """
+    live, wanted = publications.live(reading.connection), told(reading.facts)
     try:
         first, last = open_days(reading.connection, live.data_as_of if live else None) or (None, None)
         rows = reading.rows(
@@ -54,13 +61,19 @@ def metrics(reading: Reading, days: int) -> tuple[Metric, ...] | None:
                 and value is not null
             order by day
             """,
-            {"first": first, "last": last, "days": days, "metrics": list(DAILY)},
+            {"first": first, "last": last, "days": days, "metrics": [one.name for one in wanted]},
         )
     except (psycopg2.ProgrammingError, psycopg2.DataError) as error:
         log.warning("No daily metrics, since the marts are not as this project's: %s", error)
         return None
     return tuple(
-        Metric(name, tuple(DayValue(row.day, row.value) for row in rows if row.metric == name)) for name in DAILY
+        Metric(
+            one.name,
+            one.label,
+            one.unit,
+            tuple(DayValue(row.day, row.value) for row in rows if row.metric == one.name),
+        )
+        for one in wanted
     )
 
 

@@ -1,4 +1,4 @@
-"""A picture of what a node reads and who reads it, as SVG: three columns, and a tree for narrow screens."""
+"""A picture of what a node comes from and what it leads to, as SVG: three columns, and a tree for narrow screens."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Box:
 
 def picture(name: str, upstream: Sequence[str], downstream: Sequence[str]) -> Markup:
     """Both pictures; style.css shows the one that fits. Names link to their pages."""
-    told = f"{name} reads {_count(upstream)} and is read by {_count(downstream)}; the lists below name them."
+    told = f"{name} comes from {_count(upstream)} and leads to {_count(downstream)}; the lists below name them."
     return _svg("wide", told, *_columns(name, upstream, downstream)) + _svg(
         "narrow", told, *_tree(name, upstream, downstream)
     )

@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from pydantic_core import to_json
 
 from include import settings, words
+from include.dbt_project import helpers
 from include.slack.draw import draw
 from plugins.data_health import charts, lineage
 
@@ -116,6 +117,6 @@ _templates = Environment(
 _templates.policies["json.dumps_function"] = _json
 _templates.filters.update(moment=moment, date=date, duration=duration, number=number, figure=words.figure)
 _templates.filters.update(prose=prose, size=size, slack=slack)
-_templates.globals.update(lineage=lineage.picture)
+_templates.globals.update(lineage=lineage.picture, apart=helpers.apart)
 _templates.globals.update(path=path, static=static, task_url=task_url, sections=SECTIONS, airflow=settings.airflow_url)
-_templates.globals.update(charts=charts, vega=vega)
+_templates.globals.update(charts=charts, vega=vega, percent=words.Unit.PERCENT)

@@ -26,6 +26,7 @@ def test_two_days_are_published_and_the_second_message_tells_what_changed(first_
     assert set(second.task_states.values()) == {"success"}
     assert ["No order changed status" in message for run in first_day.runs for message in run.messages] == [True, True]
     assert "went from preparing to shipped" in second.messages[0]
+    assert "\n    Orders: " in second.messages[0], "a figure of the day, that its metric in dbt says to tell"
     assert [text[0] for text in first_day.told] == ["✅", "✅"]
     assert first_day.refused == second_day.refused == []
     marts = second_day.published

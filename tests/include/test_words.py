@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from include import words
+from include.words import Unit
 
 
 @pytest.mark.parametrize(
@@ -24,16 +25,17 @@ def test_how_long_it_took_and_how_long_people_waited(length: timedelta, span: st
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "figure", "difference"),
+    ("unit", "value", "figure", "difference"),
     [
-        ("orders", 1234.0, "1,234", "1,234"),
-        ("revenue", 12345.67, "$12,346", "$12,346"),
-        ("conversion", 0.6244, "62.4 %", "62.4 points"),
-        ("repeat_rate", 0.003, "0.3 %", "0.3 points"),
+        (Unit.NUMBER, 1234.0, "1,234", "1,234"),
+        (Unit.NUMBER, 103.42, "103.4", "103.4"),
+        (Unit.DOLLARS, 12345.67, "$12,346", "$12,346"),
+        (Unit.PERCENT, 0.6244, "62.4 %", "62.4 points"),
+        (Unit.PERCENT, 0.003, "0.3 %", "0.3 points"),
     ],
 )
-def test_a_figure_is_told_in_its_unit(name: str, value: float, figure: str, difference: str) -> None:
-    assert (words.figure(value, name), words.difference(value, name)) == (figure, difference)
+def test_a_figure_is_told_in_its_unit(unit: Unit, value: float, figure: str, difference: str) -> None:
+    assert (words.figure(value, unit), words.difference(value, unit)) == (figure, difference)
 
 
 @pytest.mark.parametrize(

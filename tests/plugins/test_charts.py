@@ -13,6 +13,7 @@ import pytest
 import vl_convert
 
 from include.settings import PROJECT_ROOT
+from include.words import Unit
 from plugins.data_health import charts, pages
 from plugins.data_health.figures_over_time import DayValue, Metric, RunValue
 from plugins.data_health.times import ModelTime, TaskTime
@@ -21,8 +22,8 @@ from plugins.data_health.views.history import History
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DAYS = [DayValue(date(2026, 11, day), day / 100) for day in (21, 22, 23)]
 SPECS = {
-    "by day": charts.by_day(DAYS, [date(2026, 11, 22)], ".1%"),
-    "by run": charts.by_run([RunValue("run", NOON, 0.5)], [], ".1%"),
+    "by day": charts.by_day(DAYS, [date(2026, 11, 22)], Unit.PERCENT),
+    "by run": charts.by_run([RunValue("run", NOON, 0.5)], [], Unit.PERCENT),
     "tasks": charts.task_times([TaskTime("run", NOON, task, 1.5) for task in ("a", "b")], ("a", "b")),
     "models": charts.model_times([ModelTime("m", 2, 1.0, 1.5, 0.5)]),
 }
@@ -38,7 +39,8 @@ def test_a_figure_that_is_no_number_leaves_the_page_json() -> None:
     values = [*DAYS, *(DayValue(date(2026, 11, 24), odd) for odd in (math.nan, math.inf, -math.inf))]
     day = date(2026, 11, 24)
     page = pages.render(
-        "history.html", answer=History(4, day, day, (), (), (), (Metric("revenue", values),), (), (), ())
+        "history.html",
+        answer=History(4, day, day, (), (), (), (Metric("revenue", "Revenue", Unit.DOLLARS, values),), (), (), ()),
     )
 
     def refuse(constant: str) -> None:
@@ -55,12 +57,12 @@ def test_each_is_as_wide_as_its_place_and_brings_no_look_of_its_own() -> None:
 
 
 def test_failed_days_are_marked_where_there_are_figures() -> None:
-    before = charts.by_day(DAYS, [date(2026, 11, 1), date(2026, 11, 22)], ".1%")
+    before = charts.by_day(DAYS, [date(2026, 11, 1), date(2026, 11, 22)], Unit.PERCENT)
     assert [mark["at"] for mark in before["datasets"]["failed"]] == ["2026-11-22T00:00:00Z"]
 
 
 def test_what_one_chart_shows_is_not_in_the_next() -> None:
-    empty = charts.by_day([], [date(2026, 11, 22)], ".1%")
+    empty = charts.by_day([], [date(2026, 11, 22)], Unit.PERCENT)
     assert empty["datasets"] == {"points": [], "failed": []}
 
 

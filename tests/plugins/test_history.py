@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -17,10 +18,17 @@ from plugins.data_health.stretches import Stretch
 from plugins.data_health.times import OTHER_TASKS
 from plugins.data_health.views import history
 from plugins.data_health.views.history import History
-from tests.include.results.project import FACTS
+from tests.include.results import project
 
 pytestmark = pytest.mark.db
 
+FACTS = replace(
+    project.FACTS,
+    metrics={
+        name: {"name": name, "label": f"All {name}", "config": {"meta": {"in_message": place}}}
+        for place, name in enumerate(("orders", "revenue"))
+    },
+)
 # Whatever hour it is, and although midnight comes while tests run.
 NOW = datetime.now(UTC)
 TODAY = NOW.date()
@@ -129,10 +137,11 @@ def test_the_metrics_end_with_the_last_day_that_was_over(ops: Connection, over_t
             "insert into analytics.daily_metrics select %s::date - n, 'orders', n from generate_series(0, 99) as n",
             (TODAY,),
         )
-    orders, revenue, conversion = over_time().metrics
+    orders, revenue = over_time().metrics
     assert (orders.values[0].value, orders.values[-1].value, len(orders.values)) == (30, 1, 30)
     assert orders.values[-1].day == TODAY - timedelta(days=1)
-    assert (revenue.values, conversion.values) == ((), ())
+    assert revenue.values == ()
+    assert "All orders by day" in pages.render("history.html", answer=over_time())
 
 
 def test_the_metrics_begin_with_the_first_order_and_end_with_the_last(ops: Connection, over_time: Callable) -> None:
@@ -146,7 +155,7 @@ def test_the_metrics_begin_with_the_first_order_and_end_with_the_last(ops: Conne
             " from generate_series(1, 20) as n",
             (TODAY,),
         )
-    orders, _, _ = over_time().metrics
+    orders, _ = over_time().metrics
     assert [one.day for one in orders.values] == [TODAY - timedelta(days=n) for n in (8, 7, 6, 5)]
 
 

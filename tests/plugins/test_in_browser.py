@@ -158,9 +158,23 @@ def test_dbts_docs_are_read_behind_the_same_login(page: Page) -> None:
 def test_a_model_is_told_with_its_neighbours_and_its_sql(page: Page) -> None:
     page.goto(f"{settings.HEALTH_PATH}/models/fact_orders")
     expect(page.get_by_role("heading", level=1)).to_contain_text("fact_orders")
-    expect(page.get_by_role("link", name="int_orders").first).to_be_visible()
+    expect(page.get_by_role("link", name="raw.orders").first).to_be_visible()
+    expect(page.get_by_role("link", name="int_orders").first).not_to_be_visible()
     expect(page.locator("pre").first).to_contain_text("select")
     _take_picture(page, "data-health-model")
+
+
+def test_helpers_are_shown_by_keyboard_and_by_a_link(page: Page, days: Days) -> None:
+    page.goto(f"{settings.HEALTH_PATH}/models/fact_orders")
+    page.locator("summary", has_text="Step by step").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name="int_orders").first).to_be_visible()
+    task = "transform.models.staging.greenery.stg_greenery__users_model_build"
+    page.goto(f"{settings.HEALTH_PATH}/runs/{_quoted(days.failed)}")
+    folded = page.locator(f'[id="{task}"] summary')
+    expect(folded).not_to_be_visible()
+    page.goto(f"{settings.HEALTH_PATH}/runs/{_quoted(days.failed)}#{task}")
+    expect(folded).to_be_visible()
 
 
 @pytest.mark.parametrize("slug", [slug for slug, _ in SECTIONS])

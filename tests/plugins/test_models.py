@@ -121,7 +121,39 @@ def test_neighbours_are_drawn_and_named(ask: Ask) -> None:
     assert (told.upstream, told.downstream) == (("raw.orders",), ("fact_orders",))
     page = pages.render("model.html", answer=told)
     assert page.count(f'<a href="{pages.path("models", "raw.orders")}"') == 3  # two pictures and the list
-    assert "stg_orders reads 1 other and is read by 1 other" in page
+    assert "stg_orders comes from 1 other and leads to 1 other" in page
+    assert "Step by step" not in page, "there is no helper between"
+
+
+def test_lineage_looks_through_helpers_and_shows_them_on_a_click(ask: Ask) -> None:
+    told = ask(model.read, "fact_orders", facts=FACTS)
+    assert (told.upstream, told.comes_from, told.helpers) == (("stg_orders",), ("raw.orders",), ("stg_orders",))
+    shown, _, folded = pages.render("model.html", answer=told).partition("<details>")
+    assert ("raw.orders" in shown, "stg_orders" in shown) == (True, False)
+    assert "<summary>Step by step, with 1 helper</summary>" in folded
+    assert pages.path("models", "stg_orders") in folded
+    source = ask(model.read, "raw.orders", facts=FACTS)
+    assert (source.downstream, source.leads_to) == (("seen", "stg_orders"), ("fact_orders", "seen"))
+
+
+def test_what_leads_to_helpers_alone_says_so(ask: Ask) -> None:
+    facts = replace(FACTS, nodes={STAGED: FACTS.nodes[STAGED]})
+    told = ask(model.read, "raw.orders", facts=facts)
+    assert (told.leads_to, told.downstream) == ((), ("stg_orders",))
+    assert "helpers alone" in pages.render("model.html", answer=told)
+
+
+def test_helpers_are_folded_unless_something_failed(ops: Connection, ask: Ask) -> None:
+    run(ops, "well", 1, built(model=STAGED), of_test("pass"))
+    [staging] = [folder for folder in ask(models.read, facts=FACTS).folders if folder.name == "staging/shop"]
+    assert (staging.named, [one.name for one in staging.helpers]) == ((), ["stg_orders"])
+    page = pages.render("models.html", answer=ask(models.read, facts=FACTS))
+    assert '<summary>1 helper<span class="away"> in staging/shop</span></summary>' in page
+    assert page.index("<details>") < page.index(pages.path("models", "stg_orders")) < page.index("</details>")
+    run(ops, "bad", 0, built("error", STAGED))
+    [staging] = [folder for folder in ask(models.read, facts=FACTS).folders if folder.name == "staging/shop"]
+    assert ([one.name for one in staging.named], staging.helpers) == (["stg_orders"], ())
+    assert "<details>" not in pages.render("models.html", answer=ask(models.read, facts=FACTS))
 
 
 def test_a_source_and_a_snapshot_have_such_a_page(ops: Connection, ask: Ask) -> None:

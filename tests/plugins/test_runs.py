@@ -15,9 +15,11 @@ from psycopg2.extensions import connection as Connection
 from include import settings
 from include.results import node_results, publications, runs
 from include.results.nodes import NodeResult
+from include.slack import samples
 from plugins.data_health import pages
 from plugins.data_health.access import may_see
 from plugins.data_health.app import app
+from plugins.data_health.runs import State
 from plugins.data_health.views import run, run_list
 from tests.include.results.project import FACTS
 
@@ -82,6 +84,32 @@ def test_what_a_task_said_is_escaped_and_anchored(begun: Connection, ask: Callab
     assert [page.count(f'id="{task}"') for task in (BUILD, "publish", "report")] == [1, 1, 1]
     assert "&lt;script&gt;alert(1)" in page
     assert "<script>alert" not in page
+
+
+def test_tasks_that_built_helpers_are_folded_unless_something_failed(
+    begun: Connection, ask: Callable[..., Any]
+) -> None:
+    helper = "transform.staging.stg_orders_model_build"
+    node_results.record(begun, RUN, helper, 1, [replace(BUILT, unique_id="model.p.stg_orders", name="stg_orders")])
+    found = ask(run.read, RUN, facts=FACTS)
+    assert [task.task_id for task in found.named] == ["check_sources", BUILD]
+    shown, _, folded = pages.render("run.html", answer=found).partition("1 task built helpers")
+    assert (helper in shown, f'id="{helper}"' in folded) == (False, True)
+    node_results.record(begun, RUN, helper, 2, [replace(BUILT, unique_id="model.p.stg_orders", status="error")])
+    assert ask(run.read, RUN, facts=FACTS).helpers == ()
+
+
+def test_helpers_that_were_not_built_are_counted_and_named_on_a_click(
+    begun: Connection, ask: Callable[..., Any]
+) -> None:
+    found = ask(run.read, RUN, facts=FACTS)
+    root = replace(samples.BROKEN_SOURCE, not_built=("stg_orders", "fact_orders", "int_orders"))
+    report = replace(samples.FAILED, roots=(root,), not_built=("stg_users",))
+    page = pages.render("run.html", answer=replace(found, run=replace(found.run, state=State.FAILED), report=report))
+    links = {name: f'<a href="{pages.path("models", name)}">{name}</a>' for name in (*root.not_built, "stg_users")}
+    assert f"<p>Not built because of it: {links['fact_orders']}</p>" in page
+    assert f"<summary>and 2 helpers</summary><p>{links['stg_orders']}, {links['int_orders']}</p></details>" in page
+    assert f"<summary>Not built either: 1 helper</summary><p>{links['stg_users']}</p></details>" in page
 
 
 def test_a_run_says_when_it_was_published(begun: Connection, ask: Callable[..., Any]) -> None:

@@ -20,11 +20,11 @@ if (parent !== window) {
   });
 }
 
-// A link to something folded unfolds it.
+// A link to something folded unfolds it, and what it is folded into.
 const unfold = () => {
   const meant = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (meant?.tagName !== "DETAILS") return;
-  meant.open = true;
+  for (let at = meant; at; at = at.parentElement.closest("details")) at.open = true;
   meant.scrollIntoView();
 };
 addEventListener("hashchange", unfold);

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from include.dbt_project import helpers
 from include.results import failures
 from include.results.failures import Owner
 from plugins.data_health import catalog, nodes, results
@@ -51,8 +53,9 @@ class Model:
     """A model, snapshot, seed or source of the dbt project as it is now.
 
     `live` is what the warehouse has of it: where it is, rows as estimated, size in bytes; None where it has nothing.
-    `upstream` and `downstream` are what it reads and what reads it, by the names of their pages; `exposures` what
-    people look at that stands on it. `results` are those of the runs of the last 90 days, the last one first (of a
+    `upstream` and `downstream` are what it reads and what reads it, by the names of their pages; `comes_from` and
+    `leads_to` the same where one looks through helpers at what is behind them. `exposures` are what people look at
+    that stands on it. `results` are those of the runs of the last 90 days, the last one first (of a
     source: its freshness). `sql` is what dbt ran last for it; where `has_run` is false, the code as it was written;
     None of sources.
     """
@@ -73,10 +76,17 @@ class Model:
     results: tuple[Result, ...]
     upstream: tuple[str, ...]
     downstream: tuple[str, ...]
+    comes_from: tuple[str, ...]
+    leads_to: tuple[str, ...]
     exposures: tuple[str, ...]
     sql: str | None
     has_run: bool
     at: datetime
+
+    @property
+    def helpers(self) -> tuple[str, ...]:
+        """The helpers among what it reads and what reads it."""
+        return helpers.apart((*self.upstream, *self.downstream))[1]
 
 
 def read(reading: Reading, name: str) -> Model:
@@ -107,6 +117,8 @@ def read(reading: Reading, name: str) -> Model:
         results=tuple(results.result(row, facts) for one in of_it for row in ran[one][:RUNS]),
         upstream=_named(names, facts.parents(unique_id)),
         downstream=_named(names, facts.children(unique_id)),
+        comes_from=_named(names, _behind_helpers(names, facts.parents, unique_id)),
+        leads_to=_named(names, _behind_helpers(names, facts.children, unique_id)),
         exposures=failures.exposures(unique_id, facts),
         sql=sql or node.get("raw_code"),
         has_run=sql is not None,
@@ -114,7 +126,22 @@ def read(reading: Reading, name: str) -> Model:
     )
 
 
-def _named(names: Names, unique_ids: list[str]) -> tuple[str, ...]:
+def _behind_helpers(names: Names, step: Callable[[str], list[str]], unique_id: str) -> set[str]:
+    """What is next in a direction, where a helper counts as what is behind it."""
+    found, seen, left = set(), set(), list(step(unique_id))
+    while left:
+        one = left.pop()
+        if one in seen or one not in names:
+            continue
+        seen.add(one)
+        if helpers.is_helper(names[one]):
+            left += step(one)
+        else:
+            found.add(one)
+    return found
+
+
+def _named(names: Names, unique_ids: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({names[unique_id] for unique_id in unique_ids if unique_id in names}))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from include.dbt_project.helpers import is_helper
 from include.dbt_project.manifest import DataTest
 from include.results.failures import BROKEN
 from plugins.data_health import nodes, results, runs
@@ -40,6 +41,12 @@ class Listed:
     seconds: float | None
     tests: Tested
 
+    @property
+    def is_quiet_helper(self) -> bool:
+        """Whether it is a helper of which nothing failed or warned."""
+        quiet = self.state not in BROKEN and not self.tests.failed and not self.tests.warned
+        return quiet and is_helper(self.name)
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -47,6 +54,16 @@ class Folder:
 
     name: str
     models: tuple[Listed, ...]
+
+    @property
+    def named(self) -> tuple[Listed, ...]:
+        """Those that are no helpers, and helpers of which something failed or warned."""
+        return tuple(model for model in self.models if not model.is_quiet_helper)
+
+    @property
+    def helpers(self) -> tuple[Listed, ...]:
+        """The other helpers, which are shown on a click."""
+        return tuple(model for model in self.models if model.is_quiet_helper)
 
 
 @dataclass(frozen=True)

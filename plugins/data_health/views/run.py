@@ -7,6 +7,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
+from include.dbt_project.helpers import is_helper
 from include.dbt_project.manifest import Manifest
 from include.results import failures, publications
 from include.results.failures import BROKEN
@@ -52,6 +53,11 @@ class TaskOfRun:
     log_url: str
     nodes: tuple[NodeOfTask, ...]
 
+    @property
+    def is_quiet_helper(self) -> bool:
+        """Whether it built a helper, and nothing failed or warned."""
+        return self.state == "success" and is_helper(self.task_id.rsplit(".", 1)[-1])
+
 
 @dataclass(frozen=True)
 class RunResults:
@@ -64,6 +70,16 @@ class RunResults:
     published_at: datetime | None
     report: Summary
     tasks: tuple[TaskOfRun, ...]
+
+    @property
+    def named(self) -> tuple[TaskOfRun, ...]:
+        """The tasks that are not folded away."""
+        return tuple(task for task in self.tasks if not task.is_quiet_helper)
+
+    @property
+    def helpers(self) -> tuple[TaskOfRun, ...]:
+        """Those of helpers that went well, which are shown on a click."""
+        return tuple(task for task in self.tasks if task.is_quiet_helper)
 
 
 _RANK = {**dict.fromkeys(BROKEN, 0), "warn": 1}

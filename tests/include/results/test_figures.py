@@ -7,12 +7,36 @@ from datetime import UTC, date, datetime
 import pytest
 from psycopg2.extensions import connection as Connection
 
+from include.dbt_project.manifest import Manifest
 from include.results import figures, publications, runs
 from include.results.figures import Figure, Figures
+from include.words import Unit
 
 pytestmark = pytest.mark.db
 
+# A project that tells three, one of each unit.
+NAMES = ("orders", "revenue", "conversion")
+FACTS = Manifest(
+    {},
+    {},
+    metrics={
+        name: {"name": name, "label": name.capitalize(), "config": {"meta": {"in_message": place, "unit": unit}}}
+        for place, (name, unit) in enumerate(zip(NAMES, Unit, strict=True))
+    },
+)
 BY_DAY = {"2026-11-22": (30, 300.5, 0.5), "2026-11-23": (40, 410.25, 0.625), "2026-11-24": (2, 20, None)}
+
+
+def orders(value: float, former: float | None = None) -> Figure:
+    return Figure("orders", "Orders", Unit.NUMBER, value, former)
+
+
+def revenue(value: float, former: float | None = None) -> Figure:
+    return Figure("revenue", "Revenue", Unit.DOLLARS, value, former)
+
+
+def repeat_rate(value: float, former: float | None = None) -> Figure:
+    return Figure("repeat_rate", "Repeat rate", Unit.PERCENT, value, former)
 
 
 @pytest.fixture
@@ -24,7 +48,7 @@ def marts(db: Connection) -> Connection:
         cursor.execute("create table analytics.dim_users as select unnest(array[0, 1, 2, 3, 2]) as orders")
         cursor.execute("create table analytics.daily_metrics (day date, metric text, value numeric(16, 4))")
     for day, values in BY_DAY.items():
-        tell(db, day, **dict(zip(figures.DAILY, values, strict=True)))
+        tell(db, day, **dict(zip(NAMES, values, strict=True)))
     return db
 
 
@@ -46,15 +70,15 @@ def publish(marts: Connection, run_id: str, day: str) -> None:
 
 
 def gathered(marts: Connection) -> Figures:
-    return figures.gather(marts, publications.live(marts))
+    return figures.gather(marts, publications.live(marts), FACTS)
 
 
 def test_the_day_is_the_last_that_was_over(marts: Connection) -> None:
     publish(marts, "today", "2026-11-24")
     found = gathered(marts)
     assert found.day == date(2026, 11, 23)
-    assert found.daily == (Figure("orders", 40), Figure("revenue", 410.25), Figure("conversion", 0.625))
-    assert (found.repeat_rate, found.repeat_buyers, found.buyers) == (Figure("repeat_rate", 0.75), 3, 4)
+    assert found.daily == (orders(40), revenue(410.25), Figure("conversion", "Conversion", Unit.PERCENT, 0.625))
+    assert (found.repeat_rate, found.repeat_buyers, found.buyers) == (repeat_rate(0.75), 3, 4)
 
 
 def test_of_a_single_day_it_is_that_day(marts: Connection) -> None:
@@ -62,20 +86,20 @@ def test_of_a_single_day_it_is_that_day(marts: Connection) -> None:
         cursor.execute("delete from analytics.daily_metrics where day < '2026-11-24'")
     publish(marts, "today", "2026-11-24")
     found = gathered(marts)
-    assert (found.day, found.daily) == (date(2026, 11, 24), (Figure("orders", 2), Figure("revenue", 20)))
+    assert (found.day, found.daily) == (date(2026, 11, 24), (orders(2), revenue(20)))
 
 
 def test_a_day_without_an_order_or_a_session_is_not_told(marts: Connection) -> None:
     tell(marts, "2026-11-25", orders=0, sessions=0, revenue=0, conversion=None, users=1)
     publish(marts, "today", "2026-11-26")
     found = gathered(marts)
-    assert (found.day, found.daily) == (date(2026, 11, 24), (Figure("orders", 2), Figure("revenue", 20)))
+    assert (found.day, found.daily) == (date(2026, 11, 24), (orders(2), revenue(20)))
 
 
 def test_a_day_with_a_session_and_no_order_is_told(marts: Connection) -> None:
     tell(marts, "2026-11-25", orders=0, sessions=3)
     publish(marts, "today", "2026-11-26")
-    assert (gathered(marts).day, gathered(marts).daily) == (date(2026, 11, 25), (Figure("orders", 0),))
+    assert (gathered(marts).day, gathered(marts).daily) == (date(2026, 11, 25), (orders(0),))
 
 
 def test_where_no_day_had_an_order_or_a_session_none_is_told(marts: Connection) -> None:
@@ -101,14 +125,14 @@ def test_figures_are_compared_with_what_the_publish_before_stated(marts: Connect
     publish(marts, "today", "2026-11-24")
     found = gathered(marts)
     assert found.former_as_of == datetime(2026, 11, 23, 6, tzinfo=UTC)
-    assert (found.daily[0], found.daily[1]) == (Figure("orders", 40, 30), Figure("revenue", 410.25, None))
-    assert found.repeat_rate == Figure("repeat_rate", 0.75, 0.7)
+    assert (found.daily[0], found.daily[1]) == (orders(40, 30), revenue(410.25, None))
+    assert found.repeat_rate == repeat_rate(0.75, 0.7)
 
 
 def test_what_a_run_stated_that_was_not_published_is_no_measure(marts: Connection) -> None:
     figures.keep(marts, "yesterday", {"orders": 30})
     publish(marts, "today", "2026-11-24")
-    assert gathered(marts).daily[0] == Figure("orders", 40, None)
+    assert gathered(marts).daily[0] == orders(40, None)
 
 
 def test_what_was_stated_is_found_again(marts: Connection) -> None:

@@ -16,6 +16,7 @@ from include.slack.message import Message
 from include.slack.notices import unreachable
 from include.slack.render import render, render_state
 from include.slack.samples import BROKEN_SOURCE, BROKEN_TOTAL, FAILED, KNOWN, PUBLISHED, STALE_EVENTS
+from include.words import Unit
 from tests.slack_server import _problem
 
 
@@ -56,7 +57,10 @@ def test_a_failure_says_where_what_which_rows_since_when_whose_and_what_stands_o
     assert "raw table raw.orders · Data platform\n" in body
     assert "• order_id: 1 value occurs more than once; expected each value once (new)\n" in body
     assert "    unique_field = 914b8929-e04a-40f8-86ee-357f2be3a2a2, n_records = 2\n" in body
-    assert "21 models behind it were not built: stg_greenery__orders, " in body
+    assert (
+        "11 models and 10 helpers behind it were not built: fact_orders, fact_order_items, dim_users and 8 more\n"
+        in body
+    )
     assert "Downstream: Daily message in Slack, Data-health page, Sales, Products and Website\n" in body
     assert f"Log of the task: {BROKEN_SOURCE.log_url}\n" in body
 
@@ -68,11 +72,21 @@ def test_the_owner_of_something_new_is_mentioned_and_of_something_known_named() 
     assert "Data platform" in again
 
 
+def test_helpers_are_counted_and_not_named_unless_they_failed() -> None:
+    root = replace(BROKEN_TOTAL, name="int_orders", not_built=("int_daily_figures",))
+    body = render(replace(FAILED, roots=(root,), not_built=("stg_greenery__promos", "dim_days"))).body
+    assert "Failed: model int_orders · " in body
+    assert "\n1 helper behind it was not built\n" in body
+    assert "\n1 other model and 1 helper were not built: dim_days\n" in body
+    assert "int_daily_figures" not in body
+    assert "stg_greenery__promos" not in body
+
+
 def test_what_is_known_is_a_line_with_its_age_and_without_rows() -> None:
     body = render(replace(FAILED, roots=(known(BROKEN_TOTAL),))).body
     [line] = [line for line in body.splitlines() if "int_orders: " in line]
     assert line.startswith("• int_orders: 6 rows where it does not hold; expected order_total = ")
-    assert line.endswith("(known since 22 Nov, 2 days) · Analytics · 5 models behind it not built")
+    assert line.endswith("(known since 22 Nov, 2 days) · Analytics · 4 models and 1 helper behind it not built")
     assert "order_id = " not in body
 
 
@@ -81,7 +95,7 @@ def test_what_is_new_at_a_place_that_is_known_is_told_in_full() -> None:
     root = replace(BROKEN_SOURCE, failures=(replace(first, since=KNOWN, days=2), second))
     body = render(replace(FAILED, roots=(root,))).body
     assert "value_field = null, n_records = 1\n• order_id: 1 value occurs" in body
-    assert "each value once (known since 22 Nov, 2 days)\n21 models" in body
+    assert "each value once (known since 22 Nov, 2 days)\n11 models" in body
 
 
 def test_what_failed_before_on_the_same_day_is_known_since_a_time() -> None:
@@ -105,10 +119,14 @@ def test_figures_come_with_their_change_and_an_arrow() -> None:
 
 
 def test_without_a_former_figure_there_is_no_arrow() -> None:
-    figures = replace(PUBLISHED.figures, repeat_rate=Figure("repeat_rate", 0.5), daily=(Figure("orders", 41),))
+    figures = replace(
+        PUBLISHED.figures,
+        repeat_rate=Figure("repeat_rate", "Repeat rate", Unit.PERCENT, 0.5),
+        daily=(Figure("paid", "Paid for all of it", Unit.DOLLARS, 41),),
+    )
     body = render(replace(PUBLISHED, figures=figures)).body
     assert "▲" not in body
-    assert "    Orders: 41\n" in body
+    assert "    Paid for all of it: $41\n" in body
 
 
 def test_a_run_that_was_not_published_claims_no_change_of_the_figures() -> None:
