@@ -11,6 +11,8 @@ from typing import Any
 from include.dbt_project.manifest import Manifest
 
 STRATEGY = "replace_changed"
+# With what it adds for the tables beside a mart, Postgres would cut a longer name.
+_LONGEST_ALIAS = 63 - len("__changes")
 _ENTRY = {"of", "on", "in", "parent_key", "rows_where"}
 
 
@@ -27,6 +29,11 @@ def problems(facts: Manifest, unique_id: str, raw_schema: str) -> Iterator[str]:
         there, lacking = ("`follows`", "`key`") if follows else ("`key`", "`follows`")
         yield f"model {name} has {there} in its `meta` and no {lacking}. It needs both."
         return
+    if len(alias := node.get("alias") or name) > _LONGEST_ALIAS:
+        yield (
+            f"model {name} would be called {alias}, and the table of its changes has {len('__changes')} letters more. "
+            f"Give it an `alias` of at most {_LONGEST_ALIAS} letters."
+        )
     read = {_name(facts, parent): parent for parent in node["depends_on"]["nodes"]}
     ignored = meta.get("ignores", {})
     for entry in follows:

@@ -85,3 +85,14 @@ def test_what_follows_all_that_it_reads_is_fine(reads: list[str], meta: dict[str
 def test_what_does_not_is_refused_with_what_to_write(reads: list[str], meta: dict[str, Any], sentence: str) -> None:
     [problem] = said(reads, **meta)
     assert sentence in problem
+
+
+def test_a_mart_whose_changes_would_have_too_long_a_name_is_refused() -> None:
+    name = f"model.shop.{'a' * 55}"
+    nodes = {
+        VIEW: node(VIEW, "view", ["source.shop.shop.orders"]),
+        name: node(name, "incremental", [SNAPSHOT], key="order_id", follows=[{"of": "history"}]),
+        SNAPSHOT: node(SNAPSHOT, "snapshot", []),
+    }
+    [problem] = follows.problems(Manifest(nodes, RAW), name, "raw")
+    assert "Give it an `alias` of at most 54 letters" in problem
