@@ -93,7 +93,8 @@ def cross_model_tests(project: Release, *before: TaskGroup | BaseOperator) -> Cr
     One that dbt knows no parent of may read anything. Where there are none, the task comes last as well.
     """
     facts = manifest.read(project.manifest)
-    tests = [test for test in facts.data_tests if facts.home_of(test) == manifest.CROSS_MODEL_TESTS]
+    across = facts.tests_of(manifest.CROSS_MODEL_TESTS)
+    tests = [test for test in facts.data_tests if test.unique_id in across]
     read = {parent for test in tests for parent in test.parents}
     made = {facts.task_of(one).rsplit(".", 1)[-1] for one in facts.drawn if one in read}
     if read - set(facts.drawn):
