@@ -95,6 +95,7 @@ def test_the_builder_can_not_touch_raw(may: May) -> None:
 
 def test_the_health_page_reads_what_was_recorded_and_writes_nothing(may: May) -> None:
     assert may(HEALTH, "select * from ops.runs")
+    assert may(HEALTH, "select * from ops.last_words")
     assert may(HEALTH, "select * from analytics.fact_orders")
     assert not may(HEALTH, "update ops.runs set release = 'x'")
     assert not may(HEALTH, "create table ops.mine as select 1 as one")
