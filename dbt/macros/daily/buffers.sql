@@ -1,5 +1,5 @@
 {#
-    What `ops` remembers of the schema that is built into (see `include/buffers.py`), and what follows from it.
+    What `ops` remembers of the schema that is built into (see `include/daily/buffers.py`), and what follows from it.
 
     dbt's incremental materialization and `is_incremental()` both ask `should_full_refresh()`, which is ours. A model that
     takes changes alone (`takes_changes`) goes on only where the buffer holds what the same code made of an earlier state of
