@@ -6,6 +6,7 @@ users as (
 
 ),
 
+-- Imported once for each use: Postgres would keep what is read twice as a whole.
 orders as (
 
     select * from {{ ref('fact_orders') }}
