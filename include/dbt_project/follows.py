@@ -41,10 +41,10 @@ def problems(facts: Manifest, unique_id: str, raw_schema: str) -> Iterator[str]:
             yield f"model {name} has {sorted(strange)} in `follows`. Known are {sorted(_ENTRY)}."
     followed = [entry for entry in follows if "of" in entry]
     for parent in read.keys() - {entry["of"] for entry in followed} - ignored.keys():
+        entry = _entry(facts, unique_id, key, parent, read[parent])
         yield (
-            f"model {name} reads {parent} and follows no change of it. Add {{'of': '{parent}'}} to its `follows`, "
-            f"with the column by which its rows are found (`on`) where {parent} has no {key}; or, if no change there "
-            f"may change a row, add '{parent}' to its `ignores` with the reason."
+            f"model {name} reads {parent} and follows no change of it. Add {entry} to its `follows`; or, if no change "
+            f"there may change a row, add '{parent}' to its `ignores` with the reason."
         )
     for parent in {one for entry in followed for one in (entry["of"], entry.get("in")) if one} - read.keys():
         yield f"model {name} follows {parent} and does not read it. Read it with ref(), or delete that entry."
@@ -52,6 +52,11 @@ def problems(facts: Manifest, unique_id: str, raw_schema: str) -> Iterator[str]:
         if parent := read.get(entry["of"]):
             column = entry.get("parent_key") or entry.get("on") or key
             yield from _can_be_followed(facts, name, parent, entry["of"], column, raw_schema)
+            yield from _lacks(facts, name, entry, parent, column)
+        if "on" in entry:
+            there = read.get(entry["in"]) if "in" in entry else unique_id
+            for asked in [entry["on"], key] if there else []:
+                yield from _lacks(facts, name, entry, there, asked)
 
 
 def _can_be_followed(
@@ -70,6 +75,31 @@ def _can_be_followed(
             f"model {name} follows {called} by {column}, and a row that is gone from raw is known by its key alone. "
             f"Follow it by its key (`on`), which its `unique` test names."
         )
+
+
+def _lacks(facts: Manifest, name: str, entry: dict[str, str], unique_id: str, column: str) -> Iterator[str]:
+    columns = _columns(facts, unique_id)
+    if columns and column not in columns:
+        yield (
+            f"model {name} follows {entry}, and {_name(facts, unique_id)} has no column {column}. `on` is the column "
+            "by which the rows of a changed key are found, and `parent_key` what the followed model calls it."
+        )
+
+
+def _entry(facts: Manifest, unique_id: str, key: str, called: str, parent: str) -> str:
+    """What is to be added to `follows` for a parent, as it is written."""
+    if key in _columns(facts, parent):
+        return f"{{'of': '{called}'}}"
+    keys = _unique_columns(facts, parent)
+    if shared := sorted(keys & _columns(facts, unique_id)):
+        return f"{{'of': '{called}', 'on': '{shared[0]}'}}"
+    its = f"'{min(keys)}'" if keys else "the key of it"
+    return f"{{'of': '{called}', 'on': the column that holds it here, 'parent_key': {its}}}"
+
+
+def _columns(facts: Manifest, unique_id: str) -> set[str]:
+    """The columns that are declared."""
+    return set((facts.nodes.get(unique_id) or facts.sources[unique_id]).get("columns", {}))
 
 
 def _name(facts: Manifest, unique_id: str) -> str:

@@ -151,8 +151,8 @@ def expectation(test: str, facts: Manifest) -> str:
     """What a data test wants to be so, in words: "each value once"; its description where it is no generic one."""
     node = facts.nodes[test]
     metadata = node.get("test_metadata") or {}
-    if not metadata and node.get("description"):
-        return node["description"]
+    if not metadata and (description := _description(node)):
+        return description
     arguments = metadata.get("kwargs", {})
     match metadata.get("name"):
         case "unique_combination":
@@ -239,9 +239,14 @@ def _measured(result: NodeResult, facts: Manifest) -> tuple[str, str | None]:
     limit = config.get("error_if") if result.status == "fail" else config.get("warn_if")
     if limit not in _PASSED_BY_DEFAULT:
         expected = f"{expected}, and it {'fails' if result.status == 'fail' else 'warns'} where the count is {limit}"
-    if not metadata and node.get("description"):
-        expected = node["description"]
+    if not metadata and (description := _description(node)):
+        expected = description
     return found, expected
+
+
+def _description(node: Mapping[str, Any]) -> str | None:
+    """That of a test of one's own: from its YAML, or from `config(description=…)` in its file."""
+    return node.get("description") or node["config"].get("description")
 
 
 def _of_test(name: str | None, arguments: Mapping[str, Any], count: int) -> tuple[str, str]:
