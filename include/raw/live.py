@@ -100,10 +100,16 @@ def load_shop(*, everything: bool = False, reader: str = "") -> LoadReport:
 
 
 def _be_alone(warehouse: Connection, cursor: Cursor) -> None:
-    """Until this connection ends no other live load begins; raises LoadError while one is under way."""
-    cursor.execute("select pg_try_advisory_lock(%s)", (_ALONE,))
-    if not cursor.fetchone()[0]:
-        raise LoadError("another live load is under way; wait for it to end, then load again")
+    """Until this connection ends no other live load begins; raises LoadError while one is under way.
+
+    Postgres frees the lock of a load that has ended only once it notices that its connection is closed.
+    """
+    cursor.execute("set lock_timeout = '3s'")
+    try:
+        cursor.execute("select pg_advisory_lock(%s)", (_ALONE,))
+    except psycopg2.errors.LockNotAvailable:
+        raise LoadError("another live load is under way; wait for it to end, then load again") from None
+    cursor.execute("reset lock_timeout")
     raw.create_schema(cursor)
     if not raw.create_incoming_schema(cursor):
         raise LoadError(

@@ -7,6 +7,8 @@ from dbt.contracts.graph.manifest import Manifest
 from dbt.contracts.graph.nodes import GenericTestNode, ModelNode, SnapshotNode, SourceDefinition
 
 from include import raw
+from include.dbt_project import follows
+from include.dbt_project.manifest import read
 from tests.dbt.conftest import PROJECT, Dbt
 
 PERSONAL = {
@@ -108,6 +110,11 @@ def test_mart_is_a_table_with_a_contract_in_the_folder_of_those_who_ask_for_it(m
         assert mart.fqn == ["greenery", "marts", mart.group, mart.name]
         assert mart.config.materialized in ("table", "incremental"), mart.name
         assert (mart.config.contract.enforced, mart.schema) == (True, "analytics_next"), mart.name
+
+
+def test_every_incremental_mart_follows_what_it_reads(project: Dbt):
+    facts = read(project.work / "target" / "manifest.json")
+    assert [problem for one in facts.models for problem in follows.problems(facts, one, "raw")] == []
 
 
 def test_every_column_of_a_mart_has_a_type(manifest: Manifest):

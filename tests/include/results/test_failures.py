@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from include.dbt_project.manifest import Manifest
 from include.results import failures
 from include.results.failures import Owner, Root, RunContext, broken, title, warned
 from include.results.nodes import UNEXPLAINED, NodeResult
@@ -100,6 +101,15 @@ def test_a_test_says_what_it_measured_and_what_it_expected(
 ) -> None:
     [root] = broken([failed(unique_id, count)], FACTS, RUN, [])
     assert (root.failures[0].measured, root.failures[0].expected) == (measured, expected)
+
+
+@pytest.mark.parametrize(
+    "where", [{"description": "no order before sign-up"}, {"config": {"description": "no order before sign-up"}}]
+)
+def test_a_test_of_ones_own_expects_what_its_description_says(where: dict[str, object]) -> None:
+    """From its YAML, or from `config(description=…)` in its file, where dbt leaves the other one empty."""
+    node = {"resource_type": "test", "name": "early", "description": "", "config": {}} | where
+    assert failures.expectation("test.early", Manifest({"test.early": node}, {})) == "no order before sign-up"
 
 
 def test_a_stale_table_says_how_old_it_may_be() -> None:
