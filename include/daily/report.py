@@ -93,7 +93,7 @@ def _tell(
 ) -> None:
     let_go(run_id)  # first of all: what comes now reads no raw table
     project, problem = release_of(run_id), release.problem()
-    notes = (render.unparsed(problem.message),) if problem else ()
+    notes: tuple[str, ...] = ()
     with connect("greenery report") as connection:
         if run_failed and publications.made_since(connection, run_id, begun):
             # Whether it was published is in the warehouse; what Airflow knows is whether the task heard so.
@@ -110,6 +110,7 @@ def _tell(
             run_failed=run_failed,
             facts=read(project.manifest),
             notes=notes,
+            project_problem=problem.message if problem else None,
             health_url=settings.health_url("runs", run_id),
         )
         if summary.published:

@@ -59,6 +59,8 @@ class Summary:
     order_changes: tuple[OrderChange, ...] | None
     follows_orders: bool = True
     notes: tuple[str, ...] = ()
+    # What is wrong with the dbt project as it is now, where the run had to use an older release.
+    project_problem: str | None = None
     health_url: str | None = None
 
     @property
@@ -80,6 +82,7 @@ def gather(
     run_failed: bool,
     facts: Manifest,
     notes: tuple[str, ...] = (),
+    project_problem: str | None = None,
     health_url: str | None = None,
 ) -> Summary:
     """Sum up a run.
@@ -128,6 +131,7 @@ def gather(
         order_changes=tuple(orders.changes(connection, run_id)) if recorded else None,
         follows_orders=any(node["name"] == "orders_snapshot" for node in facts.snapshots.values()),
         notes=(*notes, *(own.notes if own else ())),
+        project_problem=project_problem,
         health_url=health_url,
     )
 

@@ -17,6 +17,8 @@ from include.slack.notices import by_hand, of_run
 # Of what failed and of what warned, in characters as Slack counts them. The whole stays below 10,000.
 FAILED_LIMIT, WARNED_LIMIT = 4500, 1500
 SHOWN_NOTES = 4
+# Enough to quote what to write into which file.
+LONGEST_PROBLEM = 600
 
 
 def render(summary: Summary) -> Message:
@@ -39,8 +41,9 @@ def render_state(summary: Summary) -> Message:
 
 
 def unparsed(problem: str) -> str:
-    """The note on a run for which the project as it is now could not be used, with dbt's own words."""
-    return short(f"the dbt project as it is now can't be used, so this run used the last release that could: {problem}")
+    """What is said of a run for which the project as it is now could not be used, with what is wrong with it."""
+    said = f"The dbt project as it is now can't be used, so this run used the last release that could: {problem}"
+    return f"⚠️ {short(said, LONGEST_PROBLEM)}"
 
 
 def unheard() -> str:
@@ -86,6 +89,7 @@ def _state(summary: Summary) -> Section:
         lines.append((f"People query the data as of {when}, of another run.",))
     else:
         lines.append((Bold(_seen_meanwhile(summary, "Stakeholders")),))
+    lines += [(unparsed(summary.project_problem),)] if summary.project_problem else []
     lines += [(by_hand(summary.decision),)] if summary.decision else []
     lines += [(by_hand(summary.hold),)] if summary.hold and not summary.published else []
     lines += [(_resolved(summary),)] if summary.resolved else []

@@ -13,7 +13,7 @@ from include.results.publications import Decision, Publication
 from include.results.summary import Resolved, Summary
 from include.slack.message import Message
 from include.slack.notices import decided, unreachable, unreported
-from include.slack.render import render, render_state, unparsed
+from include.slack.render import render, render_state
 from include.words import Unit
 
 _AIRFLOW = "http://localhost:8080/dags/greenery_daily/runs"
@@ -331,7 +331,8 @@ def summaries() -> dict[str, Summary]:
             warnings=hostile,
             not_built=HOSTILE,
             fixed=HOSTILE,
-            notes=(unparsed(LONG), *HOSTILE),
+            notes=HOSTILE,
+            project_problem=LONG,
             hold=replace(_decision("hold"), decided_by=HOSTILE[0], reason=LONG),
             order_changes=tuple(
                 OrderChange(text, text, 10_000, (ChangedOrder(text, text),) * 5) for text in HOSTILE * 3

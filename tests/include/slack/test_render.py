@@ -253,6 +253,15 @@ def test_a_warehouse_that_is_down_is_said_without_it() -> None:
     assert FAILED.run_url in everything(message)
 
 
+def test_a_project_that_can_not_be_used_is_told_below_the_headline_with_what_to_write() -> None:
+    problem = (
+        f"dbt/models/marts/core/fact_orders.sql: {'model fact_orders reads dim_users ' * 8}Add {{'of': 'dim_users'}}"
+    )
+    lines = render(replace(PUBLISHED, project_problem=problem)).body.splitlines()
+    [said] = [line for line in lines[:6] if "can't be used" in line]
+    assert said.endswith("Add {'of': 'dim_users'}")
+
+
 def test_notes_that_do_not_fit_are_counted() -> None:
     said = everything(render(replace(PUBLISHED, notes=tuple(f"note {number}" for number in range(6)))))
     assert "note 3 · and 2 more such notes" in said
