@@ -7,7 +7,7 @@
     on a warehouse of one's own) the first are built in full and the others as dbt builds them.
 #}
 {% macro should_full_refresh() %}
-    {{ return(is_rebuilt(model.unique_id)) }}
+    {{ return(is_rebuilt()) }}
 {% endmacro %}
 
 {#
@@ -32,30 +32,30 @@
 {% endmacro %}
 
 {#
-    Whether a model is built in full in this run; only for models that were not built yet, or for the model itself. A model asks
-    when it is compiled, when it runs and when it has run: the answer is the same each time, whatever happened to `ops` meanwhile.
+    Whether the model is built in full in this run. It asks when it is compiled, when it runs and when it has run: the answer is
+    the same each time, whatever happened to `ops` meanwhile.
 #}
-{% macro is_rebuilt(unique_id) %}
+{% macro is_rebuilt() %}
     {%- if not execute -%}
         {{ return(true) }}
     {%- endif -%}
     {%- set decided = graph.setdefault('decided', {}) -%}
-    {%- set question = (invocation_id, model.unique_id, unique_id) -%}
+    {%- set question = (invocation_id, model.unique_id) -%}
     {%- if question not in decided -%}
-        {%- do decided.update({question: decide_whether_rebuilt(unique_id)}) -%}
+        {%- do decided.update({question: decide_whether_rebuilt()}) -%}
     {%- endif -%}
     {{ return(decided[question]) }}
 {% endmacro %}
 
-{% macro decide_whether_rebuilt(unique_id) %}
-    {%- set node = node_by_id(unique_id) -%}
+{% macro decide_whether_rebuilt() %}
+    {%- set node = node_by_id(model.unique_id) -%}
     {%- if node and node.config.materialized == 'incremental' and not takes_changes(node) -%}
-        {{ return(unique_id != model.unique_id or not goes_on_from_published(node)) }}
+        {{ return(not goes_on_from_published(node)) }}
     {%- elif not node or flags.FULL_REFRESH or node.config.full_refresh -%}
         {{ return(true) }}
     {%- endif -%}
-    {%- set noted = noted_of(unique_id) -%}
-    {%- if noted is none or noted.rebuild or noted.checksum != model_checksum(unique_id) -%}
+    {%- set noted = noted_of(model.unique_id) -%}
+    {%- if noted is none or noted.rebuild or noted.checksum != model_checksum(model.unique_id) -%}
         {{ return(true) }}
     {%- endif -%}
     {{ return(follows_a_rebuilt_one(node)) }}
@@ -166,7 +166,7 @@
     next attempt builds it in full.
 #}
 {% macro after_build() %}
-    {%- set rebuilt = model.config.materialized != 'incremental' or is_rebuilt(model.unique_id) -%}
+    {%- set rebuilt = model.config.materialized != 'incremental' or is_rebuilt() -%}
     {{ return(adapter.dispatch('after_build')(rebuilt)) }}
 {% endmacro %}
 

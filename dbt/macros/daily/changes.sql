@@ -76,8 +76,8 @@
 {% endmacro %}
 
 {#
-    SQL for the values that some expressions have, or had, in the rows of a node that changed since this buffer was published; none
-    where nothing tells which rows these are. A raw table's deletions hold its key alone.
+    SQL for the values that some expressions have, or had, in the rows of a node that changed since this buffer was published. It
+    fails for a node of which nothing says which rows these are. A raw table's deletions hold its key alone.
 #}
 {% macro changed_values(node, columns, names=none) -%}
     {%- set selected = [] -%}
@@ -93,7 +93,7 @@
         {%- set since = untaken_since(model.name) -%}
         select {{ selected }} from {{ node.relation_name }}
         {%- if since %} where dbt_valid_from > cast('{{ since }}' as timestamp)
-        {%- elif this and model.resource_type == 'model' %} union select {{ selected }} from {{ this }}
+        {%- else %} union select {{ selected }} from {{ this }}
         {%- endif -%}
     {%- elif table -%}
         select {{ selected }} from {{ node.relation_name }} where {{ is_new(table) }}
@@ -110,11 +110,6 @@
 {# Where the changes of a model are written. #}
 {% macro changes_of(node) %}
     {{ return(adapter.quote('staging') ~ '.' ~ adapter.quote(node.alias ~ '__changes')) }}
-{% endmacro %}
-
-{# The changes of a model that the present node reads, for SQL. #}
-{% macro changes_in(name) %}
-    {{ return(changes_of(node_named(name))) }}
 {% endmacro %}
 
 {# An empty table of changes for a model that is built; what an earlier attempt of this run wrote to it stays. #}

@@ -93,7 +93,7 @@
 
 {# dbt looks for the table first. What a model that takes changes reads of them is collected before it is compared with its contract. #}
 {% materialization incremental, adapter='postgres', supported_languages=['sql'] %}
-    {%- do is_rebuilt(model.unique_id) -%}
+    {%- do is_rebuilt() -%}
     {%- if takes_changes(model) and is_incremental() -%}
         {%- do collect_keys() -%}
         {%- do adapter.commit() -%}
