@@ -3,7 +3,7 @@
     description='A product whose price or inventory is other than in the history although its stamp is not newer than that of the last version there: a loader that changes rows without a new _loaded_at, or an older dump that was restored. The snapshot dates the change by the run and goes on.'
 ) }}
 {%- set past = graph.sources['source.' ~ project_name ~ '.last_run.products_snapshot'] if execute %}
-{%- set held = adapter.get_relation(past.database, past.schema, past.identifier) if execute %}
+{%- set held = api.Relation.create(past.database, past.schema, past.identifier) if execute %}
 with
 
 products as (
@@ -18,7 +18,7 @@ products as (
 
 ),
 
-{% if held -%}
+{% if held and relation_exists(held) -%}
 held as (
 
     select

@@ -14,8 +14,8 @@ from ({{ undeclared_columns(relation, declared) }}) as undeclared_in_{{ table }}
 {{ 'union all' if not loop.last }}
 {%- endfor %}
 {%- set orders = source('greenery', 'orders') %}
-{%- set drift = adapter.get_relation(orders.database, orders.schema, 'shop_drift') if execute %}
-{%- if drift %}
+{%- set drift = api.Relation.create(orders.database, orders.schema, 'shop_drift') if execute %}
+{%- if drift and relation_exists(drift) %}
 union all
 select
     table_name,

@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from dbt.adapters.postgres import PostgresAdapter
 
 from include.dbt_project import release
 from include.demo_shop import demo
@@ -39,6 +40,19 @@ def test_any_sequence_of_days_and_edits_gives_what_a_full_build_gives(days: Days
             days.load_a_day()
         days.edit()
         assert days.run() == set()
+
+
+def test_what_the_cache_of_dbt_lacks_is_not_taken_to_be_missing(days: Days, monkeypatch: pytest.MonkeyPatch):
+    """Of a schema that holds no node of the project, a thread may read the cache while another one fills it."""
+    days.two_full_runs()
+    listed = PostgresAdapter.list_relations
+
+    def half_filled(adapter: PostgresAdapter, database: str, schema: str) -> list:
+        return listed(adapter, database, schema) if adapter._schema_is_cached(database, schema) else []
+
+    monkeypatch.setattr(PostgresAdapter, "list_relations", half_filled)
+    days.edit()
+    assert days.run() == set()
 
 
 def test_after_half_a_run_everything_is_built_anew(days: Days):

@@ -131,8 +131,13 @@
     {{ return(adapter.quote(raw_schema()) ~ '.' ~ adapter.quote(name)) }}
 {% endmacro %}
 
+{# Asked once an invocation. #}
 {% macro remembers_buffers() %}
-    {{ return(adapter.get_relation(target.dbname, 'ops', 'buffers') is not none) }}
+    {%- set asked = graph.setdefault('remembers_buffers', {}) -%}
+    {%- if invocation_id not in asked -%}
+        {%- do asked.update({invocation_id: relation_exists('ops.buffers')}) -%}
+    {%- endif -%}
+    {{ return(asked[invocation_id]) }}
 {% endmacro %}
 
 {#
