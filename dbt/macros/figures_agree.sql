@@ -10,11 +10,9 @@
 {% macro figures_agree(figures) %}
 {%- set all_rows = scans_all(model.depends_on.nodes) %}
 {%- set known = {} %}
-with
-
-sums as (
-
-    {% for figure, places in figures.items() -%}
+{#- By a relation and the keys to look at there: the figures that one scan of it sums up. -#}
+{%- set scans = {} %}
+{%- for figure, places in figures.items() -%}
     {%- set changed = [] -%}
     {%- for place in places if place[2] and not all_rows -%}
         {%- set keys_of = place[0] ~ place[2] -%}
@@ -23,23 +21,47 @@ sums as (
         {%- endif -%}
         {%- do changed.append(known[keys_of]) -%}
     {%- endfor -%}
-    {%- set changed = '' if 'all' in changed else changed | select | join('\n union ') -%}
-    {%- set outer = loop -%}
+    {%- if places | selectattr(2) | list | length not in [0, places | length] -%}
+        {{ exceptions.raise_compiler_error(
+            "'" ~ figure ~ "' in " ~ model.name ~ " has a key in one relation and none in another. Give each relation its key, or none."
+        ) }}
+    {%- endif -%}
+    {%- set changed = '' if 'all' in changed else changed | select | unique | sort | join('\n union ') -%}
     {%- for place in places -%}
+        {%- set where = '(' ~ as_list(place[2]) | join(', ') ~ ') in (' ~ changed ~ ')' if changed -%}
+        {%- do scans.setdefault((place[0], where), []).append((figure, place[1])) -%}
+    {%- endfor -%}
+{%- endfor %}
+with
+
+sums as (
+
+    {% for (relation, where), summed in scans.items() -%}
     select
-        '{{ figure }}' as figure,
-        '{{ place[0].identifier }}' as relation,
-        cast(coalesce({{ place[1] }}, 0) as numeric(24, 2)) as amount
-    from {{ place[0] }}
-    {%- if changed %}
-    where ({{ as_list(place[2]) | join(', ') }}) in ({{ changed }})
-    {%- endif %}
-    {%- if not (outer.last and loop.last) %}
+        told.figure,
+        '{{ relation.identifier }}' as relation,
+        cast(coalesce(told.amount, 0) as numeric(24, 2)) as amount
+    from (
+        select
+            {%- for figure, expression in summed %}
+            {{ expression }} as figure_{{ loop.index }}{{ ',' if not loop.last }}
+            {%- endfor %}
+        from {{ relation }}
+        {%- if where %}
+        where {{ where }}
+        {%- endif %}
+    ) as summed
+    cross join lateral (
+        values
+        {%- for figure, expression in summed %}
+        ('{{ figure }}', cast(figure_{{ loop.index }} as numeric)){{ ',' if not loop.last }}
+        {%- endfor %}
+    ) as told (figure, amount)
+    {%- if not loop.last %}
 
     union all
 
     {% endif -%}
-    {%- endfor -%}
     {%- endfor %}
 
 ),

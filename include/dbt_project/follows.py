@@ -5,6 +5,7 @@ A mart that reads something and follows no change of it would be right in a full
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from include.dbt_project.manifest import Manifest
 STRATEGY = "replace_changed"
 # With what it adds for the tables beside a mart, Postgres would cut a longer name.
 _LONGEST_ALIAS = 63 - len("__changes")
+_CAST = re.compile(r"cast\((?P<column>\w+) as \w+\)")
 _ENTRY = {"of", "on", "in", "parent_key", "rows_where"}
 
 
@@ -79,6 +81,8 @@ def _can_be_followed(
 
 def _lacks(facts: Manifest, name: str, entry: dict[str, str], unique_id: str, column: str) -> Iterator[str]:
     columns = _columns(facts, unique_id)
+    if cast := _CAST.fullmatch(column):
+        column = cast["column"]
     if columns and column not in columns:
         yield (
             f"model {name} follows {entry}, and {_name(facts, unique_id)} has no column {column}. `on` is the column "

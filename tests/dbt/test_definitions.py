@@ -151,7 +151,7 @@ WRONG: dict[str, list[tuple[str, str, str] | None]] = {
         ("sum(sessions_viewed)", "sum(page_views)", "product_converts_by_its_own_checkouts"),
         ("sum(new_buyers)", "sum(orders)", "product_converts_by_its_own_checkouts"),
     ],
-    "fact_product_sessions_daily": [
+    "int_product_days": [
         (
             "    union distinct\n    select product_id, day from daily_sales\n",
             "",
@@ -163,8 +163,23 @@ WRONG: dict[str, list[tuple[str, str, str] | None]] = {
             "",
             "product_day_has_events_or_orders",
         ),
-        ("inventories.valid_from < ", "inventories.valid_from <= ", "product_day_has_the_inventory_known_that_day"),
-        ("purchase_number = 1 and ", "", "user_is_a_new_buyer_of_a_product_once"),
+        (
+            "        and product_days.day = daily_new_buyers.day\n",
+            "        and product_days.day >= daily_new_buyers.day\n",
+            "product_day_counts_its_new_buyers",
+        ),
+    ],
+    "int_first_purchases": [
+        ("min(cast(ordered_at as date))", "max(cast(ordered_at as date))", "user_is_a_new_buyer_of_a_product_once"),
+        ("    where user_id is not null\n", "", "user_is_a_new_buyer_of_a_product_once"),
+    ],
+    "fact_product_sessions_daily": [
+        (
+            "cast(inventories.valid_from as date), ",
+            "cast(inventories.valid_from as date) + 1, ",
+            "product_day_has_the_inventory_known_that_day",
+        ),
+        ("as date) - 1, ", "as date) - 2, ", "product_day_has_the_inventory_known_that_day"),
     ],
     "stg_greenery__events": [("{{ utc('created_at') }}", "cast(created_at as timestamp)", "timestamps_are_utc")],
     "dim_days": [
@@ -300,7 +315,7 @@ WRONG: dict[str, list[tuple[str, str, str] | None]] = {
     "product_funnel_daily": [
         (
             "cast(started_at as date)",
-            "cast(started_at - interval '1 minute' as date)",
+            "cast(started_at - make_interval(mins => 1) as date)",
             "funnel_follows_a_session_from_the_day_on_which_it_began",
         ),
         (

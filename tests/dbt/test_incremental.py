@@ -260,6 +260,44 @@ ADDED = {
         "timestamp",
         [("sessions.started_at,", "sessions.started_at, sessions.ended_at,")],
     ),
+    "int_first_purchases": (
+        "orders",
+        "bigint",
+        [
+            (
+                "        min(cast(ordered_at as date)) as day\n",
+                "        count(distinct order_id) as orders,\n        min(cast(ordered_at as date)) as day\n",
+            ),
+        ],
+    ),
+    "int_product_days": (
+        "buyers",
+        "bigint",
+        [
+            (
+                "        sum(quantity) as units,\n",
+                "        count(distinct user_id) as buyers,\n        sum(quantity) as units,\n",
+            ),
+            (
+                "        coalesce(daily_sales.units, 0) as units,\n",
+                "        daily_sales.buyers,\n        coalesce(daily_sales.units, 0) as units,\n",
+            ),
+        ],
+    ),
+    "product_funnel_daily": (
+        "revenue",
+        "numeric(16,2)",
+        [
+            (
+                "        sum(checkouts) as sessions_bought,\n",
+                "        sum(amount) as revenue,\n        sum(checkouts) as sessions_bought,\n",
+            ),
+            (
+                "        sessions_shipped,\n        cast(",
+                "        sessions_shipped,\n        cast(revenue as numeric(16, 2)) as revenue,\n        cast(",
+            ),
+        ],
+    ),
     "int_user_first_orders": (
         "status",
         "text",
@@ -314,7 +352,10 @@ def test_what_a_change_of_code_concerns_is_built_in_full_in_both_buffers(days: D
             ),
         }
     )
-    concerned = {"fact_orders", "int_user_product_sessions", "int_user_sessions", "int_user_first_orders"}
+    concerned = {
+        *("fact_orders", "int_user_product_sessions", "int_user_sessions", "int_user_first_orders"),
+        "product_funnel_daily",
+    }
     for rebuilt in (concerned, concerned, set()):
         days.edit()
         assert days.run() == rebuilt
@@ -326,7 +367,8 @@ def test_what_a_change_of_code_concerns_is_built_in_full_in_both_buffers(days: D
     change({"int_events.sql": ("    created_at\n", "    created_at + interval '1 hour' as created_at\n")})
     days.edit()
     assert days.run() == days.project.incremental - {
-        *("int_order_items", "int_orders", "fact_order_items", "dim_users", "order_status_changes")
+        *("int_order_items", "int_orders", "fact_order_items", "dim_users", "order_status_changes"),
+        "int_first_purchases",
     }
 
     change({"count_if.sql": ("then 1 end", "then 2 end")})

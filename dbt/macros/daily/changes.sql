@@ -18,10 +18,13 @@
     ) }}
 {% endmacro %}
 
-{# For an import of such a model: only the rows of the keys that may have changed. #}
-{% macro only_changed() -%}
+{#
+    For an import of such a model: only the rows of the keys that may have changed. `key` is what holds the key there, a column or an
+    expression of one, where that is called otherwise.
+#}
+{% macro only_changed(key=none) -%}
     {%- if is_incremental() -%}
-    where {{ model.config.meta.key }} in (select {{ model.config.meta.key }} from {{ keys_to_build() }})
+    where {{ key or model.config.meta.key }} in (select {{ model.config.meta.key }} from {{ keys_to_build() }})
     {%- endif -%}
 {%- endmacro %}
 

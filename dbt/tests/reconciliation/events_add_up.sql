@@ -33,16 +33,28 @@
         (ref('int_product_session_days'), 'sum(packages_shipped)', 'session_id'),
         (ref('int_user_product_sessions'), 'sum(packages_shipped)', 'session_id'),
     ],
-    'page views of a product and day': [
-        (ref('int_product_session_days'), 'sum(page_views)', ['product_id', 'day']),
-        (ref('fact_product_sessions_daily'), 'sum(page_views)', ['product_id', 'day']),
+    'page views of product days': [
+        (ref('int_product_session_days'), 'sum(page_views)', 'day'),
+        (ref('int_product_days'), 'sum(page_views)', 'day'),
     ],
-    'add-to-carts of a product and day': [
-        (ref('int_product_session_days'), 'sum(add_to_carts)', ['product_id', 'day']),
-        (ref('fact_product_sessions_daily'), 'sum(add_to_carts)', ['product_id', 'day']),
+    'add-to-carts of product days': [
+        (ref('int_product_session_days'), 'sum(add_to_carts)', 'day'),
+        (ref('int_product_days'), 'sum(add_to_carts)', 'day'),
     ],
-    'packages shipped of a product and day': [
-        (ref('int_product_session_days'), 'sum(packages_shipped)', ['product_id', 'day']),
-        (ref('fact_product_sessions_daily'), 'sum(packages_shipped)', ['product_id', 'day']),
+    'packages shipped of product days': [
+        (ref('int_product_session_days'), 'sum(packages_shipped)', 'day'),
+        (ref('int_product_days'), 'sum(packages_shipped)', 'day'),
+    ],
+    'page views of products': [
+        (ref('int_product_days'), 'sum(page_views)'),
+        (ref('fact_product_sessions_daily'), 'sum(page_views)'),
+    ],
+    'add-to-carts of products': [
+        (ref('int_product_days'), 'sum(add_to_carts)'),
+        (ref('fact_product_sessions_daily'), 'sum(add_to_carts)'),
+    ],
+    'packages shipped of products': [
+        (ref('int_product_days'), 'sum(packages_shipped)'),
+        (ref('fact_product_sessions_daily'), 'sum(packages_shipped)'),
     ],
 }) }}

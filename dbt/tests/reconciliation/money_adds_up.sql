@@ -6,10 +6,11 @@
         (ref('fact_order_items'), 'sum(amount)', 'order_id'),
     ],
     'price of the items of product days': [
-        (ref('fact_order_items'), 'sum(amount)', ['product_id', 'cast(ordered_at as date)']),
-        (ref('fact_product_sessions_daily'), 'sum(revenue)', ['product_id', 'day']),
+        (ref('fact_order_items'), 'sum(amount)', 'cast(ordered_at as date)'),
+        (ref('int_product_days'), 'sum(revenue)', 'day'),
     ],
     'price of the items of products': [
+        (ref('int_product_days'), 'sum(revenue)'),
         (ref('fact_product_sessions_daily'), 'sum(revenue)'),
         (ref('fact_product'), 'sum(revenue)'),
     ],

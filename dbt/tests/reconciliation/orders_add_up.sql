@@ -15,10 +15,11 @@
         (ref('int_orders'), 'sum(distinct_products)', 'order_id'),
     ],
     'orders of product days': [
-        (ref('fact_order_items'), 'count(*)', ['product_id', 'cast(ordered_at as date)']),
-        (ref('fact_product_sessions_daily'), 'sum(orders)', ['product_id', 'day']),
+        (ref('fact_order_items'), 'count(*)', 'cast(ordered_at as date)'),
+        (ref('int_product_days'), 'sum(orders)', 'day'),
     ],
     'orders of products': [
+        (ref('int_product_days'), 'sum(orders)'),
         (ref('fact_product_sessions_daily'), 'sum(orders)'),
         (ref('fact_product'), 'sum(orders)'),
     ],

@@ -8,10 +8,12 @@
         (ref('int_user_sessions'), 'sum(case when is_converted then 1 end)', 'session_id'),
     ],
     'sessions that viewed products': [
+        (ref('int_product_days'), 'sum(sessions_viewed)'),
         (ref('fact_product_sessions_daily'), 'sum(sessions_viewed)'),
         (ref('fact_product'), 'sum(sessions_viewed)'),
     ],
     'sessions that bought products': [
+        (ref('int_product_days'), 'sum(checkouts)'),
         (ref('fact_product_sessions_daily'), 'sum(checkouts)'),
         (ref('fact_product'), 'sum(sessions_bought)'),
     ],
@@ -24,11 +26,11 @@
         (ref('int_user_product_sessions'), 'sum(checkouts)', 'session_id'),
     ],
     'sessions that viewed a product on a day': [
-        (ref('int_product_session_days'), 'sum(first_page_views)', ['product_id', 'day']),
-        (ref('fact_product_sessions_daily'), 'sum(sessions_viewed)', ['product_id', 'day']),
+        (ref('int_product_session_days'), 'sum(first_page_views)', 'day'),
+        (ref('int_product_days'), 'sum(sessions_viewed)', 'day'),
     ],
     'sessions that bought a product on a day': [
-        (ref('int_product_session_days'), 'sum(first_checkouts)', ['product_id', 'day']),
-        (ref('fact_product_sessions_daily'), 'sum(checkouts)', ['product_id', 'day']),
+        (ref('int_product_session_days'), 'sum(first_checkouts)', 'day'),
+        (ref('int_product_days'), 'sum(checkouts)', 'day'),
     ],
 }) }}

@@ -7,10 +7,11 @@
         (ref('fact_order_items'), 'sum(quantity)', 'order_id'),
     ],
     'units of product days': [
-        (ref('fact_order_items'), 'sum(quantity)', ['product_id', 'cast(ordered_at as date)']),
-        (ref('fact_product_sessions_daily'), 'sum(units)', ['product_id', 'day']),
+        (ref('fact_order_items'), 'sum(quantity)', 'cast(ordered_at as date)'),
+        (ref('int_product_days'), 'sum(units)', 'day'),
     ],
     'units of products': [
+        (ref('int_product_days'), 'sum(units)'),
         (ref('fact_product_sessions_daily'), 'sum(units)'),
         (ref('fact_product'), 'sum(units)'),
     ],

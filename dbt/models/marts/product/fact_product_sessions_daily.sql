@@ -1,14 +1,8 @@
 with
 
-session_days as (
+product_days as (
 
-    select * from {{ ref('int_product_session_days') }}
-
-),
-
-order_items as (
-
-    select * from {{ ref('fact_order_items') }}
+    select * from {{ ref('int_product_days') }}
 
 ),
 
@@ -18,85 +12,52 @@ inventories as (
 
 ),
 
-daily_events as (
+span as (
 
     select
-        product_id,
-        day,
-        sum(page_views) as page_views,
-        sum(first_page_views) as sessions_viewed,
-        sum(add_to_carts) as add_to_carts,
-        sum(first_checkouts) as checkouts,
-        sum(packages_shipped) as packages_shipped
-    from session_days
-    group by product_id, day
+        min(day) as first_day,
+        max(day) as last_day
+    from product_days
 
 ),
 
-purchases as (
+-- A day's inventory is what was last known before the day was over.
+daily_inventories as (
 
     select
-        product_id,
-        order_id,
-        user_id,
-        cast(ordered_at as date) as day,
-        quantity,
-        amount,
-        row_number() over (partition by user_id, product_id order by ordered_at, order_id) as purchase_number
-    from order_items
-
-),
-
-daily_sales as (
-
-    select
-        product_id,
-        day,
-        count(distinct order_id) as orders,
-        sum(quantity) as units,
-        sum(amount) as revenue,
-        {{ count_if('purchase_number = 1 and user_id is not null') }} as new_buyers
-    from purchases
-    group by product_id, day
-
-),
-
-product_days as (
-
-    select product_id, day from daily_events
-    union distinct
-    select product_id, day from daily_sales
+        inventories.product_id,
+        cast(days.day as date) as day,
+        inventories.inventory
+    from inventories
+    cross join span
+    cross join lateral generate_series(
+        cast(greatest(cast(inventories.valid_from as date), span.first_day) as timestamp),
+        cast(least(cast(inventories.valid_to as date) - 1, span.last_day) as timestamp),
+        interval '1 day'
+    ) as days (day)
 
 ),
 
 final as (
 
     select
-        {{ composite_key(['product_days.product_id', 'product_days.day']) }} as product_day_id,
+        product_days.product_day_id,
         product_days.product_id,
         product_days.day,
-        cast(coalesce(daily_events.page_views, 0) as bigint) as page_views,
-        cast(coalesce(daily_events.sessions_viewed, 0) as bigint) as sessions_viewed,
-        cast(coalesce(daily_events.add_to_carts, 0) as bigint) as add_to_carts,
-        cast(coalesce(daily_events.checkouts, 0) as bigint) as checkouts,
-        cast(coalesce(daily_events.packages_shipped, 0) as bigint) as packages_shipped,
-        coalesce(daily_sales.orders, 0) as orders,
-        coalesce(daily_sales.units, 0) as units,
-        cast(coalesce(daily_sales.revenue, 0) as numeric(16, 2)) as revenue,
-        coalesce(daily_sales.new_buyers, 0) as new_buyers,
-        inventories.inventory
+        product_days.page_views,
+        product_days.sessions_viewed,
+        product_days.add_to_carts,
+        product_days.checkouts,
+        product_days.packages_shipped,
+        product_days.orders,
+        product_days.units,
+        product_days.revenue,
+        product_days.new_buyers,
+        daily_inventories.inventory
     from product_days
-    left join daily_events
-        on product_days.product_id = daily_events.product_id
-        and product_days.day = daily_events.day
-    left join daily_sales
-        on product_days.product_id = daily_sales.product_id
-        and product_days.day = daily_sales.day
-    -- As last known before the day was over.
-    left join inventories
-        on product_days.product_id = inventories.product_id
-        and (inventories.valid_from is null or inventories.valid_from < {{ dbt.dateadd('day', 1, 'product_days.day') }})
-        and (inventories.valid_to is null or inventories.valid_to >= {{ dbt.dateadd('day', 1, 'product_days.day') }})
+    left join daily_inventories
+        on product_days.product_id = daily_inventories.product_id
+        and product_days.day = daily_inventories.day
 
 )
 

@@ -1,8 +1,16 @@
+{{ config(
+    materialized='incremental',
+    meta={
+        'key': 'day',
+        'follows': [{'of': 'int_user_product_sessions', 'parent_key': 'cast(started_at as date)'}],
+    }
+) }}
 with
 
 product_sessions as (
 
     select * from {{ ref('int_user_product_sessions') }}
+    {{ only_changed('cast(started_at as date)') }}
 
 ),
 
@@ -17,6 +25,7 @@ steps as (
         sum(checkouts) as sessions_bought,
         {{ count_if('packages_shipped > 0') }} as sessions_shipped
     from product_sessions
+    where started_at is not null
     group by product_id, cast(started_at as date)
 
 ),
