@@ -63,6 +63,7 @@ def said(reads: list[str], **meta: Any) -> list[str]:
         ([VIEW], {"key": "order_id", "follows": [{"of": "stg_orders"}]}),
         ([MART], {"key": "user_id", "follows": [{"of": "int_orders"}]}),
         ([MART, VIEW], {"key": "day", "follows": [{"of": "int_orders"}, {"of": "stg_orders", "on": "order_id"}]}),
+        ([USERS], {"key": "day", "follows": [{"of": "dim_users", "parent_key": "cast(state as date)"}]}),
         ([SNAPSHOT], {"key": "order_id", "follows": [{"of": "history"}, {"rows_where": "price is null"}]}),
         ([VIEW, TABLE], {"key": "order_id", "follows": [{"of": "stg_orders"}], "ignores": {"kinds": "never changes"}}),
         ([MART, TABLE], {}),
@@ -102,6 +103,11 @@ def test_what_follows_all_that_it_reads_is_fine(reads: list[str], meta: dict[str
             "Add {'of': 'dim_addresses', 'on': the column that holds it here, 'parent_key': 'address_id'}",
         ),
         ([USERS], {"key": "order_id", "follows": [{"of": "dim_users"}]}, "and dim_users has no column order_id"),
+        (
+            [USERS],
+            {"key": "day", "follows": [{"of": "dim_users", "parent_key": "cast(seen_at as date)"}]},
+            "and dim_users has no column seen_at",
+        ),
         (
             [USERS],
             {"key": "order_id", "follows": [{"of": "dim_users", "on": "customer_id", "parent_key": "user_id"}]},
