@@ -66,11 +66,6 @@ def raw_schema() -> str:
     return name
 
 
-def incoming_schema() -> str:
-    """The schema into which the live load carries rows, before they are compared with the raw ones."""
-    return f"{raw_schema()}_incoming"
-
-
 def warehouse_admin() -> Warehouse:
     """The same as an administrator, who migrates it and makes the roles; the builder where no other is named."""
     return _warehouse_as("WAREHOUSE_ADMIN_USER", "WAREHOUSE_ADMIN_PASSWORD")

@@ -13,7 +13,6 @@ from psycopg2.extensions import cursor as Cursor
 from include import settings
 from include.raw.contract import BOOKKEEPING, TABLES
 
-_SIGN_OF_INCOMING = "Of Greenery's live load: whatever is in here is dropped by the next one."
 # Plain indexes, since a unique one would refuse what a replica has to mirror: by key, so that a day's load into a long
 # history reads only the rows that it touches, and by `_loaded_at`, so that an incremental model does too.
 _OPEN_ORDERS_INDEX = sql.SQL("create index orders_open on {} (order_id) where status <> 'delivered'")
@@ -62,26 +61,6 @@ def create_schema(cursor: Cursor) -> None:
     cursor.execute("select to_regnamespace(%s) is null", (schema,))
     if cursor.fetchone()[0]:  # asked for first: a loader that may not create a schema would be refused either way
         cursor.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
-
-
-def create_incoming_schema(cursor: Cursor) -> bool:
-    """Create the schema into which the live load carries rows, and sign it: what is in it is dropped by each load.
-
-    False where one of that name holds tables and is not signed: they are somebody else's.
-    """
-    schema = settings.incoming_schema()
-    cursor.execute("select to_regnamespace(%s) is null", (schema,))
-    if cursor.fetchone()[0]:
-        cursor.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
-    cursor.execute(
-        "select obj_description(oid, 'pg_namespace') is not distinct from %s,"
-        " exists (select from pg_tables where schemaname = nspname) from pg_namespace where nspname = %s",
-        (_SIGN_OF_INCOMING, schema),
-    )
-    signed, used = cursor.fetchone()
-    if not signed and not used:
-        cursor.execute(sql.SQL("comment on schema {} is %s").format(sql.Identifier(schema)), (_SIGN_OF_INCOMING,))
-    return signed or not used
 
 
 def create(cursor: Cursor) -> None:

@@ -1,139 +1,63 @@
-"""Carries rows of the shop's live database into a schema beside raw, with dlt."""
+"""Carries rows from the shop's live database into temporary tables of the warehouse, with COPY on both sides."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
 
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
-from sqlalchemy import Column, MetaData, Text, create_engine, event, text
-from sqlalchemy import Connection as ShopConnection
-from sqlalchemy import Table as ShopTable
-from sqlalchemy.engine import URL
 
-from include import settings
-from include.raw import shop_database
 from include.raw.contract import TABLES
 from include.raw.load import LoadError
 from include.raw.shop_database import Shop
 
-# How the keys of a table are called where they are carried, after the table; and all rows, as a condition.
-KEYS = "_keys"
+# The condition that all rows fulfil.
 ALL = sql.SQL("true")
-
-
-def carry(shop: Shop, selections: dict[str, tuple[dict[str, sql.Composable], sql.Composable]]) -> None:
-    """Let dlt carry rows to tables of these names: which columns, as text, and under which condition."""
-    if not selections:
-        return
-    # Nobody else's business, and nothing that Airflow's variables would know.
-    os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
-    os.environ["PROVIDERS__ENABLE_AIRFLOW_SECRETS"] = "false"
-    import dlt
-    from dlt.pipeline.exceptions import PipelineStepFailed
-    from dlt.sources.sql_database import sql_table
-
-    engine = create_engine("postgresql+psycopg2://", creator=lambda: shop_database.connect(shop.url))
-
-    @event.listens_for(engine, "begin")
-    def _in_the_snapshot(connection: ShopConnection) -> None:
-        with connection.connection.cursor() as cursor:  # not by SQLAlchemy, which would declare a cursor for it
-            cursor.execute("set transaction snapshot %s", (shop.snapshot,))
-
-    resources = []
-    for name, (values, condition) in selections.items():
-        table = name.removesuffix(KEYS)
-        statement = sql.SQL("select {} from {} where {}").format(
-            sql.SQL(", ").join(
-                sql.SQL("cast({} as text) as {}").format(value, sql.Identifier(column))
-                for column, value in values.items()
-            ),
-            shop.tables[table],
-            condition,
-        )
-        resources.append(
-            sql_table(
-                credentials=engine,
-                table=name,
-                metadata=_described(name, values),
-                query_adapter_callback=_always(statement.as_string(shop.cursor)),
-            )
-        )
-    with tempfile.TemporaryDirectory(prefix="greenery-dlt-") as folder:
-        where = settings.warehouse_loader()
-        to = URL.create(
-            "postgresql", where.user, where.password or "none", where.host, where.port, where.database
-        ).render_as_string(hide_password=False)
-        pipeline = dlt.pipeline(
-            "greenery_live",
-            pipelines_dir=folder,
-            destination=dlt.destinations.postgres(credentials=to),
-            dataset_name=settings.incoming_schema(),
-        )
-        try:
-            pipeline.run(resources)
-        except PipelineStepFailed as error:
-            raise LoadError(f"the shop was not loaded, and raw is as it was: {error.exception}") from None
-        finally:
-            engine.dispose()
-
-
-def clear(cursor: Cursor) -> None:
-    """Drop what was carried, this time or by a load that was killed."""
-    cursor.execute("select tablename from pg_tables where schemaname = %s", (settings.incoming_schema(),))
-    for (name,) in cursor.fetchall():
-        cursor.execute(sql.SQL("drop table {}").format(sql.Identifier(settings.incoming_schema(), name)))
+_MEGABYTE = 1 << 20
 
 
 @dataclass(frozen=True)
 class Carried:
-    """Rows that dlt has carried beside raw, as `load` takes rows: to be copied into a table, once."""
+    """Rows of the shop beside a raw table, as `load` takes rows: a temporary table with the contract's types."""
 
-    name: str
+    table: str
+    columns: tuple[str, ...]
 
     @property
     def named(self) -> sql.Identifier:
         """Where they are."""
-        return sql.Identifier(settings.incoming_schema(), self.name)
-
-    def exists(self, cursor: Cursor) -> bool:
-        """Whether there are any: dlt makes no table for none."""
-        cursor.execute("select to_regclass(%s) is not null", (f"{settings.incoming_schema()}.{self.name}",))
-        return cursor.fetchone()[0]
-
-    def count(self, cursor: Cursor) -> int:
-        """How many there are."""
-        if not self.exists(cursor):
-            return 0
-        cursor.execute(sql.SQL("select count(*) from {}").format(self.named))
-        return cursor.fetchone()[0]
+        what = "keys" if self.columns == TABLES[self.table].key else "rows"
+        return sql.Identifier("pg_temp", f"{self.table}_{what}")
 
     def copy(self, cursor: Cursor, into: sql.Composable, columns: Collection[str]) -> None:
-        """Copy them into a table of the contract's types."""
-        if self.exists(cursor):
-            types = TABLES[self.name.removesuffix(KEYS)].columns
-            cursor.execute(
-                sql.SQL("insert into {} ({}) select {} from {}").format(
-                    into,
-                    sql.SQL(", ").join(map(sql.Identifier, columns)),
-                    sql.SQL(", ").join(
-                        sql.SQL("cast({} as {})").format(sql.Identifier(name), sql.SQL(types[name])) for name in columns
-                    ),
-                    self.named,
-                )
-            )
+        """Copy them into another table."""
+        names = sql.SQL(", ").join(map(sql.Identifier, columns))
+        cursor.execute(sql.SQL("insert into {} ({}) select {} from {}").format(into, names, names, self.named))
 
 
-def _described(name: str, columns: Iterable[str]) -> MetaData:
-    """A table of text columns: Postgres, which writes them as text, reads them again as what they are."""
-    metadata = MetaData()
-    ShopTable(name, metadata, *(Column(column, Text) for column in columns))
-    return metadata
+def carry(cursor: Cursor, shop: Shop, table: str, columns: Collection[str], condition: sql.Composable = ALL) -> Carried:
+    """Carry the shop's rows of a raw table that fulfil a condition; they are there until the connection ends.
 
-
-def _always(statement: str) -> Callable[..., object]:
-    query = text(statement.replace(":", r"\:"))
-    return lambda *_: query
+    Values travel as text, so that no number is rounded. Of what was carried before with the same columns nothing is
+    left. Raises LoadError where not every row came: what did not would be taken for gone.
+    """
+    carried = Carried(table, tuple(columns))
+    values = sql.SQL(", ").join(sql.SQL("cast({} as text)").format(shop.values[table][name]) for name in columns)
+    statement = sql.SQL("copy (select {} from {} where {}) to stdout").format(values, shop.tables[table], condition)
+    types = sql.SQL(", ").join(
+        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(TABLES[table].columns[name])) for name in columns
+    )
+    with SpooledTemporaryFile(max_size=8 * _MEGABYTE) as file:
+        shop.cursor.copy_expert(statement, file, size=_MEGABYTE)
+        file.seek(0)
+        cursor.execute(sql.SQL("drop table if exists {}").format(carried.named))
+        cursor.execute(sql.SQL("create temporary table {} ({})").format(carried.named, types))
+        cursor.copy_expert(sql.SQL("copy {} from stdin").format(carried.named), file, size=_MEGABYTE)
+    if cursor.rowcount != shop.cursor.rowcount:
+        raise LoadError(
+            f"the shop was not loaded, and raw is as it was: of {shop.cursor.rowcount:,} rows of {table} "
+            f"{cursor.rowcount:,} came to the warehouse. Load again; if it says so again, this is a fault of the load's"
+        )
+    return carried

@@ -1,6 +1,6 @@
 """The live load: makes the raw tables a replica of a running shop's database, a Postgres named by SHOP_DATABASE_URL.
 
-dlt carries what changed from there into a schema beside raw; what differs is then written to raw by
+What changed there is copied into temporary tables of the warehouse; what differs is then written to raw by
 `include.raw.load`, in one transaction together with the *mark*, up to which the shop has been followed. Whatever is
 killed meanwhile, raw and mark are as they were, and the next load begins at the mark again.
 
@@ -18,7 +18,8 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import timedelta
 
 import psycopg2
@@ -28,7 +29,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from include import raw, settings
 from include.raw import load, shop_database
-from include.raw.carry import ALL, KEYS, Carried, carry, clear
+from include.raw.carry import ALL, Carried, carry
 from include.raw.contract import TABLES, Table
 from include.raw.load import LoadError, LoadReport
 from include.raw.mapping import MappingError
@@ -74,24 +75,18 @@ def load_shop(*, everything: bool = False, reader: str = "") -> LoadReport:
             "the shop was not loaded, and raw is as it was: SHOP_DATABASE_URL is no address of a Postgres; in a "
             "password, %, @, / and : have to be percent-encoded"
         )
-    if "__" in settings.incoming_schema():  # which dlt would write as one
-        raise LoadError(
-            f"GREENERY_RAW_SCHEMA is {settings.raw_schema()}, and no live load can write beside a schema with __ in "
-            "its name, or _ at its end; give it another name"
-        )
     try:
         with connect("greenery live load", settings.warehouse_loader()) as warehouse, warehouse.cursor() as cursor:
             _be_alone(warehouse, cursor)
             with shop_database.reading(url) as shop:
                 former = _former(cursor, shop.mark)
                 warehouse.commit()  # nothing is held in the warehouse while rows are carried
-                everything, keys = _carry_changes(warehouse, shop, None if everything else former)
+                changes = _carry_changes(warehouse, shop, None if everything else former)
             drift = _drift(cursor, shop.mark)
             load.prepare(cursor, reader=reader)
-            report = _write(cursor, everything, keys, drift)
-            _remember(cursor, shop.mark, drift, compared=everything)
+            report = _write(cursor, changes, drift)
+            _remember(cursor, shop.mark, drift, compared=changes.everything)
             warehouse.commit()
-            clear(cursor)
             return report
     except (psycopg2.Error, MappingError) as error:
         said = str(error).strip().replace(url, "SHOP_DATABASE_URL")
@@ -110,13 +105,8 @@ def _be_alone(warehouse: Connection, cursor: Cursor) -> None:
     except psycopg2.errors.LockNotAvailable:
         raise LoadError("another live load is under way; wait for it to end, then load again") from None
     cursor.execute("reset lock_timeout")
-    raw.create_schema(cursor)
-    if not raw.create_incoming_schema(cursor):
-        raise LoadError(
-            f"the schema {settings.incoming_schema()} holds tables of somebody else's, and the live load would drop "
-            "them; nothing was loaded. Move them, or drop them if nobody needs them, then load again"
-        )
-    clear(cursor)
+    # A timestamp without a zone means UTC.
+    cursor.execute("set timezone to 'UTC'")
     warehouse.commit()
 
 
@@ -138,46 +128,32 @@ def _former(cursor: Cursor, now: Mark) -> Mark | None:
     return Mark(*row) if row else None
 
 
-def _carry_changes(warehouse: Connection, shop: Shop, former: Mark | None) -> tuple[bool, frozenset[str]]:
-    """Carry what changed since a mark, or everything.
+@dataclass(frozen=True)
+class Changes:
+    """What was carried: the rows by table, and the keys of the tables that lost rows; or `everything` that there is."""
 
-    Returns whether it was everything, and if not, the tables that lost rows: their keys were carried as well.
-    """
+    everything: bool
+    rows: dict[str, Carried]
+    keys: dict[str, Carried]
+
+
+def _carry_changes(warehouse: Connection, shop: Shop, former: Mark | None) -> Changes:
+    """Carry what changed since a mark, or everything."""
+
+    def carried(table: Table, columns: Collection[str], condition: sql.Composable = ALL) -> Carried:
+        with warehouse, warehouse.cursor() as cursor:
+            return carry(cursor, shop, table.name, columns, condition)
+
     if former:
-        carry(shop, {name: (values, _written_since(former)) for name, values in shop.values.items()})
-        with warehouse.cursor() as cursor:
-            counted = {table.name: _compare_counts(cursor, shop, table) for table in TABLES.values()}
-            warehouse.commit()
-            gone = frozenset(name for name, more in counted.items() if more > 0)
-            if not any(more < 0 for more in counted.values()):
-                carry(
-                    shop,
-                    {
-                        f"{name}{KEYS}": ({key: shop.values[name][key] for key in TABLES[name].key}, ALL)
-                        for name in gone
-                    },
-                )
-                _check_all_came(warehouse, shop, {f"{name}{KEYS}" for name in gone})
-                return False, gone
-            log.warning("Raw lacks rows that the shop has had before, or keys are doubled; everything is compared")
-            clear(cursor)
-            warehouse.commit()
-    carry(shop, {name: (values, ALL) for name, values in shop.values.items()})
-    _check_all_came(warehouse, shop, TABLES)
-    return True, frozenset()
-
-
-def _check_all_came(warehouse: Connection, shop: Shop, carried: Iterable[str]) -> None:
-    """Raise LoadError where not every row of the shop's came: what did not would be taken for gone."""
-    with warehouse.cursor() as cursor:
-        for name in carried:
-            wanted, found = shop.count(name.removesuffix(KEYS)), Carried(name).count(cursor)
-            if found != wanted:
-                raise LoadError(
-                    f"the shop was not loaded, and raw is as it was: of the {wanted:,} rows of {name} {found:,} came "
-                    f"to {settings.incoming_schema()}. Load again; if it says so again, this is a fault of the load's"
-                )
-    warehouse.commit()
+        since = _written_since(former)
+        rows = {name: carried(table, table.columns, since) for name, table in TABLES.items()}
+        with warehouse, warehouse.cursor() as cursor:
+            more = {name: _compare_counts(cursor, shop, table, rows[name]) for name, table in TABLES.items()}
+        if not any(rows < 0 for rows in more.values()):
+            lost = [table for name, table in TABLES.items() if more[name] > 0]
+            return Changes(False, rows, {table.name: carried(table, table.key) for table in lost})
+        log.warning("Raw lacks rows that the shop has had before, or keys are doubled; everything is compared")
+    return Changes(True, {name: carried(table, table.columns) for name, table in TABLES.items()}, {})
 
 
 def _written_since(mark: Mark) -> sql.Composable:
@@ -190,36 +166,35 @@ def _written_since(mark: Mark) -> sql.Composable:
     )
 
 
-def _compare_counts(cursor: Cursor, shop: Shop, table: Table) -> int:
+def _compare_counts(cursor: Cursor, shop: Shop, table: Table, carried: Carried) -> int:
     """How many rows more than the shop raw would have with what was carried; negative where it lacks some.
 
     Where both have as many, and no key is doubled, they have the same ones: raw has every row that was carried, and had
     the others before.
     """
-    wanted = shop.count(table.name)
-    carried = Carried(table.name)
     parts = {
         "raw": raw.named(table.name),
         "carried": carried.named,
         "key": sql.SQL(", ").join(map(sql.Identifier, table.key)),
     }
-    new = sql.SQL("0")
-    if carried.exists(cursor):
-        doubled = sql.SQL("select exists (select from {carried} group by {key} having count(*) > 1)")
-        cursor.execute(doubled.format(**parts))
-        if cursor.fetchone()[0]:
-            return -1
-        new = sql.SQL("(select count(*) from (select {key} from {carried} except select {key} from {raw}) as new)")
-    cursor.execute(sql.SQL("select count(*) + {} from {}").format(new.format(**parts), parts["raw"]))
-    return cursor.fetchone()[0] - wanted
+    doubled = sql.SQL("select exists (select from {carried} group by {key} having count(*) > 1)")
+    cursor.execute(doubled.format(**parts))
+    if cursor.fetchone()[0]:
+        return -1
+    cursor.execute(
+        sql.SQL(
+            "select (select count(*) from {raw})"
+            " + (select count(*) from (select {key} from {carried} except select {key} from {raw}) as new)"
+        ).format(**parts)
+    )
+    return cursor.fetchone()[0] - shop.count(table.name)
 
 
-def _write(cursor: Cursor, everything: bool, keys: Iterable[str], drift: list[tuple[str, str, str]]) -> LoadReport:
-    rows = {name: Carried(name) for name in TABLES}
+def _write(cursor: Cursor, changes: Changes, drift: list[tuple[str, str, str]]) -> LoadReport:
     notes = tuple(f"{table}: the shop's column {column} is {now}" for table, column, now in drift)
-    if everything:
-        return load.replace(cursor, rows, ORIGIN, notes)
-    return load.upsert(cursor, rows, ORIGIN, notes, keys={name: Carried(f"{name}{KEYS}") for name in keys})
+    if changes.everything:
+        return load.replace(cursor, changes.rows, ORIGIN, notes)
+    return load.upsert(cursor, changes.rows, ORIGIN, notes, keys=changes.keys)
 
 
 def _drift(cursor: Cursor, now: Mark) -> list[tuple[str, str, str]]:

@@ -36,9 +36,7 @@ class Mark:
 class Shop:
     """The shop's database in one snapshot: where each raw table is in it, and which SQL each column of it is."""
 
-    url: str
     cursor: Cursor
-    snapshot: str
     mark: Mark
     tables: dict[str, sql.Identifier]
     values: dict[str, dict[str, sql.Composable]]
@@ -63,18 +61,18 @@ def is_an_address(url: str) -> bool:
 
 @contextmanager
 def reading(url: str) -> Iterator[Shop]:
-    """The shop in a snapshot that is held, for others to read in as well, until the block ends."""
+    """The shop in one snapshot, which is held until the block ends."""
     mapped = mapping.read(settings.dbt_source_dir())
     with closing(connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute(
             """
-            select pg_export_snapshot(), pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
+            select pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
                 format('%s, timeline %s, database %s', system_identifier, timeline_id, databases.oid)
             from pg_control_system(), pg_control_checkpoint(), pg_database as databases
             where datname = current_database()
             """
         )
-        snapshot, position, system = cursor.fetchone()
+        position, system = cursor.fetchone()
         tables, values, columns, oids = {}, {}, {}, []
         for table in TABLES.values():
             source = mapped.get(table.name, Mapped(settings.shop_database_schema(), table.name, {}, {}))
@@ -85,7 +83,7 @@ def reading(url: str) -> Iterator[Shop]:
         read = sql.SQL(", ").join(value for by_column in values.values() for value in by_column.values())
         known = f"{read.as_string(cursor)}{tables}{oids}"
         how = hashlib.blake2b(known.encode(), digest_size=8).hexdigest()
-        yield Shop(url, cursor, snapshot, Mark(f"{system} read as {how}", position, columns), tables, values)
+        yield Shop(cursor, Mark(f"{system} read as {how}", position, columns), tables, values)
 
 
 def _oid(cursor: Cursor, source: Mapped) -> int:
@@ -108,7 +106,7 @@ def connect(url: str) -> Connection:
     connection = psycopg2.connect(
         url,
         application_name="greenery live load",
-        # The snapshot is held by a transaction that waits while others read in it.
+        # The snapshot is held by a transaction that waits while rows are written to the warehouse.
         options="-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c idle_in_transaction_session_timeout=0",
         connect_timeout=10,
     )

@@ -45,8 +45,6 @@ def ensure(connection: Connection, *, login: bool = False) -> None:
         for role in ROLES:
             _ensure_role(cursor, role, login=login)
         raw.create_schema(cursor)
-        if settings.shop_database_url():
-            raw.create_incoming_schema(cursor)
         for schema, owner in owners().items():
             _hand_over(cursor, schema, owner)
         _grant(cursor)
@@ -85,12 +83,7 @@ def _owned_tables(cursor: Cursor, schema: str) -> list[sql.Identifier]:
 
 def owners() -> dict[str, str]:
     """Which role owns a schema and all that is in it."""
-    return {**dict.fromkeys(_loaders_schemas(), LOADER), **dict.fromkeys(settings.OUR_SCHEMAS, TRANSFORMER)}
-
-
-def _loaders_schemas() -> tuple[str, ...]:
-    """The raw tables', and where there is a live load, the one into which it carries rows."""
-    return (settings.raw_schema(), *([settings.incoming_schema()] if settings.shop_database_url() else []))
+    return {settings.raw_schema(): LOADER, **dict.fromkeys(settings.OUR_SCHEMAS, TRANSFORMER)}
 
 
 def _ensure_role(cursor: Cursor, role: str, *, login: bool) -> None:

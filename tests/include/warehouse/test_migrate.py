@@ -87,3 +87,21 @@ def test_which_models_were_written_is_known_of_buffers_that_were_there_before(
         assert cursor.fetchall() == [(1, False), (2, True)]
         cursor.execute("select schema_oid::int, ahead from ops.buffers order by 1")
         assert cursor.fetchall() == [(1, []), (2, [])]
+
+
+def test_what_the_live_load_wrote_to_is_dropped_and_what_is_called_alike_stays(
+    db: Connection, warehouse: Warehouse
+) -> None:
+    downgrade(warehouse, "0009")
+    with db.cursor() as cursor:
+        cursor.execute(
+            "create schema raw_incoming create table events (event_id text);"
+            "comment on schema raw_incoming is"
+            " 'Of Greenery''s live load: whatever is in here is dropped by the next one.';"
+            "create schema other_incoming"
+        )
+    migrate.upgrade()
+    with db.cursor() as cursor:
+        cursor.execute("select nspname from pg_namespace where nspname like '%incoming'")
+        assert cursor.fetchall() == [("other_incoming",)]
+        cursor.execute("drop schema other_incoming")

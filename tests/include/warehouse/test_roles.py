@@ -188,11 +188,3 @@ def test_whoever_may_create_roles_and_owns_the_database_can_make_them(server: Lo
             cursor.execute("drop database managed with (force)")
             cursor.execute("drop owned by owner_of_it")
             cursor.execute("drop role owner_of_it")
-
-
-def test_a_live_load_has_a_schema_of_the_loaders_beside_raw(db: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SHOP_DATABASE_URL", "postgresql://shop.example/shop")
-    roles.ensure(db)
-    with db.cursor() as cursor:
-        cursor.execute("select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'raw_incoming'")
-        assert cursor.fetchone() == (LOADER,)
