@@ -260,13 +260,13 @@ WRONG: dict[str, list[tuple[str, str, str] | None]] = {
     "int_product_kinds": [("products_with_it > 1", "products_with_it > 0", "kind_is_a_word_that_two_names_end_with")],
     "repeat_purchase_indicators": [
         (
-            "until ~ ' <= observed_moment.observed_until'",
-            "'buyers.since is not null'",
+            "from_order ~ ' <= observed_moment.observed_until'",
+            "'described_orders.ordered_at is not null'",
             "buyers_without_time_to_come_back_are_counted_apart",
         ),
         (
-            "buyers.came_back_at <= ' ~ until",
-            "buyers.came_back_at is not null'",
+            "described_orders.next_ordered_at <= {{ from_order }}",
+            "described_orders.next_ordered_at is not null",
             "buyers_without_time_to_come_back_are_counted_apart",
         ),
         (
@@ -275,13 +275,13 @@ WRONG: dict[str, list[tuple[str, str, str] | None]] = {
             "buyers_without_time_to_come_back_are_counted_apart",
         ),
         (
-            "delivered_at as since,\n        next_ordered_after_delivery_at as came_back_at",
-            "ordered_at as since,\n        next_ordered_at as came_back_at",
+            "dbt.dateadd('day', days, 'described_orders.delivered_at')",
+            "dbt.dateadd('day', days, 'described_orders.ordered_at')",
             "days_after_a_delivery_begin_with_it",
         ),
         (
-            "select distinct\n        described_orders.order_id",
-            "select\n        described_orders.order_id",
+            "select distinct\n        first_orders.order_id",
+            "select\n        first_orders.order_id",
             "buyer_counts_once_for_each_value_of_the_first_order",
         ),
         (

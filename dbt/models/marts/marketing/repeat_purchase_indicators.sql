@@ -1,4 +1,8 @@
 {%- set days_to_come_back = var('come_back_days') -%}
+{%- set outcomes = [] -%}
+{%- for days in days_to_come_back -%}
+{%- do outcomes.extend(['had_' ~ days ~ '_days', 'back_in_' ~ days ~ '_days']) -%}
+{%- endfor -%}
 
 with
 
@@ -87,17 +91,44 @@ described_orders as (
 
 ),
 
+-- Within the same days for everybody: whoever bought early would else have had longer to come back. A delivery is known
+-- once it has come, so that the time to come back after it begins there.
+timed_orders as (
+
+    select
+        described_orders.order_id,
+        described_orders.promotion,
+        described_orders.browsing_time,
+        described_orders.order_value,
+        described_orders.number_of_products,
+        described_orders.weekday,
+        described_orders.first_delivery,
+        {% for days in days_to_come_back -%}
+        {%- set from_order = dbt.dateadd('day', days, 'described_orders.ordered_at') -%}
+        {%- set from_delivery = dbt.dateadd('day', days, 'described_orders.delivered_at') -%}
+        {%- set had_time = from_order ~ ' <= observed_moment.observed_until' -%}
+        {%- set had_time_after_delivery = from_delivery ~ ' <= observed_moment.observed_until' -%}
+        {{ had_time }} as had_{{ days }}_days,
+        {{ had_time }} and described_orders.next_ordered_at <= {{ from_order }} as back_in_{{ days }}_days,
+        {{ had_time_after_delivery }} as had_{{ days }}_days_after_delivery,
+        {{ had_time_after_delivery }}
+        and described_orders.next_ordered_after_delivery_at <= {{ from_delivery }} as back_in_{{ days }}_days_after_delivery,
+        {% endfor -%}
+        observed_moment.observed_until
+    from described_orders
+    cross join observed_moment
+
+),
+
 -- Once a buyer, however many products of the name the order holds.
 ordered_products as (
 
     select distinct
-        described_orders.order_id,
-        described_orders.ordered_at,
-        described_orders.next_ordered_at,
+        first_orders.order_id,
         coalesce(products.product_name, order_items.product_id) as product,
         products.product_kind
-    from described_orders
-    inner join order_items on described_orders.order_id = order_items.order_id
+    from first_orders
+    inner join order_items on first_orders.order_id = order_items.order_id
     left join products on order_items.product_id = products.product_id
 
 ),
@@ -107,23 +138,20 @@ ordered_kinds as (
 
     select distinct
         order_id,
-        product_kind,
-        ordered_at,
-        next_ordered_at
+        product_kind
     from ordered_products
     where product_kind is not null
 
 ),
 
--- What was known of each buyer's first order, and when the time to come back begins.
+-- What was known of each buyer's first order, and whether they had the time to come back, and did.
 buyers as (
 
     select
         'all buyers' as indicator,
         'all buyers' as value,
-        ordered_at as since,
-        next_ordered_at as came_back_at
-    from described_orders
+        {{ outcomes | join(', ') }}
+    from timed_orders
 
     {% for column in ['promotion', 'browsing_time', 'order_value', 'number_of_products', 'weekday'] -%}
     union all
@@ -131,61 +159,53 @@ buyers as (
     select
         '{{ column | replace("_", " ") }}' as indicator,
         {{ column }} as value,
-        ordered_at as since,
-        next_ordered_at as came_back_at
-    from described_orders
+        {{ outcomes | join(', ') }}
+    from timed_orders
 
     {% endfor -%}
     union all
 
     select
         'product' as indicator,
-        product as value,
-        ordered_at as since,
-        next_ordered_at as came_back_at
+        ordered_products.product as value,
+        {{ outcomes | join(', ') }}
     from ordered_products
-    where product is not null
+    inner join timed_orders on ordered_products.order_id = timed_orders.order_id
+    where ordered_products.product is not null
 
     union all
 
     select
         'product kind' as indicator,
-        product_kind as value,
-        ordered_at as since,
-        next_ordered_at as came_back_at
+        ordered_kinds.product_kind as value,
+        {{ outcomes | join(', ') }}
     from ordered_kinds
+    inner join timed_orders on ordered_kinds.order_id = timed_orders.order_id
 
-    -- A delivery is known once it has come, so that the time to come back begins there.
     {% for value in ["'all buyers'", 'first_delivery'] -%}
     union all
 
     select
         'first delivery' as indicator,
         {{ value }} as value,
-        delivered_at as since,
-        next_ordered_after_delivery_at as came_back_at
-    from described_orders
+        {{ outcomes | join('_after_delivery, ') }}_after_delivery
+    from timed_orders
 
     {% endfor %}
 ),
 
--- Within the same days for everybody: whoever bought early would else have had longer to come back.
 counted as (
 
     select
-        buyers.indicator,
-        buyers.value,
+        indicator,
+        value,
         {% for days in days_to_come_back -%}
-        {%- set until = dbt.dateadd('day', days, 'buyers.since') -%}
-        {%- set had_time = until ~ ' <= observed_moment.observed_until' -%}
-        {{ count_if(had_time) }} as buyers_{{ days }},
-        {{ count_if(had_time ~ ' and buyers.came_back_at <= ' ~ until) }} as repeat_buyers_{{ days }},
+        {{ count_if('had_' ~ days ~ '_days') }} as buyers_{{ days }},
+        {{ count_if('back_in_' ~ days ~ '_days') }} as repeat_buyers_{{ days }},
         {% endfor -%}
-        count(*) as buyers_total,
-        max(observed_moment.observed_until) as observed_until
+        count(*) as buyers_total
     from buyers
-    cross join observed_moment
-    group by buyers.indicator, buyers.value
+    group by indicator, value
 
 ),
 
@@ -198,8 +218,7 @@ windows as (
         value,
         buyers_total,
         buyers_{{ days }} as buyers,
-        repeat_buyers_{{ days }} as repeat_buyers,
-        observed_until
+        repeat_buyers_{{ days }} as repeat_buyers
     from counted
     {%- if not loop.last %}
 
@@ -219,8 +238,7 @@ rated as (
         buyers_total,
         buyers,
         repeat_buyers,
-        repeat_buyers * 1.0 / nullif(buyers, 0) as repeat_rate,
-        observed_until
+        repeat_buyers * 1.0 / nullif(buyers, 0) as repeat_rate
     from windows
 
 ),
@@ -240,8 +258,9 @@ final as (
         {{ wilson_bound('rated.repeat_buyers', 'rated.buyers', '-') }} as repeat_rate_low,
         {{ wilson_bound('rated.repeat_buyers', 'rated.buyers', '+') }} as repeat_rate_high,
         cast(rated.repeat_rate / nullif(everybody.repeat_rate, 0) as numeric(16, 4)) as lift,
-        rated.observed_until
+        observed_moment.observed_until
     from rated
+    cross join observed_moment
     -- Those whose time began at the same point.
     left join rated as everybody
         on rated.come_back_days = everybody.come_back_days
