@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from dbt.artifacts.resources.types import NodeType
 from dbt.contracts.graph.manifest import Manifest
 from dbt.contracts.graph.nodes import GenericTestNode, ModelNode, SnapshotNode, SourceDefinition
@@ -9,6 +11,7 @@ from dbt.contracts.graph.nodes import GenericTestNode, ModelNode, SnapshotNode, 
 from include import raw
 from include.dbt_project import follows
 from include.dbt_project.manifest import read
+from include.settings import PROJECT_ROOT
 from tests.dbt.conftest import PROJECT, Dbt
 
 PERSONAL = {
@@ -151,6 +154,12 @@ def test_everything_has_an_owner_with_a_slack_handle(manifest: Manifest):
     }
     owned |= {source.name: source.config.meta["group"] for source in manifest.sources.values()}
     assert {name: group for name, group in owned.items() if group not in handles} == {}
+
+
+def test_the_page_of_models_names_each(manifest: Manifest):
+    page = (PROJECT_ROOT / "docs" / "models.md").read_text()
+    named = {name.replace("…", "stg_greenery__") for name in re.findall(r"`([\w…]+)`", page)}
+    assert {node.name for node in (*models(manifest), *snapshots(manifest))} <= named
 
 
 def test_every_mart_is_read_by_an_exposure(manifest: Manifest):
