@@ -1,7 +1,7 @@
 {#
     A test that several relations have the same figure. `figures` maps a figure's name to where it can be summed up: a relation,
-    the expression that sums it up there, and the key there, by which the sum can be taken in parts (a list, where the key has
-    several columns). A figure on which the relations disagree is returned with the amount in each of them.
+    the expression that sums it up there, and the key there, by which the sum can be taken in parts. A figure on which the
+    relations disagree is returned with the amount in each of them.
 
     On ordinary days only the keys that changed in any of the relations are summed up: the other keys agreed before, and nothing
     touched them since. Relations without a common key are summed up as a whole every day. A row whose key is null is never among
@@ -28,7 +28,8 @@
     {%- endif -%}
     {%- set changed = '' if 'all' in changed else changed | select | unique | sort | join('\n union ') -%}
     {%- for place in places -%}
-        {%- set where = '(' ~ as_list(place[2]) | join(', ') ~ ') in (' ~ changed ~ ')' if changed -%}
+        {#- As an array: few keys are expected of it, and looked up by their index. -#}
+        {%- set where = place[2] ~ ' = any(array(' ~ changed ~ '))' if changed -%}
         {%- do scans.setdefault((place[0], where), []).append((figure, place[1])) -%}
     {%- endfor -%}
 {%- endfor %}
@@ -93,15 +94,11 @@ where lowest <> highest
 {% macro changed_keys(relation, key) %}
     {%- set node = node_of(relation) -%}
     {%- if takes_changes(node) or raw_table_of(node) and node.resource_type != 'snapshot' -%}
-        {{ return(changed_values(node, as_list(key)) | trim) }}
+        {{ return(changed_values(node, [key]) | trim) }}
     {%- endif -%}
     {%- set new = new_rows(relation) -%}
     {%- if new -%}
-        {{ return('select ' ~ as_list(key) | join(', ') ~ ' from ' ~ relation ~ ' where ' ~ new) }}
+        {{ return('select ' ~ key ~ ' from ' ~ relation ~ ' where ' ~ new) }}
     {%- endif -%}
     {{ return('all' if node.resource_type == 'snapshot' else none) }}
-{% endmacro %}
-
-{% macro as_list(key) %}
-    {{ return([key] if key is string else key) }}
 {% endmacro %}

@@ -144,14 +144,64 @@ ordered_kinds as (
 
 ),
 
--- What was known of each buyer's first order, and whether they had the time to come back, and did.
-buyers as (
+-- By all that is known of the first order together: few rows, of which each indicator is summed up.
+counted_orders as (
+
+    select
+        promotion,
+        browsing_time,
+        order_value,
+        number_of_products,
+        weekday,
+        first_delivery,
+        {% for outcome in outcomes -%}
+        {{ count_if(outcome) }} as {{ outcome }},
+        {{ count_if(outcome ~ '_after_delivery') }} as {{ outcome }}_after_delivery,
+        {% endfor -%}
+        count(*) as buyers
+    from timed_orders
+    group by promotion, browsing_time, order_value, number_of_products, weekday, first_delivery
+
+),
+
+counted_products as (
+
+    select
+        ordered_products.product,
+        {% for outcome in outcomes -%}
+        {{ count_if('timed_orders.' ~ outcome) }} as {{ outcome }},
+        {% endfor -%}
+        count(*) as buyers
+    from ordered_products
+    inner join timed_orders on ordered_products.order_id = timed_orders.order_id
+    where ordered_products.product is not null
+    group by ordered_products.product
+
+),
+
+counted_kinds as (
+
+    select
+        ordered_kinds.product_kind,
+        {% for outcome in outcomes -%}
+        {{ count_if('timed_orders.' ~ outcome) }} as {{ outcome }},
+        {% endfor -%}
+        count(*) as buyers
+    from ordered_kinds
+    inner join timed_orders on ordered_kinds.order_id = timed_orders.order_id
+    group by ordered_kinds.product_kind
+
+),
+
+-- The buyers of each value, how many had the time to come back, and how many did.
+parts as (
 
     select
         'all buyers' as indicator,
         'all buyers' as value,
+        buyers,
         {{ outcomes | join(', ') }}
-    from timed_orders
+    from counted_orders
 
     {% for column in ['promotion', 'browsing_time', 'order_value', 'number_of_products', 'weekday'] -%}
     union all
@@ -159,28 +209,28 @@ buyers as (
     select
         '{{ column | replace("_", " ") }}' as indicator,
         {{ column }} as value,
+        buyers,
         {{ outcomes | join(', ') }}
-    from timed_orders
+    from counted_orders
 
     {% endfor -%}
     union all
 
     select
         'product' as indicator,
-        ordered_products.product as value,
+        product as value,
+        buyers,
         {{ outcomes | join(', ') }}
-    from ordered_products
-    inner join timed_orders on ordered_products.order_id = timed_orders.order_id
-    where ordered_products.product is not null
+    from counted_products
 
     union all
 
     select
         'product kind' as indicator,
-        ordered_kinds.product_kind as value,
+        product_kind as value,
+        buyers,
         {{ outcomes | join(', ') }}
-    from ordered_kinds
-    inner join timed_orders on ordered_kinds.order_id = timed_orders.order_id
+    from counted_kinds
 
     {% for value in ["'all buyers'", 'first_delivery'] -%}
     union all
@@ -188,8 +238,9 @@ buyers as (
     select
         'first delivery' as indicator,
         {{ value }} as value,
+        buyers,
         {{ outcomes | join('_after_delivery, ') }}_after_delivery
-    from timed_orders
+    from counted_orders
 
     {% endfor %}
 ),
@@ -199,12 +250,11 @@ counted as (
     select
         indicator,
         value,
-        {% for days in days_to_come_back -%}
-        {{ count_if('had_' ~ days ~ '_days') }} as buyers_{{ days }},
-        {{ count_if('back_in_' ~ days ~ '_days') }} as repeat_buyers_{{ days }},
+        {% for outcome in outcomes -%}
+        cast(sum({{ outcome }}) as bigint) as {{ outcome }},
         {% endfor -%}
-        count(*) as buyers_total
-    from buyers
+        cast(sum(buyers) as bigint) as buyers
+    from parts
     group by indicator, value
 
 ),
@@ -216,9 +266,9 @@ windows as (
         {{ days }} as come_back_days,
         indicator,
         value,
-        buyers_total,
-        buyers_{{ days }} as buyers,
-        repeat_buyers_{{ days }} as repeat_buyers
+        buyers as buyers_total,
+        had_{{ days }}_days as buyers,
+        back_in_{{ days }}_days as repeat_buyers
     from counted
     {%- if not loop.last %}
 
