@@ -6,9 +6,10 @@ import atexit
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,6 +62,27 @@ _LONG = (
 
 
 _LAST_DEPLOYED = pytest.StashKey[str | None]()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def dbts_who_asks() -> Iterator[Callable[[], str]]:
+    """What dbt asks, in each invocation, who made the flags of its adapter: it reads the source of the whole stack.
+
+    Here that is a test's stack, among the modules of all tests, and took as long as all else of a small command. So
+    another function answers: what is asked for is the first module that is not dbt's own, which each frame names.
+    """
+    from dbt_common import behavior_flags  # only in processes that test
+
+    def who_asks() -> str:
+        frame = sys._getframe(1)
+        while frame and frame.f_globals["__name__"] == behavior_flags.__name__:
+            frame = frame.f_back
+        return frame.f_globals["__name__"] if frame else "Unknown"
+
+    dbts = behavior_flags.BehaviorFlagRendered._default_source
+    with pytest.MonkeyPatch.context() as dbt:
+        dbt.setattr(behavior_flags.BehaviorFlagRendered, "_default_source", staticmethod(who_asks))
+        yield dbts
 
 
 @pytest.hookimpl(trylast=True)

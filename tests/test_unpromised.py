@@ -11,6 +11,7 @@ import inspect
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -28,6 +29,7 @@ from cosmos.exceptions import CosmosDbtRunError
 from cosmos.operators.local import DbtBuildLocalOperator, DbtTestLocalOperator
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
+from dbt_common.behavior_flags import BehaviorFlagRendered
 from dbt_common.clients import jinja
 from dbt_common.clients.jinja import template_cache
 
@@ -93,6 +95,12 @@ def test_dbt_takes_the_manifest_that_it_is_handed_and_parses_nothing(
     assert listed(project, left, tmp_path) == {"greenery.one"}, (
         "dbtRunner(manifest=…) no longer works on the manifest that it is handed: each task would parse the project, "
         "and a model's task would hear of all tests (include/fast_cosmos/invocation.py)"
+    )
+
+
+def test_who_made_a_flag_of_dbts_is_said_here_as_dbt_says_it(dbts_who_asks: Callable[[], str]) -> None:
+    assert BehaviorFlagRendered._default_source() == dbts_who_asks() == __name__, (
+        "dbt no longer names the module that made a flag: tests/conftest.py answers something else in its place"
     )
 
 
