@@ -14,15 +14,22 @@ from airflow.sdk import DAG, BaseOperator, TriggerRule
 from include.dbt_project import release
 from include.fast_cosmos.releases import Release
 from include.settings import PROJECT_ROOT
+from tests.dbt.conftest import WAREHOUSE, Dbt
 
 DAGS = PROJECT_ROOT / "dags"
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
-    """The project's release, parsed for these tests."""
+def project(parsed: Dbt, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
+    """The project's release. Its former one is what was parsed for all tests, so that dbt parses little again."""
+    home = tmp_path_factory.mktemp("state")
+    former = home / "dbt" / "releases" / "former"
+    (former / "target").mkdir(parents=True)
+    shutil.copy(parsed.work / "target" / "partial_parse.msgpack", former / "target")
+    (home / "dbt" / "current").symlink_to(former)
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("GREENERY_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+        environment.setenv("GREENERY_STATE_DIR", str(home))
+        environment.setenv("WAREHOUSE_DB", WAREHOUSE)  # with another, dbt parses all of it again
         yield release.refresh()
 
 
