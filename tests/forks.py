@@ -1,4 +1,4 @@
-"""Processes of their own at the price of a fork: from one that has loaded Airflow and our code, as tasks are.
+"""Processes of their own at the price of a fork: from one that has loaded what they import, as tasks are.
 
 A Python that starts anew imports for four seconds of a processor; here the first one does. That a command keeps its
 stdout for what was asked for is not seen here: start one that imports for itself.
@@ -20,6 +20,15 @@ from tempfile import TemporaryDirectory
 from include.settings import PROJECT_ROOT
 
 LIMIT_SECONDS = 120
+# What tasks and commands of ours import.
+OURS = (
+    "airflow.sdk.observability.stats",
+    "include.daily.metrics",
+    "include.daily.watchdog",
+    "include.publish.by_hand",
+    "include.slack.samples",
+    "include.slack.send",
+)
 # A shell that reaches no database of Airflow's.
 NO_AIRFLOW = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://nobody@127.0.0.1:1/none"}
 # Answers a code to run with the id of its process, and that id with how it ended.
@@ -27,12 +36,11 @@ _LOADED = """
 import json, os, signal, sys
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # what is logged is no answer
+from importlib import import_module
 from include.command_line import log_to_stderr
 log_to_stderr()
-from airflow.sdk.observability import stats
-from include.daily import metrics, watchdog
-from include.publish import by_hand
-from include.slack import samples, send
+for name in sys.argv[1:]:
+    import_module(name)
 
 sys.stdout.flush()
 for line in sys.stdin:
@@ -117,12 +125,12 @@ def command(module: str, *arguments: str) -> str:
 
 
 @contextmanager
-def loaded() -> Iterator[Forks]:
-    """Something that forks, for the time of the block."""
+def loaded(*modules: str) -> Iterator[Forks]:
+    """Something that has loaded modules and forks, for the time of the block."""
     with (
         TemporaryDirectory(prefix="greenery-forks-") as folder,
         subprocess.Popen(
-            [sys.executable, "-c", _LOADED],
+            [sys.executable, "-c", _LOADED, *modules],
             cwd=PROJECT_ROOT,
             env=os.environ | NO_AIRFLOW,
             stdin=subprocess.PIPE,

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from subprocess import CompletedProcess
+from types import SimpleNamespace
 
 import pytest
 
 from include import settings
 from include.dbt_project import release
+from include.fast_cosmos import releases
 from include.settings import PROJECT_ROOT
+from tests.forks import Forks, command, loaded
 
 MODEL = "models/one.sql"
 BROKEN = "select {{ ref('nowhere') }}"
@@ -27,8 +32,27 @@ def start(home: Path, environment: pytest.MonkeyPatch) -> Path:
     return source
 
 
+@pytest.fixture(scope="session")
+def dbts() -> Iterator[Forks]:
+    """Processes that have dbt loaded."""
+    with loaded("dbt.cli.main", "dbt.adapters.postgres") as forks:
+        yield forks
+
+
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def dbt_is_forked(dbts: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parse of so small a project takes less than to import dbt. `tests/dags` starts one as it is."""
+
+    def run(started: Sequence[object], *, cwd: Path, env: dict[str, str], **_: object) -> CompletedProcess[str]:
+        _python, _m, module, *arguments = map(str, started)
+        ended = dbts.run(f"import os\nos.chdir({str(cwd)!r})\n{command(module, *arguments)}", **env)
+        return CompletedProcess(started, ended.code, ended.stdout, ended.stderr)
+
+    monkeypatch.setattr(releases, "subprocess", SimpleNamespace(run=run))
+
+
+@pytest.fixture
+def project(dbt_is_forked: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project that nothing was released of."""
     return start(tmp_path, monkeypatch)
 

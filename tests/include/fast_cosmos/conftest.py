@@ -1,3 +1,10 @@
 """What these tests share with those of the dbt project: a project of one model, released and broken once."""
 
-from tests.include.dbt_project.conftest import broken, kept, project, released  # noqa: F401 - fixtures
+from tests.include.dbt_project.conftest import (  # noqa: F401 - fixtures
+    broken,
+    dbt_is_forked,
+    dbts,
+    kept,
+    project,
+    released,
+)
