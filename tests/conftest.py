@@ -23,8 +23,9 @@ from include.local import postgres
 from include.settings import PROJECT_ROOT, Warehouse
 from include.warehouse import migrate, planner
 from tests import deployment as deployments
+from tests import in_memory
 from tests.deployment import deployment, failed_day, first_day, second_day  # noqa: F401 - fixtures
-from tests.forks import Forks, loaded
+from tests.forks import OURS, Forks, loaded
 
 
 def pytest_configure() -> None:
@@ -38,14 +39,22 @@ def pytest_configure() -> None:
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
     os.environ["AIRFLOW__COSMOS__ENABLE_TELEMETRY"] = "False"
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
+    # Each of some thousand connections would first ask a server of this machine whether it encrypts.
+    os.environ["PGSSLMODE"] = os.environ["PGGSSENCMODE"] = "disable"
     # A demo shop whose days do not depend on the day of the test: a Monday, with enough of them over.
     os.environ["GREENERY_DEMO_FIRST_DAY"] = "2026-03-02"
 
 
+# In this order: other people's projects take the place of Greenery's, then the DAG processor reads files as often as
+# elsewhere, and own_shop starts both it and the scheduler anew.
 _WITH_AIRFLOW = (
-    "tests/daily/",
+    "tests/daily/test_daily_run.py",
+    "tests/daily/test_faults.py",
+    "tests/daily/test_killed_scheduler.py",
+    "tests/daily/test_torture.py",
     "tests/plugins/test_in_",
-    "tests/include/local/test_stack.py",
+    "tests/daily/test_own_project.py",
+    "tests/daily/",
     "tests/dbt/test_own_shop.py",
 )
 _AFTER_TWO_RUNS = ("tests/dbt/test_backup.py", "tests/dbt/test_incremental.py", "tests/dbt/test_prices.py")
@@ -53,6 +62,7 @@ _AFTER_TWO_RUNS = ("tests/dbt/test_backup.py", "tests/dbt/test_incremental.py", 
 _LONG = (
     *_WITH_AIRFLOW,
     "tests/own_project/",
+    "tests/include/local/test_stack.py",
     "tests/dbt/",
     "tests/dags/",
     "tests/include/daily/test_admission.py",
@@ -134,12 +144,10 @@ FORGETFUL = {
 @pytest.fixture(scope="session")
 def server() -> Iterator[postgres.LocalPostgres]:
     """A Postgres of this test process' own, forgotten afterwards."""
-    home = Path(tempfile.mkdtemp(prefix="greenery-test-"))
-    home.chmod(0o755)
-    running = postgres.start(home / "postgres", settings=FORGETFUL)
-    yield running
-    postgres.stop(running.data)
-    shutil.rmtree(home, ignore_errors=True)
+    with in_memory.folder("greenery-test-") as home:
+        running = postgres.start(home / "postgres", settings=FORGETFUL)
+        yield running
+        postgres.stop(running.data)
 
 
 def copy_database(server: postgres.LocalPostgres, this: str, to: str) -> None:
@@ -211,7 +219,7 @@ def db(warehouse: Warehouse) -> Iterator[Connection]:
 @pytest.fixture(scope="session")
 def forks() -> Iterator[Forks]:
     """Processes of their own that import nothing anew."""
-    with loaded() as forks:
+    with loaded(*OURS) as forks:
         yield forks
 
 

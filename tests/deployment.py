@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -35,6 +34,7 @@ from include.raw import csv_loader
 from include.settings import PROJECT_ROOT
 from include.slack.notices import WATCHDOG
 from include.warehouse import connect
+from tests import in_memory
 from tests.slack_server import Slack, slack_server
 
 _UP = pytest.StashKey[ExitStack]()
@@ -269,11 +269,9 @@ class Deployment:
 @contextmanager
 def _deployed() -> Iterator[Deployment]:
     """The deployment, for the time of the block."""
-    home = Path(tempfile.mkdtemp(prefix="greenery-stack-"))
-    home.chmod(0o755)
-    project = home / "dbt_project"
-    shutil.copytree(PROJECT_ROOT / "dbt", project, ignore=shutil.ignore_patterns("target", "logs"))
-    with slack_server() as slack:
+    with in_memory.folder("greenery-stack-") as home, slack_server() as slack:
+        project = home / "dbt_project"
+        shutil.copytree(PROJECT_ROOT / "dbt", project, ignore=shutil.ignore_patterns("target", "logs"))
         stack = Stack(
             home / "state",
             extra_env={
@@ -304,7 +302,6 @@ def _deployed() -> Iterator[Deployment]:
                 up.api._client.patch(f"/api/v2/dags/{WATCHDOG}", json={"is_paused": True}).raise_for_status()
                 yield up
                 up.kill(*COMPONENTS)  # asked to, they would take a quarter of a minute to end
-    shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -323,11 +320,10 @@ def end(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def first_day(deployment: Deployment) -> Day:
-    """The first day, run by two runs that were triggered at once."""
+    """The first day."""
     deployment.come_to(EMPTY)
     deployment.play_day()
-    at_once = [deployment.api.trigger(DAG_ID) for _ in range(2)]
-    day = deployment.day(*(deployment.outcome(run_id) for run_id in at_once))
+    day = deployment.day(deployment.run())
     deployment.keep("first_day")
     return day
 

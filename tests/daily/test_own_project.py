@@ -1,4 +1,4 @@
-"""Other people's dbt projects, put in place as docs/own-project.md says, and run for six days on a real scheduler."""
+"""Other people's dbt projects, put in place as docs/own-project.md says, and run for three days on a real scheduler."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
+from typing import NamedTuple
 
 import dbt.include.starter_project
 import pytest
 import yaml
 
+from include.daily import DAG_ID
+from include.local.demo import Outcome
 from include.settings import PROJECT_ROOT
 from tests.deployment import EMPTY, Deployment
 
 pytestmark = [pytest.mark.db, pytest.mark.stack]
 
 PAGE = (PROJECT_ROOT / "docs/own-project.md").read_text()
-DAYS = 6
+DAYS = 3  # two of them fill a buffer each, and the third goes on in the first
 
 
 def blocks(language: str) -> list[str]:
@@ -65,13 +69,13 @@ def draw(deployment: Deployment, task: str) -> None:
     project, current = deployment.dbt_project, deployment.stack.home / "dbt" / "current"
     models = [model.relative_to(project) for model in (project / "models").rglob("*.sql")]
     end = time.monotonic() + 180
-    while task not in deployment.api.tasks("greenery_daily") or filecmp.cmpfiles(project, current, models)[0] != models:
+    while task not in deployment.api.tasks(DAG_ID) or filecmp.cmpfiles(project, current, models)[0] != models:
         assert time.monotonic() < end, f"{task} was not drawn within three minutes"
         deployment.read_again()  # a file that is just being read is not read once more
         time.sleep(2)
 
 
-def test_a_project_as_dbt_init_makes_it_is_published_six_days(deployment: Deployment, tmp_path: Path) -> None:
+def test_a_project_as_dbt_init_makes_it_is_published_each_day(deployment: Deployment, tmp_path: Path) -> None:
     project = tmp_path / "starter"
     shutil.copytree(Path(dbt.include.starter_project.__file__).parent, project)
     file = project / "dbt_project.yml"
@@ -94,24 +98,52 @@ def test_a_project_as_dbt_init_makes_it_is_published_six_days(deployment: Deploy
             assert deployment.query("select id from analytics.my_second_dbt_model") == [(1,)]
 
 
-def test_a_project_of_staging_marts_and_seeds_is_published_six_days(deployment: Deployment, tmp_path: Path) -> None:
-    project = tmp_path / "coffee"
+class CoffeeDay(NamedTuple):
+    """How a day's runs ended, and what is published then of each guest."""
+
+    runs: list[Outcome]
+    guests: list[tuple]
+
+
+@pytest.fixture(scope="module")
+def coffee(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[CoffeeDay]]:
+    """The days of a project of staging, marts and seeds; on the last one two runs are triggered at once."""
+    project = tmp_path_factory.mktemp("projects") / "coffee"
     shutil.copytree(Path(__file__).parent / "projects/coffee", project)
     follow(project)
     with deployed(deployment, project, "transform.models.marts.guests_model_build"):
         deployment.query(TILL)
         deployment.query(blocks("sql")[0])
+        days = []
         for day in range(1, DAYS + 1):
             deployment.query(A_DAY.format(day=day))
-            run = deployment.run()
+            triggered = [deployment.api.trigger(DAG_ID) for _ in range(2 if day == DAYS else 1)]
+            runs = [deployment.outcome(run_id) for run_id in triggered]
+            guests = "select guest_id, visits, spent, is_regular from analytics.guests order by 1"
+            days.append(CoffeeDay(runs, deployment.query(guests) if runs[-1].state == "success" else []))
+        yield days
+
+
+def test_a_project_of_staging_marts_and_seeds_is_published_each_day(
+    deployment: Deployment, coffee: list[CoffeeDay]
+) -> None:
+    for day, (runs, guests) in enumerate(coffee, 1):
+        for run in runs:
             assert (day, run.state) == (day, "success"), run.messages
             assert run.messages[0].startswith("✅")
             assert "orders" not in run.messages[0]
-            spent = deployment.query("select guest_id, visits, spent, is_regular from analytics.guests order by 1")
-            visits = {guest: day + 1 - guest for guest in range(1, day + 1)}
-            assert spent == [(guest, times, 4 * times, times > 1) for guest, times in visits.items()]
-        assert deployment.query("select city from analytics.branches order by 1") == [("Riga",), ("Tartu",)]
-        assert deployment.query("select count(*) from analytics.stg_lines") == [(2 * 21,)]
+        visits = {guest: day + 1 - guest for guest in range(1, day + 1)}
+        assert guests == [(guest, times, 4 * times, times > 1) for guest, times in visits.items()]
+    assert deployment.query("select city from analytics.branches order by 1") == [("Riga",), ("Tartu",)]
+    assert deployment.query("select count(*) from analytics.stg_lines") == [(2 * sum(visits.values()),)]
+
+
+def test_runs_that_are_triggered_at_once_follow_each_other(deployment: Deployment, coffee: list[CoffeeDay]) -> None:
+    first, second = sorted(
+        (deployment.api.run(DAG_ID, run.run_id) for run in coffee[-1].runs), key=itemgetter("start_date")
+    )
+    assert first["state"] == second["state"] == "success"
+    assert first["end_date"] <= second["start_date"]
 
 
 # What the tills send, before the first day; on each day a guest comes for the first time, and all former ones again.

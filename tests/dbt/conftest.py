@@ -27,6 +27,7 @@ from include import raw
 from include.dbt_project import release
 from include.local import postgres
 from include.settings import PROJECT_ROOT
+from tests import in_memory
 from tests.conftest import copy_database
 
 if TYPE_CHECKING:
@@ -86,10 +87,7 @@ class Dbt:
         return set(done.result)
 
     def _invoke(self, runner: dbtRunner, *command: str) -> dbtRunnerResult:
-        """From the bottom of a stack, as tasks do: dbt describes its whole stack in each invocation.
-
-        Below that of a test this takes longer than all else that a small command does.
-        """
+        """From the bottom of a stack, as tasks do."""
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(runner.invoke, [*command, *self._flags()]).result()
 
@@ -108,8 +106,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterato
     """
     base = tmp_path_factory.getbasetemp()
     shared = (base if worker_id == "master" else base.parent) / "parsed"
-    home = tmp_path_factory.mktemp("dbt")
-    with pytest.MonkeyPatch.context() as environment:
+    with in_memory.folder("greenery-dbt-") as home, pytest.MonkeyPatch.context() as environment:
         environment.setenv("WAREHOUSE_DB", WAREHOUSE)
         with shared.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -27,6 +27,7 @@ from include.local.progress import Progress, silent
 from include.local.stack import Running, Stack, StackError
 from include.settings import PROJECT_ROOT
 from include.warehouse import connect
+from tests import in_memory
 from tests.include.dbt_project.conftest import start as one_model
 
 pytestmark = [pytest.mark.db, pytest.mark.stack]
@@ -140,11 +141,8 @@ def test_the_login_is_made_once_and_kept_private(home: Path) -> None:
 @pytest.fixture(scope="module")
 def session() -> Iterator[tuple[Path, postgres.LocalPostgres]]:
     """A command that is under way: its state folder and its Postgres."""
-    path = Path(tempfile.mkdtemp(prefix="greenery-home-"))
-    path.chmod(0o755)
-    with Stack(path, silent()).session() as server:
+    with in_memory.folder("greenery-home-") as path, Stack(path, silent()).session() as server:
         yield path, server
-    shutil.rmtree(path, ignore_errors=True)
 
 
 def test_a_second_command_at_the_same_time_is_refused(session: tuple[Path, postgres.LocalPostgres]) -> None:
