@@ -45,7 +45,8 @@ def dbt_is_forked(dbts: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def run(started: Sequence[object], *, cwd: Path, env: dict[str, str], **_: object) -> CompletedProcess[str]:
         _python, _m, module, *arguments = map(str, started)
-        ended = dbts.run(f"import os\nos.chdir({str(cwd)!r})\n{command(module, *arguments)}", **env)
+        begin = f"import gc, os\ngc.disable()\nos.chdir({str(cwd)!r})\n"
+        ended = dbts.run(begin + command(module, *arguments), **env)
         return CompletedProcess(started, ended.code, ended.stdout, ended.stderr)
 
     monkeypatch.setattr(releases, "subprocess", SimpleNamespace(run=run))
