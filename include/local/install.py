@@ -49,6 +49,12 @@ def _install() -> int:
     if _in_use():
         progress.say("The pins have changed and a local stack is running from .venv: `make down` first.")
         return 1
+    if VENV.is_symlink():
+        progress.say(
+            f".venv is a link to {VENV.resolve()}, whose pins are others; installing would empty that folder. "
+            "Remove the link, then try again."
+        )
+        return 1
     python = _python()
     if python is None:
         progress.say(

@@ -166,20 +166,37 @@ def test_each_kind_of_shop_has_a_warehouse_of_its_own_that_comes_back(
     assert days == [1, 1, 2, 1, 2]
 
 
-def test_a_machine_without_the_right_python_is_told_what_to_install(tmp_path: Path) -> None:
-    (tmp_path / "include/local").mkdir(parents=True)
+def install(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Let the installer install into a folder that has nothing but the pins."""
+    (folder / "include/local").mkdir(parents=True)
     for name in (
         "include/local/install.py",
         "include/local/progress.py",
         *(path.name for path in PROJECT_ROOT.glob("*.txt")),
     ):
-        shutil.copy(PROJECT_ROOT / name, tmp_path / name)
-    done = subprocess.run(
-        [sys.executable, tmp_path / "include/local/install.py"],
-        env={**os.environ, "PYTHON": "/bin/false"},
+        shutil.copy(PROJECT_ROOT / name, folder / name)
+    return subprocess.run(
+        [sys.executable, folder / "include/local/install.py"],
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
     )
+
+
+def test_a_machine_without_the_right_python_is_told_what_to_install(tmp_path: Path) -> None:
+    done = install(tmp_path, PYTHON="/bin/false")
     assert done.returncode == 1
     assert done.stderr.startswith("Python 3.11 or 3.12")
     assert not (tmp_path / ".venv").exists()
+
+
+def test_an_environment_that_is_linked_to_is_not_emptied(tmp_path: Path) -> None:
+    others = tmp_path / "others"
+    others.mkdir()
+    (others / "python").touch()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / ".venv").symlink_to(others)
+    done = install(tmp_path / "mine")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f".venv is a link to {others}")
+    assert (others / "python").exists()
