@@ -163,6 +163,7 @@ class Deployment:
 
     def run_again(self, run_id: str, *task_ids: str, downstream: bool = False) -> Outcome:
         """Clear tasks of a run that ended, and wait for its end."""
+        self._wait_for_backstops()  # one that is late speaks of what the run does then
         self.api.clear(DAG_ID, run_id, *task_ids, downstream=downstream)
         return self.outcome(run_id)
 
