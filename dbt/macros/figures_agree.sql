@@ -94,7 +94,7 @@ where lowest <> highest
 {% macro changed_keys(relation, key) %}
     {%- set node = node_of(relation) -%}
     {%- if takes_changes(node) or raw_table_of(node) and node.resource_type != 'snapshot' -%}
-        {{ return(changed_values(node, [key]) | trim) }}
+        {{ return(changed_values(node, key) | trim) }}
     {%- endif -%}
     {%- set new = new_rows(relation) -%}
     {%- if new -%}

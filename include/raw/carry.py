@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from tempfile import SpooledTemporaryFile
 
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from include.raw.contract import TABLES
-from include.raw.load import LoadError
+from include.raw.load import LoadError, Rows
 from include.raw.shop_database import Shop
 
 # The condition that all rows fulfil.
 ALL = sql.SQL("true")
-_MEGABYTE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -45,16 +43,15 @@ def carry(cursor: Cursor, shop: Shop, table: str, columns: Collection[str], cond
     """
     carried = Carried(table, tuple(columns))
     values = sql.SQL(", ").join(sql.SQL("cast({} as text)").format(shop.values[table][name]) for name in columns)
-    statement = sql.SQL("copy (select {} from {} where {}) to stdout").format(values, shop.tables[table], condition)
     types = sql.SQL(", ").join(
         sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(TABLES[table].columns[name])) for name in columns
     )
-    with SpooledTemporaryFile(max_size=8 * _MEGABYTE) as file:
-        shop.cursor.copy_expert(statement, file, size=_MEGABYTE)
-        file.seek(0)
-        cursor.execute(sql.SQL("drop table if exists {}").format(carried.named))
-        cursor.execute(sql.SQL("create temporary table {} ({})").format(carried.named, types))
-        cursor.copy_expert(sql.SQL("copy {} from stdin").format(carried.named), file, size=_MEGABYTE)
+    rows = Rows()
+    rows.fetch(shop.cursor, sql.SQL("select {} from {} where {}").format(values, shop.tables[table], condition))
+    cursor.execute(sql.SQL("drop table if exists {}").format(carried.named))
+    cursor.execute(sql.SQL("create temporary table {} ({})").format(carried.named, types))
+    cursor.execute("set local timezone to 'UTC'")  # which a timestamp without a zone means
+    rows.copy(cursor, carried.named, columns)
     if cursor.rowcount != shop.cursor.rowcount:
         raise LoadError(
             f"the shop was not loaded, and raw is as it was: of {shop.cursor.rowcount:,} rows of {table} "

@@ -105,8 +105,6 @@ def _be_alone(warehouse: Connection, cursor: Cursor) -> None:
     except psycopg2.errors.LockNotAvailable:
         raise LoadError("another live load is under way; wait for it to end, then load again") from None
     cursor.execute("reset lock_timeout")
-    # A timestamp without a zone means UTC.
-    cursor.execute("set timezone to 'UTC'")
     warehouse.commit()
 
 
@@ -149,7 +147,7 @@ def _carry_changes(warehouse: Connection, shop: Shop, former: Mark | None) -> Ch
         rows = {name: carried(table, table.columns, since) for name, table in TABLES.items()}
         with warehouse, warehouse.cursor() as cursor:
             more = {name: _compare_counts(cursor, shop, table, rows[name]) for name, table in TABLES.items()}
-        if not any(rows < 0 for rows in more.values()):
+        if not any(count < 0 for count in more.values()):
             lost = [table for name, table in TABLES.items() if more[name] > 0]
             return Changes(False, rows, {table.name: carried(table, table.key) for table in lost})
         log.warning("Raw lacks rows that the shop has had before, or keys are doubled; everything is compared")

@@ -87,6 +87,11 @@ class Rows:
         if len(self._pending) > 5_000:
             self._flush()
 
+    def fetch(self, cursor: Cursor, query: sql.Composable) -> None:
+        """Add the rows of a query, by COPY from a database that may be another one."""
+        self._flush()
+        cursor.copy_expert(sql.SQL("copy ({}) to stdout").format(query), self._file, size=_MEGABYTE)
+
     def copy(self, cursor: Cursor, into: sql.Composable, columns: Iterable[str]) -> None:
         """COPY them all into a table; the rows are used up by it."""
         self._flush()

@@ -59,9 +59,9 @@
     {%- elif followed.on -%}
     select {{ key }}
     from {{ node_named(followed['in']).relation_name if followed['in'] else this }}
-    where {{ followed.on }} in ({{ changed_values(node_named(followed.of), [followed.parent_key or followed.on]) }})
+    where {{ followed.on }} in ({{ changed_values(node_named(followed.of), followed.parent_key or followed.on) }})
     {%- else -%}
-    {{ changed_values(node_named(followed.of), [followed.parent_key or key], [key]) }}
+    {{ changed_values(node_named(followed.of), followed.parent_key or key, key) }}
     {%- endif -%}
 {%- endmacro %}
 
@@ -79,15 +79,11 @@
 {% endmacro %}
 
 {#
-    SQL for the values that some expressions have, or had, in the rows of a node that changed since this buffer was published. It
+    SQL for the values that an expression has, or had, in the rows of a node that changed since this buffer was published. It
     fails for a node of which nothing says which rows these are. A raw table's deletions hold its key alone.
 #}
-{% macro changed_values(node, columns, names=none) -%}
-    {%- set selected = [] -%}
-    {%- for column in columns -%}
-        {%- do selected.append(column ~ (' as ' ~ names[loop.index0] if names and names[loop.index0] != column else '')) -%}
-    {%- endfor -%}
-    {%- set selected = selected | join(', ') -%}
+{% macro changed_values(node, expression, name=none) -%}
+    {%- set selected = expression ~ (' as ' ~ name if name and name != expression else '') -%}
     {%- set table = raw_table_of(node) -%}
     {%- if takes_changes(node) -%}
         {%- set built = noted_of(node.unique_id) -%}

@@ -3,6 +3,6 @@
     a schema that holds none of the project's nodes is filled at the first question, and another thread may read it half filled.
 #}
 {% macro relation_exists(relation) %}
-    {%- set name = relation | string | replace("'", "''") -%}
+    {%- set name = dbt.escape_single_quotes(relation | string) -%}
     {{ return(run_query("select to_regclass('" ~ name ~ "') is not null as found").rows[0].found) }}
 {% endmacro %}

@@ -98,7 +98,6 @@ described_orders as (
 timed_orders as (
 
     select
-        described_orders.order_id,
         described_orders.promotion,
         described_orders.browsing_time,
         described_orders.order_value,
@@ -116,7 +115,7 @@ timed_orders as (
         {{ had_time_after_delivery }}
         and described_orders.next_ordered_after_delivery_at <= {{ from_delivery }} as back_in_{{ days }}_days_after_delivery,
         {% endfor -%}
-        observed_moment.observed_until
+        described_orders.order_id
     from described_orders
     cross join observed_moment
 
