@@ -73,7 +73,7 @@ class _Client:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of such a command: the password is in no list of processes."""
-        return {**os.environ, "PGPASSWORD": self.where.password, "PGAPPNAME": "greenery backup"}
+        return {**os.environ, **self.where.libpq_environment(), "PGAPPNAME": "greenery backup"}
 
 
 def save(folder: Path, where: Warehouse | None = None) -> Path:

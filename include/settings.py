@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -24,14 +24,25 @@ OUR_SCHEMAS = ("staging", "snapshots", LIVE, BUILT, "ops")
 
 
 @dataclass(frozen=True)
+class Tls:
+    """How connections are encrypted, and by which files each side knows the other; libpq decides where it is empty."""
+
+    sslmode: str = ""
+    sslrootcert: str = ""
+    sslcert: str = ""
+    sslkey: str = ""
+
+
+@dataclass(frozen=True)
 class Warehouse:
-    """Where the warehouse database is, and as whom to connect."""
+    """Where the warehouse database is, as whom to connect, and how that is encrypted."""
 
     host: str
     port: int
     database: str
     user: str
     password: str = field(repr=False)
+    tls: Tls = Tls()
 
     def environment(self) -> dict[str, str]:
         """The same settings as environment variables, for a child process or for `dbt/profiles.yml`."""
@@ -41,7 +52,19 @@ class Warehouse:
             "WAREHOUSE_DB": self.database,
             "WAREHOUSE_USER": self.user,
             "WAREHOUSE_PASSWORD": self.password,
+            **{f"WAREHOUSE_{name.upper()}": value for name, value in asdict(self.tls).items()},
         }
+
+    def libpq(self) -> dict[str, str]:
+        """The same as libpq's keywords, for `psycopg2.connect`."""
+        where = {"host": self.host, "port": str(self.port), "dbname": self.database, "user": self.user}
+        given = {"password": self.password, **asdict(self.tls)}
+        return where | {name: value for name, value in given.items() if value}
+
+    def libpq_environment(self) -> dict[str, str]:
+        """The same as libpq's own variables, for psql and pg_dump: a password is in no list of processes."""
+        variable = {"dbname": "PGDATABASE"}
+        return {variable.get(name, f"PG{name.upper()}"): value for name, value in self.libpq().items()}
 
 
 def warehouse() -> Warehouse:
@@ -52,6 +75,12 @@ def warehouse() -> Warehouse:
         database=os.environ.get("WAREHOUSE_DB", "warehouse"),
         user=os.environ.get("WAREHOUSE_USER", "postgres"),
         password=os.environ.get("WAREHOUSE_PASSWORD", ""),
+        tls=Tls(
+            sslmode=os.environ.get("WAREHOUSE_SSLMODE", ""),
+            sslrootcert=os.environ.get("WAREHOUSE_SSLROOTCERT", ""),
+            sslcert=os.environ.get("WAREHOUSE_SSLCERT", ""),
+            sslkey=os.environ.get("WAREHOUSE_SSLKEY", ""),
+        ),
     )
 
 
@@ -106,7 +135,9 @@ def _number_or_default(name: str, default: int) -> int:
 
 
 def shop_database_url() -> str | None:
-    """The shop's live database: postgresql://user:password@host/database; None where raw is loaded otherwise."""
+    """The shop's live database; None where raw is loaded otherwise. postgresql://user:password@host/database, and
+    libpq's keywords after a ?, as sslmode=verify-full&sslrootcert=…
+    """
     return os.environ.get("SHOP_DATABASE_URL", "").strip() or None
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,7 +34,10 @@ def releases() -> Releases:
         home=settings.state_dir() / "dbt",
         profile=PROFILE,
         target=TARGET,
-        depends_on=(version("dbt-postgres"), where.host, str(where.port), where.database, where.user),
+        depends_on=(
+            *(version("dbt-postgres"), where.host, str(where.port), where.database, where.user),
+            *asdict(where.tls).values(),
+        ),
         prepare=write_macros_hash,
         refuse=lambda release: limits.problem(manifest.read(release.manifest)),
     )

@@ -18,6 +18,7 @@ from include import settings
 from include.raw import mapping
 from include.raw.contract import TABLES
 from include.raw.mapping import Mapped, MappingError
+from include.warehouse import refused
 
 
 @dataclass(frozen=True)
@@ -103,12 +104,16 @@ def _oid(cursor: Cursor, source: Mapped) -> int:
 
 def connect(url: str) -> Connection:
     """A connection that reads one moment of the shop."""
-    connection = psycopg2.connect(
-        url,
-        application_name="greenery live load",
-        # The snapshot is held by a transaction that waits while rows are written to the warehouse.
-        options="-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c idle_in_transaction_session_timeout=0",
-        connect_timeout=10,
-    )
+    try:
+        connection = psycopg2.connect(
+            url,
+            application_name="greenery live load",
+            # The snapshot is held by a transaction that waits while rows are written to the warehouse.
+            options="-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres"
+            " -c idle_in_transaction_session_timeout=0",
+            connect_timeout=10,
+        )
+    except psycopg2.OperationalError as error:
+        raise refused.explained(error, lambda keyword: f"{keyword} in SHOP_DATABASE_URL") from None
     connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
     return connection

@@ -9,6 +9,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from include import settings
+from include.warehouse import refused
 
 
 @contextmanager
@@ -28,18 +29,17 @@ def connect(application: str = "greenery", where: settings.Warehouse | None = No
 
 def open_connection(application: str, where: settings.Warehouse) -> Connection:
     """The same for who keeps it open and closes it later."""
-    return psycopg2.connect(
-        host=where.host,
-        port=where.port,
-        dbname=where.database,
-        user=where.user,
-        password=where.password or None,
-        application_name=application,
-        options="-c timezone=UTC",
-        connect_timeout=10,
-        # A host that is gone is noticed within half a minute, and not when TCP gives up.
-        keepalives_idle=10,
-        keepalives_interval=5,
-        keepalives_count=3,
-        tcp_user_timeout=30_000,
-    )
+    try:
+        return psycopg2.connect(
+            **where.libpq(),
+            application_name=application,
+            options="-c timezone=UTC",
+            connect_timeout=10,
+            # A host that is gone is noticed within half a minute, and not when TCP gives up.
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+            tcp_user_timeout=30_000,
+        )
+    except psycopg2.OperationalError as error:
+        raise refused.explained(error, lambda keyword: f"WAREHOUSE_{keyword.upper()}") from None
