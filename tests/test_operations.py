@@ -64,7 +64,7 @@ def airflow(server: postgres.LocalPostgres, tmp_path: Path) -> Iterator[tuple[di
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(tmp_path / "logs"),
     }
     subprocess.run(["airflow", "db", "migrate"], env=environment, check=True, capture_output=True, timeout=200)
-    connection = psycopg2.connect(host="127.0.0.1", port=server.port, dbname=name, user=postgres.SUPERUSER)
+    connection = psycopg2.connect(**server.database(name).libpq())
     connection.autocommit = True
     yield environment, connection
     connection.close()

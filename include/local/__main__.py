@@ -98,8 +98,9 @@ def _down(stack: Stack, _: argparse.Namespace) -> int:
 
 def _psql(stack: Stack, options: argparse.Namespace) -> int:
     where = warehouse.as_admin(stack.postgres())
-    command = [postgres.binary("psql"), "-h", where.host, "-p", str(where.port), "-U", where.user, where.database]
-    return subprocess.run([*command, *options.rest]).returncode
+    return subprocess.run(
+        [postgres.binary("psql"), *options.rest], env={**os.environ, **where.libpq_environment()}
+    ).returncode
 
 
 def _decide(stack: Stack, options: argparse.Namespace) -> int:

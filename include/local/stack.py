@@ -5,7 +5,7 @@
 .local/logs/            one file a component
 .local/dbt/             releases of the dbt project
 .local/stack.json       what is running: ports and process ids
-.local/secrets.json     keys and the login, made once
+.local/secrets.json     keys, the login and the passwords of Postgres, made once
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -34,6 +35,7 @@ from include.dbt_project import release
 from include.local import postgres, warehouse
 from include.local.progress import Progress
 from include.settings import PROJECT_ROOT
+from include.warehouse import roles
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 USER = "admin"
@@ -78,7 +80,7 @@ class Stack:
         """The Postgres alone, started if it is down."""
         data = self.home / "postgres"
         if postgres.running_port(data):
-            return postgres.start(data)
+            return postgres.start(data, passwords=self._passwords())
         with self._lock():
             return self._start_postgres()
 
@@ -94,6 +96,8 @@ class Stack:
             **os.environ,
             **warehouse.as_transformer(server).environment(),
             "WAREHOUSE_LOADER_USER": warehouse.as_loader(server).user,
+            "WAREHOUSE_LOADER_PASSWORD": warehouse.as_loader(server).password,
+            "WAREHOUSE_HEALTH_PASSWORD": warehouse.as_health(server).password,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "PYTHONPATH": str(PROJECT_ROOT),
             "GREENERY_STATE_DIR": str(self.home),
@@ -177,10 +181,12 @@ class Stack:
             raise StackError(f"less than 1 GB is free on the disk of {self.home}; make room, then try again")
         fresh = not (self.home / "postgres" / "PG_VERSION").exists()
         if postgres.running_port(self.home / "postgres"):
-            return postgres.start(self.home / "postgres")
+            return postgres.start(self.home / "postgres", passwords=self._passwords())
         with self.progress.step("Setting up and starting Postgres" if fresh else "Starting Postgres"):
             # Laptop settings: a power cut may cost the last second, never consistency.
-            server = postgres.start(self.home / "postgres", settings={"synchronous_commit": "off"})
+            server = postgres.start(
+                self.home / "postgres", passwords=self._passwords(), settings={"synchronous_commit": "off"}
+            )
             postgres.ensure_database(server, "airflow")
             warehouse.prepare(server)
         return server
@@ -257,16 +263,27 @@ class Stack:
             self.progress.say(f"Port {wanted} is in use (GREENERY_UI_PORT names another); Airflow takes {port}")
         return port
 
-    def _secrets(self) -> dict[str, str]:
+    def _secrets(self) -> dict[str, Any]:
+        """Keys, the login's password and Postgres' by user. What the file lacks is made, and kept in it."""
         file = self.home / "secrets.json"
-        if not file.exists():
+        kept = json.loads(file.read_text()) if file.exists() else {}
+        whole = {name: secrets.token_urlsafe(64) for name in ("api", "jwt")}
+        whole["fernet"] = urlsafe_b64encode(secrets.token_bytes(32)).decode()
+        whole["password"] = secrets.token_urlsafe(9)
+        whole |= kept
+        passwords = {user: secrets.token_urlsafe(32) for user in (postgres.SUPERUSER, *roles.ROLES)}
+        whole["postgres"] = passwords | kept.get("postgres", {})
+        if whole != kept:
             self.home.mkdir(parents=True, exist_ok=True)
-            made = {name: secrets.token_urlsafe(64) for name in ("api", "jwt")}
-            made["fernet"] = urlsafe_b64encode(secrets.token_bytes(32)).decode()
-            made["password"] = secrets.token_urlsafe(9)
-            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-                json.dump(made, out)
-        return json.loads(file.read_text())
+            draft = file.with_name(".secrets.json")
+            draft.unlink(missing_ok=True)
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+                json.dump(whole, out)
+            draft.replace(file)
+        return whole
+
+    def _passwords(self) -> dict[str, str]:
+        return self._secrets()["postgres"]
 
     def _read_state(self) -> Running | None:
         try:

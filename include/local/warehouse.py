@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from psycopg2 import sql
+
 from include.local import postgres
 from include.settings import Warehouse
 from include.warehouse import connect, migrate, roles
@@ -15,7 +17,11 @@ def prepare(server: postgres.LocalPostgres) -> None:
     migrate.upgrade(as_admin(server))
     with connect("greenery local", as_admin(server)) as connection:
         roles.ensure(connection, login=True)
-        with connection.cursor() as cursor:  # it is on this machine, where free space can be looked at
+        with connection.cursor() as cursor:
+            for role in roles.ROLES:
+                password = server.passwords.get(role)
+                cursor.execute(sql.SQL("alter role {} password %s").format(sql.Identifier(role)), (password,))
+            # It is on this machine, where free space can be looked at.
             cursor.execute(f"grant pg_read_all_settings to {roles.TRANSFORMER}")
 
 
@@ -27,6 +33,11 @@ def as_admin(server: postgres.LocalPostgres) -> Warehouse:
 def as_loader(server: postgres.LocalPostgres) -> Warehouse:
     """How the demo shop and the CSV loader connect."""
     return server.database(NAME, roles.LOADER)
+
+
+def as_health(server: postgres.LocalPostgres) -> Warehouse:
+    """How the data-health page connects."""
+    return server.database(NAME, roles.HEALTH)
 
 
 def as_transformer(server: postgres.LocalPostgres) -> Warehouse:

@@ -39,7 +39,7 @@ _ALTER = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "S"
 def ensure(connection: Connection, *, login: bool = False) -> None:
     """Create the roles, hand them what they own, and grant what they need, in the caller's transaction.
 
-    With `login` all of them can log in without a password of their own: for a server that trusts its clients.
+    With `login` all of them can log in, with a password that the caller sets, or on a server that trusts its clients.
     """
     with connection.cursor() as cursor:
         for role in ROLES:

@@ -74,7 +74,7 @@ def reading(deployment: Deployment) -> Iterator[Readers]:
 
     def reads() -> None:
         where = deployment.server.database(warehouse.NAME, roles.READER)
-        connection = psycopg2.connect(host=where.host, port=where.port, dbname=where.database, user=where.user)
+        connection = psycopg2.connect(**where.libpq())
         connection.autocommit = True  # a reader who keeps a transaction open would keep publish waiting
         with closing(connection), connection.cursor() as cursor:
             while not stop.wait(0.05):

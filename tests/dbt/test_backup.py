@@ -6,6 +6,7 @@ import os
 import subprocess
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -282,7 +283,7 @@ def test_the_commands_save_restore_and_say_what_they_did(
 def test_what_is_known_of_the_schemas_is_forgotten_where_a_database_moved(
     days: Days, elsewhere: Warehouse, monkeypatch
 ) -> None:
-    where = Warehouse("127.0.0.1", elsewhere.port, WAREHOUSE, elsewhere.user, "")
+    where = replace(elsewhere, database=WAREHOUSE)
     whole = subprocess.run(
         [*("pg_dump", "-h", where.host, "-p", str(where.port), "-U", where.user), WAREHOUSE],
         capture_output=True,

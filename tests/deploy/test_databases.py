@@ -22,7 +22,7 @@ def made(server: LocalPostgres) -> Iterator[LocalPostgres]:
     """A server on which the script has run; its traces are removed afterwards."""
     environment = os.environ | {
         "PATH": f"{Path(postgres.binary('psql')).parent}{os.pathsep}{os.environ['PATH']}",
-        "PGHOST": "127.0.0.1",
+        "PGHOST": server.host,
         "PGPORT": str(server.port),
         "POSTGRES_USER": postgres.SUPERUSER,
         "POSTGRES_DB": "postgres",
@@ -50,4 +50,4 @@ def test_airflow_owns_its_database_and_can_make_nothing_else(made: LocalPostgres
         assert cursor.fetchone() == (False, False, False, True)
         cursor.execute("select has_database_privilege('airflow', 'warehouse', 'create')")
         assert cursor.fetchone() == (False,)
-    psycopg2.connect(host="127.0.0.1", port=made.port, dbname="airflow", user="airflow").close()
+    psycopg2.connect(**made.database("airflow", "airflow").libpq()).close()

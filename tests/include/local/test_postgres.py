@@ -1,18 +1,27 @@
-"""The embedded Postgres: joined where it runs, the same port again, and no trust in a stale file."""
+"""The embedded Postgres: who gets in, joined where it runs, the same port again, and no trust in a stale file."""
 
 from __future__ import annotations
 
+import errno
 import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from include.local import postgres
+from include.local.postgres import LocalPostgres
+from include.settings import Warehouse
 
 pytestmark = pytest.mark.db
+
+# What makes it listen on a port of this machine.
+PASSWORDS = {postgres.SUPERUSER: "it's a password"}
 
 
 @pytest.fixture
@@ -25,22 +34,57 @@ def data() -> Iterator[Path]:
     shutil.rmtree(home, ignore_errors=True)
 
 
+def user_of(where: Warehouse) -> str | None:
+    """Who one is with this password; None where one is not let in."""
+    try:
+        connection = psycopg2.connect(**where.libpq())
+    except psycopg2.OperationalError:
+        return None
+    with closing(connection), connection.cursor() as cursor:
+        cursor.execute("select current_user")
+        return cursor.fetchone()[0]
+
+
+def test_a_cluster_that_trusted_everybody_asks_for_a_password_from_now_on_and_keeps_its_data(data: Path) -> None:
+    postgres.start(data, settings={"listen_addresses": "127.0.0.1"})  # as all were
+    assert "127.0.0.1/32            trust" in (data / "pg_hba.conf").read_text()
+    postgres.ensure_database(LocalPostgres(data, postgres.running_port(data)), "kept")
+    postgres.stop(data)
+    for password in ("it's one", "the next one: the file with the first was lost"):
+        where = postgres.start(data, passwords={postgres.SUPERUSER: password}).database("kept")
+        assert where.host == "127.0.0.1"
+        assert user_of(where) == postgres.SUPERUSER
+        assert user_of(replace(where, password="")) is None
+        assert user_of(replace(where, password="it's another")) is None
+        assert user_of(replace(where, user="nobody_much")) is None
+        postgres.stop(data)
+    assert "it's one" not in (data / "server.log").read_text()
+
+
+def test_one_that_asks_for_none_can_be_reached_by_nobody_else_of_this_machine(data: Path) -> None:
+    server = postgres.start(data)
+    assert user_of(server.database("postgres")) == postgres.SUPERUSER
+    assert data.stat().st_mode & 0o077 == 0, "its socket is in a folder that others may enter"
+    with socket.socket() as other:
+        assert other.connect_ex(("127.0.0.1", server.port)) == errno.ECONNREFUSED
+
+
 def test_a_second_start_joins_and_a_later_one_takes_the_same_port(data: Path) -> None:
-    first = postgres.start(data)
-    assert postgres.start(data) == first
+    first = postgres.start(data, passwords=PASSWORDS)
+    assert postgres.start(data, passwords=PASSWORDS) == first
     postgres.stop(data)
     assert postgres.running_port(data) is None
-    assert postgres.start(data) == first
+    assert postgres.start(data, passwords=PASSWORDS) == first
 
 
 def test_a_port_that_somebody_took_meanwhile_is_not_fought_over(data: Path) -> None:
-    first = postgres.start(data)
+    first = postgres.start(data, passwords=PASSWORDS)
     postgres.stop(data)
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", first.port))
         other.listen()
-        assert postgres.start(data).port != first.port
+        assert postgres.start(data, passwords=PASSWORDS).port != first.port
 
 
 def test_a_port_that_somebody_takes_at_this_moment_is_left_to_them(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +93,7 @@ def test_a_port_that_somebody_takes_at_this_moment_is_left_to_them(data: Path, m
         other.listen()
         found = iter([other.getsockname()[1], postgres.free_port()])
         monkeypatch.setattr(postgres, "free_port", lambda _: next(found))
-        assert postgres.start(data).port != other.getsockname()[1]
+        assert postgres.start(data, passwords=PASSWORDS).port != other.getsockname()[1]
 
 
 def test_a_stale_pid_file_of_a_killed_server_is_seen_through(data: Path) -> None:

@@ -12,21 +12,26 @@ import subprocess
 import sys
 import tempfile
 import time
+from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 import psutil
+import psycopg2
 import pytest
+from sqlalchemy import create_engine, text
 
 from include.demo_shop import demo as demo_shop
 from include.local import postgres, warehouse
+from include.local.__main__ import _psql
 from include.local.demo import use_warehouse_of
 from include.local.progress import Progress, silent
 from include.local.stack import Running, Stack, StackError
 from include.settings import PROJECT_ROOT
-from include.warehouse import connect
+from include.warehouse import connect, roles
 from tests import in_memory
 from tests.include.dbt_project.conftest import start as one_model
 
@@ -138,6 +143,16 @@ def test_the_login_is_made_once_and_kept_private(home: Path) -> None:
     assert (home / "secrets.json").stat().st_mode & 0o077 == 0
 
 
+def test_secrets_that_are_there_stay_and_what_came_later_is_added(home: Path) -> None:
+    (home / "secrets.json").write_text(json.dumps({"api": "a", "jwt": "b", "fernet": "c", "password": "ada's"}))
+    assert Stack(home).login() == ("admin", "ada's")
+    passwords = Stack(home)._passwords()
+    assert passwords.keys() == {postgres.SUPERUSER, *roles.ROLES}
+    assert len(set(passwords.values())) == len(passwords)
+    assert Stack(home)._passwords() == passwords
+    assert (home / "secrets.json").stat().st_mode & 0o077 == 0
+
+
 @pytest.fixture(scope="module")
 def session() -> Iterator[tuple[Path, postgres.LocalPostgres]]:
     """A command that is under way: its state folder and its Postgres."""
@@ -164,6 +179,31 @@ def test_each_kind_of_shop_has_a_warehouse_of_its_own_that_comes_back(
             if len(days) == 1:
                 demo_shop.play_day(connection, 1, orders_per_day=5)
     assert days == [1, 1, 2, 1, 2]
+
+
+def test_everybody_is_asked_for_a_password_of_their_own(
+    session: tuple[Path, postgres.LocalPostgres], capfd: pytest.CaptureFixture[str]
+) -> None:
+    home, server = session
+    for role in (postgres.SUPERUSER, *roles.ROLES):
+        where = server.database(warehouse.NAME, role)
+        with connect("test", where) as connection, connection.cursor() as cursor:
+            cursor.execute("select current_user")
+            assert cursor.fetchall() == [(role,)]
+        for password in ("", next(one for one in server.passwords.values() if one != where.password)):
+            with (
+                pytest.raises(psycopg2.OperationalError, match="password"),
+                connect("", replace(where, password=password)),
+            ):
+                pass
+    environment = Stack(home).environment(server, 1)
+    assert environment["WAREHOUSE_PASSWORD"] == server.passwords[roles.TRANSFORMER]
+    assert environment["WAREHOUSE_LOADER_PASSWORD"] == server.passwords[roles.LOADER]
+    assert environment["WAREHOUSE_HEALTH_PASSWORD"] == server.passwords[roles.HEALTH]
+    with closing(create_engine(environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]).connect()) as airflows:
+        assert airflows.scalar(text("select current_database()")) == "airflow"
+    assert _psql(Stack(home), Namespace(rest=["-Atc", "select 1"])) == 0
+    assert capfd.readouterr() == ("1\n", "")
 
 
 def install(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:

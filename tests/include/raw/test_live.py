@@ -91,7 +91,7 @@ def replica(
     where = server.database("live_warehouse")
     for name, setting in where.environment().items():
         monkeypatch.setenv(name, setting)
-    monkeypatch.setenv("SHOP_DATABASE_URL", f"postgresql://{READER}@{shop.host}:{shop.port}/{shop.database}")
+    monkeypatch.setenv("SHOP_DATABASE_URL", f"postgresql://{READER}@/{shop.database}?host={shop.host}&port={shop.port}")
     monkeypatch.setenv("SHOP_DATABASE_SCHEMA", "raw")
     monkeypatch.setenv("GREENERY_DBT_DIR", str(tmp_path))
     migrate.upgrade()
