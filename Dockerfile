@@ -4,9 +4,10 @@ FROM ${BASE_IMAGE}
 
 # Dependencies first: code changes more often than they do.
 COPY requirements.txt requirements-deployment.txt constraints.txt overrides.txt /tmp/requirements/
-# With the uv that Airflow's image has. pip has no overrides; it gets past dbt's parser with
-# `pip install --no-deps --requirement constraints.txt`, which brings the tests' packages as well.
-RUN uv pip install --no-cache --quiet --compile-bytecode --constraint /tmp/requirements/constraints.txt \
+# With the uv that Airflow's image has; a package without a hash in constraints.txt, or with another one, ends the build.
+# pip has no overrides; it gets past dbt's parser with `pip install --no-deps --requirement constraints.txt`, which brings
+# the tests' packages as well.
+RUN uv pip install --no-cache --quiet --compile-bytecode --require-hashes --constraint /tmp/requirements/constraints.txt \
         --override /tmp/requirements/overrides.txt --requirement /tmp/requirements/requirements-deployment.txt
 
 COPY --chown=airflow:0 airflow.cfg /opt/airflow/
@@ -32,9 +33,9 @@ ENV PYTHONPATH=/opt/airflow \
     WAREHOUSE_USER=${WAREHOUSE_USER} \
     GREENERY_RAW_SCHEMA=${GREENERY_RAW_SCHEMA}
 
-# A project that does not parse does not build. The state folder can be written by any user of group 0.
+# A project that does not parse does not build. The folders of state and of large loads can be written by any user of group 0.
 RUN python -m compileall -q /opt/airflow/include /opt/airflow/plugins /opt/airflow/dags \
-    && mkdir -m 2775 /opt/airflow/state \
+    && mkdir -m 2775 /opt/airflow/state /opt/airflow/scratch \
     && if ls dbt/packages.yml dbt/dependencies.yml 2>/dev/null | grep -q .; then dbt deps --project-dir dbt --profiles-dir dbt; fi \
     && python -m include.dbt_project.release \
     && chmod -R g+rwX /opt/airflow/state

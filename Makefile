@@ -64,8 +64,8 @@ format: install ## fix the Python's format and lint, as make check wants it
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix .
 
-constraints: install ## renew constraints.txt
-	$(RUN) -m uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --upgrade --override overrides.txt requirements-dev.txt requirements-deployment.txt -o constraints.txt
+constraints: install ## renew constraints.txt: versions, hashes, and what wants each
+	$(RUN) -m uv pip compile --quiet --universal --python-version 3.11 --no-header --generate-hashes --upgrade --override overrides.txt requirements-dev.txt requirements-deployment.txt -o constraints.txt
 
 clean: install ## stop the local stack and forget its state
 	$(RUN) -m include.local clean

@@ -35,6 +35,7 @@ SECRETS: dict[str, Callable[[], str]] = {
     "AIRFLOW__API_AUTH__JWT_SECRET": _long_token,
     "AIRFLOW__API__SECRET_KEY": _token,
     "AIRFLOW__CORE__FERNET_KEY": _fernet_key,
+    "GREENERY_HEALTH_TOKEN": _token,
     "POSTGRES_PASSWORD": _token,
     "REDIS_PASSWORD": _token,
     "WAREHOUSE_HEALTH_PASSWORD": _token,

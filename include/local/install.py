@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -68,7 +69,7 @@ def _install() -> int:
     installed = str(VENV / "bin" / "python")
     steps = (
         [python, "-m", "venv", "--clear", str(VENV)],
-        [installed, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv", "-c", "constraints.txt"],
+        [installed, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "/dev/stdin"],
         # Bytecode once, here: where PYTHONDONTWRITEBYTECODE is set, every process would compile all that it imports.
         [
             *(installed, "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode"),
@@ -79,7 +80,9 @@ def _install() -> int:
     env = {**os.environ, "VIRTUAL_ENV": str(VENV)}
     with progress.step(f"Installing into .venv with {python}"):
         for step in steps:
-            done = subprocess.run(step, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            done = subprocess.run(
+                step, cwd=ROOT, env=env, input=uv_pin(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
             if done.returncode:
                 progress.say(
                     f"{done.stdout}\nInstalling failed at: {' '.join(step)}\n"
@@ -89,6 +92,12 @@ def _install() -> int:
     marker.write_text(wanted)
     progress.say("Installed")
     return 0
+
+
+def uv_pin() -> str:
+    """The version and hashes of uv in constraints.txt: pip takes no hash from a constraint."""
+    constraints = (ROOT / "constraints.txt").read_text()
+    return re.search(r"^uv==.*\n(?:    --hash=.*\n)+", constraints, re.MULTILINE)[0]
 
 
 def _in_use() -> bool:

@@ -250,7 +250,7 @@ def unreadable(request: Request, error: psycopg2.Error) -> Response:
 
 def _wants_page(request: Request) -> bool:
     inside = request.url.path.removeprefix(request.scope.get("root_path", ""))
-    return not inside.startswith(("/api", "/static", "/health", "/badge")) and not inside.endswith(".json")
+    return not inside.startswith(("/api", "/static", "/health", "/metrics", "/badge")) and not inside.endswith(".json")
 
 
 _TITLES = {403: "Not for you", 404: "Not found", 422: "Not a question", 503: "No answer"}

@@ -1,8 +1,11 @@
-"""What a monitor may ask with its token, and nothing else: the state of the data as JSON, and as a badge."""
+"""What a monitor may ask with its token, and nothing else: the state of the data as JSON, as gauges, and as a badge."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import psycopg2
 from fastapi import APIRouter
@@ -25,6 +28,49 @@ LABEL = "data"
 # About how wide a character of the badge's font is, in pixels.
 CHARACTER = 6.6
 
+
+@dataclass(frozen=True)
+class Gauge:
+    """A number for Prometheus: its name, what it is, and how it follows from the state; None where unknown."""
+
+    name: str
+    says: str
+    value: Callable[[Health, datetime], float | None]
+
+
+def _if_known(value: Callable[[Health, datetime], float | None]) -> Callable[[Health, datetime], float | None]:
+    return lambda found, at: None if found.status is Status.UNREACHABLE else value(found, at)
+
+
+# deploy/monitoring has alerts and a dashboard on these.
+GAUGES = (
+    Gauge(
+        "greenery_warehouse_reachable",
+        "1 if the warehouse answers. While it does not, the others are absent.",
+        lambda found, _: found.status is not Status.UNREACHABLE,
+    ),
+    Gauge(
+        "greenery_published_late",
+        "1 while what was due is not published.",
+        _if_known(lambda found, _: found.late_since is not None),
+    ),
+    Gauge(
+        "greenery_published_age_seconds",
+        "The age of the data that people query. Absent before there is any.",
+        _if_known(lambda found, at: (at - found.data_as_of).total_seconds() if found.data_as_of else None),
+    ),
+    Gauge(
+        "greenery_run_failed",
+        "1 if the last run ended without a publish.",
+        _if_known(lambda found, _: found.status is Status.FAILED),
+    ),
+    Gauge(
+        "greenery_messages_waiting",
+        "Messages that Slack has not taken.",
+        _if_known(lambda found, _: found.waiting_messages),
+    ),
+)
+
 log = logging.getLogger(__name__)
 router = APIRouter(dependencies=[may_ask])
 
@@ -34,6 +80,15 @@ def state() -> Response:
     """The state of the data: 200 where it is published in time or a run is under way, else 503."""
     found = _state()
     return Response(to_json(found), 200 if found.is_well else 503, media_type="application/json")
+
+
+@router.get("/metrics", include_in_schema=False)
+def metrics() -> Response:
+    """The same as gauges, in Prometheus' text format. A warehouse out of reach is a gauge too, and no error."""
+    found, now = _state(), datetime.now(UTC)
+    values = {gauge: value for gauge in GAUGES if (value := gauge.value(found, now)) is not None}
+    lines = [f"# HELP {one.name} {one.says}\n# TYPE {one.name} gauge\n{one.name} {values[one]:.0f}\n" for one in values]
+    return Response("".join(lines), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @router.get("/badge.svg", include_in_schema=False)

@@ -57,7 +57,7 @@ def test_a_service_knows_the_secrets_of_its_own_work() -> None:
         "AIRFLOW__CORE__FERNET_KEY",
         "REDIS_PASSWORD",
     }
-    assert knows("api-server") == airflow | {"WAREHOUSE_HEALTH_PASSWORD"}
+    assert knows("api-server") == airflow | {"WAREHOUSE_HEALTH_PASSWORD", "GREENERY_HEALTH_TOKEN"}
     assert knows("triggerer") == airflow
     assert knows("dag-processor") == airflow | {"WAREHOUSE_TRANSFORMER_PASSWORD"}
     loads = {"WAREHOUSE_TRANSFORMER_PASSWORD", "WAREHOUSE_LOADER_PASSWORD"}
@@ -92,10 +92,44 @@ def test_each_service_works_in_the_warehouse_as_its_role() -> None:
 
 
 @pytest.mark.parametrize("service", AT_WORK)
-def test_a_service_is_watched_started_again_and_bounded(service: str) -> None:
+def test_a_service_is_watched_and_started_again(service: str) -> None:
     assert SERVICES[service]["restart"] == "unless-stopped"
     assert SERVICES[service]["healthcheck"]["test"]
-    assert SERVICES[service]["deploy"]["resources"]["limits"]["memory"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_may_do_no_more_than_its_work_and_fill_no_more_than_its_share(service: str) -> None:
+    """`x-bounded` of the compose file, which a new service takes along, and limits of its own."""
+    one = SERVICES[service]
+    assert one["cap_drop"] == ["ALL"]
+    assert "cap_add" not in one
+    assert one["security_opt"] == ["no-new-privileges:true"]
+    assert not one.get("privileged")
+    assert one["read_only"] is True
+    assert all("size=" in mount or mount == "/var/run/postgresql" for mount in one["tmpfs"])
+    assert one["logging"]["options"].keys() == {"max-size", "max-file"}
+    assert one["deploy"]["resources"]["limits"].keys() >= {"memory", "pids"}
+    # The image of the others has a user of its own, which `make containers` checks.
+    assert one.get("user", "airflow") != "root"
+    assert "user" in one or "build" in one
+
+
+def test_only_who_speaks_to_the_outside_can_reach_it_and_only_who_queues_the_queue() -> None:
+    networks = yaml.safe_load(COMPOSE)["networks"]
+    assert {name for name, one in networks.items() if (one or {}).get("internal")} == {"default", "queue"}
+    on = {name: {one for one in SERVICES if name in SERVICES[one].get("networks", ["default"])} for name in networks}
+    assert on["queue"] == {"redis", "scheduler", "worker"}
+    # Slack, the shop, people's own DAGs; the API server for its port.
+    assert on["outside"] == {"api-server", "dag-processor", "scheduler", "triggerer", "watchdog", "worker"}
+    assert on["default"] == set(SERVICES) - {"redis"}
+
+
+def test_a_large_load_does_not_lie_in_memory() -> None:
+    """Rows that are loaded wait in files, and `/tmp` is memory."""
+    for service in ("init", "scheduler", "worker"):
+        folder = environment(service)["TMPDIR"]
+        assert f"scratch:{folder}" in SERVICES[service]["volumes"]
+        assert f"mkdir -m 2775 /opt/airflow/state {folder}" in DOCKERFILE
 
 
 def test_ports_are_open_to_this_machine_alone_unless_a_setting_says_otherwise() -> None:

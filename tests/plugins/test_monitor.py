@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree
@@ -15,6 +16,7 @@ from psycopg2.extensions import connection as Connection
 from include import settings
 from include.daily.admission import holder_of
 from include.results import node_results, publications, runs
+from plugins.data_health import monitor
 from plugins.data_health.app import app
 from plugins.data_health.views import health
 from plugins.data_health.views.health import Status
@@ -22,9 +24,9 @@ from tests.plugins.conftest import Ask
 
 pytestmark = pytest.mark.db
 
-TOKEN = "a-token-of-a-monitor"
+TOKEN = "a-token-of-a-monitor-of-some-length"
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-ASKED = ("/health", "/badge.svg")
+ASKED = ("/health", "/metrics", "/badge.svg")
 OTHERS = sorted({route.path for route in app.routes} - set(ASKED))
 
 
@@ -71,6 +73,17 @@ def test_where_no_token_is_set_every_token_is_refused(
     assert client.get(f"/data-health{path}", headers={"Authorization": f"Bearer {given}"}).status_code in (401, 403)
 
 
+@pytest.mark.parametrize("path", ASKED)
+def test_a_token_that_could_be_guessed_opens_nothing(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    short = TOKEN[: settings.HEALTH_TOKEN_CHARACTERS - 1]
+    monkeypatch.setenv("GREENERY_HEALTH_TOKEN", short)
+    assert client.get(f"/data-health{path}", headers=bearer(short)).status_code in (401, 403)
+    assert "GREENERY_HEALTH_TOKEN has 31 characters and opens nothing" in caplog.text
+    assert short not in caplog.text
+
+
 @pytest.mark.parametrize("path", OTHERS)
 def test_the_token_opens_nothing_else(client: TestClient, path: str) -> None:
     answer = client.get(f"/data-health{path}", headers=bearer(TOKEN))
@@ -108,6 +121,48 @@ def test_a_run_under_way_is_well_until_it_is_late(ops: Connection, ask: Ask, mon
     assert late.late_since == datetime(2026, 11, 24, 6, tzinfo=UTC)
 
 
+def gauges(text: str) -> dict[str, float]:
+    """The gauges of an answer in the text format of Prometheus: each with a word of what it is, and its kind."""
+    line = r"# HELP (\w+) \S.*\n# TYPE \1 gauge\n\1 (-?\d+)\n"
+    assert re.sub(line, "", text) == ""
+    return {name: float(value) for name, value in re.findall(line, text)}
+
+
+def test_gauges_tell_what_is_published(ops: Connection, client: TestClient) -> None:
+    publish(ops)
+    with ops.cursor() as cursor:
+        cursor.execute("update ops.publications set data_as_of = now() - interval '2 hours'")
+    answer = client.get("/data-health/metrics", headers=bearer(TOKEN))
+    assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    told = gauges(answer.text)
+    assert told.keys() == {gauge.name for gauge in monitor.GAUGES}
+    assert 7200 <= told.pop("greenery_published_age_seconds") < 7500
+    assert told == {
+        "greenery_warehouse_reachable": 1,
+        "greenery_published_late": 0,
+        "greenery_run_failed": 0,
+        "greenery_messages_waiting": 0,
+    }
+
+
+def test_gauges_tell_what_is_wrong(ops: Connection, client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs.begin(ops, "run", "release")
+    node_results.record_task(ops, "run", "publish", 1, "tests failed")
+    with ops.cursor() as cursor:
+        cursor.execute("update ops.watch set since = now() - interval '9 days'")
+        cursor.execute(
+            "insert into ops.messages (run_id, kind, headline, body, blocks, waiting)"
+            " values ('run', 'failed', '', '', '[]', true)"
+        )
+    monkeypatch.setenv("GREENERY_SCHEDULE", "0 6 * * *")
+    assert gauges(client.get("/data-health/metrics", headers=bearer(TOKEN)).text) == {
+        "greenery_warehouse_reachable": 1,
+        "greenery_published_late": 1,
+        "greenery_run_failed": 1,
+        "greenery_messages_waiting": 1,
+    }
+
+
 def test_before_the_first_run_nothing_is_well(client: TestClient) -> None:
     answer = client.get("/data-health/health", headers=bearer(TOKEN))
     assert (answer.status_code, answer.json()["status"]) == (503, "never")
@@ -126,7 +181,10 @@ def test_messages_that_wait_are_counted(ops: Connection, client: TestClient) -> 
 def test_a_warehouse_out_of_reach_is_told(client: TestClient, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     monkeypatch.setenv("WAREHOUSE_PORT", "1")
     answer = client.get(f"/data-health{path}", headers=bearer(TOKEN))
-    assert "unreachable" in answer.text
+    if path == "/metrics":
+        assert gauges(answer.text) == {"greenery_warehouse_reachable": 0}
+    else:
+        assert "unreachable" in answer.text
     assert answer.status_code == (503 if path == "/health" else 200)
 
 
