@@ -9,8 +9,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from psycopg2.extensions import connection as Connection
 
 from include.daily import DAG_ID, buffers
-from include.dbt_project import release
-from include.fast_cosmos.releases import Release
+from include.dbt_project import archive, release
+from include.fast_cosmos.releases import ProjectError, Release
 from include.raw import lease
 from include.raw.lease import LeaseHeldError
 from include.results import node_results, runs
@@ -53,6 +53,7 @@ def admit(context: Any, *, builds: bool) -> Release:
     try:
         with connect("greenery run") as connection:
             project = _begin(connection, context["run_id"])
+            release.check(project)
             connection.commit()
             reason = _refusal(connection, context, builds=builds)
             if reason:
@@ -60,6 +61,8 @@ def admit(context: Any, *, builds: bool) -> Release:
     except LeaseHeldError as error:  # which a retry may find ended
         leave_reason(context, str(error))
         raise
+    except ProjectError as error:
+        reason = str(error)
     refuse_if(context, reason)
     return project
 
@@ -101,8 +104,11 @@ def let_go_of_ended(context: Any) -> None:
 
 
 def _begin(connection: Connection, run_id: str) -> Release:
-    begun = runs.find(connection, run_id)
-    return release.named(begun.release if begun else runs.begin(connection, run_id, current_release().stamp))
+    if begun := runs.find(connection, run_id):
+        return release.of_run(connection, begun.release)
+    project = current_release()
+    archive.keep(connection, project)
+    return release.of_run(connection, runs.begin(connection, run_id, project.stamp))
 
 
 def _refusal(connection: Connection, context: Any, *, builds: bool) -> str | None:

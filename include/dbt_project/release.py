@@ -17,8 +17,10 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
+from psycopg2.extensions import connection as Connection
+
 from include import settings
-from include.dbt_project import limits, manifest
+from include.dbt_project import archive, limits, manifest
 from include.fast_cosmos.releases import Problem, ProjectError, Release, Releases, environment, files, hash_files
 from include.raw import mapping
 
@@ -35,7 +37,8 @@ def releases() -> Releases:
         profile=PROFILE,
         target=TARGET,
         depends_on=(
-            *(version("dbt-postgres"), where.host, str(where.port), where.database, where.user),
+            f"dbt-postgres {version('dbt-postgres')}",
+            f"{where.user}@{where.host}:{where.port}/{where.database}",
             *asdict(where.tls).values(),
         ),
         prepare=write_macros_hash,
@@ -49,8 +52,18 @@ def current() -> Release | None:
 
 
 def named(stamp: str) -> Release:
-    """The release of a stamp. Raises ProjectError where it is not kept any more."""
+    """The release of a stamp, if it is kept on this machine. Raises ProjectError where it is not."""
     return releases().named(stamp)
+
+
+def of_run(connection: Connection, stamp: str) -> Release:
+    """The release that a run began with, on whatever machine. Raises ProjectError where it is not kept any more."""
+    return releases().named(stamp, lambda missing: archive.find(connection, missing))
+
+
+def check(of: Release) -> None:
+    """Raise ProjectError where a run can't go on with a release here: it was changed, or made with other versions."""
+    releases().check(of)
 
 
 def problem() -> Problem | None:

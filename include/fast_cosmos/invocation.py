@@ -18,7 +18,7 @@ from dbt_common.clients.jinja import template_cache
 from dbt_common.events.base_types import EventMsg
 from dbt_common.events.functions import env_scrubber
 
-from .releases import ProjectError, Release
+from .releases import ProjectError, Release, verify
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,11 @@ def _from_a_low_stack(call: Callable[[list[str]], dbtRunnerResult], arguments: l
 
 @lru_cache(maxsize=1)
 def load(project: Release) -> Manifest:
-    """dbt's manifest of a release. A release never changes, so what is kept can't go stale."""
+    """dbt's manifest of a release. A release never changes, so what is kept can't go stale.
+
+    Raises ProjectError where it was changed all the same, or dbt can't load it.
+    """
+    verify(project)
     log.info("Loading release %s of the dbt project", project.stamp)
     with tempfile.TemporaryDirectory(prefix="dbt-") as scratch:
         parsed = project.path / "target" / "partial_parse.msgpack"

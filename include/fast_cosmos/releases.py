@@ -6,6 +6,9 @@ project that doesn't parse changes nothing but `problem.json`, so the last good 
 
 The stamp hashes what dbt's own partial parse depends on: the project's files, the values of the environment that the
 project asks for, dbt's version, and what else `depends_on` names.
+
+A release is sealed when it is made, and its seal looked at before it is run (`seal`). A machine that lacks one unpacks
+what `pack` made of it elsewhere.
 """
 
 from __future__ import annotations
@@ -16,16 +19,20 @@ import json
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import yaml
+
+from . import seal
 
 # Runs that are under way read their release's files, so old ones stay for a while.
 KEPT = 5
@@ -37,7 +44,7 @@ _IGNORED = {".cosmos", ".git", "__pycache__", ".user.yml"}
 
 
 class ProjectError(RuntimeError):
-    """The dbt project can't be used and there is no earlier release; the message has file and reason."""
+    """The dbt project, or a release of it, can't be used; the message has the reason and what to do."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,11 @@ class Release:
         """dbt's manifest.json."""
         return self.path / "target" / "manifest.json"
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is there, to its last file."""
+        return (self.path / seal.FILE).exists()
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -69,6 +81,10 @@ class Problem:
 
 def _nothing(_: Path) -> None:
     """Leave a copy as it is."""
+
+
+def _nowhere(_: str) -> bytes | None:
+    """No release is kept elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -93,14 +109,30 @@ class Releases:
         link = self.home / "current"
         return self._release(link.resolve()) if link.exists() else None
 
-    def named(self, stamp: str) -> Release:
-        """The release of a stamp. Raises ProjectError where it is not kept any more."""
-        release = self._release(self.home / "releases" / stamp)
-        if not release.manifest.exists():
+    def named(self, stamp: str, elsewhere: Callable[[str], bytes | None] = _nowhere) -> Release:
+        """The release of a stamp, if need be as `elsewhere` has it packed. Raises ProjectError where nobody has it."""
+        if (made := self._release(self.home / "releases" / stamp)).is_whole:
+            return made
+        if (unpacked := self._release(_of_this_user() / stamp)).is_whole:
+            _refuse_strangers(unpacked.path.parent)
+            return unpacked
+        if Path(stamp).name == stamp and (packed := elsewhere(stamp)):
+            return self._unpack(stamp, packed)
+        raise ProjectError(
+            f"release {stamp} of the dbt project is gone; trigger a new run instead of clearing this one"
+        )
+
+    def check(self, release: Release) -> None:
+        """Raise ProjectError where a run can't go on with a release: it was changed, or made with other versions."""
+        verify(release)
+        sealed = seal.read(release.path)
+        made_with = sealed.made_with if sealed else []
+        if other := [one for one in made_with if one not in self.made_with]:
+            here = [one for one in self.made_with if one not in made_with]
             raise ProjectError(
-                f"release {stamp} of the dbt project is gone; trigger a new run instead of clearing this one"
+                f"release {release.stamp} of the dbt project was made with {', '.join(other)}, and here is "
+                f"{', '.join(here)}: its parse does not hold here. Nothing was run from it; trigger a new run."
             )
-        return release
 
     def problem(self) -> Problem | None:
         """What dbt said of the newest state of the project, if it did not parse."""
@@ -122,7 +154,7 @@ class Releases:
             if latest:  # a file went while it was read; the next look finds the project at rest
                 return latest
             raise
-        if latest and latest.stamp == now and self.problem() is None:
+        if latest and latest.stamp == now and latest.is_whole and self.problem() is None:
             return latest
         with self._lock():
             latest, failed = self.current(), self.problem()
@@ -136,17 +168,22 @@ class Releases:
     def stamp_of(self, source: Path) -> str:
         """The hash that names a project folder as it is now, in this environment."""
         digest = hashlib.blake2b(digest_size=8)
-        for part in (version("dbt-core"), *self.depends_on):
+        for part in self.made_with:
             digest.update(part.encode() + b"\0")
         for name, value in environment(source).items():
             digest.update(f"{name}={value}".encode() + b"\0")
         return hash_files(digest, source, files(source))
 
+    @property
+    def made_with(self) -> tuple[str, ...]:
+        """The versions and settings with which a release would be made here."""
+        return (f"dbt-core {version('dbt-core')}", *self.depends_on)
+
     def _build(self, new: str, latest: Release | None) -> Problem | None:
         """Copy and parse the project as release `new`; None when it became current, else what was wrong."""
         home = self.home
         final, work = home / "releases" / new, home / "releases" / f".{new}"
-        if not self._release(final).manifest.exists():  # it does where the project went back to what it was
+        if not self._release(final).is_whole:  # it is where the project went back to what it was
             shutil.rmtree(work, ignore_errors=True)
             _copy(self.source, work)
             if self.stamp_of(work) != new:
@@ -161,6 +198,7 @@ class Releases:
                 failed = Problem(new, message)
                 _replace(home / "problem.json", json.dumps(asdict(failed)))
                 return failed
+            seal.seal(work, new, self.made_with)
             shutil.rmtree(final, ignore_errors=True)
             work.rename(final)
         self._point_current_at(final)
@@ -197,15 +235,72 @@ class Releases:
         link.symlink_to(Path("releases") / release.name)
         link.rename(self.home / "current")
 
+    def _unpack(self, stamp: str, packed: bytes) -> Release:
+        """A release from what `pack` made of it, beside the others; in a folder of this user's where they can't be."""
+        beside = self.home / "releases"
+        if not os.access(
+            next(path for path in (beside, *beside.parents) if path.exists()), os.W_OK, effective_ids=True
+        ):
+            beside = _of_this_user()
+            beside.mkdir(mode=0o700, exist_ok=True)
+            _refuse_strangers(beside)
+        beside.mkdir(parents=True, exist_ok=True)
+        final = self._release(beside / stamp)
+        with tempfile.TemporaryDirectory(prefix=f".{stamp}.", dir=beside) as folder:
+            work = self._release(Path(folder) / stamp)
+            seal.unpack(packed, work.path)
+            sealed = seal.read(work.path)
+            if sealed is None or sealed.stamp != stamp or seal.changed(work.path):
+                raise ProjectError(f"what is kept as release {stamp} of the dbt project is not it; trigger a new run")
+            if not final.is_whole:
+                shutil.rmtree(final.path, ignore_errors=True)
+                with suppress(OSError):  # another task was faster
+                    work.path.rename(final.path)
+        return final
+
     def _release(self, path: Path) -> Release:
         return Release(path, self.profile, self.target)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        (self.home / "releases").mkdir(parents=True, exist_ok=True)
-        with (self.home / "lock").open("w") as file:
+        try:
+            (self.home / "releases").mkdir(parents=True, exist_ok=True)
+            file = (self.home / "lock").open("w")
+        except OSError as error:
+            raise ProjectError(
+                f"the dbt project as it is here is not released, and {self.home} can't be written: {error.strerror}. "
+                "Release it where that folder can be written, or mount it so; nothing was changed."
+            ) from error
+        with file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def pack(release: Release) -> bytes:
+    """A release as one file, for `Releases.named` on another machine. Raises ProjectError where it was changed."""
+    verify(release)
+    return seal.pack(release.path)
+
+
+def verify(release: Release) -> None:
+    """Raise ProjectError where a release is not as it was made; about a millisecond where it was verified before."""
+    if changed := seal.changed(release.path):
+        raise ProjectError(
+            f"release {release.stamp} of the dbt project was changed after it was made ({', '.join(changed[:3])}), so "
+            f"nothing was run from it. Find out who did that and delete {release.path}: the project is then released "
+            "again, and a run that goes on with an older release gets its own copy."
+        )
+
+
+def _of_this_user() -> Path:
+    """Where this user's processes unpack releases, where they may not write beside the others."""
+    return Path(tempfile.gettempdir()) / f"dbt-releases-{os.geteuid()}"
+
+
+def _refuse_strangers(folder: Path) -> None:
+    how = folder.lstat()
+    if not stat.S_ISDIR(how.st_mode) or how.st_uid != os.geteuid() or how.st_mode & 0o022:
+        raise ProjectError(f"{folder} is not this user's alone, so no release is run from there; delete it")
 
 
 def environment(project: Path) -> dict[str, str | None]:

@@ -57,6 +57,8 @@ def days(told_in_full: Project, shop: KeptShop) -> Iterator[Days]:
         node_results.keep_compiled(connection, "run 2", [result])
         figures.keep(connection, "run 2", {"orders": 12.0, "conversion": float("nan")})
         orders.note_told(connection, "run 2")
+        with connection.cursor() as cursor:
+            cursor.execute("insert into ops.releases (stamp, packed) values ('a release', '\\x00')")
         publications.decide(connection, publications.HOLD, None, "ada", "the auditors\nare here")
         outbox.keep(connection, "run 1", "engineers", Message("published", "well", "so\n", [{}]), waiting=False)
         outbox.keep(connection, "run 2", "engineers", Message("failed", "bad", "oh", [{"a": '"'}]), waiting=True)

@@ -11,13 +11,16 @@ from airflow.sdk import DAG
 from airflow.sdk.execution_time.context import set_current_context
 from psycopg2.extensions import connection as Connection
 
+from include import settings
 from include.daily import admission, buffers, task_groups
 from include.daily.admission import RefusedError
 from include.daily.load_shop import load
 from include.daily.operators import BuildNode
 from include.dbt_project import release
 from include.demo_shop import demo
+from include.fast_cosmos import seal
 from include.fast_cosmos.operators import arguments
+from include.fast_cosmos.releases import Release
 from include.publish.exchange import exchange
 from include.raw import lease
 from include.raw.contract import TABLES
@@ -47,14 +50,21 @@ def task(run_id: str, run_type: str = "manual", task_id: str = "model_build") ->
 def begun(db: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Connection:
     """A loaded warehouse in which a run has begun to build, from a release that is kept."""
     monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path))
-    target = tmp_path / "dbt" / "releases" / "release" / "target"
-    target.mkdir(parents=True)
-    (target / "manifest.json").write_text("{}")
+    make_release("{}")
     demo.play_day(db, 1, orders_per_day=3)
     for run_id in ("run", "done", "running", "next"):
         runs.begin(db, run_id, "release")
     buffers.begin(db, "run")
     return db
+
+
+def make_release(manifest: str) -> Release:
+    """A release with a manifest, sealed."""
+    folder = settings.state_dir() / "dbt" / "releases" / "release"
+    (folder / "target").mkdir(parents=True, exist_ok=True)
+    (folder / "target" / "manifest.json").write_text(manifest)
+    seal.seal(folder, "release", release.releases().made_with)
+    return release.named("release")
 
 
 def said(db: Connection, run_id: str) -> str | None:
@@ -165,6 +175,30 @@ def test_a_load_by_a_clock_that_is_ahead_is_noticed(begun: Connection, stamp: st
         admission.admit(task("run"), builds=True)
 
 
+def test_a_release_that_was_changed_after_it_was_made_is_not_run(begun: Connection) -> None:
+    project = release.named("release")
+    admission.admit(task("run"), builds=True)
+    # Without the test that would fail.
+    project.manifest.write_text('{"nodes": {}}')
+    with pytest.raises(RefusedError, match=r"was changed after it was made \(target/manifest.json\)"):
+        admission.admit(task("run"), builds=True)
+    assert "so nothing was run from it" in said(begun, "run")
+    make_release("{}")
+    admission.admit(task("run"), builds=True)
+
+
+def test_a_run_does_not_go_on_with_another_version_of_dbt_and_its_report_does(begun: Connection) -> None:
+    project = release.named("release")
+    _dbt, *others = release.releases().made_with
+    seal.seal(project.path, "release", ["dbt-core 1.12.0", *others])
+    with pytest.raises(
+        RefusedError, match=r"was made with dbt-core 1\.12\.0, and here is dbt-core 1\.\d+\.\d+: .* new run"
+    ):
+        admission.admit(task("run"), builds=True)
+    assert "trigger a new run" in said(begun, "run")
+    assert admission.release_of("run") == project
+
+
 def test_a_run_that_would_fill_the_disk_does_not_begin(begun: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     with begun.cursor() as cursor:
         cursor.execute("create table analytics.m as select repeat('x', 60) from generate_series(1, 20000)")
@@ -177,8 +211,7 @@ def test_a_run_that_would_fill_the_disk_does_not_begin(begun: Connection, monkey
             " values ('analytics'::regnamespace, 'model.greenery.m', true)"
         )
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=1_000_000))
-    project = release.named("release")
-    project.manifest.write_text('{"nodes": {}, "sources": {}}')
+    project = make_release('{"nodes": {}, "sources": {}}')
     context = task("next", task_id="check_sources")
     context["params"] = {"full_refresh": True}
     lease.release(begun, admission.holder_of("run"))
@@ -202,8 +235,7 @@ def draw(model: str) -> BuildNode:
 
 
 def test_a_task_of_a_model_that_the_run_s_project_has_not_refuses(begun: Connection) -> None:
-    project = release.named("release")
-    project.manifest.write_text('{"nodes": {}, "sources": {}}')
+    make_release('{"nodes": {}, "sources": {}}')
     with pytest.raises(
         RefusedError,
         match=r"Nothing in the dbt project as .* has the task .*newcomer_model_build",
@@ -215,8 +247,7 @@ def test_a_task_of_a_model_that_the_run_s_project_has_not_refuses(begun: Connect
 def test_a_task_of_a_model_that_only_the_run_s_project_has_is_drawn_where_it_runs(
     begun: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = release.named("release")
-    project.manifest.write_text('{"nodes": {}, "sources": {}}')
+    project = make_release('{"nodes": {}, "sources": {}}')
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "a_dag")
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_TASK_ID", "transform.models.core.lost_model_build")
     with DAG("a_dag"):

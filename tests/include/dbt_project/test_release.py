@@ -13,7 +13,7 @@ from dbt.cli.main import dbtRunner
 
 from include import settings
 from include.dbt_project import release
-from include.fast_cosmos import releases
+from include.fast_cosmos import releases, seal
 from include.fast_cosmos.releases import ProjectError, Release
 from tests.include.dbt_project.conftest import BROKEN, MODEL
 
@@ -184,3 +184,17 @@ def test_folders_that_are_called_like_those_that_dbt_writes_are_part_of_a_releas
     made = release.refresh()
     assert (made.path / "models/logs/two.sql").exists()
     assert not (made.path / "logs/mine.log").exists()
+
+
+def test_a_release_without_a_seal_is_made_again(released: Path) -> None:
+    """As after an upgrade from a version that knew no seals."""
+    made = release.refresh()
+    (made.path / seal.FILE).unlink()
+    assert release.refresh() == made
+    release.check(made)
+
+
+def test_a_folder_that_cannot_be_written_is_said(project: Path) -> None:
+    settings.state_dir().write_text("no folder")
+    with pytest.raises(ProjectError, match=r"is not released, and .* can't be written: Not a directory"):
+        release.refresh()

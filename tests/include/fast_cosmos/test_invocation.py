@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from include.dbt_project import manifest, release
-from include.fast_cosmos import invocation
-from include.fast_cosmos.releases import Release
+from include.fast_cosmos import invocation, seal
+from include.fast_cosmos.releases import ProjectError, Release
 from include.local import postgres
 from include.local.postgres import LocalPostgres
 from tests.conftest import named_by_the_environment
@@ -60,9 +60,17 @@ def test_no_file_is_parsed_a_second_time(released: Path, caplog: pytest.LogCaptu
 def test_a_parse_that_does_not_fit_is_told(released: Path, caplog: pytest.LogCaptureFixture) -> None:
     made = release.refresh()
     (made.path / MODEL).write_text("select 3 as one")
+    seal.seal(made.path, made.stamp, ())
     with caplog.at_level(logging.WARNING, invocation.__name__):
         invocation.load(made)
     assert "1 files" in caplog.text
+
+
+def test_a_release_that_was_changed_after_it_was_made_is_not_loaded(released: Path) -> None:
+    made = release.refresh()
+    (made.path / "target" / "partial_parse.msgpack").write_bytes(b"code")
+    with pytest.raises(ProjectError, match=r"was changed after it was made \(target/partial_parse.msgpack\)"):
+        invocation.load(made)
 
 
 def test_dbt_writes_nothing_into_a_release(released: Path) -> None:
