@@ -124,7 +124,7 @@ def in_front_of(cluster: LocalPostgres, certificates: Certificates) -> Iterator[
         block_on_close = False
 
     with Server(("127.0.0.1", 0), Front) as front:
-        threading.Thread(target=front.serve_forever, daemon=True).start()
+        threading.Thread(target=front.serve_forever, args=[0.01], daemon=True).start()
         reads = [sys.executable, "-c", "import psycopg2; psycopg2.connect('')"]
         yield TlsServer(front.server_address[1], cluster, reads)
         front.shutdown()

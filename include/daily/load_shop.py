@@ -8,6 +8,7 @@ from airflow.sdk import BaseOperator, get_current_context, task
 
 from include import settings
 from include.daily import admission
+from include.warehouse import pooler
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ def load() -> None:
     context = get_current_context()
     run_id = context["run_id"]
     admission.release_of(run_id)  # the run begins
+    admission.refuse_if(context, pooler.problem(settings.warehouse_loader()))
     admission.let_go_of_ended(context)  # a run that ended without its report is no obstacle
     try:
         report = live.load_shop(

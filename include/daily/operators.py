@@ -9,6 +9,7 @@ from cosmos.exceptions import CosmosDbtRunError
 from cosmos.operators.local import DbtBuildLocalOperator, DbtTestLocalOperator
 from dbt.cli.main import dbtRunnerResult
 
+from include import settings
 from include.daily import admission, buffers, snapshots
 from include.dbt_project import manifest
 from include.dbt_project.manifest import Manifest
@@ -19,7 +20,7 @@ from include.results import node_results, nodes
 from include.results.record import record
 from include.settings import BUILT, LIVE
 from include.slack import progress
-from include.warehouse import connect, disk
+from include.warehouse import connect, disk, pooler
 
 
 class _OfARun(OnRelease):
@@ -86,7 +87,10 @@ class CheckSources(RunTests):
         """Note how far raw is and run both; the first failure is raised once both have left their results."""
         project = admission.admit(context, builds=False)
         admission.refuse_if(
-            context, mapping.problem(project.path) or snapshots.problem(manifest.read(project.manifest))
+            context,
+            pooler.problem(settings.warehouse())
+            or mapping.problem(project.path)
+            or snapshots.problem(manifest.read(project.manifest)),
         )
         with connect("greenery check_sources") as connection:
             full_refresh = bool(context["params"].get("full_refresh"))

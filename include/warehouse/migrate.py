@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+import psycopg2
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine, text
 
 from include import settings
-from include.warehouse import open_connection, planner
+from include.warehouse import open_connection, planner, pooler
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -33,5 +35,18 @@ def upgrade(where: settings.Warehouse | None = None) -> None:
     engine.dispose()
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """The command: migrates the warehouse that the environment names; 1 where it can't, and says why."""
+    try:
+        problem = pooler.problem(settings.warehouse_admin())
+    except psycopg2.OperationalError as error:
+        problem = f"The warehouse can't be reached, so nothing was migrated: {error}"
+    if problem:
+        print(problem, file=sys.stderr)
+        return 1
     upgrade()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,6 @@
-"""What to do where a server refuses a connection, or we the server, for want of TLS: libpq alone says only what it saw.
+"""What to do where a connection is refused, by the server, a pooler or us: libpq alone says only what it saw.
 
-What libpq says and no line here knows, a wrong password for instance, is left as it is.
+Most of it is about TLS. What no line here knows, a wrong password for instance, is left as it is.
 """
 
 from __future__ import annotations
@@ -41,11 +41,15 @@ _ADVICE = (
         "{sslcert} and {sslkey} have to name a certificate and its key. Nobody but its owner may read the key (0600), "
         "or the group as well where it is root's (0640).",
     ),
+    (
+        "unsupported startup parameter",
+        "That was a pooler. Name the server itself, or let a pooler of sessions pass `options` on.",
+    ),
 )
 
 
 def explained(error: psycopg2.OperationalError, setting: Callable[[str], str]) -> psycopg2.OperationalError:
-    """The error, with what to do if it was about TLS; `setting` says how a keyword of libpq's is set."""
+    """The error, with what to do if that is known; `setting` says how a keyword of libpq's is set."""
     said = str(error).strip()
     for pattern, advice in _ADVICE:
         if re.search(pattern, said, re.MULTILINE):

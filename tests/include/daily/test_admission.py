@@ -27,6 +27,8 @@ from include.raw.contract import TABLES
 from include.raw.lease import LeaseHeldError
 from include.raw.load import LoadError
 from include.results import node_results, runs
+from include.settings import Warehouse
+from tests.pooler import pooled
 
 pytestmark = pytest.mark.db
 
@@ -219,6 +221,23 @@ def test_a_run_that_would_fill_the_disk_does_not_begin(begun: Connection, monkey
         task_groups.check_sources(project).execute(context)
     assert buffers.current(begun).run_id == "run"
     assert "977 kB are free" in said(begun, "next")
+
+
+def test_no_run_begins_through_a_pooler_of_transactions(
+    begun: Connection, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = release.named("release")
+    project.manifest.write_text('{"nodes": {}, "sources": {}}')
+    with pooled(warehouse, 2) as where:
+        for name, value in where.environment().items():
+            monkeypatch.setenv(name, value)
+        with set_current_context(task("next", task_id="load")), pytest.raises(RefusedError, match="pooler"):
+            load.function()
+        with pytest.raises(RefusedError, match="pooler"):
+            task_groups.check_sources(project).execute(task("next", task_id="check_sources"))
+    assert [result.message for result in node_results.of_run(begun, "next")] == [said(begun, "next")] * 2
+    assert "gives each transaction another session" in said(begun, "next")
+    assert buffers.current(begun).run_id == "run"
 
 
 def test_a_task_that_succeeds_later_takes_its_reason_back(begun: Connection) -> None:

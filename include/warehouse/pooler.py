@@ -1,0 +1,60 @@
+"""Whether a pooler before the warehouse gives each transaction another session, or drops what a session asks for.
+
+A session's locks and settings would be another's then: two loads could write at a time, and days could begin in the
+server's time zone. A pooler that keeps one session for each connection is fine.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from psycopg2.extensions import connection as Connection
+
+from include.settings import Warehouse
+from include.warehouse import open_connection
+
+_NAME = "greenery pooler check"
+# On a busy day any session may come free first.
+_ROUNDS = 3
+
+
+def problem(where: Warehouse) -> str | None:
+    """What is wrong with the way to the warehouse; None where nothing is.
+
+    It takes two connections, so ask where a run or a migration starts.
+    """
+    at = f"{where.host}:{where.port}"
+    with closing(open_connection(_NAME, where)) as one, closing(open_connection(_NAME, where)) as other:
+        if _is_shared(one, other):
+            return (
+                f"At {at} is a pooler that gives each transaction another session (transaction pooling), and locks and "
+                "settings of ours would be somebody else's. Nothing was changed. Let WAREHOUSE_HOST and WAREHOUSE_PORT "
+                "name the server itself, or a pooler of sessions."
+            )
+        if (zone := one.info.parameter_status("TimeZone")) != "UTC":
+            return (
+                f"At {at} is a pooler that drops the options with which a connection starts: the time zone is {zone}, "
+                "and UTC was asked for. Nothing was changed. Let WAREHOUSE_HOST and WAREHOUSE_PORT name the server "
+                "itself, or let the pooler pass `options` on."
+            )
+    return None
+
+
+def _is_shared(one: Connection, other: Connection) -> bool:
+    """Whether one connection is served by several sessions, or two by the same, as a transaction of each shows."""
+    one.autocommit = True
+    ours: set[int] = set()
+    for _ in range(_ROUNDS):
+        # A pooler gives out what was given back last, which the other gets then, or first, and then we get two.
+        ours |= {_session(one), _session(one)}
+        if len(ours) > 1 or _session(other) in ours:
+            return True
+        other.rollback()
+    return False
+
+
+def _session(connection: Connection) -> int:
+    """The session that serves it now, as the server knows it; what the driver knows is the pooler's invention."""
+    with connection.cursor() as cursor:
+        cursor.execute("select pg_backend_pid()")
+        return cursor.fetchone()[0]
