@@ -105,15 +105,15 @@ def _oid(cursor: Cursor, source: Mapped) -> int:
 def connect(url: str) -> Connection:
     """A connection that reads one moment of the shop."""
     try:
-        connection = psycopg2.connect(
-            url,
-            application_name="greenery live load",
-            # The snapshot is held by a transaction that waits while rows are written to the warehouse.
-            options="-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres"
-            " -c idle_in_transaction_session_timeout=0",
-            connect_timeout=10,
-        )
+        connection = psycopg2.connect(url, application_name="greenery live load", connect_timeout=10)
     except psycopg2.OperationalError as error:
         raise refused.explained(error, lambda keyword: f"{keyword} in SHOP_DATABASE_URL") from None
     connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+    with connection.cursor() as cursor:
+        # Of the one transaction that reads: what a connection starts with, a pooler may drop. It waits, with its
+        # snapshot, while rows are written to the warehouse.
+        cursor.execute(
+            "set local timezone = 'UTC'; set local datestyle = 'ISO'; set local intervalstyle = 'postgres';"
+            "set local idle_in_transaction_session_timeout = 0"
+        )
     return connection

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import psycopg2
 import pytest
 
 from include.local.postgres import LocalPostgres
+from include.raw import shop_database
 from include.settings import Warehouse
 from include.warehouse import migrate, pooler
 from tests.pooler import Take, newest, oldest, pooled
@@ -50,3 +53,12 @@ def test_no_migration_starts_through_one(
         cursor.execute("select to_regnamespace('ops')")
         assert cursor.fetchall() == [(None,)]
     connection.close()
+
+
+def test_a_shop_may_be_behind_one(empty: Warehouse) -> None:
+    with pooled(empty, 2, oldest, options={"options": "-c timezone=Asia/Tokyo -c intervalstyle=iso_8601"}) as where:
+        url = f"postgresql://{where.user}@{where.host}:{where.port}/{where.database}"
+        with closing(shop_database.connect(url)) as connection, connection.cursor() as cursor:
+            for _ in range(2):
+                cursor.execute("select '2026-11-29 12:00Z'::timestamptz::text, interval '1 day'::text")
+                assert cursor.fetchall() == [("2026-11-29 12:00:00+00", "1 day")]
