@@ -7,7 +7,7 @@ TO ?= backups
 FROM ?= $(error say which backup: make restore FROM=backups/NAME.dump)
 BENCH ?= orchestration size health
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down psql decide backup restore slack-preview secrets test torture containers check format constraints bench clean
+.PHONY: help install demo up down psql decide backup restore slack-preview secrets test torture containers check format constraints digests sbom audit bench clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -66,6 +66,18 @@ format: install ## fix the Python's format and lint, as make check wants it
 
 constraints: install ## renew constraints.txt: versions, hashes, and what wants each
 	$(RUN) -m uv pip compile --quiet --universal --python-version 3.11 --no-header --generate-hashes --upgrade --override overrides.txt requirements-dev.txt requirements-deployment.txt -o constraints.txt
+
+digests: ## write the digest behind the tag of each base image, in the Dockerfile and docker-compose.yaml; needs docker
+	@$(PYTHON3) deploy/digests.py
+
+sbom: install ## list what the image's packages are, from whom and under which licence, in sbom.json (CycloneDX)
+	@rm -rf .sbom && .venv/bin/python -m uv venv --quiet --python .venv/bin/python .sbom
+	@.venv/bin/python -m uv pip install --quiet --python .sbom/bin/python --require-hashes --constraint constraints.txt --override overrides.txt --requirement requirements-deployment.txt
+	@.venv/bin/python -m uv tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py environment --output-reproducible --output-file sbom.json .sbom
+	@.sbom/bin/python deploy/licences.py; status=$$?; rm -rf .sbom; exit $$status
+
+audit: install ## look for known holes in what is pinned; asks the index, and fails where it gets no answer
+	@.venv/bin/python -m uv tool run --quiet pip-audit==2.10.1 --strict --disable-pip --require-hashes --requirement constraints.txt $(ARGS)
 
 clean: install ## stop the local stack and forget its state
 	$(RUN) -m include.local clean
