@@ -24,7 +24,6 @@ ARG WAREHOUSE_USER=greenery_transformer
 ARG GREENERY_RAW_SCHEMA=raw
 ENV PYTHONPATH=/opt/airflow \
     GREENERY_STATE_DIR=/opt/airflow/state \
-    AIRFLOW__COSMOS__CACHE_DIR=/opt/airflow/state/cosmos \
     DBT_SEND_ANONYMOUS_USAGE_STATS=False \
     WAREHOUSE_HOST=${WAREHOUSE_HOST} \
     WAREHOUSE_PORT=${WAREHOUSE_PORT} \

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
+import subprocess
 from fnmatch import fnmatch
+from pathlib import Path
 
 import pytest
 import yaml
@@ -161,6 +164,29 @@ def test_both_who_ask_whether_the_warehouse_is_up_remember_in_one_place() -> Non
 def test_every_image_of_ours_is_named_by_the_revision_that_it_is_built_from() -> None:
     images = {service["image"] for service in SERVICES.values() if "build" in service}
     assert images == {"${AIRFLOW_IMAGE:-greenery-airflow:${GREENERY_REVISION:-latest}}"}
+
+
+# Behind a proxy --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "secure"), [("https://airflow.example.com", "True"), ("http://localhost:8080", "")]
+)
+def test_cookies_are_secure_where_people_come_by_https(address: str, secure: str, tmp_path: Path) -> None:
+    airflow = tmp_path / "airflow"
+    airflow.write_text('#!/bin/sh\necho "$*: $AIRFLOW__FAB__COOKIE_SECURE"')
+    airflow.chmod(0o755)
+    command = [part.replace("$$", "$") for part in SERVICES["api-server"]["command"]]
+    known = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "AIRFLOW__API__BASE_URL": address}
+    said = subprocess.run(command, env=known, check=True, capture_output=True, text=True).stdout
+    assert said == f"api-server --proxy-headers: {secure}\n"
+
+
+def test_nobody_s_forwarded_headers_are_believed_unless_a_setting_names_them() -> None:
+    assert {name for name in SERVICES if "FORWARDED_ALLOW_IPS" in environment(name)} == {"api-server"}
+    assert environment("api-server")["FORWARDED_ALLOW_IPS"] == "", (
+        "then uvicorn believes its own machine, the container"
+    )
 
 
 # Image -----------------------------------------------------------------------------------------------------------
