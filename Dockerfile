@@ -25,7 +25,6 @@ ARG WAREHOUSE_USER=greenery_transformer
 ARG GREENERY_RAW_SCHEMA=raw
 ENV PYTHONPATH=/opt/airflow \
     GREENERY_STATE_DIR=/opt/airflow/state \
-    AIRFLOW__COSMOS__CACHE_DIR=/opt/airflow/state/cosmos \
     DBT_SEND_ANONYMOUS_USAGE_STATS=False \
     WAREHOUSE_HOST=${WAREHOUSE_HOST} \
     WAREHOUSE_PORT=${WAREHOUSE_PORT} \
@@ -33,9 +32,10 @@ ENV PYTHONPATH=/opt/airflow \
     WAREHOUSE_USER=${WAREHOUSE_USER} \
     GREENERY_RAW_SCHEMA=${GREENERY_RAW_SCHEMA}
 
-# A project that does not parse does not build. The folders of state and of large loads can be written by any user of group 0.
+# A project that does not parse does not build. The folders of state and of large loads can be written by any user of group 0;
+# as volumes they begin as they are here.
 RUN python -m compileall -q /opt/airflow/include /opt/airflow/plugins /opt/airflow/dags \
-    && mkdir -m 2775 /opt/airflow/state /opt/airflow/scratch \
+    && mkdir -m 2775 /opt/airflow/state /opt/airflow/state/watchdog /opt/airflow/state/demo /opt/airflow/scratch \
     && if ls dbt/packages.yml dbt/dependencies.yml 2>/dev/null | grep -q .; then dbt deps --project-dir dbt --profiles-dir dbt; fi \
     && python -m include.dbt_project.release \
     && chmod -R g+rwX /opt/airflow/state

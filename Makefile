@@ -7,7 +7,7 @@ TO ?= backups
 FROM ?= $(error say which backup: make restore FROM=backups/NAME.dump)
 BENCH ?= orchestration size health
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down psql decide backup restore slack-preview secrets test torture containers check format constraints digests sbom audit bench clean
+.PHONY: help install demo up down psql decide backup restore slack-preview revision secrets test torture containers check format constraints digests sbom audit bench clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -38,6 +38,9 @@ restore: install ## bring one back: make restore FROM=FILE (ARGS=--replace: over
 
 slack-preview: install ## draw every kind of Slack message from sample runs: text, JSON for Block Kit Builder, a page
 	$(RUN) -m include.slack.preview
+
+revision: ## name docker compose's image by the commit that is checked out, in .env
+	@$(PYTHON3) deploy/env_file.py --revision "$$(git describe --always --dirty)"
 
 secrets: ## write .env, with fresh passwords and keys for docker compose; existing ones stay
 	@$(PYTHON3) deploy/env_file.py

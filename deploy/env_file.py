@@ -1,5 +1,7 @@
 """`make secrets`: writes fresh passwords and keys for docker-compose.yaml into `.env`, and changes none that is there.
 
+`make revision` names in there the commit that is checked out: compose builds, and finds again, the image of that name.
+
 Needs nothing but Python, since the machine of a deployment may have nothing else.
 """
 
@@ -9,11 +11,13 @@ import os
 import re
 import secrets
 import sys
+from argparse import ArgumentParser
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from pathlib import Path
 
 HEADER = "# Secrets of docker-compose.yaml, made by `make secrets`. Settings of .env.example can be added."
+REVISION = "GREENERY_REVISION"
 
 
 def _token() -> str:
@@ -53,13 +57,29 @@ def write(path: Path) -> list[str]:
     lines = path.read_text().splitlines() if path.exists() else [HEADER]
     there = {name for line in lines if (name := _name_with_value(line))}
     made = [name for name in SECRETS if name not in there]
-    kept = [line for line in lines if line.split("=", 1)[0].strip() not in made]
+    kept = [line for line in lines if _name(line) not in made]
+    _replace(path, [*kept, *(f"{name}={SECRETS[name]()}" for name in made)])
+    return made
+
+
+def name_revision(path: Path, revision: str) -> None:
+    """Let the file name this revision in place of another; all else stays as it is."""
+    if not re.fullmatch(r"\w[\w.-]{0,127}", revision):
+        raise ValueError(f"{revision!r} can't name an image; it takes letters, digits, _, . and -")
+    lines = path.read_text().splitlines() if path.exists() else [HEADER]
+    _replace(path, [*(line for line in lines if _name(line) != REVISION), f"{REVISION}={revision}"])
+
+
+def _replace(path: Path, lines: list[str]) -> None:
     draft = path.with_name(f"{path.name}.new")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write("\n".join([*kept, *(f"{name}={SECRETS[name]()}" for name in made)]) + "\n")
+        file.write("\n".join(lines) + "\n")
     draft.replace(path)
-    return made
+
+
+def _name(line: str) -> str:
+    return line.split("=", 1)[0].strip()
 
 
 def _name_with_value(line: str) -> str | None:
@@ -69,9 +89,18 @@ def _name_with_value(line: str) -> str | None:
 
 def main() -> int:
     """The command; takes the path of the file, `.env` if none is given."""
-    path = Path(sys.argv[1] if len(sys.argv) > 1 else ".env")
-    made = write(path)
-    print(f"{path}: {', '.join(made)} made" if made else f"{path} has all secrets already; none was changed")
+    parser = ArgumentParser(description="Writes .env for docker compose.")
+    parser.add_argument("path", nargs="?", type=Path, default=Path(".env"))
+    parser.add_argument("--revision", help="name the image by this, and make no secrets")
+    asked = parser.parse_args()
+    if asked.revision is not None:
+        name_revision(asked.path, asked.revision)
+        print(f"{asked.path}: the image is greenery-airflow:{asked.revision}")
+        return 0
+    made = write(asked.path)
+    print(
+        f"{asked.path}: {', '.join(made)} made" if made else f"{asked.path} has all secrets already; none was changed"
+    )
     print("The login of the Airflow UI is admin, its password AIRFLOW_ADMIN_PASSWORD in that file.", file=sys.stderr)
     return 0
 

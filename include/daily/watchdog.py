@@ -8,7 +8,7 @@ no database of Airflow's; it sends through Slack connections in its environment 
 is none it says nothing to Slack and leaves that to the DAG, which may know one.
 
 What is late is said once a day, and once more when it is there. The outbox remembers that, so who asks first says it.
-That the warehouse is down is remembered in `warehouse_down.json` in the state folder: let both askers share that one.
+That the warehouse is down is remembered in the folder `watchdog` of the state folder: let both askers share that one.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg2
 from airflow.sdk import get_current_context, task
@@ -198,9 +199,14 @@ def _begun_since(connection: Connection, due: datetime) -> str | None:
     return row[0] if row else None
 
 
+def _memory() -> Path:
+    """Where is kept since when the warehouse is down."""
+    return settings.state_dir() / "watchdog" / "warehouse_down.json"
+
+
 def _is_down(now: datetime, problem: str) -> None:
     """Remember since when, and say it once somebody has waited long enough. The lock keeps two from saying it."""
-    path = settings.state_dir() / "warehouse_down.json"
+    path = _memory()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -224,7 +230,7 @@ def _is_down(now: datetime, problem: str) -> None:
 
 def _was_up(connection: Connection, now: datetime) -> None:
     """Say that the warehouse is back, if it was said that it is gone."""
-    path = settings.state_dir() / "warehouse_down.json"
+    path = _memory()
     try:
         state = json.loads(path.read_text() or "null")
     except FileNotFoundError:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
+import subprocess
 from fnmatch import fnmatch
+from pathlib import Path
 
 import pytest
 import yaml
@@ -162,6 +165,62 @@ def test_every_listed_setting_is_given_to_a_service() -> None:
     interpolated = set(re.findall(r"(?<!\$)\$\{(\w+)", COMPOSE))
     given = interpolated.union(*(environment(service) for service in SERVICES))
     assert LISTED - given == of_the_image | of_compose
+
+
+# Volumes ---------------------------------------------------------------------------------------------------------
+
+
+def mounts(service: str) -> dict[str, str]:
+    """Where a service has which volume: `releases` by its folder, `releases:ro` where it only reads."""
+    split = [volume.split(":") for volume in SERVICES[service].get("volumes", [])]
+    return {where: ":".join((name, *how)) for name, where, *how in split}
+
+
+def test_only_who_makes_the_releases_of_the_dbt_project_may_write_them() -> None:
+    folder = "/opt/airflow/state/dbt"
+    writing = {name for name in SERVICES if mounts(name).get(folder) == "releases"}
+    assert writing == {"init", "dag-processor"}
+    reading = {name for name in SERVICES if mounts(name).get(folder) == "releases:ro"}
+    assert {"api-server", "scheduler", "worker"} <= reading
+    # Nor by another path.
+    above = {where for name in SERVICES for where in mounts(name) if f"{folder}/".startswith(f"{where}/")}
+    assert above == {folder}
+    assert [
+        name for name in SERVICES for volume in mounts(name).values() if volume == "releases" and name not in writing
+    ] == []
+
+
+def test_both_who_ask_whether_the_warehouse_is_up_remember_in_one_place() -> None:
+    sharing = {name for name in SERVICES if mounts(name).get("/opt/airflow/state/watchdog") == "watchdog"}
+    assert sharing == {"scheduler", "watchdog", "worker"}
+
+
+def test_every_image_of_ours_is_named_by_the_revision_that_it_is_built_from() -> None:
+    images = {service["image"] for service in SERVICES.values() if "build" in service}
+    assert images == {"${AIRFLOW_IMAGE:-greenery-airflow:${GREENERY_REVISION:-latest}}"}
+
+
+# Behind a proxy --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "secure"), [("https://airflow.example.com", "True"), ("http://localhost:8080", "")]
+)
+def test_cookies_are_secure_where_people_come_by_https(address: str, secure: str, tmp_path: Path) -> None:
+    airflow = tmp_path / "airflow"
+    airflow.write_text('#!/bin/sh\necho "$*: $AIRFLOW__FAB__COOKIE_SECURE"')
+    airflow.chmod(0o755)
+    command = [part.replace("$$", "$") for part in SERVICES["api-server"]["command"]]
+    known = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "AIRFLOW__API__BASE_URL": address}
+    said = subprocess.run(command, env=known, check=True, capture_output=True, text=True).stdout
+    assert said == f"api-server --proxy-headers: {secure}\n"
+
+
+def test_nobody_s_forwarded_headers_are_believed_unless_a_setting_names_them() -> None:
+    assert {name for name in SERVICES if "FORWARDED_ALLOW_IPS" in environment(name)} == {"api-server"}
+    assert environment("api-server")["FORWARDED_ALLOW_IPS"] == "", (
+        "then uvicorn believes its own machine, the container"
+    )
 
 
 # Image -----------------------------------------------------------------------------------------------------------

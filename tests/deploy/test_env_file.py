@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from cryptography.fernet import Fernet
 
 from deploy import env_file
@@ -53,3 +54,30 @@ def test_a_second_call_changes_nothing(tmp_path: Path) -> None:
     assert path.read_text() == before
     assert "none was changed" in done.stdout
     assert not any(secret in done.stdout for secret in read(path).values())
+
+
+def test_a_revision_takes_the_place_of_the_former_one_and_all_else_stays(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    env_file.write(path)
+    before = read(path)
+    for revision in ("0a1b2c3", "v1.4-2-g0a1b2c3-dirty"):
+        env_file.name_revision(path, revision)
+        assert read(path) == before | {"GREENERY_REVISION": revision}
+    assert mode(path) == 0o600
+    for revision in ("", "a b", "a\nPOSTGRES_PASSWORD=x", "-a", "latest:x"):
+        with pytest.raises(ValueError, match="can't name an image"):
+            env_file.name_revision(path, revision)
+    assert read(path)["GREENERY_REVISION"] == "v1.4-2-g0a1b2c3-dirty"
+
+
+def test_the_command_names_the_commit_that_is_checked_out(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    author = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+    subprocess.run(["git", *author, "commit", "--quiet", "--allow-empty", "-m", "one"], cwd=tmp_path, check=True)
+    for name in ("Makefile", "deploy"):
+        (tmp_path / name).symlink_to(PROJECT_ROOT / name)
+    done = subprocess.run(["make", "--silent", "revision"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    asked = ["git", "describe", "--always", "--dirty"]
+    revision = subprocess.run(asked, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+    assert read(tmp_path / ".env") == {"GREENERY_REVISION": revision}
+    assert f"greenery-airflow:{revision}" in done.stdout

@@ -4,33 +4,16 @@ from __future__ import annotations
 
 import psycopg2
 import pytest
-from alembic import command
-from alembic.config import Config
 from psycopg2.extensions import connection as Connection
-from sqlalchemy import create_engine
 
-from include.settings import PROJECT_ROOT, Warehouse
 from include.warehouse import migrate
+from tests.forks import Forks, command
 
 pytestmark = pytest.mark.db
 
 
-def downgrade(where: Warehouse, revision: str) -> None:
-    """Back to a revision, as somebody would who has to."""
-    engine = create_engine(
-        "postgresql+psycopg2://",
-        creator=lambda: psycopg2.connect(host=where.host, port=where.port, dbname=where.database, user=where.user),
-    )
-    config = Config()
-    config.set_main_option("script_location", str(PROJECT_ROOT / "include" / "warehouse" / "migrations"))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, revision)
-    engine.dispose()
-
-
-def test_messages_outlive_the_way_to_the_outbox_and_back(db: Connection, warehouse: Warehouse) -> None:
-    downgrade(warehouse, "0003")
+def test_messages_outlive_the_way_to_the_outbox_and_back(db: Connection) -> None:
+    migrate.downgrade("0003")
     with db.cursor() as cursor:
         cursor.execute(
             """
@@ -51,7 +34,7 @@ def test_messages_outlive_the_way_to_the_outbox_and_back(db: Connection, warehou
         ]
         cursor.execute("select count(*) from ops.watch where since > now() - interval '1 minute'")
         assert cursor.fetchone() == (1,)
-    downgrade(warehouse, "0003")
+    migrate.downgrade("0003")
     with db.cursor() as cursor:
         cursor.execute("select count(*) from ops.messages")
         assert cursor.fetchone() == (3,)
@@ -68,9 +51,9 @@ def test_the_outbox_takes_a_message_of_a_run_once(db: Connection) -> None:
 
 
 def test_which_models_were_written_is_known_of_buffers_that_were_there_before(
-    db: Connection, warehouse: Warehouse
+    db: Connection,
 ) -> None:
-    downgrade(warehouse, "0006")
+    migrate.downgrade("0006")
     with db.cursor() as cursor:
         for oid, dirty in ((1, False), (2, True)):
             cursor.execute(
@@ -90,9 +73,9 @@ def test_which_models_were_written_is_known_of_buffers_that_were_there_before(
 
 
 def test_what_the_live_load_wrote_to_is_dropped_and_what_is_called_alike_stays(
-    db: Connection, warehouse: Warehouse
+    db: Connection,
 ) -> None:
-    downgrade(warehouse, "0009")
+    migrate.downgrade("0009")
     with db.cursor() as cursor:
         cursor.execute(
             "create schema raw_incoming create table events (event_id text);"
@@ -105,3 +88,32 @@ def test_what_the_live_load_wrote_to_is_dropped_and_what_is_called_alike_stays(
         cursor.execute("select nspname from pg_namespace where nspname like '%incoming'")
         assert cursor.fetchall() == [("other_incoming",)]
         cursor.execute("drop schema other_incoming")
+
+
+def test_an_older_version_refuses_what_a_newer_one_migrated_and_says_how_to_go_back(
+    db: Connection, forks: Forks
+) -> None:
+    with db.cursor() as cursor:
+        cursor.execute("select version_num from ops.alembic_version")
+        [newest] = cursor.fetchone()
+        cursor.execute("update ops.alembic_version set version_num = 'of the future'")
+    refused = forks.run(command("include.warehouse.migrate"))
+    assert refused.code == 1
+    assert "A newer version has migrated the warehouse" in refused.stderr
+    assert "of the future" in refused.stderr
+    with db.cursor() as cursor:
+        cursor.execute("update ops.alembic_version set version_num = %s", (newest,))
+
+
+def test_the_command_takes_migrations_back_and_runs_them_again(db: Connection, forks: Forks) -> None:
+    there = "select version_num, to_regclass('ops.releases') is not null from ops.alembic_version"
+    assert forks.run(command("include.warehouse.migrate", "0010")).code == 0
+    with db.cursor() as cursor:
+        cursor.execute(there)
+        assert cursor.fetchone() == ("0010", False)
+    unknown = forks.run(command("include.warehouse.migrate", "9999"))
+    assert (unknown.code, "There is no migration 9999" in unknown.stderr) == (1, True)
+    assert forks.run(command("include.warehouse.migrate")).code == 0
+    with db.cursor() as cursor:
+        cursor.execute(there)
+        assert cursor.fetchone()[1]
