@@ -35,7 +35,9 @@ order_items as (
 
 priced as (
 
-    {{ priced_items('order_items', source('greenery', 'products')) | indent(4) }}
+    {{ priced_items(
+        'order_items', order_items, source('greenery', 'orders'), source('greenery', 'products'), utc('created_at')
+    ) | indent(4) }}
 
 )
 

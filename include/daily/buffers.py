@@ -3,7 +3,7 @@
 dbt builds in one schema while people read the other, and publish exchanges their names. The two are therefore two runs
 apart, and each remembers for itself
 
-* `ops.watermarks`: up to when it has followed each raw table, and `raw.deletions`,
+* `ops.watermarks`: up to when it has followed each raw table, and `raw.deletions`, and in which file that lay,
 * `ops.buffer_models`: when each model was built into it, an incremental one with which checksum, and whether that was
   since it was published (written by dbt, in the transaction that writes the model: `dbt/macros/daily/buffers.sql`),
 * `ops.buffers`: whether everything in it has to be built anew, and whether a model has begun to write to it since it
@@ -49,15 +49,16 @@ def begin(
     changed since, so that old rows have not passed them. Once asked for, that is owed until a run is published.
 
     It is rebuilt where `ops` doesn't know it, where something was built into it that was never published (half a run,
-    or a `dbt run` by hand), where a table that was built is gone, or where `full_refresh` asks for it. What is noted of
-    raw counts from the publish of this run on.
+    or a `dbt run` by hand), where a table that was built is gone, where a raw table was emptied or made anew, or where
+    `full_refresh` asks for it. What is noted of raw counts from the publish of this run on.
     """
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(BUILT)))  # somebody dropped it
         cursor.execute("select to_regnamespace(%s)::oid", (BUILT,))
         (buffer,) = cursor.fetchone()
         _let_rows_be_published(cursor)
-        rebuild = full_refresh or _is_unsound(cursor, buffer)
+        files = _files(cursor)
+        rebuild = full_refresh or _is_unsound(cursor, buffer) or _lost_rows(cursor, buffer, files)
         # A release that says so by its moment alone: the run that begins is younger than that.
         cursor.execute(
             "update ops.buffer_models as models set written = true from ops.buffers"
@@ -103,11 +104,11 @@ def begin(
         for source, newest in _newest(cursor, stamps).items():
             cursor.execute(
                 """
-                insert into ops.watermarks (schema_oid, source, pending)
-                values (%s, %s, least(coalesce(%s::timestamptz, '-infinity'), clock_timestamp() - %s))
-                on conflict (schema_oid, source) do update set pending = excluded.pending
+                insert into ops.watermarks (schema_oid, source, pending, file)
+                values (%s, %s, least(coalesce(%s::timestamptz, '-infinity'), clock_timestamp() - %s), %s)
+                on conflict (schema_oid, source) do update set pending = excluded.pending, file = excluded.file
                 """,
-                (buffer, source, newest, overlap),
+                (buffer, source, newest, overlap, files.get(source)),
             )
     log.info("Run %s builds %s", run_id, "everything anew" if rebuild else "what changed")
     return rebuild
@@ -338,6 +339,26 @@ def _is_unsound(cursor: Cursor, buffer: int) -> bool:
     )
     known = cursor.fetchone()
     return known is None or known[0]
+
+
+def _files(cursor: Cursor) -> dict[str, int]:
+    """The file that each raw table lies in, `deletions` among them; a view lies in none.
+
+    Postgres gives a table another file where it is made anew, truncated, or written anew as a whole.
+    """
+    cursor.execute(
+        "select relname, pg_relation_filenode(pg_class.oid) from pg_class"
+        " join pg_namespace as spaces on spaces.oid = relnamespace"
+        " where nspname = %s and relname = any(%s) and pg_relation_filenode(pg_class.oid) is not null",
+        (settings.raw_schema(), [*TABLES, "deletions"]),
+    )
+    return dict(cursor.fetchall())
+
+
+def _lost_rows(cursor: Cursor, buffer: int, files: Mapping[str, int]) -> bool:
+    """Whether raw was lost or emptied since a buffer followed it: which keys are gone then, `deletions` doesn't say."""
+    cursor.execute("select source, file from ops.watermarks where schema_oid = %s and file is not null", (buffer,))
+    return any(files.get(source) != file for source, file in cursor.fetchall())
 
 
 def _let_rows_be_published(cursor: Cursor) -> None:

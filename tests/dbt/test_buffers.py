@@ -150,6 +150,29 @@ def test_a_buffer_that_was_written_to_without_a_mark_is_built_anew(one: One) -> 
     assert one.begin() is True
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "drop table raw.orders; create table raw.orders as select * from kept.orders",
+        "truncate raw.orders; insert into raw.orders select * from kept.orders",
+        "drop table raw.deletions; create table raw.deletions (table_name text, key text, deleted_at timestamptz)",
+    ],
+    ids=["a table that was made anew", "a table that was emptied", "the deletions"],
+)
+def test_a_raw_that_was_lost_and_loaded_again_is_followed_anew(one: One, loss: str) -> None:
+    """An order that the shop has deleted in between doesn't come again, and nobody notes that it left."""
+    one.run()
+    one.shop.query("delete from raw.orders where order_id = 'b'")
+    one.shop.query("create schema kept; create table kept.orders as select * from raw.orders")
+    one.shop.query(loss)
+    one.shop.query("drop schema kept cascade")
+    assert one.begin() is True
+    assert one.begin() is True
+    one.run()
+    assert one.orders() == ["a", "new"]
+    assert one.begin() is False
+
+
 @pytest.mark.parametrize("stamp", ["now", "2999-01-01 00:00:00+00"])
 def test_a_retry_takes_what_was_loaded_since_the_run_began_whatever_its_stamp(one: One, stamp: str) -> None:
     one.shop.query("delete from raw.orders where order_id = 'b'")

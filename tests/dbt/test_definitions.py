@@ -17,31 +17,39 @@ WRONG: dict[str, list[tuple[str, str, str] | None]] = {
         (">= 2 as is_repeat_buyer", ">= 1 as is_repeat_buyer", "user_who_never_ordered_is_kept"),
     ],
     "int_order_items": [
-        ("coalesce(kept_prices.price, priced.price)", "priced.price", "item_that_a_run_has_seen_keeps_its_price"),
-        ("left join kept_prices", "inner join kept_prices", "item_has_the_price_of_today_until_there_is_a_snapshot"),
-        (
-            "        order_item_id,\n        price\n    from {{ kept }}",
-            "        order_item_id,\n        nullif(price, 0) as price\n    from {{ kept }}",
-            "item_that_a_run_has_seen_keeps_its_price",
-        ),
+        ("priced.quantity * priced.price", "priced.price", "item_that_a_run_has_seen_keeps_its_price"),
     ],
     # A macro of the model above, after its mistakes.
     "priced_items": [
         None,
-        None,
-        None,
         (
-            "        and (prices.valid_to is null or {{ utc(order_items ~ '._loaded_at') }} < prices.valid_to)",
+            "        coalesce(kept.price, found.price) as price",
+            "        found.price",
+            "item_that_a_run_has_seen_keeps_its_price",
+        ),
+        (
+            "            and (former.valid_to is null or placed_orders.ordered_at < former.valid_to)",
             "",
-            "new_item_has_the_price_of_its_time",
+            "new_item_has_the_price_in_force_when_it_was_ordered",
         ),
-        (">= prices.valid_from", "> prices.valid_from", "new_item_has_the_price_of_its_time"),
+        (">= former.valid_from", "> former.valid_from", "new_item_has_the_price_in_force_when_it_was_ordered"),
+        ("former.price, latest.price) as", "former.price) as", "new_item_has_the_price_in_force_when_it_was_ordered"),
         (
-            "left join (",
-            "inner join (",
-            "item_has_the_price_of_today_until_there_is_a_snapshot",
+            ", known='between 0 and 99999999999999.99'",
+            "",
+            "new_item_has_the_price_in_force_when_it_was_ordered",
         ),
-        (", known='between 0 and 99999999999999.99'", "", "new_item_has_the_price_of_its_time"),
+        ("when cost_now = charged", "when false", "new_item_has_the_new_price_where_the_shop_charged_it"),
+        (
+            " and cost_then <> charged",
+            " or cost_then <> charged",
+            "new_item_has_the_new_price_where_the_shop_charged_it",
+        ),
+        (
+            "coalesce(kept.price, latest.price) as price_now",
+            "latest.price as price_now",
+            "new_item_has_the_new_price_where_the_shop_charged_it",
+        ),
     ],
     # One of the model below, after its mistakes.
     "product_versions": [

@@ -213,7 +213,6 @@ ADDED = {
         "timestamptz",
         [
             ("priced.quantity,", "priced.quantity, priced._loaded_at as loaded_at,"),
-            ("        unit_price,\n", "        loaded_at, unit_price,\n"),
         ],
     ),
     "int_orders": (
