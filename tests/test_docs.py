@@ -118,6 +118,8 @@ SAYING = {
     "include/slack/render.py": ("unparsed", "unheard"),
     "include/daily/watchdog.py": ("check", "main"),
     "include/warehouse/disk.py": ("problem",),
+    "include/warehouse/migrate.py": ("main",),
+    "include/warehouse/pooler.py": ("problem",),
     "plugins/data_health/app.py": ("busy", "unreadable"),
 }
 # So few letters, all in all, say nothing by themselves: what is put in between does.
