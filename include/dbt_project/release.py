@@ -31,6 +31,7 @@ TARGET = "warehouse"
 def releases() -> Releases:
     """Of the project that the environment names, for the warehouse that it names."""
     where = settings.warehouse()
+    tls = ", ".join(f"{name} {value}" for name, value in asdict(where.tls).items() if value)
     return Releases(
         source=settings.dbt_source_dir(),
         home=settings.state_dir() / "dbt",
@@ -38,8 +39,7 @@ def releases() -> Releases:
         target=TARGET,
         depends_on=(
             f"dbt-postgres {version('dbt-postgres')}",
-            f"{where.user}@{where.host}:{where.port}/{where.database}",
-            *asdict(where.tls).values(),
+            f"{where.user}@{where.host}:{where.port}/{where.database}{tls and f' with {tls}'}",
         ),
         prepare=write_macros_hash,
         refuse=lambda release: limits.problem(manifest.read(release.manifest)),

@@ -71,21 +71,19 @@ def _migrating(where: settings.Warehouse | None) -> Iterator[tuple[Config, Conne
 def main() -> int:
     """The command; 1 where it can't, with the reason on stderr."""
     try:
-        problem = pooler.problem(settings.warehouse_admin())
-    except psycopg2.OperationalError as error:
-        problem = f"The warehouse can't be reached, so nothing was migrated: {error}"
-    if problem:
-        print(problem, file=sys.stderr)
-        return 1
-    try:
+        if problem := pooler.problem(settings.warehouse_admin()):
+            raise MigrationError(problem)
         if sys.argv[1:]:
             downgrade(sys.argv[1])
         else:
             upgrade()
     except MigrationError as error:
         print(error, file=sys.stderr)
-        return 1
-    return 0
+    except psycopg2.OperationalError as error:
+        print(f"The warehouse can't be reached, so nothing was migrated: {error}", file=sys.stderr)
+    else:
+        return 0
+    return 1
 
 
 if __name__ == "__main__":

@@ -13,11 +13,14 @@ import pytest
 import yaml
 
 from deploy import env_file
-from include.settings import PROJECT_ROOT
+from include.settings import PROJECT_ROOT, Warehouse
 from include.warehouse import roles
 
 COMPOSE = (PROJECT_ROOT / "docker-compose.yaml").read_text()
 SERVICES: dict[str, dict] = yaml.safe_load(COMPOSE)["services"]
+# What is put beside it for a warehouse on a Postgres that others run.
+MANAGED = (PROJECT_ROOT / "deploy" / "managed-postgres.yaml").read_text()
+ELSEWHERE: dict[str, dict] = yaml.safe_load(MANAGED)["services"]
 DOCKERFILE = (PROJECT_ROOT / "Dockerfile").read_text()
 HELM = yaml.safe_load((PROJECT_ROOT / "deploy" / "helm" / "values.yaml").read_text())
 WATCHDOG = yaml.safe_load((PROJECT_ROOT / "deploy" / "helm" / "watchdog.yaml").read_text())
@@ -91,6 +94,18 @@ def test_each_service_works_in_the_warehouse_as_its_role() -> None:
         assert f"WAREHOUSE_{role.removeprefix('greenery_').upper()}_PASSWORD" in environment("init")
 
 
+def test_with_a_warehouse_elsewhere_whoever_works_in_it_is_told_where_and_how_and_can_get_there() -> None:
+    at_work = {name for name in SERVICES if {"WAREHOUSE_HOST", "WAREHOUSE_USER"} & environment(name).keys()}
+    assert ELSEWHERE.keys() == at_work
+    wanted = {name for name in Warehouse("", 0, "", "", "").environment() if not name.endswith(("_USER", "_PASSWORD"))}
+    for name, one in ELSEWHERE.items():
+        assert one["environment"].keys() >= wanted
+        assert "outside" in one.get("networks", SERVICES[name].get("networks", []))
+        assert "./deploy/certificates:/opt/airflow/certificates:ro" in SERVICES[name]["volumes"]
+    of_others = {"WAREHOUSE_USER", "WAREHOUSE_PASSWORD", "WAREHOUSE_ADMIN_USER", "WAREHOUSE_ADMIN_PASSWORD"}
+    assert {name for name in ELSEWHERE if of_others & ELSEWHERE[name]["environment"].keys()} == {"init"}
+
+
 # Services --------------------------------------------------------------------------------------------------------
 
 
@@ -161,9 +176,9 @@ def test_every_setting_is_listed() -> None:
 
 def test_every_listed_setting_is_given_to_a_service() -> None:
     of_the_image = {"GREENERY_DBT_DIR", "GREENERY_STATE_DIR"}
-    of_compose = {"COMPOSE_PROFILES"}
-    interpolated = set(re.findall(r"(?<!\$)\$\{(\w+)", COMPOSE))
-    given = interpolated.union(*(environment(service) for service in SERVICES))
+    of_compose = {"COMPOSE_PROFILES", "COMPOSE_FILE"}
+    interpolated = set(re.findall(r"(?<!\$)\$\{(\w+)", COMPOSE + MANAGED))
+    given = interpolated.union(*(environment(service) for service in SERVICES), ELSEWHERE["init"]["environment"])
     assert LISTED - given == of_the_image | of_compose
 
 
@@ -256,6 +271,10 @@ def test_the_release_in_the_image_is_of_the_compose_files_warehouse() -> None:
     assert built.pop("GREENERY_RAW_SCHEMA") == "raw", "what it is where nobody sets it"
     assert built == {name: environment("scheduler")[name] for name in built}
     assert len(built) == 4
+    # Of another, so that a release that is built for it holds there.
+    assert set(re.findall(r"^ARG (WAREHOUSE_\w+)=", DOCKERFILE, re.MULTILINE)) == {
+        name for name in Warehouse("", 0, "", "", "").environment() if name != "WAREHOUSE_PASSWORD"
+    }
 
 
 def test_on_kubernetes_the_watchdog_knows_what_airflow_knows() -> None:

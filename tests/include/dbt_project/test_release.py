@@ -105,9 +105,12 @@ def test_a_project_that_never_parsed_is_an_error_with_dbts_words_of_the_command_
     assert "nowhere" in capsys.readouterr().err
 
 
-def test_another_warehouse_is_another_release(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("setting", "value"), [("WAREHOUSE_PORT", "1"), ("WAREHOUSE_SSLMODE", "verify-full")])
+def test_another_way_to_the_warehouse_is_another_release(
+    project: Path, monkeypatch: pytest.MonkeyPatch, setting: str, value: str
+) -> None:
     before = release.releases().stamp_of(project)
-    monkeypatch.setenv("WAREHOUSE_PORT", "1")
+    monkeypatch.setenv(setting, value)
     assert release.releases().stamp_of(project) != before
 
 
