@@ -20,11 +20,7 @@ from include.results.publications import PUBLISH
 from include.slack.decision import unheard
 
 # An answer that was lost on its way may have been yes.
-_LOOK = (
-    "Before you try again, see whether it took effect; publish and roll back did where published_at is set:\n"
-    "select decision_id, action, decided_by, published_at from ops.decisions"
-    " left join ops.publications using (decision_id) order by decision_id desc limit 3"
-)
+_LOOK = "Before you try again, see whether it took effect: python -m include.under_way lists the newest decisions."
 
 
 def main(arguments: list[str] | None = None) -> int:
