@@ -57,7 +57,7 @@ _ALTER = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "S"
 def ensure(connection: Connection, *, login: bool = False) -> None:
     """Create the roles, hand them what they own, and grant what they need, in the caller's transaction.
 
-    With `login` those who log in can do so with a password that the caller sets, or on a server that trusts its clients.
+    With `login` they can log in, with a password that the caller sets, or on a server that trusts its clients.
     """
     with connection.cursor() as cursor:
         for role in ROLES:
