@@ -27,7 +27,7 @@ down: install ## stop them
 psql: install ## psql on the warehouse: make psql ARGS='-Atc "select 1"'
 	$(RUN) -m include.local psql $(ARGS)
 
-decide: install ## decide by hand what people query: make decide ARGS='roll-back --by ada --reason "revenue is wrong"'
+decide: install ## decide by hand what people query: make decide ARGS='roll-back --reason "revenue is wrong"'
 	$(RUN) -m include.local decide $(ARGS)
 
 under-way: install ## list who reads raw, messages, decisions and sessions (ARGS='end PID' ends one)

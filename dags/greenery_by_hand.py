@@ -2,7 +2,7 @@
 ### Greenery, by hand
 
 The tests decide what people query. This DAG is for the day on which somebody knows better: trigger it, choose an
-action, and say who you are and why. Slack hears of it at once, and `ops.decisions` keeps it.
+action, and say why. Slack hears of it at once, and `ops.decisions` keeps it, with the login that triggered it.
 
 | action | does | is refused |
 |---|---|---|
@@ -25,7 +25,7 @@ from include.publish.by_hand import ACTIONS, decide_in_airflow
 
 with DAG(
     dag_id="greenery_by_hand",
-    description="Roll back, publish or hold back Greenery's marts by hand, with a name and a reason",
+    description="Roll back, publish or hold back Greenery's marts by hand, with a reason",
     doc_md=__doc__,
     schedule=None,
     start_date=datetime(2026, 1, 1),
@@ -34,8 +34,7 @@ with DAG(
     default_args={"owner": "platform"},
     params={
         "action": Param("roll back", type="string", enum=list(ACTIONS), description="What is to happen."),
-        "decided_by": Param("", type="string", minLength=1, description="Who you are: people read it in the message."),
-        "reason": Param("", type="string", minLength=1, description="Why."),
+        "reason": Param("", type="string", minLength=1, description="Why: people read it in the message."),
         "run_id": Param(None, type=["null", "string"], description="For publish: the run of greenery_daily."),
     },
     tags=["greenery", "by hand"],

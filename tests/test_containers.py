@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from deploy import env_file
+from include import airflow_roles
 from include.settings import PROJECT_ROOT
 from include.warehouse import roles
 
@@ -300,6 +301,30 @@ class TestOneMachine:
         token = here.token(login)
         for path in ("/", "/history", "/models/dim_users", "/docs/index.html", "/static/style.css"):
             assert here.status(f"/data-health{path}", "--header", f"Authorization: Bearer {token}") == 200, path
+
+    def test_who_may_run_the_day_may_not_decide_what_people_query(self, here: Deployment) -> None:
+        tokens = {}
+        for role in (airflow_roles.RUN, airflow_roles.DECIDE):
+            login = {"username": f"has_{role}", "password": "of-this-test-alone"}
+            who = ("--firstname", "A", "--lastname", "Person", "--email", f"{role}@example.com", "--role", "Viewer")
+            options = ("--username", login["username"], "--password", login["password"], *who)
+            here.compose("exec", "-T", "api-server", "airflow", "users", "create", *options)
+            added = ("--username", login["username"], "--role", role)
+            here.compose("exec", "-T", "api-server", "airflow", "users", "add-role", *added)
+            tokens[role] = here.token(login)
+
+        def trigger(role: str, dag_id: str, **conf: str) -> int:
+            body = json.dumps({"logical_date": None, "conf": conf})
+            headers = ("--header", f"Authorization: Bearer {tokens[role]}", "--json", body)
+            return here.status(f"/api/v2/dags/{dag_id}/dagRuns", *headers)
+
+        for role, of_day, of_decision in ((airflow_roles.RUN, 400, 403), (airflow_roles.DECIDE, 403, 400)):
+            assert trigger(role, "greenery_daily", full_refresh="no boolean") == of_day, role
+            assert trigger(role, "greenery_by_hand", action="nothing that there is") == of_decision, role
+        for action in ("hold", "release"):
+            assert trigger(airflow_roles.DECIDE, "greenery_by_hand", action=action, reason="a test") == 200
+            decided = f"select decided_by from ops.decisions where action = '{action}'"
+            here.wait_for("warehouse", decided, f"has_{airflow_roles.DECIDE}", RUN_SECONDS)
 
     def test_what_is_installed_is_what_is_pinned(self, here: Deployment) -> None:
         pins = dict(

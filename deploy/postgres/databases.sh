@@ -9,4 +9,5 @@ create role airflow login password :'password';
 create database airflow owner airflow;
 revoke connect on database airflow from public;
 create database warehouse;
+revoke connect, temporary on database warehouse from public;
 SQL

@@ -20,7 +20,7 @@ from include.results import node_results, nodes
 from include.results.record import record
 from include.settings import BUILT, LIVE
 from include.slack import progress
-from include.warehouse import connect, disk, pooler
+from include.warehouse import connect, disk, pooler, trust
 
 
 class _OfARun(OnRelease):
@@ -86,11 +86,13 @@ class CheckSources(RunTests):
     def execute(self, context: Any, **_: Any) -> None:
         """Note how far raw is and run both; the first failure is raised once both have left their results."""
         project = admission.admit(context, builds=False)
+        facts = manifest.read(project.manifest)
         admission.refuse_if(
             context,
             pooler.problem(settings.warehouse())
             or mapping.problem(project.path)
-            or snapshots.problem(manifest.read(project.manifest)),
+            or trust.problem(facts.sources.values())
+            or snapshots.problem(facts),
         )
         with connect("greenery check_sources") as connection:
             full_refresh = bool(context["params"].get("full_refresh"))

@@ -3,7 +3,7 @@
 dbt would create a missing snapshot anew without a word, and its history would be gone; with other `check_cols` every
 row would look changed on the day of the change. `ops.snapshots` remembers how each was when a run last wrote it.
 
-    python -m include.daily.snapshots accept --by ada --reason "restored from the backup of the 3rd"
+    python -m include.daily.snapshots accept --reason "restored from the backup of the 3rd"
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from include.warehouse import connect
 _CONFIG = ("strategy", "unique_key", "check_cols", "updated_at", "hard_deletes")
 _WAY_OUT = (
     "Nothing was written. Restore the table from a backup or undo the change; or, to go on from what is there now: "
-    "python -m include.daily.snapshots accept --by NAME --reason WHY"
+    "python -m include.daily.snapshots accept --reason WHY"
 )
 
 
@@ -59,13 +59,14 @@ def remember(manifest: Manifest, run_id: str) -> None:
             )
 
 
-def accept(decided_by: str, reason: str) -> Decision:
+def accept(reason: str, *, name: str = "") -> Decision:
     """Forget how the snapshots were: the next run takes them as they are then, and looks at all of them. Slack is told.
 
-    Raises ValueError without a name or a reason.
+    Whoever is at this shell decides; `name` is what they typed. Raises ValueError without a reason.
     """
     with connect("greenery history") as connection, connection.cursor() as cursor:
-        decision = publications.decide(connection, publications.ACCEPT_HISTORY, None, decided_by, reason)
+        login = publications.at_a_shell(connection)
+        decision = publications.decide(connection, publications.ACCEPT_HISTORY, None, login, reason, name=name)
         cursor.execute("delete from ops.snapshots")
         cursor.execute("update ops.buffers set scan = true")
     tell(decision)
@@ -109,11 +110,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("accept", help="take the snapshots as they are now")
-    command.add_argument("--by", required=True, help="who decides")
+    command.add_argument("--by", default="", metavar="NAME", help="what to call you beside your login")
     command.add_argument("--reason", required=True, help="why")
     options = parser.parse_args(arguments)
     try:
-        decision = accept(options.by, options.reason)
+        decision = accept(options.reason, name=options.by)
     except ValueError as refusal:
         print(refusal, file=sys.stderr)
         return 1

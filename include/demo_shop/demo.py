@@ -31,17 +31,6 @@ NAME = load.DEMO
 ORDERS_PER_DAY = 180
 SEED = 1
 
-# Shops that were begun before it was kept had all begun on that Monday.
-_DAYS_TABLE = sql.SQL("""
-create table if not exists {0} (
-    day integer primary key,
-    seed integer not null,
-    orders_per_day integer not null,
-    loaded_at timestamptz not null
-);
-alter table {0} add column if not exists first_day date not null default '2026-03-02';
-""")
-
 
 class ShopError(RuntimeError):
     """A day can't be played into this warehouse; the message says why and what to do."""
@@ -113,7 +102,6 @@ def _opening() -> date:
 def _begun(cursor: Cursor) -> Shop | None:
     """The shop that is played here, None before its first day."""
     place = raw.named("shop_days")
-    cursor.execute(_DAYS_TABLE.format(place))
     cursor.execute(sql.SQL("select seed, orders_per_day, first_day from {} where day = 1").format(place))
     row = cursor.fetchone()
     return Shop(*row) if row else None

@@ -271,7 +271,7 @@ class Stack:
         whole["fernet"] = urlsafe_b64encode(secrets.token_bytes(32)).decode()
         whole["password"] = secrets.token_urlsafe(9)
         whole |= kept
-        passwords = {user: secrets.token_urlsafe(32) for user in (postgres.SUPERUSER, *roles.ROLES)}
+        passwords = {user: secrets.token_urlsafe(32) for user in (postgres.SUPERUSER, *roles.LOGINS)}
         whole["postgres"] = passwords | kept.get("postgres", {})
         if whole != kept:
             self.home.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from psycopg2 import sql
 
+from include import raw
 from include.local import postgres
+from include.raw import mapping
 from include.settings import Warehouse
 from include.warehouse import connect, migrate, roles
 
@@ -16,9 +18,11 @@ def prepare(server: postgres.LocalPostgres) -> None:
     postgres.ensure_database(server, NAME)
     migrate.upgrade(as_admin(server))
     with connect("greenery local", as_admin(server)) as connection:
+        with connection.cursor() as cursor:
+            raw.create(cursor, besides=mapping.to_show())
         roles.ensure(connection, login=True)
         with connection.cursor() as cursor:
-            for role in roles.ROLES:
+            for role in roles.LOGINS:
                 password = server.passwords.get(role)
                 cursor.execute(sql.SQL("alter role {} password %s").format(sql.Identifier(role)), (password,))
             # It is on this machine, where free space can be looked at.

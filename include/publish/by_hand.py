@@ -1,4 +1,4 @@
-"""What people decide themselves, with a name and a reason: back to the former marts, publish all the same, hold back.
+"""What people decide themselves, with a login and a reason: back to the former marts, publish all the same, hold back.
 
 Each decision is kept in `ops.decisions`, told in Slack at once, and in the message of the runs that it concerns.
 """
@@ -40,13 +40,13 @@ ACTIONS = {
 ROLLBACK_ATTEMPTS = 5
 
 
-def roll_back(decided_by: str, reason: str, *, ended: Ended = nobody_ended) -> Decision:
+def roll_back(decided_by: str, reason: str, *, name: str = "", ended: Ended = nobody_ended) -> Decision:
     """Put the former marts back in front of people, as long as no run has written over them.
 
     Raises NotPublishedError where one has, where nothing was published before, or where a run is under way; `ended`
     says of a run that did not give the lease back whether it has ended.
     """
-    with _deciding(ROLL_BACK, None, decided_by, reason, ended) as decision:
+    with _deciding(ROLL_BACK, None, decided_by, reason, name, ended) as decision:
         with connect("greenery by hand") as connection:
             there = buffers.current(connection)
             former = publications.former(connection, BUILT)
@@ -69,7 +69,9 @@ def roll_back(decided_by: str, reason: str, *, ended: Ended = nobody_ended) -> D
     return decision
 
 
-def publish_anyway(run_id: str, decided_by: str, reason: str, *, ended: Ended = nobody_ended) -> Decision:
+def publish_anyway(
+    run_id: str, decided_by: str, reason: str, *, name: str = "", ended: Ended = nobody_ended
+) -> Decision:
     """Publish what a run built although tests failed or publishing is held back.
 
     Raises NotPublishedError where it is not all of that run's, or not of one moment: nobody can waive that.
@@ -79,7 +81,7 @@ def publish_anyway(run_id: str, decided_by: str, reason: str, *, ended: Ended = 
     if run is None:
         raise NotPublishedError(f"There is no run {run_id!r}; its page in Airflow shows the id.")
     manifest = read(named(run.release).manifest)
-    with _deciding(PUBLISH, run_id, decided_by, reason, ended) as decision:
+    with _deciding(PUBLISH, run_id, decided_by, reason, name, ended) as decision:
         if not publish_run(run_id, manifest, decision):
             raise NotPublishedError(f"Run {run_id} was published before and has built nothing since.")
     try:
@@ -92,37 +94,52 @@ def publish_anyway(run_id: str, decided_by: str, reason: str, *, ended: Ended = 
     return decision
 
 
-def hold(decided_by: str, reason: str) -> Decision:
+def hold(decided_by: str, reason: str, *, name: str = "") -> Decision:
     """Keep every later run from publishing until it is released; runs go on to build, test and record history."""
-    return _decide_on_runs(HOLD, decided_by, reason)
+    return _decide_on_runs(HOLD, decided_by, reason, name)
 
 
-def release(decided_by: str, reason: str) -> Decision:
+def release(decided_by: str, reason: str, *, name: str = "") -> Decision:
     """Let runs publish again. Raises NotPublishedError where nobody holds them back."""
-    return _decide_on_runs(RELEASE, decided_by, reason)
+    return _decide_on_runs(RELEASE, decided_by, reason, name)
 
 
-def decide(action: str, run_id: str | None, decided_by: str, reason: str, *, ended: Ended = nobody_ended) -> Decision:
-    """Carry out a decision by its name. Raises NotPublishedError, or ValueError for a word that is missing."""
+def decide(
+    action: str, run_id: str | None, decided_by: str, reason: str, *, name: str = "", ended: Ended = nobody_ended
+) -> Decision:
+    """Carry out a decision by its name. Raises NotPublishedError, or ValueError for a word that is missing.
+
+    `decided_by` is a login (`publications.decide`), `name` what its owner typed beside it.
+    """
     if action == PUBLISH:
         if not run_id:
             raise ValueError("To publish takes the id of a run, as its page in Airflow shows it")
-        return publish_anyway(run_id, decided_by, reason, ended=ended)
+        return publish_anyway(run_id, decided_by, reason, name=name, ended=ended)
     if action == ROLL_BACK:
-        return roll_back(decided_by, reason, ended=ended)
-    return {HOLD: hold, RELEASE: release}[action](decided_by, reason)
+        return roll_back(decided_by, reason, name=name, ended=ended)
+    return {HOLD: hold, RELEASE: release}[action](decided_by, reason, name=name)
 
 
 @task(task_id="decide")
 def decide_in_airflow() -> None:
-    """The task of `greenery_by_hand`: carries out what its trigger form asks for."""
+    """The task of `greenery_by_hand`: carries out what its trigger form asks for, for whoever triggered it."""
     context = get_current_context()
-    params = context["params"]
+    params, login = context["params"], context["dag_run"].triggering_user_name
+    if not login:
+        raise AirflowFailException(
+            "Airflow does not say who triggered this run, and a decision carries a login; nothing was changed. Trigger "
+            "it in the UI or by the API, logged in."
+        )
+    if context["ti"].try_number > 1:
+        raise AirflowFailException(
+            f"This decision was {login}'s, and somebody cleared it; nothing was changed. Trigger a new run: it carries "
+            "your own login."
+        )
     try:
         decide(
             params["action"],
             params["run_id"],
-            params["decided_by"],
+            login,
             params["reason"],
             ended=lambda holder: admission.has_ended(context, DAG_ID, holder),
         )
@@ -130,23 +147,25 @@ def decide_in_airflow() -> None:
         raise AirflowFailException(str(error)) from error
 
 
-def _decide_on_runs(action: str, decided_by: str, reason: str) -> Decision:
+def _decide_on_runs(action: str, decided_by: str, reason: str, name: str) -> Decision:
     with connect("greenery by hand") as connection:
         if action == RELEASE and publications.hold(connection) is None:
             raise NotPublishedError("Nobody holds publishing back; there is nothing to release.")
-        decision = publications.decide(connection, action, None, decided_by, reason)
+        decision = publications.decide(connection, action, None, decided_by, reason, name=name)
     tell(decision)
     return decision
 
 
 @contextmanager
-def _deciding(action: str, run_id: str | None, decided_by: str, reason: str, ended: Ended) -> Iterator[Decision]:
+def _deciding(
+    action: str, run_id: str | None, decided_by: str, reason: str, name: str, ended: Ended
+) -> Iterator[Decision]:
     """A decision that keeps runs and loads out while it takes effect, and is forgotten if it can't.
 
     Its session stays open for as long: were it killed, nobody would wait for it.
     """
     with connect("greenery by hand") as session:
-        decision = publications.decide(session, action, run_id, decided_by, reason)
+        decision = publications.decide(session, action, run_id, decided_by, reason, name=name)
         holder = lease.of_decision(decision.decision_id, decision.decided_by)
         try:
             lease.take(session, holder, ended=ended)

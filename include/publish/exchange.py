@@ -26,7 +26,8 @@ from include.warehouse import connect, roles
 
 # What is live is called so for a moment, which nobody sees; a name that no schema of anybody's has.
 _IN_BETWEEN = "greenery exchange"
-ATTEMPTS = 30
+# With the pauses between them, longer than what readers are held to (`roles.HELD_TO`): more than six minutes.
+ATTEMPTS = 90
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +61,17 @@ def exchange(
             except locks.NotGot:
                 connection.rollback()
                 log.info("Attempt %d of %d: %s.", attempt, attempts, locks.in_words(in_the_way))
-                time.sleep(1)
+                time.sleep(pause(attempt))
     raise NotPublishedError(
         f"{locks.in_words(in_the_way) or f'Schema {LIVE} was held by somebody'}, through {attempts} attempts, so "
-        "nothing was published. End long queries and idle transactions there, then "
-        f"{'clear publish' if decision is None else 'decide again'}."
+        "nothing was published. Let them end what they do there, or let the administrator end the session: `select "
+        f"pg_terminate_backend(PID)`. Then {'clear publish' if decision is None else 'decide again'}."
     )
+
+
+def pause(attempt: int) -> int:
+    """How many seconds to wait after an attempt: readers who come meanwhile wait for none of ours."""
+    return 1 if attempt <= 30 else 5
 
 
 def refresh_statistics() -> None:
@@ -135,7 +141,7 @@ def _exchange(
     told_as_of = publications.note(cursor, run_id, LIVE, as_of=as_of, decision=decision, notes=notes)
     if as_of is None:
         buffers.published(cursor, LIVE, proven=decision is None)
-    by = f", {decision.action} by {decision.decided_by}: {decision.reason}" if decision else ""
+    by = f", {decision.action} by {decision.by}: {decision.reason}" if decision else ""
     for schema, purpose in (
         (LIVE, f"published {told_as_of:%Y-%m-%d %H:%M} UTC by run {run_id}{by}"),
         (BUILT, "Where dbt builds what the next publish puts into analytics."),

@@ -90,7 +90,7 @@ def check_not_held(connection: Connection) -> None:
     """Raise NotPublishedError if somebody holds publishing back."""
     if held := publications.hold(connection):
         raise NotPublishedError(
-            f"{held.decided_by} holds publishing back since {held.decided_at:%d %b %H:%M} UTC: {held.reason}. "
+            f"{held.by} holds publishing back since {held.decided_at:%d %b %H:%M} UTC: {held.reason}. "
             "Nothing was published. `python -m include.publish release` lets the next run publish; this one can be "
             "published by hand."
         )

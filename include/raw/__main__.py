@@ -19,15 +19,17 @@ def main() -> int:
     """Create what is missing in the warehouse that the environment names; 1 where that can't be done now."""
     try:
         with connect("greenery raw", settings.warehouse_admin()) as connection, connection.cursor() as cursor:
-            mapped = {} if settings.shop_database_url() else mapping.read(settings.dbt_source_dir())
+            mapped = mapping.to_show()
             lease.lock_raw(cursor)
-            if held := lease.held(cursor):  # it would read one half by the views of before, the other by these
+            held = lease.held(cursor)
+            # It would read one half by the views of before, the other by these.
+            if held and mapping.differing(cursor, mapped):
                 raise lease.LeaseHeldError(
                     f"{held.holder} reads the raw tables since {held.taken_at:%d %b %H:%M} UTC; nothing was changed. "
                     f"Call this again when it has ended, or after {held.until:%d %b %H:%M} UTC if it died"
                 )
             mapping.show(cursor, mapped)
-            raw.create(cursor)
+            raw.create(cursor, besides=mapped)
     except (mapping.MappingError, lease.LeaseHeldError) as error:
         print(error, file=sys.stderr)
         return 1

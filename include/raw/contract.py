@@ -103,6 +103,30 @@ BOOKKEEPING = {
 """,
 }
 
+# What our own loads keep for themselves. The live load: up to where it has followed the shop's database, and which
+# columns came, went or changed their type there, which the contract knows nothing of. The demo shop: the days played.
+KEPT_BY_LOADS = {
+    "shop_mark": """
+    source text not null,
+    position bigint not null,
+    columns jsonb not null,
+    compared_at timestamptz not null
+""",
+    "shop_drift": """
+    table_name text not null,
+    column_name text not null,
+    column_type text not null,
+    seen_at timestamptz not null
+""",
+    "shop_days": """
+    day integer primary key,
+    seed integer not null,
+    orders_per_day integer not null,
+    loaded_at timestamptz not null,
+    first_day date not null
+""",
+}
+
 # What a raw relation has to show: the type of each column by its name.
 COLUMNS: dict[str, dict[str, str]] = {
     **{table.name: {**table.columns, "_loaded_at": "timestamptz"} for table in TABLES.values()},

@@ -10,8 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
+
+from include.warehouse import connect
 
 # A holder renews with each task that starts. One that is silent for longer is dead: its tasks don't take so long.
 EXPIRES_AFTER = timedelta(hours=1)
@@ -55,7 +58,14 @@ def take(connection: Connection, holder: str, *, ended: Ended = nobody_ended) ->
     `ended` says of another holder whether it has ended without giving the lease back. Raises LeaseHeldError.
     """
     with connection.cursor() as cursor:
-        lock_raw(cursor)
+        try:
+            lock_raw(cursor)
+        except psycopg2.errors.LockNotAvailable as error:
+            raise LeaseHeldError(
+                f"{_who_loads() or 'Somebody'} keeps the raw tables locked, as a load does, longer than a run waits. "
+                "Nothing was changed. Let them end that transaction, or let the administrator end the session: `select "
+                "pg_terminate_backend(PID)`. Then try again."
+            ) from error
         other = held(cursor, besides=holder)
         if other and not ended(other.holder):
             raise LeaseHeldError(
@@ -123,6 +133,25 @@ def held(cursor: Cursor, *, besides: str = "") -> Lease | None:
     )
     row = cursor.fetchone()
     return Lease(*row) if row else None
+
+
+def _who_loads() -> str:
+    """Who holds the lock that loads take; what he does only if we may see it."""
+    with connect("greenery lease") as connection, connection.cursor() as cursor:
+        cursor.execute(
+            """
+            select format(
+                '%%s (%%s, pid %%s%%s)', usename, coalesce(nullif(application_name, ''), 'no name'), pid,
+                to_char(xact_start at time zone 'UTC', '" since "YYYY-MM-DD HH24:MI:SS" UTC"')
+            )
+            from pg_locks
+            join pg_stat_activity using (pid)
+            where locktype = 'advisory' and granted and database = pg_stat_activity.datid
+                and datname = current_database() and (classid::bigint << 32) + objid::bigint = %s and objsubid = 1
+            """,
+            (_RAW,),
+        )
+        return ", ".join(name for (name,) in cursor.fetchall())
 
 
 def lock_raw(cursor: Cursor) -> None:

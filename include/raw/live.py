@@ -40,23 +40,6 @@ ORIGIN = "live shop"
 COMPARE_ALL_EVERY = timedelta(days=7)
 # Any number that nobody else asks for: one live load at a time.
 _ALONE = 7_047_733_680
-_MARK = sql.SQL("""
-create table if not exists {} (
-    source text not null,
-    position bigint not null,
-    columns jsonb not null,
-    compared_at timestamptz not null
-)
-""")
-# Columns of the shop's that came, went or changed their type, which the contract knows nothing of.
-_DRIFT = sql.SQL("""
-create table if not exists {} (
-    table_name text not null,
-    column_name text not null,
-    column_type text not null,
-    seen_at timestamptz not null
-)
-""")
 
 log = logging.getLogger(__name__)
 
@@ -217,8 +200,6 @@ def _drift(cursor: Cursor, now: Mark) -> list[tuple[str, str, str]]:
 def _remember(cursor: Cursor, mark: Mark, drift: list[tuple[str, str, str]], *, compared: bool) -> None:
     """Keep the mark and the drift, in the transaction that writes raw."""
     place = raw.named("shop_mark")
-    cursor.execute(_MARK.format(place))
-    cursor.execute(_DRIFT.format(raw.named("shop_drift")))
     cursor.execute(
         sql.SQL(
             "with former as (delete from {0} returning compared_at) insert into {0}"

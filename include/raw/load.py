@@ -140,11 +140,12 @@ def transaction(connection: Connection) -> Iterator[Cursor]:
 
 
 def prepare(cursor: Cursor, *, reader: str = "") -> None:
-    """Make the raw tables where there are none, and keep other loads and runs waiting until the transaction ends.
+    """Keep other loads and runs waiting until the transaction ends; where we may, make the raw tables that are missing.
 
     A second load then sees what the first one did. The tables themselves are not locked, neither for readers nor, since
     it would cancel an autovacuum each day, for writers: `_apply` notices these.
-    Raises LoadError while a run but `reader` reads the tables, and where one of them is a view of the shop's own.
+    Raises LoadError while a run but `reader` reads the tables, where one of them is a view of the shop's own, and where
+    one is missing.
     """
     lease.lock_raw(cursor)
     if held := lease.held(cursor, besides=reader):
@@ -154,7 +155,13 @@ def prepare(cursor: Cursor, *, reader: str = "") -> None:
         )
     # A timestamp without a zone means UTC, whatever the connection's own zone is.
     cursor.execute("set local timezone to 'UTC'")
-    raw.create(cursor)
+    if raw.may_create(cursor):
+        raw.create(cursor)
+    elif missing := raw.missing(cursor):
+        raise LoadError(
+            f"{', '.join(map(raw.called, missing))} is missing, and who loads makes no table; nothing was loaded. Let "
+            "the administrator call `python -m include.raw` and `python -m include.warehouse.roles`, then load again"
+        )
     if shown := raw.views(cursor):
         raise LoadError(
             f"{', '.join(map(raw.called, shown))} can't be loaded, being a view: load the table that it shows"

@@ -79,6 +79,11 @@ def read(folder: Path) -> dict[str, Mapped]:
         raise MappingError(f"{folder / FILE}: {error}") from None
 
 
+def to_show() -> dict[str, Mapped]:
+    """The mapping of which the raw schema shows views: that of the dbt project, unless a live load reads by it."""
+    return {} if settings.shop_database_url() else read(settings.dbt_source_dir())
+
+
 def show(cursor: Cursor, mapping: dict[str, Mapped]) -> None:
     """Create or renew the views of a mapping, in the caller's transaction. Raises MappingError."""
     if mapping:
@@ -94,6 +99,8 @@ def show(cursor: Cursor, mapping: dict[str, Mapped]) -> None:
             cursor.execute(statement)
         except psycopg2.Error as error:
             raise MappingError(f"{FILE}, {name}: {str(error).strip()}") from None
+        # Whoever made a view of this name before could change this one.
+        cursor.execute(sql.SQL("alter view {} owner to current_user").format(raw.named(name)))
         cursor.execute(sql.SQL("comment on view {} is %s").format(raw.named(name)), (mapped.comment,))
     if left := sorted(_shown(cursor).keys() - mapping.keys()):
         called = ", ".join(map(raw.called, left))
@@ -113,18 +120,23 @@ def problem(folder: Path) -> str | None:
     except MappingError as error:
         return str(error)
     with connect("greenery mapping") as connection, connection.cursor() as cursor:
-        shown, tables = _shown(cursor), _tables_of_views(cursor)
-    differing = shown.keys() - mapped.keys()
-    differing |= {name for name, wanted in mapped.items() if shown.get(name) != wanted.comment}
-    differing |= {name for name, wanted in mapped.items() if (name, wanted.schema, wanted.table) not in tables}
-    if differing:
-        called = ", ".join(map(raw.called, sorted(differing)))
+        others = differing(cursor, mapped)
+    if others:
+        called = ", ".join(map(raw.called, sorted(others)))
         return (
-            f"{called} does not show what dbt/{FILE} says. Nothing was built: let the owner of the raw tables run "
+            f"{called} does not show what dbt/{FILE} says. Nothing was built: let the administrator run "
             "`python -m include.raw` and `python -m include.warehouse.roles` with the same settings, then clear "
             "this task with everything downstream."
         )
     return None
+
+
+def differing(cursor: Cursor, mapping: dict[str, Mapped]) -> set[str]:
+    """The raw tables that are not shown as a mapping says."""
+    shown, tables = _shown(cursor), _tables_of_views(cursor)
+    differing = shown.keys() - mapping.keys()
+    differing |= {name for name, wanted in mapping.items() if shown.get(name) != wanted.comment}
+    return differing | {name for name, wanted in mapping.items() if (name, wanted.schema, wanted.table) not in tables}
 
 
 def _shown(cursor: Cursor) -> dict[str, str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import socket
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,7 +22,7 @@ ACCEPT_HISTORY = "accept history"
 
 @dataclass(frozen=True)
 class Decision:
-    """What somebody decided by hand, and why."""
+    """What somebody decided by hand, and why: `decided_by` is the login, `name_given` what was typed beside it."""
 
     decision_id: int
     action: str
@@ -27,6 +30,12 @@ class Decision:
     decided_by: str
     reason: str
     decided_at: datetime
+    name_given: str | None = None
+
+    @property
+    def by(self) -> str:
+        """For a person: who decided. Nobody has checked a name that was typed."""
+        return f"{self.decided_by}, who signs as {self.name_given}" if self.name_given else self.decided_by
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ _PUBLICATIONS = """
 select
     made.run_id, made.published_at, made.data_as_of, made.schema_oid, made.notes,
     decisions.decision_id, decisions.action, decisions.run_id, decisions.decided_by, decisions.reason,
-    decisions.decided_at
+    decisions.decided_at, decisions.name_given
 from ops.publications as made
 left join ops.decisions on decisions.decision_id = made.decision_id
 """
@@ -104,20 +113,36 @@ def note(
     return cursor.fetchone()[0]
 
 
-def decide(connection: Connection, action: str, run_id: str | None, decided_by: str, reason: str) -> Decision:
-    """Keep what somebody decided, in the caller's transaction. Raises ValueError without a name or a reason."""
+def decide(
+    connection: Connection, action: str, run_id: str | None, decided_by: str, reason: str, *, name: str = ""
+) -> Decision:
+    """Keep what somebody decided, in the caller's transaction. Raises ValueError without a login or a reason.
+
+    `decided_by` is a login that somebody has checked: Airflow, or who is `at_a_shell`. `name` is what they typed.
+    """
     decided_by, reason = decided_by.strip(), reason.strip()
     if not decided_by or not reason:
-        raise ValueError(f"To {action} takes a name and a reason: people read them in the message and in ops.decisions")
+        raise ValueError(f"To {action} takes a reason: people read it in the message and in ops.decisions")
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            insert into ops.decisions (action, run_id, decided_by, reason) values (%s, %s, %s, %s)
-            returning decision_id, action, run_id, decided_by, reason, decided_at
+            insert into ops.decisions (action, run_id, decided_by, reason, name_given) values (%s, %s, %s, %s, %s)
+            returning decision_id, action, run_id, decided_by, reason, decided_at, name_given
             """,
-            (action, run_id, decided_by, reason),
+            (action, run_id, decided_by, reason, name.strip() or None),
         )
         return Decision(*cursor.fetchone())
+
+
+def at_a_shell(connection: Connection) -> str:
+    """Who decides at a command line: the login in the warehouse, and in brackets the system's."""
+    try:
+        system = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user has no name
+        system = f"user {os.getuid()}"
+    with connection.cursor() as cursor:
+        cursor.execute("select session_user")
+        return f"{cursor.fetchone()[0]} ({system} on {socket.gethostname()})"
 
 
 def forget(connection: Connection, decision: Decision) -> bool:
@@ -138,7 +163,7 @@ def hold(connection: Connection) -> Decision | None:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            select decision_id, action, run_id, decided_by, reason, decided_at
+            select decision_id, action, run_id, decided_by, reason, decided_at, name_given
             from ops.decisions
             where action in (%s, %s)
             order by decision_id desc

@@ -44,7 +44,7 @@ def late(
     lead to Airflow and to the data-health page.
     """
     if held:
-        why = f"{held.decided_by} holds publishing back since {words.moment(held.decided_at)}: {held.reason}"
+        why = f"{held.by} holds publishing back since {words.moment(held.decided_at)}: {held.reason}"
     elif run_id:
         why = f"Run {run_id} {'failed; its message says of what.' if failed else 'has begun and not ended yet.'}"
     else:
@@ -124,7 +124,7 @@ def unreported(run_id: str, run_url: str, problem: str | None) -> Message:
 def by_hand(decision: Decision) -> str:
     """What somebody decided, when and why, in a sentence."""
     what = _DECIDED.get(decision.action, decision.action)
-    who, when = short(decision.decided_by, 60), words.moment(decision.decided_at)
+    who, when = short(decision.by, 120), words.moment(decision.decided_at)
     return f"{what[0].upper()}{what[1:]} by {who} on {when}: {short(decision.reason)}"
 
 

@@ -333,7 +333,7 @@ def summaries() -> dict[str, Summary]:
             fixed=HOSTILE,
             notes=HOSTILE,
             project_problem=LONG,
-            hold=replace(_decision("hold"), decided_by=HOSTILE[0], reason=LONG),
+            hold=replace(_decision("hold"), decided_by=HOSTILE[0], name_given=HOSTILE[0], reason=LONG),
             order_changes=tuple(
                 OrderChange(text, text, 10_000, (ChangedOrder(text, text),) * 5) for text in HOSTILE * 3
             ),
@@ -350,6 +350,9 @@ def messages() -> dict[str, Message]:
         **{name: render(summary) for name, summary in summaries().items()},
         **{f"state_{name}": render_state(summary) for name, summary in summaries().items()},
         **{f"decided_{action.replace(' ', '_')}": decided(_decision(action), live) for action in actions},
+        "decided_at_a_shell": decided(
+            replace(_decision("hold"), decided_by="greenery_transformer (root on airflow-1)", name_given="Ada"), live
+        ),
         "decided_before_anything": decided(_decision("hold"), None),
         "unreported": unreported(_RUN, _RUN_URL, "UndefinedFunction: operator does not exist: text >= integer"),
         "unreachable": unreachable(_RUN, _RUN_URL, 'connection to server at "127.0.0.1", port 5432 failed: refused'),

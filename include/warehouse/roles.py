@@ -1,16 +1,18 @@
-"""Who may do what in the warehouse: four roles, made and renewed by `python -m include.warehouse.roles`.
+"""Who may do what in the warehouse: five roles, made and renewed by `python -m include.warehouse.roles`.
 
 | role | may |
 |---|---|
-| `greenery_loader` | own `raw`: create, write and read it; see who reads it now |
+| `greenery_raw` | own `raw`; nobody logs in as it, since who owns a table could act as whoever reads it |
+| `greenery_loader` | read and write the rows of `raw`; see who reads it now |
 | `greenery_transformer` | what Airflow and dbt do: read `raw`, own everything else, exchange the schemas |
 | `greenery_reader` | read what is published, and nothing else |
 | `greenery_health` | read what is published, `snapshots` and `ops`: the health page |
 
 Run it as an administrator (`WAREHOUSE_ADMIN_USER`: a superuser, or who may create roles and owns the database) after
-the migrations; running it again changes nothing. A role can log in where its password is set, as
-`WAREHOUSE_READER_PASSWORD` for instance. A login of your own that stands for a role has to work as it, or others can't
-read what it creates: `grant greenery_loader to etl; alter role etl set role greenery_loader`.
+the migrations and after `python -m include.raw`, which makes the raw tables; running it again changes nothing. A role
+can log in where its password is set, as `WAREHOUSE_READER_PASSWORD` for instance. A login of your own is let in by a
+grant: `grant greenery_loader to etl`. One that stands for `greenery_transformer` has to work as it as well, or others
+can't read what it creates: `alter role etl set role greenery_transformer`.
 """
 
 from __future__ import annotations
@@ -24,14 +26,30 @@ from psycopg2.extensions import cursor as Cursor
 from include import raw, settings
 from include.warehouse import connect
 
-LOADER, TRANSFORMER, READER, HEALTH = ROLES = (
+LOADER, TRANSFORMER, READER, HEALTH = LOGINS = (
     "greenery_loader",
     "greenery_transformer",
     "greenery_reader",
     "greenery_health",
 )
+# Owns what others write: as whom nobody logs in.
+RAW = "greenery_raw"
+ROLES = (RAW, *LOGINS)
 log = logging.getLogger(__name__)
 
+# What the sessions of a role are held to in this database, unless somebody has set it otherwise. Whoever reads holds a
+# publish up for no longer than it waits (`include.publish.exchange`).
+_OF_READERS = {"idle_in_transaction_session_timeout": "1min", "statement_timeout": "5min"}
+# Who builds may create schemas; one that is called like a role would come first where that role looks for functions.
+_OF_OURS = {"search_path": "public"}
+HELD_TO = {
+    LOADER: _OF_OURS,
+    READER: _OF_READERS | _OF_OURS,
+    HEALTH: _OF_READERS | _OF_OURS,
+    TRANSFORMER: {"lock_timeout": "10min"},
+}
+# All that can be done to rows. Not among it: triggers and foreign keys, which run code on behalf of others.
+_WRITE_ROWS = "select, insert, update, delete, truncate"
 # What may be done to an object of a kind, by its letter in pg_class.
 _ALTER = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "S": "sequence"}
 
@@ -39,15 +57,17 @@ _ALTER = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "S"
 def ensure(connection: Connection, *, login: bool = False) -> None:
     """Create the roles, hand them what they own, and grant what they need, in the caller's transaction.
 
-    With `login` all of them can log in, with a password that the caller sets, or on a server that trusts its clients.
+    With `login` they can log in, with a password that the caller sets, or on a server that trusts its clients.
     """
     with connection.cursor() as cursor:
         for role in ROLES:
-            _ensure_role(cursor, role, login=login)
+            _ensure_role(cursor, role, login=login and role in LOGINS)
         raw.create_schema(cursor)
         for schema, owner in owners().items():
             _hand_over(cursor, schema, owner)
         _grant(cursor)
+        _hold_to(cursor)
+        _warn_of_people(cursor)
         open_to_readers(cursor, settings.LIVE, closed=settings.BUILT)
 
 
@@ -83,7 +103,7 @@ def _owned_tables(cursor: Cursor, schema: str) -> list[sql.Identifier]:
 
 def owners() -> dict[str, str]:
     """Which role owns a schema and all that is in it."""
-    return {settings.raw_schema(): LOADER, **dict.fromkeys(settings.OUR_SCHEMAS, TRANSFORMER)}
+    return {settings.raw_schema(): RAW, **dict.fromkeys(settings.OUR_SCHEMAS, TRANSFORMER)}
 
 
 def _ensure_role(cursor: Cursor, role: str, *, login: bool) -> None:
@@ -94,7 +114,9 @@ def _ensure_role(cursor: Cursor, role: str, *, login: bool) -> None:
     superuser, admin = cursor.fetchone()
     if not superuser:  # who has to act for the roles that own things
         _run(cursor, "grant {} to {}", role, admin)
-    if password := settings.role_password(role.removeprefix("greenery_")):
+    if role not in LOGINS:
+        _run(cursor, "alter role {} nologin", role)
+    elif password := settings.role_password(role.removeprefix("greenery_")):
         cursor.execute(sql.SQL("alter role {} login password %s").format(sql.Identifier(role)), (password,))
     elif login:
         _run(cursor, "alter role {} login", role)
@@ -104,6 +126,7 @@ def _hand_over(cursor: Cursor, schema: str, owner: str) -> None:
     """Make a role the owner of a schema and of all in it; where people query, of models alone.
 
     A model's is what `ops` calls so, or what has the owner that the schema had: before there were roles, that is all.
+    Of views of raw, only those of who may build anyway: by another one's, he would act as whoever reads it.
     """
     cursor.execute("select pg_get_userbyid(nspowner) from pg_namespace where nspname = %s", (schema,))
     [[former]] = cursor.fetchall()
@@ -125,6 +148,11 @@ def _hand_over(cursor: Cursor, schema: str, owner: str) -> None:
                     where schema_oid = %(schema)s::regnamespace
                 )
             )
+            and (
+                relkind not in ('v', 'm')
+                or relnamespace <> to_regnamespace(%(raw)s)
+                or pg_has_role(relowner, %(builder)s, 'member')
+            )
             -- The sequence of an identity column goes with its table.
             and not exists (
                 select from pg_depend where objid = pg_class.oid and deptype = 'i' and classid = 'pg_class'::regclass
@@ -136,6 +164,8 @@ def _hand_over(cursor: Cursor, schema: str, owner: str) -> None:
             "owner": owner,
             "former": former,
             "all": schema not in (settings.LIVE, settings.BUILT),
+            "raw": settings.raw_schema(),
+            "builder": TRANSFORMER,
         },
     )
     for name, kind in cursor.fetchall():
@@ -147,16 +177,96 @@ def _grant(cursor: Cursor) -> None:
     cursor.execute("select current_database()")
     [[database]] = cursor.fetchall()
     _run(cursor, "revoke create on schema public from public")
+    for role in LOGINS:  # who takes these from everybody leaves them to these
+        _run(cursor, "grant connect on database {} to {}", database, role)
+    for role in (LOADER, TRANSFORMER):
+        _run(cursor, "grant temporary on database {} to {}", database, role)
     # Renaming a schema needs it.
     _run(cursor, "grant create on database {} to {}", database, TRANSFORMER)
     _let_see_sessions(cursor)
-    _let_read(cursor, settings.raw_schema(), TRANSFORMER)
-    _run(cursor, "grant usage on schema {} to {}", settings.raw_schema(), TRANSFORMER)
+    _let(cursor, "select", settings.raw_schema(), TRANSFORMER)
+    _run(  # from when loaders made tables
+        cursor,
+        "alter default privileges for role {} in schema {} revoke select on tables from {}",
+        LOADER,
+        settings.raw_schema(),
+        TRANSFORMER,
+    )
+    _let(cursor, _WRITE_ROWS, settings.raw_schema(), LOADER)
+    if cursor.connection.server_version >= 170000:  # before, only an owner can analyze
+        _let(cursor, "maintain", settings.raw_schema(), LOADER)
+    for role in (TRANSFORMER, LOADER):
+        _run(cursor, "grant usage on schema {} to {}", settings.raw_schema(), role)
     for schema in ("ops", "snapshots"):
-        _let_read(cursor, schema, HEALTH)
+        _let(cursor, "select", schema, HEALTH)
         _run(cursor, "grant usage on schema {} to {}", schema, HEALTH)
     _run(cursor, "grant usage on schema {} to {}", "ops", LOADER)
     _run(cursor, "grant select on ops.leases to {}", LOADER)
+
+
+def _hold_to(cursor: Cursor) -> None:
+    """Set what sessions are held to: of our roles, and of people who log in themselves and are readers by a grant."""
+    cursor.execute(
+        """
+        select rolname, (select rolsuper from pg_roles where rolname = current_user)
+            or pg_has_role(oid, 'member with admin option')
+        from pg_roles
+        where rolcanlogin and not rolsuper and rolname <> all(%s)
+            and pg_has_role(oid, %s, 'member') and not pg_has_role(oid, %s, 'member')
+        order by 1
+        """,
+        (list(LOGINS), READER, TRANSFORMER),
+    )
+    people = cursor.fetchall()
+    for name, ours in people:
+        if not ours:
+            log.warning("Not set for %s, who is not yours to change: %s", name, ", ".join(_OF_READERS))
+    cursor.execute("select current_user::text")
+    [[admin]] = cursor.fetchall()
+    held_to = {admin: _OF_OURS} | HELD_TO | {name: _OF_READERS for name, ours in people if ours}
+    for role, wanted in held_to.items():
+        for setting in wanted.keys() - _set_for(cursor, role):
+            _set(cursor, role, setting, wanted[setting])
+    # A policy on a table that somebody else owns would run as who builds. Now to read that table fails.
+    _set(cursor, TRANSFORMER, "row_security", "off")
+
+
+def _warn_of_people(cursor: Cursor) -> None:
+    """A role is granted to who builds so that publish may write its views again; it can do all that the role can."""
+    cursor.execute(
+        "select rolname from pg_roles where rolcanlogin and rolname <> %(builder)s"
+        " and pg_has_role(%(builder)s, oid, 'member') order by 1",
+        {"builder": TRANSFORMER},
+    )
+    if people := [name for (name,) in cursor.fetchall()]:
+        log.warning(
+            "Who writes dbt models can act as %s, who logs in and is granted to %s. Let a role that nobody logs in as "
+            "own the views, and grant that one (docs/publishing.md).",
+            ", ".join(people),
+            TRANSFORMER,
+        )
+
+
+def _set_for(cursor: Cursor, role: str) -> set[str]:
+    """The names of what is set for a role, here or in all databases, or here for all roles."""
+    cursor.execute(
+        """
+        select split_part(unnest(setconfig), '=', 1)
+        from pg_db_role_setting
+        where setrole in (0, to_regrole(quote_ident(%s)))
+            and setdatabase in (0, (select oid from pg_database where datname = current_database()))
+        """,
+        (role,),
+    )
+    return {name for (name,) in cursor.fetchall()}
+
+
+def _set(cursor: Cursor, role: str, setting: str, value: str) -> None:
+    cursor.execute(
+        sql.SQL("alter role {} in database {} set {} = {}").format(
+            *map(sql.Identifier, (role, cursor.connection.info.dbname, setting)), sql.Literal(value)
+        )
+    )
 
 
 def _let_see_sessions(cursor: Cursor) -> None:
@@ -168,12 +278,12 @@ def _let_see_sessions(cursor: Cursor) -> None:
         log.warning("Not granted to %s: pg_read_all_stats; publish will not say who holds it up.", TRANSFORMER)
 
 
-def _let_read(cursor: Cursor, schema: str, role: str) -> None:
-    """Let a role select from all tables of a schema, those to come included."""
-    _run(cursor, "grant select on all tables in schema {} to {}", schema, role)
+def _let(cursor: Cursor, what: str, schema: str, role: str) -> None:
+    """Grant a role rights on all tables of a schema, those to come included."""
+    _run(cursor, f"grant {what} on all tables in schema {{}} to {{}}", schema, role)
     _run(
         cursor,
-        "alter default privileges for role {} in schema {} grant select on tables to {}",
+        f"alter default privileges for role {{}} in schema {{}} grant {what} on tables to {{}}",
         owners()[schema],
         schema,
         role,

@@ -1,4 +1,4 @@
-"""The DAG with which people decide: it never runs by itself, and its form wants a name and a reason."""
+"""The DAG with which people decide: it never runs by itself, and its form wants a reason."""
 
 from __future__ import annotations
 
@@ -23,13 +23,11 @@ def test_it_runs_when_somebody_says_so_alone(dag: DAG) -> None:
     assert all(task.retries == 0 for task in dag.tasks)
 
 
-@pytest.mark.parametrize("lacking", ["decided_by", "reason"])
-def test_the_form_takes_no_decision_without_a_name_and_a_reason(dag: DAG, lacking: str) -> None:
-    said = {"action": "roll back", "decided_by": "ada", "reason": "revenue is wrong"}
-    for name, value in said.items():
-        assert dag.params.get_param(name).resolve(value) == value
+def test_the_form_takes_no_decision_without_a_reason_and_asks_nobody_who_he_is(dag: DAG) -> None:
+    assert dag.params.keys() == {"action", "reason", "run_id"}
+    assert dag.params.get_param("reason").resolve("revenue is wrong") == "revenue is wrong"
     with pytest.raises(ParamValidationError):
-        dag.params.get_param(lacking).resolve("")
+        dag.params.get_param("reason").resolve("")
 
 
 def test_the_form_offers_what_can_be_decided(dag: DAG) -> None:

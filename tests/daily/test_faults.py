@@ -169,15 +169,15 @@ def taken_back(deployment: Deployment, first_day: Day, second_day: Day) -> Taken
         again = deployment.run_again(first_day.runs[-1].run_id, "publish", downstream=True)
         published.append(deployment.published())
 
-        assert deployment.decide(action="roll back", decided_by="ada", reason="revenue is wrong") == "success"
+        assert deployment.decide(action="roll back", reason="revenue is wrong") == "success"
         published.append(deployment.published())
         told = deployment.slack.accepted[-1]["text"]
 
-        assert deployment.decide(action="hold", decided_by="ada", reason="the auditors are here") == "success"
+        assert deployment.decide(action="hold", reason="the auditors are here") == "success"
         held = deployment.run_again(last.run_id, "check_sources", downstream=True)
         published.append(deployment.published())
 
-        assert deployment.decide(action="release", decided_by="ada", reason="they are gone") == "success"
+        assert deployment.decide(action="release", reason="they are gone") == "success"
         deployment.slack.answers[:] = [403] * 4
         released = deployment.run_again(held.run_id, "publish", downstream=True)
         deployment.slack.answers.clear()

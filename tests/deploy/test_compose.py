@@ -90,7 +90,7 @@ def test_each_service_works_in_the_warehouse_as_its_role() -> None:
     users = {name: environment(name)["WAREHOUSE_USER"] for name in SERVICES if "WAREHOUSE_USER" in environment(name)}
     tasks = dict.fromkeys(("init", "scheduler", "dag-processor", "worker", "watchdog"), roles.TRANSFORMER)
     assert users == tasks | {"api-server": roles.HEALTH, "demo": roles.LOADER}
-    for role in roles.ROLES:
+    for role in roles.LOGINS:
         assert f"WAREHOUSE_{role.removeprefix('greenery_').upper()}_PASSWORD" in environment("init")
 
 

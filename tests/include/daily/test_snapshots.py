@@ -7,6 +7,7 @@ from psycopg2.extensions import connection as Connection
 
 from include.daily import buffers, snapshots
 from include.dbt_project.manifest import Manifest
+from include.results import publications
 
 pytestmark = pytest.mark.db
 
@@ -67,8 +68,8 @@ def test_what_somebody_accepts_with_a_reason_goes_on(taken: Connection) -> None:
     assert snapshots.main(["accept", "--by", "ada", "--reason", "a new shop"]) == 0
     assert snapshots.problem(project()) is None
     with taken.cursor() as cursor:
-        cursor.execute("select action, decided_by, reason from ops.decisions")
-        assert cursor.fetchall() == [("accept history", "ada", "a new shop")]
+        cursor.execute("select action, decided_by, name_given, reason from ops.decisions")
+        assert cursor.fetchall() == [("accept history", publications.at_a_shell(taken), "ada", "a new shop")]
         cursor.execute("select headline from ops.messages")
         assert cursor.fetchall() == [("✋ Greenery data: the snapshots are accepted as they are",)]
 

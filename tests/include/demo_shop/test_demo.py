@@ -13,6 +13,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
+from include import raw
 from include.demo_shop import demo
 from include.demo_shop.catalogue import PRODUCTS
 from include.demo_shop.customers import Shop
@@ -154,6 +155,7 @@ def test_a_shop_that_is_to_begin_on_a_day_that_is_not_over_is_refused(
 def test_a_shop_of_before_its_first_day_was_kept_goes_on_from_its_monday(db: Connection, by_the_clock: date) -> None:
     demo.play_day(db, 1, orders_per_day=5, first_day=FIRST_DAY)
     db.cursor().execute("alter table raw.shop_days drop column first_day")
+    raw.create(db.cursor())
     assert demo.due(db)[0] == (2, FIRST_DAY + timedelta(days=1))
     demo.play_day(db, 2, orders_per_day=5)
 

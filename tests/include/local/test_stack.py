@@ -147,7 +147,7 @@ def test_secrets_that_are_there_stay_and_what_came_later_is_added(home: Path) ->
     (home / "secrets.json").write_text(json.dumps({"api": "a", "jwt": "b", "fernet": "c", "password": "ada's"}))
     assert Stack(home).login() == ("admin", "ada's")
     passwords = Stack(home)._passwords()
-    assert passwords.keys() == {postgres.SUPERUSER, *roles.ROLES}
+    assert passwords.keys() == {postgres.SUPERUSER, *roles.LOGINS}
     assert len(set(passwords.values())) == len(passwords)
     assert Stack(home)._passwords() == passwords
     assert (home / "secrets.json").stat().st_mode & 0o077 == 0
@@ -185,7 +185,7 @@ def test_everybody_is_asked_for_a_password_of_their_own(
     session: tuple[Path, postgres.LocalPostgres], capfd: pytest.CaptureFixture[str]
 ) -> None:
     home, server = session
-    for role in (postgres.SUPERUSER, *roles.ROLES):
+    for role in (postgres.SUPERUSER, *roles.LOGINS):
         where = server.database(warehouse.NAME, role)
         with connect("test", where) as connection, connection.cursor() as cursor:
             cursor.execute("select current_user")

@@ -118,6 +118,19 @@ def test_who_keeps_publish_out_is_named_with_what_he_holds(people: Connection, o
     assert "through 2 attempts" in said
 
 
+def test_who_leaves_a_transaction_open_keeps_publish_out_for_as_long_as_he_is_held_to(
+    people: Connection, open_as: Open
+) -> None:
+    do(people, f"alter role analyst in database {people.info.dbname} set idle_in_transaction_session_timeout = '1s'")
+    build(people, "run 2", "m", "n")
+    reader = open_as("analyst")
+    do(reader, "select * from analytics.m")
+    exchange("run 2", buffers.current(people))
+    assert do(people, "select * from analytics.m") == [("run 2",)]
+    with pytest.raises(psycopg2.OperationalError):
+        do(reader, "select * from analytics.m")
+
+
 def test_no_reader_dies_where_the_server_looks_for_deadlocks_sooner(people: Connection, open_as: Open) -> None:
     do(people, "do $$ begin execute format('alter database %I set deadlock_timeout = 300', current_database()); end $$")
     build(people, "run 2", "m", "n")

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from psycopg2.extensions import connection as Connection
 
+from include import raw
 from include.demo_shop import demo
 from include.local import postgres
 from include.raw import lease, live, mapping
@@ -312,6 +313,7 @@ def test_a_loader_with_no_other_rights_loads_where_the_roles_were_made(
     source: Connection, replica: Connection, monkeypatch: pytest.MonkeyPatch
 ):
     with connect() as connection:
+        raw.create(connection.cursor())
         roles.ensure(connection, login=True)
     monkeypatch.setenv("WAREHOUSE_LOADER_USER", roles.LOADER)
     live.load_shop()

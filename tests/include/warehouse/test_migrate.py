@@ -6,6 +6,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
+from include.results import publications
 from include.warehouse import migrate
 from tests.forks import Forks, command
 
@@ -38,6 +39,18 @@ def test_messages_outlive_the_way_to_the_outbox_and_back(db: Connection) -> None
     with db.cursor() as cursor:
         cursor.execute("select count(*) from ops.messages")
         assert cursor.fetchone() == (3,)
+
+
+def test_of_decisions_of_before_logins_were_kept_the_name_stays(db: Connection) -> None:
+    migrate.downgrade("0013")
+    with db.cursor() as cursor:
+        cursor.execute("insert into ops.decisions (action, decided_by, reason) values ('hold', 'ada', 'why')")
+    migrate.upgrade()
+    assert publications.hold(db).by == "unknown login, who signs as ada"
+    migrate.downgrade("0013")
+    with db.cursor() as cursor:
+        cursor.execute("select decided_by from ops.decisions")
+        assert cursor.fetchall() == [("ada",)]
 
 
 def test_the_outbox_takes_a_message_of_a_run_once(db: Connection) -> None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
+from include import raw
 from include.daily import buffers
 from include.demo_shop import demo
 from include.local import postgres
 from include.local.postgres import LocalPostgres
+from include.publish import exchange as exchanges
 from include.publish.exchange import exchange
+from include.raw import lease
+from include.raw.load import LoadError
 from include.results import runs
 from include.settings import Warehouse
 from include.warehouse import connect, migrate, roles
-from include.warehouse.roles import HEALTH, LOADER, READER, TRANSFORMER
+from include.warehouse.roles import HEALTH, LOADER, RAW, READER, TRANSFORMER
 
 pytestmark = pytest.mark.db
 
@@ -25,7 +30,9 @@ May = Callable[[str, str], bool]
 
 @pytest.fixture
 def may(db: Connection, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> May:
-    """Whether a role may execute a statement, in a warehouse with one published mart."""
+    """Whether a role may execute a statement, in a warehouse with one published mart and empty raw tables."""
+    with db.cursor() as cursor:
+        raw.create(cursor)
     roles.ensure(db, login=True)
     monkeypatch.setenv("WAREHOUSE_USER", TRANSFORMER)
 
@@ -80,6 +87,8 @@ def test_a_loader_writes_raw_and_sees_nothing_of_what_becomes_of_it(may: May, wa
     demo.play_day(loader, 1, orders_per_day=3)
     loader.commit()
     loader.close()
+    assert may(LOADER, "analyze raw.orders")
+    assert may(LOADER, "truncate raw.orders")
     assert may(TRANSFORMER, "select * from raw.orders")
     assert not may(LOADER, "select * from analytics.fact_orders")
     assert not may(LOADER, "select * from ops.runs")
@@ -87,10 +96,202 @@ def test_a_loader_writes_raw_and_sees_nothing_of_what_becomes_of_it(may: May, wa
 
 
 def test_the_builder_can_not_touch_raw(may: May) -> None:
-    may(LOADER, "create table raw.orders as select 1 as order_id")
     assert may(TRANSFORMER, "select * from raw.orders")
-    assert not may(TRANSFORMER, "update raw.orders set order_id = 2")
+    assert not may(TRANSFORMER, "update raw.orders set order_id = '2'")
     assert not may(TRANSFORMER, "drop table raw.orders")
+
+
+def possible(may: May, role: str, *attacks: str) -> list[str]:
+    """Those of some statements that a role may execute."""
+    return [attack for attack in attacks if may(role, attack)]
+
+
+def test_a_loader_can_not_put_anything_where_others_would_run_it(may: May) -> None:
+    may(TRANSFORMER, "create table snapshots.orders_snapshot as select 1 as order_id")
+    attacks = [
+        "create table raw.mine (a int)",
+        "create view raw.mine as select 1 as a",
+        "create function raw.mine() returns int language sql return 1",
+        "alter table raw.users add column a int",
+        "alter table raw.users owner to greenery_loader",
+        "alter table raw.users enable row level security",
+        "alter table raw.users rename to people",
+        "create policy mine on raw.users using (pg_sleep(0) is not null)",
+        "create index on raw.users (lower(email))",
+        "create statistics raw.mine on user_id, email from raw.users",
+        "create trigger mine before insert on raw.users execute function suppress_redundant_updates_trigger()",
+        "create rule mine as on insert to raw.users do instead nothing",
+        "create table public.mine () inherits (raw.users)",
+        "create temporary table mine () inherits (raw.users)",
+        "create schema greenery_transformer",
+        "create function public.lower(text) returns text language sql return $1",
+        "create event trigger mine on ddl_command_end execute function mine()",
+        "set role greenery_raw",
+        "set role greenery_transformer",
+        "set session authorization postgres",
+        "alter default privileges for role greenery_transformer grant all on tables to greenery_loader",
+        "alter role greenery_transformer set search_path = public",
+        "drop table snapshots.orders_snapshot",
+        "insert into ops.decisions (action, decided_by, reason) values ('hold', 'ada', 'forged')",
+        "copy raw.users to program 'true'",
+        "create extension file_fdw",
+    ]
+    assert possible(may, LOADER, *attacks) == []
+
+
+def test_who_only_reads_can_change_nothing_and_become_nobody(may: May) -> None:
+    attacks = [
+        "create schema mine",
+        "create table public.mine (a int)",
+        "create function public.lower(text) returns text language sql return $1",
+        "create view analytics.mine as select 1 as a",
+        "select * from raw.users",
+        "insert into ops.decisions (action, decided_by, reason) values ('hold', 'ada', 'forged')",
+        "alter table analytics.fact_orders enable row level security",
+        "create index on analytics.fact_orders (order_id)",
+        "set role greenery_transformer",
+        "set role greenery_loader",
+        "lock table analytics.fact_orders in access exclusive mode",
+        "select pg_read_file('/etc/passwd')",
+        "select pg_reload_conf()",
+    ]
+    for role in (READER, HEALTH):
+        assert possible(may, role, *attacks) == [], role
+
+
+def test_who_builds_can_not_act_as_who_loads_or_as_the_administrator(may: May) -> None:
+    attacks = [
+        "insert into raw.orders (order_id, _loaded_at) values ('forged', now())",
+        "truncate raw.orders",
+        "create view raw.mine as select 1 as a",
+        "alter table raw.orders add column a int",
+        "create trigger mine before insert on raw.orders execute function suppress_redundant_updates_trigger()",
+        "set role greenery_raw",
+        "set role greenery_loader",
+        "create role mine",
+        "grant greenery_raw to greenery_transformer",
+        "create function public.lower(text) returns text language sql return $1",
+        "copy (select 1) to program 'true'",
+    ]
+    assert possible(may, TRANSFORMER, *attacks) == []
+
+
+def test_a_schema_that_is_called_like_a_role_makes_nothing_of_that_role_run_its_code(may: May) -> None:
+    """`"$user"` would come first in a search path, and what is there be taken for something of Postgres'."""
+    for role in (LOADER, READER, HEALTH, "postgres"):
+        assert may(
+            TRANSFORMER,
+            f"create schema {role}; grant usage on schema {role} to public;"
+            f"create function {role}.format(text, text, text) returns text language plpgsql"
+            " as $$ begin perform 1 / 0; end $$",
+        )
+        assert may(role, "select format('%I.%I', 'a', 'b')")
+
+
+def test_a_load_that_does_not_end_is_named_by_the_run_that_waits_for_it(
+    may: May, db: Connection, warehouse: Warehouse
+) -> None:
+    with db.cursor() as cursor:
+        cursor.execute(f'alter role {TRANSFORMER} in database "{warehouse.database}" set lock_timeout = 200')
+    with connect("a load", replace(warehouse, user=LOADER)) as load, load.cursor() as cursor:
+        lease.lock_raw(cursor)
+        with pytest.raises(lease.LeaseHeldError) as refused, connect() as run:
+            lease.take(run, "run 2")
+        assert f"greenery_loader (a load, pid {load.info.backend_pid}, since 2" in str(refused.value)
+        assert "pg_terminate_backend" in str(refused.value)
+
+
+def test_readers_are_held_to_less_than_a_publish_waits(may: May, db: Connection, warehouse: Warehouse) -> None:
+    """A setting of a role's is no setting of its members', so each who logs in has his own."""
+    settings = ("idle_in_transaction_session_timeout", "statement_timeout")
+    with db.cursor() as cursor:
+        cursor.execute("create role ann login in role greenery_reader; create role bob login in role greenery_reader")
+        cursor.execute("alter role bob set statement_timeout = 0")
+        try:
+            roles.ensure(db, login=True)
+            held = {
+                role: [show(replace(warehouse, user=role), setting) for setting in settings]
+                for role in (READER, HEALTH, "ann", "bob", TRANSFORMER)
+            }
+            assert held == {
+                READER: ["1min", "5min"],
+                HEALTH: ["1min", "5min"],
+                "ann": ["1min", "5min"],
+                "bob": ["1min", "0"],  # as the administrator wants it
+                TRANSFORMER: ["0", "0"],
+            }
+            assert show(replace(warehouse, user=TRANSFORMER), "lock_timeout") == "10min"
+        finally:
+            cursor.execute("drop role ann, bob")
+    assert sum(map(exchanges.pause, range(1, exchanges.ATTEMPTS))) > 5 * 60
+
+
+def show(where: Warehouse, setting: str) -> str:
+    """A setting of a session."""
+    with connect("test", where) as connection, connection.cursor() as cursor:
+        cursor.execute(f"show {setting}")
+        return cursor.fetchone()[0]
+
+
+def test_a_view_of_a_function_reads_what_is_published_though_nobody_is_granted_to_who_builds(
+    may: May, db: Connection
+) -> None:
+    with db.cursor() as cursor:
+        cursor.execute("create role analyst login in role greenery_reader")
+        cursor.execute("create schema reporting authorization analyst")
+    try:
+        assert may(
+            "analyst",
+            "create function reporting.orders() returns table (order_id int) language sql stable"
+            " as 'select order_id from analytics.fact_orders';"
+            "create view reporting.mine as select * from reporting.orders()",
+        )
+        assert may(TRANSFORMER, "create table analytics_next.fact_orders as select 2 as order_id")
+        publish("run 2")
+        assert may("analyst", "select 1 / (max(order_id) - 1) from reporting.mine"), "it is the former mart's 1"
+    finally:
+        with db.cursor() as cursor:
+            cursor.execute("drop owned by analyst cascade; drop role analyst")
+
+
+def test_that_who_builds_could_act_as_somebody_who_logs_in_is_said(
+    may: May, db: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    with db.cursor() as cursor:
+        cursor.execute("create role ann login; create role shown; grant ann, shown to greenery_transformer")
+        roles.ensure(db, login=True)
+        cursor.execute("drop role ann, shown")
+    [said] = [text for text in caplog.messages if "act as" in text]
+    assert said.startswith("Who writes dbt models can act as ann")
+
+
+def test_nobody_logs_in_as_who_owns_raw(may: May) -> None:
+    with pytest.raises(psycopg2.OperationalError, match="not permitted to log in"):
+        may(RAW, "select 1")
+
+
+def test_raw_that_a_loader_owned_is_handed_over_but_for_views_of_his(db: Connection, warehouse: Warehouse) -> None:
+    with db.cursor() as cursor:
+        raw.create(cursor)
+        roles.ensure(db, login=True)
+        cursor.execute("alter schema raw owner to greenery_loader; drop table raw.promos")  # as it was before
+        cursor.execute("alter table raw.users owner to greenery_loader")
+        cursor.execute("set role greenery_loader; create view raw.promos as select 1 as promo_id; reset role")
+        roles.ensure(db, login=True)
+        cursor.execute(
+            "select relname, pg_get_userbyid(relowner) from pg_class"
+            " where oid = any('{raw.users, raw.promos}'::regclass[]) order by 1"
+        )
+        assert cursor.fetchall() == [("promos", LOADER), ("users", RAW)]
+
+
+def test_a_load_without_its_tables_says_who_makes_them(db: Connection, warehouse: Warehouse) -> None:
+    roles.ensure(db, login=True)
+    with (
+        connect("test", replace(warehouse, user=LOADER)) as loader,
+        pytest.raises(LoadError, match=r"raw\.users.* is missing, .*`python -m include\.raw`"),
+    ):
+        demo.play_day(loader, 1)
 
 
 def test_the_health_page_reads_what_was_recorded_and_writes_nothing(may: May) -> None:
@@ -182,7 +383,7 @@ def test_whoever_may_create_roles_and_owns_the_database_can_make_them(server: Lo
             cursor.execute(
                 "select nspname, pg_get_userbyid(nspowner) from pg_namespace where nspname in ('raw', 'ops')"
             )
-            assert sorted(cursor.fetchall()) == [("ops", TRANSFORMER), ("raw", LOADER)]
+            assert sorted(cursor.fetchall()) == [("ops", TRANSFORMER), ("raw", RAW)]
     finally:
         with postgres.admin(server) as cursor:
             cursor.execute("drop database managed with (force)")
