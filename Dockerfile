@@ -43,7 +43,7 @@ ENV PYTHONPATH=/opt/airflow \
 # A project that does not parse does not build. The folders of state and of large loads can be written by any user of group 0;
 # as volumes they begin as they are here.
 RUN python -m compileall -q /opt/airflow/include /opt/airflow/plugins /opt/airflow/dags \
-    && mkdir -m 2775 /opt/airflow/state /opt/airflow/state/watchdog /opt/airflow/state/demo /opt/airflow/scratch \
+    && mkdir -m 2775 /opt/airflow/state /opt/airflow/scratch /opt/airflow/state/watchdog /opt/airflow/state/demo \
     && if ls dbt/packages.yml dbt/dependencies.yml 2>/dev/null | grep -q .; then dbt deps --project-dir dbt --profiles-dir dbt; fi \
     && python -m include.dbt_project.release \
     && chmod -R g+rwX /opt/airflow/state

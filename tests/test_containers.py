@@ -31,10 +31,14 @@ UP = ("up", "--detach", "--wait", "--no-build", "--pull", "never")
 
 @dataclass(frozen=True)
 class Deployment:
-    """The services, up: a program that runs commands beside them, in an environment that names our `.env`."""
+    """The services, up: a program that runs commands beside them, in an environment that names our `.env`.
+
+    `settings` (`NAME=value`) go before those of `.env`.
+    """
 
     enter: str
     environment: dict[str, str]
+    settings: tuple[str, ...] = ()
 
     def run(self, *command: str) -> str:
         """What a command beside the services prints. Raises CalledProcessError."""
@@ -44,7 +48,7 @@ class Deployment:
 
     def compose(self, *arguments: str) -> str:
         """What `docker compose` prints."""
-        return self.run("docker-compose", *arguments)
+        return self.run("env", *self.settings, "docker-compose", *arguments)
 
     def sql(self, database: str, query: str) -> str:
         """Rows as psql prints them: columns behind `|`."""
@@ -68,6 +72,15 @@ class Deployment:
         """What the first process of a service may do, and whether it can come to more."""
         lines = self.inside(service, "grep -E '^(CapEff|CapBnd|NoNewPrivs):' /proc/1/status").splitlines()
         return {name: int(value, 16) for name, value in (line.split(":") for line in lines)}
+
+    def upgraded(self, change: str) -> Deployment:
+        """The same with another image: this one, changed by a command, and its dbt project released."""
+        image = self.run("printenv", "AIRFLOW_IMAGE")
+        make = f"{change} && python -m include.dbt_project.release"
+        self.run("podman", "run", "--name", "upgrade", "--network", "none", image, "bash", "-ec", make)
+        self.run("podman", "commit", "--quiet", "--change", 'CMD ["api-server"]', "upgrade", f"{image}-upgraded")
+        self.run("podman", "rm", "upgrade")
+        return replace(self, settings=(f"AIRFLOW_IMAGE={image}-upgraded",))
 
     def secret(self, name: str) -> str:
         """A value of `.env`."""
@@ -219,6 +232,9 @@ def here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         "COMPOSE_ENV_FILES": str(home / ".env"),
         "COMPOSE_CHECK_UP_TIMEOUT": "480",
     }
+    environment.pop(
+        "GREENERY_DEMO_FIRST_DAY", None
+    )  # the tests' own: hundreds of days, which take minutes beside other work
     log = home / "check.log"
     with log.open("w") as out:
         check = subprocess.Popen(
@@ -356,8 +372,8 @@ class TestOneMachine:
 
     def test_behind_a_proxy_cookies_are_secure_and_people_are_told_apart(self, here: Deployment) -> None:
         proxy = here.compose("exec", "-T", "scheduler", "hostname", "-i")
-        settings = {"AIRFLOW__API__BASE_URL": "https://airflow.example.com", "FORWARDED_ALLOW_IPS": proxy}
-        behind = replace(here, environment=here.environment | settings)
+        https = "AIRFLOW__API__BASE_URL=https://airflow.example.com"
+        behind = replace(here, settings=(https, f"FORWARDED_ALLOW_IPS={proxy}"))
         come = f"ADMIN = {here.secret('AIRFLOW_ADMIN_PASSWORD')!r}\n{_COME}"
         behind.compose(*UP, "--no-deps", "api-server")
         try:
@@ -372,6 +388,36 @@ class TestOneMachine:
             assert strangers["others"][-1] == 429, "one who makes up addresses is one and the same"
         finally:
             here.compose(*UP, "--no-deps", "api-server")
+
+    def test_a_run_that_an_upgrade_interrupts_is_published_and_so_is_the_next_one_after_the_way_back(
+        self, here: Deployment
+    ) -> None:
+        releases = "/opt/airflow/state/dbt"
+        before = here.compose("exec", "-T", "dag-processor", "readlink", f"{releases}/current")
+        upgraded = here.upgraded("echo 'select 1 as one' > dbt/models/marts/core/newcomer.sql")
+        here.trigger("interrupted")
+        begun = "select count(*) > 0 from task_instance where run_id = 'interrupted' and task_id like 'transform.%'"
+        here.wait_for("airflow", f"{begun} and state = 'success'", "t", RUN_SECONDS)
+        # As on another machine: what the run began with is in `ops` alone.
+        here.compose("exec", "-T", "dag-processor", "sh", "-c", f"rm -r {releases}/$(readlink {releases}/current)")
+        upgraded.compose(*UP)
+        now = upgraded.compose("exec", "-T", "dag-processor", "readlink", f"{releases}/current")
+        assert now != before
+        upgraded.wait_until_published("interrupted")
+        newcomer = (
+            "select count(*) from pg_class where relname = 'newcomer' and relnamespace = 'analytics'::regnamespace"
+        )
+        assert upgraded.sql("warehouse", newcomer) == "0", "the run ends with what it began with"
+        upgraded.trigger("upgraded")
+        upgraded.wait_until_published("upgraded")
+        assert upgraded.sql("warehouse", newcomer) == "1"
+        here.compose(*UP)
+        here.trigger("back")
+        here.wait_until_published("back")
+        with_which = "select string_agg(release, ' ' order by started_at) from ops.runs where run_id in {}"
+        runs = "('interrupted', 'upgraded', 'back')"
+        stamps = [Path(one).name for one in (before, now, before)]
+        assert here.sql("warehouse", with_which.format(runs)).split() == stamps
 
     def test_down_and_up_again_keep_everything(self, here: Deployment) -> None:
         counts = "select (select count(*) from analytics.fact_orders), (select count(*) from ops.publications)"
