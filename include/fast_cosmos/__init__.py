@@ -3,6 +3,7 @@
 Nothing in here knows this project: it takes its settings as arguments, and can be copied into another one as it is.
 
 * `releases`: copies of a dbt project, each parsed once;
+* `seal`: whether a copy is still as it was made;
 * `invocation`: runs dbt on such a copy, without a second parse and without files;
 * `operators`: Cosmos' operators that do so;
 * `warm_up`: loads what every task would load, in the process that forks them.

@@ -15,7 +15,8 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from include.daily import DAG_ID, admission, buffers
 from include.dbt_project.manifest import read
-from include.dbt_project.release import named
+from include.dbt_project.release import of_run
+from include.fast_cosmos.releases import verify
 from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
@@ -78,9 +79,11 @@ def publish_anyway(
     """
     with connect("greenery by hand") as connection:
         run = runs.find(connection, run_id)
-    if run is None:
-        raise NotPublishedError(f"There is no run {run_id!r}; its page in Airflow shows the id.")
-    manifest = read(named(run.release).manifest)
+        if run is None:
+            raise NotPublishedError(f"There is no run {run_id!r}; its page in Airflow shows the id.")
+        project = of_run(connection, run.release)
+    verify(project)
+    manifest = read(project.manifest)
     with _deciding(PUBLISH, run_id, decided_by, reason, name, ended) as decision:
         if not publish_run(run_id, manifest, decision):
             raise NotPublishedError(f"Run {run_id} was published before and has built nothing since.")

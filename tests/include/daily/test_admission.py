@@ -11,7 +11,6 @@ from airflow.sdk import DAG
 from airflow.sdk.execution_time.context import set_current_context
 from psycopg2.extensions import connection as Connection
 
-from include import settings
 from include.daily import admission, buffers, task_groups
 from include.daily.admission import RefusedError
 from include.daily.load_shop import load
@@ -20,7 +19,6 @@ from include.dbt_project import release
 from include.demo_shop import demo
 from include.fast_cosmos import seal
 from include.fast_cosmos.operators import arguments
-from include.fast_cosmos.releases import Release
 from include.publish.exchange import exchange
 from include.raw import lease
 from include.raw.contract import TABLES
@@ -29,6 +27,7 @@ from include.raw.load import LoadError
 from include.results import node_results, runs
 from include.settings import Warehouse
 from tests.pooler import pooled
+from tests.releases import make_release
 
 pytestmark = pytest.mark.db
 
@@ -52,21 +51,12 @@ def task(run_id: str, run_type: str = "manual", task_id: str = "model_build") ->
 def begun(db: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Connection:
     """A loaded warehouse in which a run has begun to build, from a release that is kept."""
     monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path))
-    make_release("{}")
+    make_release("release")
     demo.play_day(db, 1, orders_per_day=3)
     for run_id in ("run", "done", "running", "next"):
         runs.begin(db, run_id, "release")
     buffers.begin(db, "run")
     return db
-
-
-def make_release(manifest: str) -> Release:
-    """A release with a manifest, sealed."""
-    folder = settings.state_dir() / "dbt" / "releases" / "release"
-    (folder / "target").mkdir(parents=True, exist_ok=True)
-    (folder / "target" / "manifest.json").write_text(manifest)
-    seal.seal(folder, "release", release.releases().made_with)
-    return release.named("release")
 
 
 def said(db: Connection, run_id: str) -> str | None:
@@ -185,7 +175,7 @@ def test_a_release_that_was_changed_after_it_was_made_is_not_run(begun: Connecti
     with pytest.raises(RefusedError, match=r"was changed after it was made \(target/manifest.json\)"):
         admission.admit(task("run"), builds=True)
     assert "so nothing was run from it" in said(begun, "run")
-    make_release("{}")
+    make_release("release")
     admission.admit(task("run"), builds=True)
 
 
@@ -213,7 +203,7 @@ def test_a_run_that_would_fill_the_disk_does_not_begin(begun: Connection, monkey
             " values ('analytics'::regnamespace, 'model.greenery.m', true)"
         )
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=1_000_000))
-    project = make_release('{"nodes": {}, "sources": {}}')
+    project = make_release("release", '{"nodes": {}, "sources": {}}')
     context = task("next", task_id="check_sources")
     context["params"] = {"full_refresh": True}
     lease.release(begun, admission.holder_of("run"))
@@ -226,8 +216,7 @@ def test_a_run_that_would_fill_the_disk_does_not_begin(begun: Connection, monkey
 def test_no_run_begins_through_a_pooler_of_transactions(
     begun: Connection, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = release.named("release")
-    project.manifest.write_text('{"nodes": {}, "sources": {}}')
+    project = make_release("release", '{"nodes": {}, "sources": {}}')
     with pooled(warehouse, 2) as where:
         for name, value in where.environment().items():
             monkeypatch.setenv(name, value)
@@ -254,7 +243,7 @@ def draw(model: str) -> BuildNode:
 
 
 def test_a_task_of_a_model_that_the_run_s_project_has_not_refuses(begun: Connection) -> None:
-    make_release('{"nodes": {}, "sources": {}}')
+    make_release("release", '{"nodes": {}, "sources": {}}')
     with pytest.raises(
         RefusedError,
         match=r"Nothing in the dbt project as .* has the task .*newcomer_model_build",
@@ -266,7 +255,7 @@ def test_a_task_of_a_model_that_the_run_s_project_has_not_refuses(begun: Connect
 def test_a_task_of_a_model_that_only_the_run_s_project_has_is_drawn_where_it_runs(
     begun: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = make_release('{"nodes": {}, "sources": {}}')
+    project = make_release("release", '{"nodes": {}, "sources": {}}')
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "a_dag")
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_TASK_ID", "transform.models.core.lost_model_build")
     with DAG("a_dag"):

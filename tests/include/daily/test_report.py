@@ -22,6 +22,7 @@ from include.slack.transport import UnavailableError
 from include.warehouse import connect
 from tests.include.results.project import FACTS
 from tests.include.results.test_summary import BUILT, DOUBLED, PASSED
+from tests.releases import make_release
 from tests.slack_server import ENGINEERS_PATH, Slack, slack_server
 
 pytestmark = pytest.mark.db
@@ -31,9 +32,7 @@ pytestmark = pytest.mark.db
 def ops(db: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Connection:
     """A warehouse in which a run of a kept release began."""
     monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path))
-    target = tmp_path / "dbt" / "releases" / "release" / "target"
-    target.mkdir(parents=True)
-    (target / "manifest.json").write_text(json.dumps(asdict(FACTS)))
+    make_release("release", json.dumps(asdict(FACTS)))
     runs.begin(db, "run", "release")
     return db
 

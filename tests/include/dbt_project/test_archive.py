@@ -18,6 +18,7 @@ from include.fast_cosmos.releases import ProjectError, Release
 from include.results import runs
 from tests import in_memory
 from tests.include.dbt_project.conftest import MODEL
+from tests.releases import make_release
 
 pytestmark = pytest.mark.db
 
@@ -27,20 +28,11 @@ def machine(home: Path, environment: pytest.MonkeyPatch) -> None:
     environment.setenv("GREENERY_STATE_DIR", str(home))
 
 
-def made(stamp: str) -> Release:
-    """A release of this machine, as `refresh` leaves it but for dbt's parse."""
-    folder = settings.state_dir() / "dbt" / "releases" / stamp
-    (folder / "models").mkdir(parents=True)
-    (folder / MODEL).write_text("select 1 as one")
-    seal.seal(folder, stamp, release.releases().made_with)
-    return release.named(stamp)
-
-
 @pytest.fixture
 def first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Release:
     """A release of another machine."""
     machine(tmp_path / "first", monkeypatch)
-    first = made("first")
+    first = make_release("first")
     machine(tmp_path / "second", monkeypatch)
     return first
 
@@ -75,7 +67,7 @@ def test_what_is_kept_under_the_name_of_a_release_and_is_not_it_is_refused_and_l
 ) -> None:
     archive.keep(db, first)
     whole = seal.pack(first.path)
-    (first.path / MODEL).write_text("drop schema ops cascade")
+    first.manifest.write_text('{"nodes": {}}')
     changed = seal.pack(first.path)
     seal.seal(first.path, "another", release.releases().made_with)
     for packed in (changed, seal.pack(first.path), whole[:-100]):

@@ -23,7 +23,9 @@ from psycopg2.extensions import connection as Connection
 
 from include.daily import buffers
 from include.daily.watchdog import check
+from include.dbt_project import release
 from include.dbt_project.manifest import read
+from include.fast_cosmos.releases import ProjectError
 from include.publish import by_hand
 from include.publish.__main__ import main
 from include.publish.exchange import exchange
@@ -38,6 +40,7 @@ from include.slack.send import deliver
 from include.warehouse import connect
 from tests.forks import NO_AIRFLOW, Forks, command
 from tests.include.publish.test_publish import BUILT, MANIFEST, PASSED, build, published
+from tests.releases import make_release
 from tests.slack_server import ENGINEERS_PATH, Slack, slack_server
 
 pytestmark = pytest.mark.db
@@ -57,13 +60,18 @@ def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slack]:
 def days(db: Connection, slack: Slack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Connection:
     """A warehouse in which two days were published, from a release of the dbt project that is kept."""
     monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path))
-    target = tmp_path / "dbt" / "releases" / "release" / "target"
-    target.mkdir(parents=True)
-    (target / "manifest.json").write_text(json.dumps({"nodes": MANIFEST.nodes, "sources": {}}))
+    project = make_release("release", json.dumps({"nodes": MANIFEST.nodes, "sources": {}}))
     for number in (1, 2):
         build(db, f"run {number}", f"day {number}")
-        publish_run(f"run {number}", read(target / "manifest.json"))
+        publish_run(f"run {number}", read(project.manifest))
     return db
+
+
+def test_nothing_is_published_by_a_list_of_tests_that_somebody_changed(days: Connection) -> None:
+    release.named("release").manifest.write_text('{"nodes": {}, "sources": {}}')
+    with pytest.raises(ProjectError, match="was changed after it was made"):
+        by_hand.publish_anyway("run 2", "ada", "it is fine")
+    assert published(days) == ["day 2"]
 
 
 def test_the_former_marts_are_back_and_everybody_is_told(days: Connection, slack: Slack) -> None:
