@@ -25,6 +25,7 @@ ALLOWED = {
     "MPL-2.0",
     "PSF-2.0",
     "Unlicense",
+    "ZPL-2.1",
 }
 # What packages call them that don't use the names of SPDX.
 SAME = {

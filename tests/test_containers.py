@@ -279,7 +279,7 @@ class TestOneMachine:
         token = ("--header", f"Authorization: Bearer {here.secret('GREENERY_HEALTH_TOKEN')}")
         assert here.status("/data-health/health") == 401
         assert {here.status(f"/data-health/{path}", *token) for path in ("health", "badge.svg")} <= {200, 503}
-        assert here.status("/data-health/api", *token) == 401
+        assert here.status("/data-health/api", *token) == 403
 
     def test_a_run_publishes_what_the_demo_shop_sold(self, here: Deployment) -> None:
         here.trigger("first")
