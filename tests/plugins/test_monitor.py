@@ -15,7 +15,8 @@ from psycopg2.extensions import connection as Connection
 
 from include import settings
 from include.daily.admission import holder_of
-from include.results import node_results, publications, runs
+from include.results import backups, node_results, publications, runs
+from include.results.backups import Made
 from plugins.data_health import monitor
 from plugins.data_health.app import app
 from plugins.data_health.views import health
@@ -175,6 +176,22 @@ def test_messages_that_wait_are_counted(ops: Connection, client: TestClient) -> 
             " values ('run', 'failed', '', '', '[]', true)"
         )
     assert client.get("/data-health/health", headers=bearer(TOKEN)).json()["waiting_messages"] == 1
+
+
+def test_a_backup_that_is_late_is_told_and_the_data_is_well_without_it(
+    ops: Connection, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GREENERY_BACKUP_SCHEDULE", "* * * * *")
+    publish(ops)
+    made = datetime.now(UTC) - timedelta(days=2)
+    backups.note(ops, Made("a backup", made, ("warehouse",), 1))
+    with ops.cursor() as cursor:
+        cursor.execute("update ops.watch set backups_since = %s", (made,))
+    answer = client.get("/data-health/health", headers=bearer(TOKEN))
+    assert answer.status_code == 200
+    told = {name: datetime.fromisoformat(answer.json()[name]) for name in ("backup_as_of", "backup_late_since")}
+    assert told["backup_as_of"] == made
+    assert timedelta(hours=1) <= datetime.now(UTC) - told["backup_late_since"] < timedelta(hours=1, minutes=3)
 
 
 @pytest.mark.parametrize("path", ASKED)
