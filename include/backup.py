@@ -93,7 +93,7 @@ def save(
 def is_due(folder: Path, database: str, schedule: str, now: datetime) -> bool:
     """Whether no backup in the folder is as new as the last tick of the schedule. Raises ValueError for none."""
     there = backups.paths(folder, of=database)
-    return not there or backups.read(there[0]).made_at < croniter(schedule, now).get_prev(datetime)
+    return not there or backups.named_at(there[0]) < croniter(schedule, now).get_prev(datetime)
 
 
 def restore(
@@ -177,7 +177,8 @@ def _make_room(cursor: Cursor, where: Warehouse, *, replace: bool) -> str:
 def _make_room_for_airflow(cursor: Cursor, where: Warehouse, *, replace: bool) -> str:
     """The same of Airflow's database, where a login and the tables of `airflow db migrate` are no history."""
     cursor.execute(
-        "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+        "select count(*) from pg_stat_activity"
+        " where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
     )
     if sessions := cursor.fetchone()[0]:
         raise BackupError(
@@ -218,20 +219,19 @@ def _take_away(cursor: Cursor, where: Warehouse, schemas: tuple[str, ...], held:
 def _change_over(backup: Backup, parts: list[_Restored]) -> None:
     """A transaction in each database, in which all is restored and counted; then they are committed."""
     with ExitStack() as until_they_end:
-        begun = []
+        begun, so_far = [], "Nothing was restored from"
         for part in parts:
-            with _named(backup.file(part.database), "Nothing was restored from"):
+            with _named(backup.file(part.database), so_far):
                 doing = until_they_end.enter_context(client.transaction(part.client))
                 doing.run(part.before)
                 doing.pour(backup.file(part.database))
                 doing.run(_count(backup.databases[part.database].rows) + part.after)
                 doing.settle()
                 begun.append(doing)
-        done = ""
         for part, doing in zip(parts, begun, strict=True):
-            with _named(backup.file(part.database), f"{done or 'Nothing'} was restored from"):
+            with _named(backup.file(part.database), so_far):
                 doing.commit()
-                done = "Only Airflow's database"
+            so_far = "Only Airflow's database was restored, and the warehouse was not, from"
 
 
 @contextmanager

@@ -109,6 +109,7 @@ def runs_as_a_command(module: str) -> bool:
 
 # Functions that say something to people without raising it.
 SAYING = {
+    "include/backup.py": ("_change_over",),
     "include/dbt_project/limits.py": ("problem", "_of_node", "_drops_with", "_as_task"),
     "include/daily/operators.py": ("keep", "build_and_run_cmd", "execute"),
     "include/daily/admission.py": ("_refusal",),

@@ -101,6 +101,11 @@ def paths(folder: Path, *, of: str = "") -> list[Path]:
     return [path for _, path in sorted(found, reverse=True) if path.name.startswith(f"{of}-" if of else "")]
 
 
+def named_at(path: Path) -> datetime:
+    """The time in a backup's name."""
+    return datetime.strptime(f"{path.name[-16:]}+0000", "%Y%m%dT%H%M%SZ%z")
+
+
 def read(path: Path) -> Backup:
     """What a backup says is in it. Raises BackupError for what is none."""
     try:

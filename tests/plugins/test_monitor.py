@@ -131,6 +131,7 @@ def gauges(text: str) -> dict[str, float]:
 
 def test_gauges_tell_what_is_published(ops: Connection, client: TestClient) -> None:
     publish(ops)
+    backups.note(ops, Made("a backup", datetime.now(UTC) - timedelta(hours=3), ("warehouse",), 1))
     with ops.cursor() as cursor:
         cursor.execute("update ops.publications set data_as_of = now() - interval '2 hours'")
     answer = client.get("/data-health/metrics", headers=bearer(TOKEN))
@@ -138,11 +139,13 @@ def test_gauges_tell_what_is_published(ops: Connection, client: TestClient) -> N
     told = gauges(answer.text)
     assert told.keys() == {gauge.name for gauge in monitor.GAUGES}
     assert 7200 <= told.pop("greenery_published_age_seconds") < 7500
+    assert 10800 <= told.pop("greenery_backup_age_seconds") < 11100
     assert told == {
         "greenery_warehouse_reachable": 1,
         "greenery_published_late": 0,
         "greenery_run_failed": 0,
         "greenery_messages_waiting": 0,
+        "greenery_backup_late": 0,
     }
 
 
@@ -150,17 +153,21 @@ def test_gauges_tell_what_is_wrong(ops: Connection, client: TestClient, monkeypa
     runs.begin(ops, "run", "release")
     node_results.record_task(ops, "run", "publish", 1, "tests failed")
     with ops.cursor() as cursor:
-        cursor.execute("update ops.watch set since = now() - interval '9 days'")
+        cursor.execute(
+            "update ops.watch set since = now() - interval '9 days', backups_since = now() - interval '9 days'"
+        )
         cursor.execute(
             "insert into ops.messages (run_id, kind, headline, body, blocks, waiting)"
             " values ('run', 'failed', '', '', '[]', true)"
         )
     monkeypatch.setenv("GREENERY_SCHEDULE", "0 6 * * *")
+    monkeypatch.setenv("GREENERY_BACKUP_SCHEDULE", "30 7 * * *")
     assert gauges(client.get("/data-health/metrics", headers=bearer(TOKEN)).text) == {
         "greenery_warehouse_reachable": 1,
         "greenery_published_late": 1,
         "greenery_run_failed": 1,
         "greenery_messages_waiting": 1,
+        "greenery_backup_late": 1,
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from include import backup
 from include.local import postgres
 from include.results.backups import newest
 from include.settings import PROJECT_ROOT, Warehouse
-from include.warehouse import backups, client, migrate
+from include.warehouse import backups, client, migrate, roles
 from include.warehouse.client import BackupError
 from tests.include.warehouse.test_migrate import downgrade
 
@@ -69,6 +70,16 @@ def test_ops_remembers_what_was_made(warehouse: Warehouse, db: Connection, tmp_p
     assert made.size == backups.read(saved).size
 
 
+def test_who_builds_can_save_and_needs_no_administrator(
+    warehouse: Warehouse, db: Connection, server: postgres.LocalPostgres, tmp_path: Path
+) -> None:
+    with db:
+        roles.ensure(db, login=True)
+    saved = backup.save(tmp_path, server.database(warehouse.database, roles.TRANSFORMER))
+    assert newest(db).name == saved.name
+    assert "ops.decisions" in backups.check(saved).databases["warehouse"].rows
+
+
 def test_what_was_left_by_a_save_that_was_killed_is_removed(warehouse: Warehouse, tmp_path: Path) -> None:
     (tmp_path / ".draft-warehouse-20261123T073000Z").mkdir()
     saved = backup.save(tmp_path)
@@ -109,9 +120,23 @@ def test_a_dump_that_is_not_whole_is_no_backup(
     backups.check(former)
 
 
+def test_a_password_is_in_no_list_of_processes(
+    warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "of-this-test-alone"
+    real = postgres.binary("pg_dump")
+    told = tmp_path / "told"
+    stand_in(tmp_path / "bin", "pg_dump", f'echo "$* $PGPASSWORD" > {told}; exec {real} "$@"', monkeypatch)
+    backup.save(tmp_path / "backups", replace(warehouse, password=secret))
+    arguments, _, password = told.read_text().strip().rpartition(" ")
+    assert password == secret
+    assert secret not in arguments
+
+
 def test_a_full_disk_leaves_the_backups_from_before(warehouse: Warehouse, tmp_path: Path) -> None:
     """On a file system with room for one and a half, in a mount namespace of the command's own."""
-    apart = ["unshare", "--map-root-user", "--mount"]
+    # Root needs no user namespace, in which it could not reach the server's socket.
+    apart = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
     if subprocess.run([*apart, "mount", "-t", "tmpfs", "tmpfs", tmp_path], capture_output=True).returncode:
         pytest.skip("this machine lets nobody mount a file system of his own")
     former = backup.save(tmp_path / "former", now=NOW)
