@@ -19,7 +19,6 @@ from include.results.backups import newest
 from include.settings import PROJECT_ROOT, Warehouse
 from include.warehouse import backups, client, migrate, roles
 from include.warehouse.client import BackupError
-from tests.include.warehouse.test_migrate import downgrade
 
 pytestmark = pytest.mark.db
 
@@ -201,9 +200,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "backups"
 
 
+@pytest.fixture(autouse=True)
+def _no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the command; those here are pytest's."""
+    monkeypatch.setattr(sys, "argv", ["migrate"])
+
+
 def test_what_a_migration_changes_is_saved_before(warehouse: Warehouse, db: Connection, folder: Path) -> None:
     newest_one = migrate.known()[0]
-    downgrade(warehouse, FORMER)
+    migrate.downgrade(FORMER, warehouse)
     with db.cursor() as cursor:
         cursor.execute("insert into ops.runs (run_id, release, started_at) values ('kept', 'x', now())")
     assert migrate.main() == 0
@@ -215,6 +220,16 @@ def test_what_a_migration_changes_is_saved_before(warehouse: Warehouse, db: Conn
     assert backups.paths(folder) == [saved]
 
 
+def test_what_is_taken_back_is_saved_before(
+    warehouse: Warehouse, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["migrate", FORMER])
+    assert migrate.main() == 0
+    [saved] = backups.paths(folder)
+    assert saved.name.startswith(f"before-{FORMER}-")
+    assert (backups.check(saved).revision, backups.revision(warehouse)) == (migrate.known()[0], FORMER)
+
+
 def test_a_new_warehouse_has_nothing_to_save(empty_warehouse: Warehouse, folder: Path) -> None:
     assert migrate.main() == 0
     assert not folder.exists()
@@ -223,7 +238,7 @@ def test_a_new_warehouse_has_nothing_to_save(empty_warehouse: Warehouse, folder:
 def test_without_a_backup_nothing_is_migrated(
     warehouse: Warehouse, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    downgrade(warehouse, FORMER)
+    migrate.downgrade(FORMER, warehouse)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(client, "DEBIAN", tmp_path)
     assert migrate.main() == 1
@@ -235,7 +250,7 @@ def test_where_no_folder_is_named_it_is_said_that_nothing_was_saved(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("GREENERY_BACKUP_DIR", raising=False)
-    downgrade(warehouse, FORMER)
+    migrate.downgrade(FORMER, warehouse)
     assert migrate.main() == 0
     assert "No backup was saved before migration" in capsys.readouterr().err
     assert backups.revision(warehouse) == migrate.known()[0]
