@@ -32,7 +32,7 @@ WAREHOUSE, AIRFLOW = "warehouse", "airflow"
 SCHEMAS = {WAREHOUSE: ("ops", "snapshots"), AIRFLOW: ("public",)}
 CONTENTS = "backup.json"
 _DRAFT = ".draft-"
-_NAME = re.compile(r".+-(?P<at>\d{8}T\d{6}Z)")
+_NAME = re.compile(r"(?P<of>.+)-(?P<at>\d{8}T\d{6}Z)")
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,9 @@ def save(
 
 def paths(folder: Path, *, of: str = "") -> list[Path]:
     """The backups in a folder, the newest first; with `of` only those that are called so."""
-    found = [(name["at"], path) for path in folder.glob("*") if (name := _NAME.fullmatch(path.name)) and path.is_dir()]
-    return [path for _, path in sorted(found, reverse=True) if path.name.startswith(f"{of}-" if of else "")]
+    names = {path: name for path in folder.glob("*") if (name := _NAME.fullmatch(path.name)) and path.is_dir()}
+    found = [(name["at"], path) for path, name in names.items() if of in ("", name["of"])]
+    return [path for _, path in sorted(found, reverse=True)]
 
 
 def named_at(path: Path) -> datetime:

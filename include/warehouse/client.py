@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -158,7 +158,6 @@ class Transaction:
     client: Client
     psql: subprocess.Popen[bytes]
     told: IO[str]
-    committed: bool = field(default=False, init=False)
 
     def run(self, statements: str) -> None:
         """Statements, that are done some time before `settle` returns."""
@@ -187,7 +186,6 @@ class Transaction:
         """Let everybody see it."""
         self.run("commit;")
         self.settle()
-        self.committed = True
 
     def end(self) -> None:
         """No more is to come: what was not committed is rolled back."""

@@ -52,13 +52,14 @@ def test_the_newest_are_kept_and_what_is_not_a_backup_as_well(
     warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GREENERY_BACKUP_KEEP", "2")
-    for other in ("notes", f"before-{migrate.known()[0]}-20250101T000000Z"):
+    others = {"notes", f"before-{migrate.known()[0]}-20250101T000000Z", f"{warehouse.database}-trial-20250101T000000Z"}
+    for other in others:
         (tmp_path / other).mkdir()
     for day in range(4):
         backup.save(tmp_path, now=NOW + timedelta(days=day))
     days = [path.name[-16:-8] for path in backups.paths(tmp_path, of=warehouse.database)]
     assert days == ["20261127", "20261126"]
-    assert {"notes", f"before-{migrate.known()[0]}-20250101T000000Z"} <= set(names(tmp_path))
+    assert others <= set(names(tmp_path))
 
 
 def test_ops_remembers_what_was_made(warehouse: Warehouse, db: Connection, tmp_path: Path) -> None:
