@@ -10,16 +10,17 @@ COPY requirements.txt requirements-deployment.txt constraints.txt overrides.txt 
 RUN uv pip install --no-cache --quiet --compile-bytecode --require-hashes --constraint /tmp/requirements/constraints.txt \
         --override /tmp/requirements/overrides.txt --requirement /tmp/requirements/requirements-deployment.txt
 
-# pg_dump, pg_restore and psql make the backups, in the server's own major version: from Debian where it has that, else
-# from PostgreSQL's repository, whose key Debian has.
+# pg_dump, pg_restore and psql make the backups, in the major version of the server, or of each: from Debian where it has
+# that, else from PostgreSQL's repository, whose key Debian has.
 ARG POSTGRES_MAJOR=18
 USER root
-RUN export DEBIAN_FRONTEND=noninteractive client=postgresql-client-${POSTGRES_MAJOR} \
+RUN export DEBIAN_FRONTEND=noninteractive \
     && apt-get update --quiet=2 \
-    && if ! apt-cache show ${client} >/dev/null 2>&1; then \
-        apt-get install --quiet=2 --yes --no-install-recommends postgresql-common \
-        && /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y; fi \
-    && apt-get install --quiet=2 --yes --no-install-recommends ${client} \
+    && for major in ${POSTGRES_MAJOR}; do \
+        if ! apt-cache show postgresql-client-${major} >/dev/null 2>&1; then \
+            apt-get install --quiet=2 --yes --no-install-recommends postgresql-common \
+            && /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y || exit; fi; \
+        apt-get install --quiet=2 --yes --no-install-recommends postgresql-client-${major} || exit; done \
     && rm -rf /var/lib/apt/lists/*
 USER airflow
 
