@@ -10,6 +10,20 @@ COPY requirements.txt requirements-deployment.txt constraints.txt overrides.txt 
 RUN uv pip install --no-cache --quiet --compile-bytecode --require-hashes --constraint /tmp/requirements/constraints.txt \
         --override /tmp/requirements/overrides.txt --requirement /tmp/requirements/requirements-deployment.txt
 
+# pg_dump, pg_restore and psql make the backups, in the major version of the server, or of each: from Debian where it has
+# that, else from PostgreSQL's repository, whose key Debian has.
+ARG POSTGRES_MAJOR=18
+USER root
+RUN export DEBIAN_FRONTEND=noninteractive \
+    && apt-get update --quiet=2 \
+    && for major in ${POSTGRES_MAJOR}; do \
+        if ! apt-cache show postgresql-client-${major} >/dev/null 2>&1; then \
+            apt-get install --quiet=2 --yes --no-install-recommends postgresql-common \
+            && /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y || exit; fi; \
+        apt-get install --quiet=2 --yes --no-install-recommends postgresql-client-${major} || exit; done \
+    && rm -rf /var/lib/apt/lists/*
+USER airflow
+
 COPY --chown=airflow:0 airflow.cfg /opt/airflow/
 COPY --chown=airflow:0 plugins /opt/airflow/plugins
 COPY --chown=airflow:0 dags /opt/airflow/dags
@@ -40,10 +54,11 @@ ENV PYTHONPATH=/opt/airflow \
     WAREHOUSE_SSLKEY=${WAREHOUSE_SSLKEY} \
     GREENERY_RAW_SCHEMA=${GREENERY_RAW_SCHEMA}
 
-# A project that does not parse does not build. The folders of state and of large loads can be written by any user of group 0;
-# as volumes they begin as they are here.
+# A project that does not parse does not build. The folders of state, of large loads and of backups can be written by any
+# user of group 0; as volumes they begin as they are here.
 RUN python -m compileall -q /opt/airflow/include /opt/airflow/plugins /opt/airflow/dags \
     && mkdir -m 2775 /opt/airflow/state /opt/airflow/scratch /opt/airflow/state/watchdog /opt/airflow/state/demo \
+        /opt/airflow/backups \
     && if ls dbt/packages.yml dbt/dependencies.yml 2>/dev/null | grep -q .; then dbt deps --project-dir dbt --profiles-dir dbt; fi \
     && python -m include.dbt_project.release \
     && chmod -R g+rwX /opt/airflow/state

@@ -4,10 +4,10 @@ RUN = @.venv/bin/python
 ARGS ?=
 DATA ?=
 TO ?= backups
-FROM ?= $(error say which backup: make restore FROM=backups/NAME.dump)
+FROM ?= $(error say which backup: make restore FROM=backups/NAME)
 BENCH ?= orchestration size health
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down psql decide under-way backup restore slack-preview revision secrets test torture containers check format constraints digests sbom audit bench clean
+.PHONY: help install demo up down psql decide under-way backup restore slack-preview revision secrets test torture containers drill check format constraints digests sbom audit bench clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -33,10 +33,10 @@ decide: install ## decide by hand what people query: make decide ARGS='roll-back
 under-way: install ## list who reads raw, messages, decisions and sessions (ARGS='end PID' ends one)
 	$(RUN) -m include.local under-way $(ARGS)
 
-backup: install ## save the history and ops into a file in TO=DIR (backups)
+backup: install ## save the history, ops and Airflow's database into a folder in TO=DIR (backups)
 	$(RUN) -m include.local backup save "$(TO)"
 
-restore: install ## bring one back: make restore FROM=FILE (ARGS=--replace: over a history that is there)
+restore: install ## bring one back: make restore FROM=BACKUP (ARGS=--replace: over a history that is there)
 	$(RUN) -m include.local backup restore "$(FROM)" $(ARGS)
 
 slack-preview: install ## draw every kind of Slack message from sample runs: text, JSON for Block Kit Builder, a page
@@ -56,6 +56,9 @@ torture: install ## a fault at every model, and many seeds; continues where it w
 
 containers: install ## build the image and really start docker-compose.yaml, where that can be done without docker
 	$(RUN) -m pytest -m containers $(ARGS)
+
+drill: install ## lose a deployed shop of two weeks, bring it back from a backup and the shop, and compare every figure
+	$(RUN) -m benchmarks.drill
 
 check: install ## lint, format and the tests that need no database
 	$(RUN) -m ruff format --check .

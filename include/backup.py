@@ -1,11 +1,14 @@
-"""Backup and restore of what nobody can rebuild: the history in `snapshots`, and `ops`, the memory of the runs.
+"""Backup and restore of what nobody can rebuild: the history in `snapshots`, `ops`, and Airflow's own database.
 
-    python -m include.backup save /backups
-    python -m include.backup restore /backups/warehouse-20261124T070000Z.dump
+    python -m include.backup save
+    python -m include.backup list
+    python -m include.backup check /backups/warehouse-20261124T073000Z
+    python -m include.backup restore /backups/warehouse-20261124T073000Z
     python -m include.backup moved
 
-Everything else comes from the loaders and from dbt. PostgreSQL's own pg_dump, pg_restore and psql do the work: they
-have to be on the PATH, in the server's major version. It connects as the warehouse's administrator.
+`save` and `list` take a folder, or that of GREENERY_BACKUP_DIR. Everything else comes from the loaders and from dbt.
+PostgreSQL's own programs do the work (`include.warehouse.client`), as the warehouse's administrator and as the user of
+AIRFLOW__DATABASE__SQL_ALCHEMY_CONN. Where that names no Postgres, only the warehouse is saved.
 
 What `ops` knows of the two schemas that publish exchanges, it knows by their oids, which mean nothing in another
 database, or something else. It is not restored: the next two runs build everything anew. A database that came to
@@ -15,33 +18,31 @@ another server as a whole, by pg_upgrade or pg_dump, has other oids as well; `mo
 from __future__ import annotations
 
 import argparse
-import os
-import re
-import shutil
-import subprocess
 import sys
-import tempfile
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg2
-from alembic.script import ScriptDirectory
+from croniter import croniter
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 from sqlalchemy.exc import SQLAlchemyError
 
 from include import settings
 from include.raw import lease
+from include.results.backups import Made, note
 from include.settings import Warehouse
-from include.warehouse import connect, migrate, roles
+from include.warehouse import backups, client, connect, migrate, roles
+from include.warehouse.backups import AIRFLOW, SCHEMAS, WAREHOUSE, Backup
+from include.warehouse.client import BackupError
 
-SCHEMAS = ("ops", "snapshots")
 # What is about the two schemas that publish exchanges, by their oids in this very database.
 OF_THE_BUFFERS = ("ops.watermarks", "ops.buffer_models", "ops.buffers")
-# What a warehouse has that was just migrated and saw no run.
-_FROM_THE_START = ("ops.alembic_version", "ops.watch")
+# What a warehouse has that was just migrated and saw no run, but may have been saved already.
+_FROM_THE_START = ("ops.alembic_version", "ops.watch", "ops.backups")
 _REPLACED = "_replaced"
 
 # An oid that no schema has, so that nobody takes what was published elsewhere for what is here.
@@ -51,93 +52,87 @@ _FORGET_WHAT_WAS_UNDER_WAY = """
 update ops.leases set released_at = clock_timestamp() where released_at is null;
 update ops.messages set waiting = false, problem = 'It waited when the backup was made that it is from.' where waiting;
 """
-
-
-class BackupError(RuntimeError):
-    """Nothing has changed, unless the message says what has; it says why, and what to do."""
+# The same in Airflow: a scheduler would go on with runs whose tasks and releases are gone.
+_END_WHAT_WAS_UNDER_WAY = """
+update public.task_instance set state = 'failed', end_date = clock_timestamp()
+where state in ('scheduled', 'queued', 'running', 'restarting', 'deferred', 'up_for_retry', 'up_for_reschedule');
+update public.dag_run set state = 'failed', end_date = clock_timestamp() where state in ('queued', 'running');
+"""
 
 
 @dataclass(frozen=True)
-class _Client:
-    """PostgreSQL's programs, and how they reach the warehouse."""
+class _Restored:
+    """What becomes of one database: SQL before and after what the backup brings."""
 
-    where: Warehouse
-    programs: dict[str, str]
-
-    def command(self, program: str, *arguments: str) -> list[str]:
-        """A command that connects."""
-        where = self.where
-        to = ["--host", where.host, "--port", str(where.port), "--username", where.user, "--dbname", where.database]
-        return [self.programs[program], *to, "--no-password", *arguments]
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The environment of such a command: the password is in no list of processes."""
-        return {**os.environ, **self.where.libpq_environment(), "PGAPPNAME": "greenery backup"}
+    client: client.Client
+    database: str
+    before: str
+    after: str
 
 
-def save(folder: Path, where: Warehouse | None = None) -> Path:
-    """Write a backup, as of one moment, into a file of its own in `folder`; returns its path. Raises BackupError.
+def save(
+    folder: Path, where: Warehouse | None = None, airflow: Warehouse | None = None, *, now: datetime | None = None
+) -> Path:
+    """Write a backup into a folder of its own in `folder`; returns its path. Raises BackupError.
 
-    Runs may go on meanwhile. The file is there whole or not at all, and only its owner can read it.
+    Older ones are deleted beyond GREENERY_BACKUP_KEEP. `ops` remembers it, for the page and the watchdog.
     """
     where = where or settings.warehouse_admin()
-    with connect("greenery backup", where) as connection, connection.cursor() as cursor:
-        client = _client(where, connection.server_version)
-        cursor.execute("select nspname from pg_namespace where nspname in %s", (SCHEMAS,))
-        if missing := set(SCHEMAS) - {name for (name,) in cursor.fetchall()}:
-            raise BackupError(
-                f"Database {where.database} has no schema {' and no '.join(sorted(missing))}, so there is nothing to "
-                "save. Do the WAREHOUSE_ variables name the warehouse?"
-            )
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{where.database}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.dump"
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    draft.touch(mode=0o600)
+    databases = {WAREHOUSE: where} | ({AIRFLOW: airflow} if airflow else {})
+    saved = backups.save(folder, databases, of=where.database, kept=settings.backups_kept(), now=now)
     try:
-        done = subprocess.run(
-            client.command(
-                "pg_dump",
-                *("--format", "custom", "--no-owner", "--no-privileges", "--file", str(draft)),
-                *(f"--schema={schema}" for schema in SCHEMAS),
-            ),
-            env=client.environment,
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            raise BackupError(f"pg_dump could not save database {where.database}: {_last_lines(done.stderr)}")
-        with draft.open("rb") as written:
-            os.fsync(written.fileno())
-        draft.rename(file)
-    finally:
-        draft.unlink(missing_ok=True)
-    return file
+        with connect("greenery backup", where) as connection:
+            note(connection, _made(saved))
+    except psycopg2.Error as error:
+        raise BackupError(
+            f"{saved.path} is saved, but ops could not be told, so that it seems late: {error}"
+        ) from error
+    return saved.path
 
 
-def restore(file: Path, where: Warehouse | None = None, *, replace: bool = False) -> None:
+def is_due(folder: Path, database: str, schedule: str, now: datetime) -> bool:
+    """Whether no backup in the folder is as new as the last tick of the schedule. Raises ValueError for none."""
+    there = backups.paths(folder, of=database)
+    return not there or backups.named_at(there[0]) < croniter(schedule, now).get_prev(datetime)
+
+
+def restore(
+    path: Path, where: Warehouse | None = None, airflow: Warehouse | None = None, *, replace: bool = False
+) -> None:
     """Bring a backup into a warehouse that has no history of its own, and its roles up to date. Raises BackupError.
 
     It may be a database that was never migrated. With `replace` it may have a history: that is kept aside then, in
-    `ops_replaced` and `snapshots_replaced`. One transaction: all of it is restored, or nothing.
+    `ops_replaced` and `snapshots_replaced`. The same of Airflow's database, where it is named and the backup has it
+    (`public_replaced`). The backup is read to its end first. What it brings is counted before anybody sees it; then
+    both databases change over, or neither does.
     """
     where = where or settings.warehouse_admin()
     with connect("greenery backup", where) as connection, connection.cursor() as cursor:
-        client = _client(where, connection.server_version)
-        _check_is_a_backup(client, file)
+        programs = client.client(where, connection.server_version)
+        backup = backups.check(path, connection.server_version // 10000)
+        _check_is_known(backup)
         cursor.execute("set local idle_in_transaction_session_timeout = 0")  # it waits while others work
         lease.lock_raw(cursor)  # no run and no load begins; they would wait for the end of this block
         with connect("greenery backup", where) as other, other.cursor() as looking:
-            aside = _make_room(looking, where, replace=replace)
-        _restore(client, file, aside)
+            schemas = "".join(f"create schema if not exists {schema};\n" for schema in roles.owners())
+            before = _make_room(looking, where, replace=replace)
+            after = f"{_FORGET_BUFFERS}{_FORGET_WHAT_WAS_UNDER_WAY}{schemas}"
+        parts = [_Restored(programs, WAREHOUSE, before, after)]
+        if airflow and AIRFLOW in backup.databases:
+            with connect("greenery backup", airflow) as other, other.cursor() as looking:
+                its = client.client(airflow, other.server_version)
+                before = _make_room_for_airflow(looking, airflow, replace=replace)
+            parts.insert(0, _Restored(its, AIRFLOW, before, _END_WHAT_WAS_UNDER_WAY))
+        _change_over(backup, parts)
     try:
         migrate.upgrade(where)
         with connect("greenery backup", where) as connection, connection.cursor() as cursor:
             roles.ensure(connection)
+            note(connection, _made(backup))  # it knows of those before it alone
             cursor.execute("analyze")
     except (psycopg2.Error, SQLAlchemyError) as error:
         raise BackupError(
-            f"The backup is restored, but not ready for use: {_last_lines(str(error))}\nWhen that is mended, run "
+            f"The backup is restored, but not ready for use: {client.last_lines(str(error))}\nWhen that is mended, run "
             "`python -m include.warehouse.migrate` and `python -m include.warehouse.roles`."
         ) from error
 
@@ -148,44 +143,18 @@ def moved(where: Warehouse | None = None) -> None:
         cursor.execute(_FORGET_BUFFERS)
 
 
-def _client(where: Warehouse, server_version: int) -> _Client:
-    major = server_version // 10000
-    programs = {name: shutil.which(name) for name in ("pg_dump", "pg_restore", "psql")}
-    for name, path in programs.items():
-        found = None
-        if path:
-            said = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
-            found = re.search(r"\) (\d+)", said)
-            if found and int(found[1]) == major:
-                continue
-        what = f"{path} is version {found[1]}" if found else f"there is no {name} on the PATH"
+def _made(backup: Backup) -> Made:
+    return Made(backup.path.name, backup.made_at, tuple(backup.databases), backup.size)
+
+
+def _check_is_known(backup: Backup) -> None:
+    """Raise BackupError for a backup of a newer version of this project."""
+    known = migrate.known()
+    if backup.revision not in known:
         raise BackupError(
-            f"The server at {where.host} is PostgreSQL {major}, and {what}. Nothing was done. Install the client of "
-            f"the server's own major version (Debian, from PostgreSQL's repository: postgresql-client-{major}) and put "
-            f"its folder first on the PATH (there: /usr/lib/postgresql/{major}/bin)."
+            f"{backup.path} is from a newer version of this project: its ops is at migration {backup.revision}, and "
+            f"the newest one here is {known[0]}. Restore it with that version."
         )
-    return _Client(where, {name: path for name, path in programs.items() if path})
-
-
-def _check_is_a_backup(client: _Client, file: Path) -> None:
-    """Raise BackupError for a file that is none of ours, or of a newer version of this project."""
-    done = subprocess.run(
-        [client.programs["pg_restore"], *_DATA_OF_VERSION, "--file=-", str(file)], capture_output=True, text=True
-    )
-    if done.returncode:
-        raise BackupError(f"{file} can't be read as a backup: {_last_lines(done.stderr)}")
-    found = re.search(r"^COPY ops\.alembic_version .*\n(\S+)$", done.stdout, re.MULTILINE)
-    if not found:
-        raise BackupError(f"{file} is a dump of PostgreSQL's, but none of a warehouse: it does not hold ops.")
-    known = {script.revision for script in ScriptDirectory(str(migrate.MIGRATIONS)).walk_revisions()}
-    if found[1] not in known:
-        raise BackupError(
-            f"{file} is from a newer version of this project: its ops is at migration {found[1]}, and the newest one "
-            f"here is {max(known)}. Restore it with that version."
-        )
-
-
-_DATA_OF_VERSION = ("--data-only", "--schema=ops", "--table=alembic_version")
 
 
 def _make_room(cursor: Cursor, where: Warehouse, *, replace: bool) -> str:
@@ -195,61 +164,92 @@ def _make_room(cursor: Cursor, where: Warehouse, *, replace: bool) -> str:
             f"{holding.holder} is under way in database {where.database} since {holding.taken_at:%d %b %H:%M} UTC; "
             "nothing was restored. Pause greenery_daily, wait for the run to end, then try again."
         )
-    cursor.execute("select schemaname, tablename from pg_tables where schemaname in %s order by 1, 2", (SCHEMAS,))
+    schemas = SCHEMAS[WAREHOUSE]
+    cursor.execute("select schemaname, tablename from pg_tables where schemaname in %s order by 1, 2", (schemas,))
     held = []
     for table in cursor.fetchall():
         cursor.execute(sql.SQL("select exists (select from {})").format(sql.Identifier(*table)))
         if cursor.fetchone()[0] and ".".join(table) not in _FROM_THE_START:
             held.append(".".join(table))
+    return _take_away(cursor, where, schemas, held, replace=replace)
+
+
+def _make_room_for_airflow(cursor: Cursor, where: Warehouse, *, replace: bool) -> str:
+    """The same of Airflow's database, where a login and the tables of `airflow db migrate` are no history."""
+    cursor.execute(
+        "select count(*) from pg_stat_activity"
+        " where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
+    )
+    if sessions := cursor.fetchone()[0]:
+        raise BackupError(
+            f"Database {where.database} is in use by {sessions} sessions; nothing was restored. Stop Airflow, then try "
+            "again."
+        )
+    held = []
+    for table, usual in (("dag_run", 0), ("connection", 0), ("variable", 0), ("ab_user", 1)):
+        cursor.execute("select to_regclass(%s)", (f"public.{table}",))
+        if cursor.fetchone() != (None,):
+            cursor.execute(sql.SQL("select count(*) from {}").format(sql.Identifier("public", table)))
+            held += [f"public.{table}"] if cursor.fetchone()[0] > usual else []
+    return _take_away(cursor, where, SCHEMAS[AIRFLOW], held, replace=replace)
+
+
+def _take_away(cursor: Cursor, where: Warehouse, schemas: tuple[str, ...], held: list[str], *, replace: bool) -> str:
+    """The SQL for it. `held` are tables that hold what somebody may miss. Raises BackupError where there are any."""
     if not held:
-        return "".join(f"drop schema if exists {schema} cascade;\n" for schema in SCHEMAS)
+        return "".join(f"drop schema if exists {schema} cascade;\n" for schema in schemas)
+    aside = tuple(schema + _REPLACED for schema in schemas)
     if not replace:
         raise BackupError(
             f"Database {where.database} has a history of its own (in {', '.join(held[:3])}"
             f"{f' and {len(held) - 3} more tables' if len(held) > 3 else ''}); nothing was restored. Restore into an "
             "empty database; or, if the backup is to take its place, add --replace: what is there is kept aside, in "
-            f"{' and '.join(schema + _REPLACED for schema in SCHEMAS)}."
+            f"{' and '.join(aside)}."
         )
-    cursor.execute(
-        "select nspname from pg_namespace where nspname in %s", (tuple(schema + _REPLACED for schema in SCHEMAS),)
-    )
+    cursor.execute("select nspname from pg_namespace where nspname in %s", (aside,))
     if left := [name for (name,) in cursor.fetchall()]:
         raise BackupError(
             f"Schema {' and '.join(left)} of a former restore is still there; nothing was restored. Drop it if nobody "
             "needs it, then try again."
         )
-    cursor.execute("select nspname from pg_namespace where nspname in %s", (SCHEMAS,))
+    cursor.execute("select nspname from pg_namespace where nspname in %s", (schemas,))
     return "".join(f"alter schema {name} rename to {name}{_REPLACED};\n" for (name,) in cursor.fetchall())
 
 
-def _restore(client: _Client, file: Path, make_room: str) -> None:
-    """One transaction of psql's, which is committed only after pg_restore has told all of the file."""
-    before = f"begin;\nset local lock_timeout = '10s';\nset local idle_in_transaction_session_timeout = 0;\n{make_room}"
-    schemas = "".join(f"create schema if not exists {schema};\n" for schema in roles.owners())
-    after = f"{_FORGET_BUFFERS}{_FORGET_WHAT_WAS_UNDER_WAY}{schemas}commit;\n"
-    script = [client.programs["pg_restore"], "--no-owner", "--no-privileges", "--file=-", str(file)]
-    psql = client.command("psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-")
-    whole = False
-    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as told:
-        with (
-            subprocess.Popen(
-                psql, env=client.environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said
-            ) as restoring,
-            suppress(BrokenPipeError),  # psql has ended, and says of what
-            closing(restoring.stdin) as statements,
-        ):
-            statements.write(before.encode())
-            statements.flush()
-            whole = subprocess.run(script, stdout=statements, stderr=told).returncode == 0
-            if whole:
-                statements.write(after.encode())
-        said.seek(0), told.seek(0)
-        if restoring.returncode or not whole:
-            raise BackupError(f"Nothing was restored from {file}: {_last_lines(said.read() or told.read())}")
+def _change_over(backup: Backup, parts: list[_Restored]) -> None:
+    """A transaction in each database, in which all is restored and counted; then they are committed."""
+    with ExitStack() as until_they_end:
+        begun, so_far = [], "Nothing was restored from"
+        for part in parts:
+            with _named(backup.file(part.database), so_far):
+                doing = until_they_end.enter_context(client.transaction(part.client))
+                doing.run(part.before)
+                doing.pour(backup.file(part.database))
+                doing.run(_count(backup.databases[part.database].rows) + part.after)
+                doing.settle()
+                begun.append(doing)
+        for part, doing in zip(parts, begun, strict=True):
+            with _named(backup.file(part.database), so_far):
+                doing.commit()
+            so_far = "Only Airflow's database was restored, and the warehouse was not, from"
 
 
-def _last_lines(text: str) -> str:
-    return "\n".join(text.strip().splitlines()[-3:])
+@contextmanager
+def _named(file: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except BackupError as error:
+        raise BackupError(f"{what} {file}: {error}") from error
+
+
+def _count(rows: dict[str, int]) -> str:
+    """SQL that fails unless each table has as many rows as the backup."""
+    return "".join(
+        f"do $count$ begin if (select count(*) from {table}) <> {number} then"  # noqa: S608 - as pg_dump calls it
+        f" raise exception 'it has {number} rows of {table}, and they did not all arrive';"
+        " end if; end $count$;\n"
+        for table, number in rows.items()
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -259,36 +259,81 @@ def main(arguments: list[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     saving = commands.add_parser("save", help="write a backup into a folder")
-    saving.add_argument("folder", type=Path, help="made if it is not there")
+    listing = commands.add_parser("list", help="the backups in a folder, the newest first")
+    for command in (saving, listing):
+        command.add_argument("folder", type=Path, nargs="?", default=settings.backup_folder())
+    saving.add_argument("--due", action="store_true", help="only if GREENERY_BACKUP_SCHEDULE wants one by now")
+    checking = commands.add_parser("check", help="read a backup to its end")
     restoring = commands.add_parser("restore", help="bring a backup into a warehouse that has no history")
-    restoring.add_argument("file", type=Path)
+    for command in (checking, restoring):
+        command.add_argument("backup", type=Path)
     restoring.add_argument("--replace", action="store_true", help="even if it has one, which is then kept aside")
     commands.add_parser("moved", help="after pg_upgrade, or a copy of the whole database: the next runs rebuild")
     options = parser.parse_args(arguments)
     try:
-        _do(options)
-    except BackupError as refusal:
+        said = _COMMANDS[options.command](options)
+    except (BackupError, ValueError) as refusal:
         print(refusal, file=sys.stderr)
         return 1
     except psycopg2.OperationalError as error:
-        print(f"The warehouse can't be reached, so nothing was done: {error}", file=sys.stderr)
+        print(f"A database can't be reached, so nothing was done: {error}", file=sys.stderr)
         return 1
+    print(said, file=sys.stderr)
     return 0
 
 
-def _do(options: argparse.Namespace) -> None:
-    if options.command == "save":
-        file = save(options.folder)
-        print(file)
-        said = f"Saved: {file.stat().st_size:,} bytes."
-    elif options.command == "restore":
-        restore(options.file, replace=options.replace)
-        said = "Restored. Load raw if it is not there, then trigger greenery_daily: it builds everything anew."
-    else:
-        moved()
-        said = "Forgotten: the next two runs build everything anew."
-    print(said, file=sys.stderr)
+def _save(options: argparse.Namespace) -> str:
+    folder, where, airflow = _folder(options), settings.warehouse_admin(), settings.airflow_database()
+    schedule = settings.backup_schedule()
+    if options.due and not (schedule and is_due(folder, where.database, schedule, datetime.now(UTC))):
+        return "No backup is due." if schedule else "No backup is ever due: GREENERY_BACKUP_SCHEDULE is not set."
+    path = save(folder, where, airflow)
+    print(path)
+    said = "" if airflow else " Airflow's database is not in it: AIRFLOW__DATABASE__SQL_ALCHEMY_CONN names no Postgres."
+    return f"Saved: {backups.read(path).size:,} bytes.{said}"
 
+
+def _list(options: argparse.Namespace) -> str:
+    there = backups.paths(_folder(options))
+    for path in there:
+        try:
+            backup = backups.read(path)
+        except BackupError as error:
+            print(error)
+        else:
+            print(f"{path}  {backup.size:,} bytes  {' and '.join(backup.databases)}")
+    return f"{len(there)} in {_folder(options)}"
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    if options.folder is None:
+        raise BackupError("Which folder? Name one, or set GREENERY_BACKUP_DIR.")
+    return options.folder
+
+
+def _check(options: argparse.Namespace) -> str:
+    backup = backups.check(options.backup)
+    rows = sum(number for dumped in backup.databases.values() for number in dumped.rows.values())
+    return f"Whole: {rows:,} rows of {' and '.join(backup.databases)}, as of {backup.made_at:%d %b %Y %H:%M} UTC."
+
+
+def _restore(options: argparse.Namespace) -> str:
+    airflow = settings.airflow_database()
+    restore(options.backup, airflow=airflow, replace=options.replace)
+    said = "Restored. Load raw if it is not there, then trigger greenery_daily: it builds everything anew."
+    if AIRFLOW not in backups.read(options.backup).databases:
+        return f"{said} Airflow's database is not in this backup."
+    if not airflow:
+        return f"{said} Airflow's database was not: AIRFLOW__DATABASE__SQL_ALCHEMY_CONN names no Postgres."
+    return f"{said} Before Airflow starts, run `airflow db migrate`."
+
+
+def _moved(_: argparse.Namespace) -> str:
+    moved()
+    return "Forgotten: the next two runs build everything anew."
+
+
+_COMMANDS = {"save": _save, "list": _list, "check": _check, "restore": _restore, "moved": _moved}
 
 if __name__ == "__main__":
     sys.exit(main())

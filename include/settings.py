@@ -10,6 +10,9 @@ from datetime import date, timedelta
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from psycopg2 import ProgrammingError
+from psycopg2.extensions import parse_dsn
+
 log = logging.getLogger(__name__)
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
@@ -191,6 +194,41 @@ def dbt_source_dir() -> Path:
 def results_kept_for() -> timedelta:
     """How long `ops.node_results` keeps what became of each node."""
     return timedelta(days=min(_number_or_default("GREENERY_KEEP_RESULTS_DAYS", 400), 36_500))
+
+
+def backup_folder() -> Path | None:
+    """Where backups are saved if nobody says otherwise; None where they are not made here."""
+    text = os.environ.get("GREENERY_BACKUP_DIR", "").strip()
+    return Path(text).resolve() if text else None
+
+
+def backup_schedule() -> str | None:
+    """When a backup is due: a cron expression in UTC; None where nobody asks for one."""
+    return os.environ.get("GREENERY_BACKUP_SCHEDULE", "").strip() or None
+
+
+def backups_kept() -> int:
+    """How many backups are kept."""
+    return _number("GREENERY_BACKUP_KEEP", 14)
+
+
+def airflow_database() -> Warehouse | None:
+    """Airflow's own database, where the environment names it and it is a Postgres. Raises ValueError for no address."""
+    text = os.environ.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "").strip()
+    if not text.startswith("postgres"):
+        return None
+    try:
+        told = parse_dsn(re.sub(r"^\w+(\+\w+)?:", "postgresql:", text))
+    except ProgrammingError:  # which quotes what it does not understand
+        raise ValueError("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN is no address of a Postgres that libpq takes") from None
+    return Warehouse(
+        told.get("host", "127.0.0.1"),
+        int(told.get("port", 5432)),
+        told["dbname"],
+        told.get("user", ""),
+        told.get("password", ""),
+        Tls(**{name: told[name] for name in asdict(Tls()) if name in told}),
+    )
 
 
 def demo_first_day() -> date | None:

@@ -231,6 +231,7 @@ def here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         "COMPOSE_PROFILES": request.cls.PROFILES,
         "COMPOSE_ENV_FILES": str(home / ".env"),
         "COMPOSE_CHECK_UP_TIMEOUT": "480",
+        "POSTGRES_MAJOR": "15",  # what stands in for the server
     }
     environment.pop(
         "GREENERY_DEMO_FIRST_DAY", None
@@ -259,7 +260,7 @@ class TestOneMachine:
 
     def test_every_service_is_healthy_and_none_is_root(self, here: Deployment) -> None:
         lines = here.compose("ps", "--format", "{{.Service}} {{.State}} {{.Health}}").splitlines()
-        names = {"api-server", "dag-processor", "demo", "postgres", "scheduler", "triggerer", "watchdog"}
+        names = {"api-server", "backup", "dag-processor", "demo", "postgres", "scheduler", "triggerer", "watchdog"}
         assert set(lines) == {f"{name} running healthy" for name in names}
         uids = {name: here.compose("exec", "-T", name, "id", "-u") for name in names}
         assert uids.pop("postgres") not in ("", "0")
@@ -418,6 +419,25 @@ class TestOneMachine:
         runs = "('interrupted', 'upgraded', 'back')"
         stamps = [Path(one).name for one in (before, now, before)]
         assert here.sql("warehouse", with_which.format(runs)).split() == stamps
+
+    def test_all_of_it_is_brought_back_from_a_backup(self, here: Deployment) -> None:
+        """The volume of the databases is lost. Of Airflow a login, a connection and a run come back."""
+        here.inside("api-server", "airflow connections add suppliers --conn-type http --conn-password of-this-test")
+        users = "select string_agg(username, ' ' order by username) from ab_user"
+        runs = "select string_agg(run_id, ' ' order by run_id) from dag_run where run_id = 'first'"
+        history = "select count(*) from snapshots.orders_snapshot"
+        before = here.sql("airflow", users), here.sql("airflow", runs), here.sql("warehouse", history)
+        path = here.inside("backup", "python -m include.backup save").splitlines()[-1]
+        here.compose("down")
+        here.run("podman", "volume", "rm", "greenery_database")
+        here.compose(*UP, "postgres")
+        here.compose("run", "--rm", "-T", "init", "python", "-m", "include.backup", "restore", path)
+        here.compose(*UP)
+        assert (here.sql("airflow", users), here.sql("airflow", runs), here.sql("warehouse", history)) == before
+        opened = here.inside("api-server", "airflow connections get suppliers --output json")
+        assert "of-this-test" in opened
+        here.trigger("after the loss")
+        here.wait_until_published("after the loss")
 
     def test_down_and_up_again_keep_everything(self, here: Deployment) -> None:
         counts = "select (select count(*) from analytics.fact_orders), (select count(*) from ops.publications)"

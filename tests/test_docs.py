@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from include.results.backups import Made
 from include.results.failures import Failure, Root
 from include.results.nodes import UNEXPLAINED
 from include.results.publications import Decision
@@ -29,6 +30,7 @@ RUNBOOK = PROJECT_ROOT / "docs" / "runbook.md"
 FOLDERS = ("benchmarks", "dags", "dbt", "deploy", "docs", "include", "plugins", "tests")
 TO_BE_MADE = {"dbt/raw_mapping.yml", "dbt/packages.yml", "dbt/seeds/my_seed.csv", "deploy/certificates/warehouse.crt"}
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+MADE = Made("warehouse-20261124T120000Z", NOON, ("warehouse",), 1)
 
 
 def prose(text: str) -> str:
@@ -107,6 +109,7 @@ def runs_as_a_command(module: str) -> bool:
 
 # Functions that say something to people without raising it.
 SAYING = {
+    "include/backup.py": ("_change_over",),
     "include/dbt_project/limits.py": ("problem", "_of_node", "_drops_with", "_as_task"),
     "include/daily/operators.py": ("keep", "build_and_run_cmd", "execute"),
     "include/daily/admission.py": ("_refusal",),
@@ -133,6 +136,8 @@ HEADLINES = {
     "back": lambda: notices.back(NOON, NOON, NOON, url="", health_url=""),
     "down": lambda: notices.down(NOON, None, health_url=""),
     "up": lambda: notices.up(NOON, NOON, health_url=""),
+    "backup_late": lambda: notices.backup_late(NOON, None, health_url=""),
+    "backup_back": lambda: notices.backup_back(MADE, health_url=""),
     "progress": lambda: notices.progress("run", "models", url="", health_url=""),
     "decided": lambda: notices.decided(Decision(1, "hold", None, "ada", "why", NOON), None),
     "unreachable": lambda: notices.unreachable("run", "", None),

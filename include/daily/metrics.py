@@ -12,7 +12,7 @@ from datetime import datetime
 from airflow.sdk.observability import stats
 from psycopg2.extensions import connection as Connection
 
-from include.results import publications
+from include.results import backups, publications
 from include.results.summary import Summary
 from include.slack import outbox
 
@@ -33,13 +33,15 @@ def of_run(summary: Summary) -> None:
     )
 
 
-def of_now(connection: Connection, now: datetime, *, late: bool) -> None:
-    """How old what people query is, whether that is late, and how many messages Slack has not taken."""
-    live = publications.live(connection)
+def of_now(connection: Connection, now: datetime, *, late: bool, backup_late: bool) -> None:
+    """How old what people query is and the last backup, whether either is late, and what Slack has not taken."""
+    live, backup = publications.live(connection), backups.newest(connection)
     _send(
         {
             "published.age_seconds": (now - live.data_as_of).total_seconds() if live else None,
             "published.late": late,
+            "backup.age_seconds": (now - backup.made_at).total_seconds() if backup else None,
+            "backup.late": backup_late,
             "messages.waiting": outbox.count_waiting(connection),
         }
     )

@@ -8,6 +8,7 @@ no database of Airflow's; it sends through Slack connections in its environment 
 is none it says nothing to Slack and leaves that to the DAG, which may know one.
 
 What is late is said once a day, and once more when it is there. The outbox remembers that, so who asks first says it.
+The same is said of backups, to engineers, where GREENERY_BACKUP_SCHEDULE says when one is due.
 That the warehouse is down is remembered in the folder `watchdog` of the state folder: let both askers share that one.
 """
 
@@ -30,7 +31,7 @@ from psycopg2.extensions import connection as Connection
 from include import settings
 from include.command_line import log_to_stderr
 from include.daily import admission, metrics
-from include.results import publications
+from include.results import backups, publications
 from include.slack import notices, send
 from include.slack.channels import Audience, channels, to_all
 from include.slack.notices import BACK, LATE
@@ -40,6 +41,8 @@ from include.warehouse import connect
 FINE, TOO_LATE, UNKNOWN = 0, 1, 2
 # A warehouse that restarts is not worth waking somebody.
 PATIENCE = timedelta(minutes=2)
+# How long after its tick a backup should be there.
+BACKUP_GRACE = timedelta(hours=1)
 
 log = logging.getLogger(__name__)
 
@@ -104,9 +107,10 @@ def check(now: datetime | None = None, *, speaks: bool = True) -> Verdict:
             if speaks:
                 _was_up(connection, now)
             due, facts = _look(connection, now, speaks=speaks)
+            backup_late = _look_at_backups(connection, now, speaks=speaks)
             with suppress(UnavailableError):  # which is logged
                 send.send_waiting(connection)
-            metrics.of_now(connection, now, late=is_late(due, facts))
+            metrics.of_now(connection, now, late=is_late(due, facts), backup_late=backup_late)
     except psycopg2.OperationalError as error:
         if error.pgcode:  # it answered, if with a no
             raise
@@ -166,8 +170,37 @@ def _look(connection: Connection, now: datetime, *, speaks: bool) -> tuple[datet
     return due, facts
 
 
+def backup_due(connection: Connection, now: datetime) -> datetime | None:
+    """When a backup was due that is not there; None where all that is due is, and where nobody says when one is."""
+    with connection.cursor() as cursor:
+        cursor.execute("select min(backups_since) from ops.watch")
+        [[since]] = cursor.fetchall()
+    due, made = due_tick(settings.backup_schedule(), now, BACKUP_GRACE, since), backups.newest(connection)
+    return due if due and (made is None or made.made_at < due) else None
+
+
+def _look_at_backups(connection: Connection, now: datetime, *, speaks: bool) -> bool:
+    """Whether a backup is late; that is said once a day, and once more when it is there."""
+    due, made = backup_due(connection, now), backups.newest(connection)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select kind, run_id from ops.messages where run_id like %s order by message_id desc limit 1",
+            (f"{_BACKUP_OF}%",),
+        )
+        said, of = cursor.fetchone() or (None, "")
+    said_of = datetime.fromisoformat(of.removeprefix(_BACKUP_OF)) if of else None
+    message = None
+    if due and not (said == LATE and said_of.date() >= due.date()):
+        message, said_of = notices.backup_late(due, made, health_url=settings.health_url()), due
+    elif not due and said == LATE and made and made.made_at >= said_of:
+        message = notices.backup_back(made, health_url=settings.health_url())
+    if speaks and message:
+        send.keep(connection, f"{_BACKUP_OF}{said_of.isoformat()}", {Audience.ENGINEERS: message})
+    return due is not None
+
+
 # The outbox knows what was said of a tick as what a run said.
-_OF = "due "
+_OF, _BACKUP_OF = "due ", "backup due "
 
 
 def _run_id(due: datetime) -> str:

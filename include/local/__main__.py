@@ -127,6 +127,7 @@ def _backup(stack: Stack, options: argparse.Namespace) -> int:
 
     server = stack.postgres()
     os.environ.update(warehouse.as_admin(server).environment())
+    os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = server.url("airflow")
     os.environ["PATH"] = f"{Path(postgres.binary('psql')).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return main(options.rest)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from include import words
+from include.results.backups import Made
 from include.results.publications import Decision, Publication
 from include.slack.message import Code, Line, Link, Message, Section, compose, short
 from include.slack.outbox import PROGRESS
@@ -86,6 +87,25 @@ def up(since: datetime, at: datetime, *, health_url: str) -> Message:
     """The warehouse can be reached again."""
     headline = "✅ Greenery data: the warehouse can be reached again"
     return _notice(BACK, headline, [f"It was out of reach for {words.delay(at - since)}."], _health(health_url))
+
+
+def backup_late(due: datetime, last: Made | None, *, health_url: str) -> Message:
+    """No backup was made when one was due. `last` is the newest there is."""
+    return _notice(
+        LATE,
+        f"🔴 Greenery backups: none was made since {words.moment(due)}, when one was due",
+        [
+            f"The last one is as of {words.moment(last.made_at)}." if last else "There is none at all.",
+            "What was recorded since then exists once. The log of the service backup says why none is made.",
+        ],
+        _health(health_url),
+    )
+
+
+def backup_back(made: Made, *, health_url: str) -> Message:
+    """What was late has been saved."""
+    line = f"The last one is as of {words.moment(made.made_at)}."
+    return _notice(BACK, "✅ Greenery backups are made again", [line], _health(health_url))
 
 
 def progress(run_id: str, layer: str, *, url: str, health_url: str) -> Message:

@@ -2,6 +2,10 @@
 
 `python -m include.warehouse.migrate 0011` takes back what came after a migration, before an older version starts. What
 only the newer ones knew is gone then.
+
+Where there is something to migrate, or to take back, the command first saves a backup of the warehouse into
+GREENERY_BACKUP_DIR. Where it can't be saved the command stops, and nothing is migrated; without that setting it says
+that it saved none.
 """
 
 from __future__ import annotations
@@ -14,11 +18,13 @@ from pathlib import Path
 import psycopg2
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, text
 
 from include import settings
-from include.warehouse import open_connection, planner, pooler
+from include.warehouse import backups, open_connection, planner, pooler
+from include.warehouse.client import BackupError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -68,17 +74,41 @@ def _migrating(where: settings.Warehouse | None) -> Iterator[tuple[Config, Conne
     engine.dispose()
 
 
+def known() -> list[str]:
+    """The migrations that this code has, the newest first."""
+    return [script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()]
+
+
+def save_before(to: str, where: settings.Warehouse, folder: Path | None) -> str | None:
+    """Save what migrations are about to change, on the way to one of them; says what was saved.
+
+    None where nothing is to be migrated. Raises BackupError.
+    """
+    former = backups.revision(where)
+    if former == to or former not in known():
+        return None
+    if folder is None:
+        return f"No backup was saved before migration {to}: GREENERY_BACKUP_DIR is not set."
+    saved = backups.save(folder, {backups.WAREHOUSE: where}, of=f"before-{to}", kept=settings.backups_kept())
+    return f"Saved before migration {to}: {saved.path}"
+
+
 def main() -> int:
     """The command; 1 where it can't, with the reason on stderr."""
+    where, to = settings.warehouse_admin(), sys.argv[1] if sys.argv[1:] else known()[0]
     try:
-        if problem := pooler.problem(settings.warehouse_admin()):
+        if problem := pooler.problem(where):
             raise MigrationError(problem)
+        if said := save_before(to, where, settings.backup_folder()):
+            print(said, file=sys.stderr)
         if sys.argv[1:]:
-            downgrade(sys.argv[1])
+            downgrade(to)
         else:
             upgrade()
     except MigrationError as error:
         print(error, file=sys.stderr)
+    except BackupError as error:
+        print(f"Nothing was migrated, as no backup could be saved before: {error}", file=sys.stderr)
     except psycopg2.OperationalError as error:
         print(f"The warehouse can't be reached, so nothing was migrated: {error}", file=sys.stderr)
     else:

@@ -69,6 +69,16 @@ GAUGES = (
         "Messages that Slack has not taken.",
         _if_known(lambda found, _: found.waiting_messages),
     ),
+    Gauge(
+        "greenery_backup_late",
+        "1 while a backup that was due is not made.",
+        _if_known(lambda found, _: found.backup_late_since is not None),
+    ),
+    Gauge(
+        "greenery_backup_age_seconds",
+        "The age of the last backup. Absent before there is any.",
+        _if_known(lambda found, at: (at - found.backup_as_of).total_seconds() if found.backup_as_of else None),
+    ),
 )
 
 log = logging.getLogger(__name__)

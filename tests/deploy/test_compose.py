@@ -72,6 +72,7 @@ def test_a_service_knows_the_secrets_of_its_own_work() -> None:
     assert knows("worker") == {"AIRFLOW__API__SECRET_KEY", "REDIS_PASSWORD"} | loads
     assert knows("watchdog") == {"WAREHOUSE_TRANSFORMER_PASSWORD"}
     assert knows("demo") == {"WAREHOUSE_LOADER_PASSWORD"}
+    assert knows("backup") == {"WAREHOUSE_TRANSFORMER_PASSWORD", "AIRFLOW_DB_PASSWORD"}
     assert [name for name in AT_WORK if "POSTGRES_PASSWORD" in knows(name)] == ["postgres"]
 
 
@@ -83,12 +84,12 @@ def test_what_nobody_made_up_here_reaches_who_needs_it_and_nobody_else() -> None
     assert given("SHOP_DATABASE_URL") == {"dag-processor", "init", "scheduler", "worker"}
     assert given("GREENERY_HEALTH_TOKEN") == {"api-server"}
     # Who reads or writes the raw tables agrees on where they are.
-    assert given("GREENERY_RAW_SCHEMA") == set(SERVICES) - {"postgres", "redis"}
+    assert given("GREENERY_RAW_SCHEMA") == set(SERVICES) - {"backup", "postgres", "redis"}
 
 
 def test_each_service_works_in_the_warehouse_as_its_role() -> None:
     users = {name: environment(name)["WAREHOUSE_USER"] for name in SERVICES if "WAREHOUSE_USER" in environment(name)}
-    tasks = dict.fromkeys(("init", "scheduler", "dag-processor", "worker", "watchdog"), roles.TRANSFORMER)
+    tasks = dict.fromkeys(("init", "scheduler", "dag-processor", "worker", "watchdog", "backup"), roles.TRANSFORMER)
     assert users == tasks | {"api-server": roles.HEALTH, "demo": roles.LOADER}
     for role in roles.LOGINS:
         assert f"WAREHOUSE_{role.removeprefix('greenery_').upper()}_PASSWORD" in environment("init")
@@ -236,6 +237,25 @@ def test_nobody_s_forwarded_headers_are_believed_unless_a_setting_names_them() -
     assert environment("api-server")["FORWARDED_ALLOW_IPS"] == "", (
         "then uvicorn believes its own machine, the container"
     )
+
+
+# Backups -----------------------------------------------------------------------------------------------------------
+
+
+def test_backups_lie_in_a_volume_of_their_own_that_who_restores_has_as_well() -> None:
+    where = "${GREENERY_BACKUP_VOLUME:-backups}:/opt/airflow/backups"
+    assert {name for name in SERVICES if where in SERVICES[name].get("volumes", [])} == {"backup", "init"}
+    assert {environment(name)["GREENERY_BACKUP_DIR"] for name in ("backup", "init")} == {"/opt/airflow/backups"}
+    assert "/opt/airflow/backups " in DOCKERFILE
+    # Who makes a backup, and who says that it is late.
+    asking = {name for name in SERVICES if environment(name).get("GREENERY_BACKUP_SCHEDULE")}
+    assert asking >= {"backup", "watchdog", "scheduler", "worker", "api-server"}
+
+
+def test_the_programs_that_make_backups_are_of_the_servers_version() -> None:
+    [default] = re.findall(r"^ARG POSTGRES_MAJOR=(\d+)$", DOCKERFILE, re.MULTILINE)
+    assert f"postgres:{default}}}" in SERVICES["postgres"]["image"]
+    assert SERVICES["backup"]["build"]["args"]["POSTGRES_MAJOR"] == f"${{POSTGRES_MAJOR:-{default}}}"
 
 
 # Image -----------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from include.warehouse import roles
 HELM = PROJECT_ROOT / "deploy" / "helm"
 VALUES = yaml.safe_load((HELM / "values.yaml").read_text())
 WATCHDOG = yaml.safe_load((HELM / "watchdog.yaml").read_text())
+CLAIM, BACKUP = yaml.safe_load_all((HELM / "backup.yaml").read_text())
 POLICIES = list(yaml.safe_load_all((HELM / "network-policies.yaml").read_text()))
 
 DATABASE, FERNET, JWT = (
@@ -42,6 +43,7 @@ KNOWS = {
     "wait-for-migrations": {DATABASE},
     "warehouse": {"greenery-warehouse-admin"},
     "watchdog": SLACK | {"WAREHOUSE_PASSWORD"},
+    "backup": {DATABASE, "WAREHOUSE_PASSWORD"},
 }
 # What the chart itself gives to each container that runs Airflow.
 OF_THE_CHART = {"AIRFLOW__API__SECRET_KEY", "AIRFLOW__CELERY__BROKER_URL", "AIRFLOW__CELERY__RESULT_BACKEND"}
@@ -53,7 +55,12 @@ COMPONENTS = {
     "worker": VALUES["workers"]["celery"],
     "run-airflow-migrations": VALUES["migrateDatabaseJob"],
 }
-OURS = [*VALUES["scheduler"]["extraInitContainers"], *WATCHDOG["spec"]["template"]["spec"]["containers"]]
+SAVES = BACKUP["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+OURS = [
+    *VALUES["scheduler"]["extraInitContainers"],
+    *WATCHDOG["spec"]["template"]["spec"]["containers"],
+    *SAVES["containers"],
+]
 
 
 def secrets(container: dict[str, Any]) -> set[str]:
@@ -134,6 +141,22 @@ def test_the_watchdog_may_write_what_it_remembers_and_nothing_else() -> None:
     assert pod["automountServiceAccountToken"] is False
     [container] = pod["containers"]
     assert bounds(pod, container) == BOUNDED | {"writes": WRITABLE - {"/opt/airflow/logs"}}
+
+
+def test_a_backup_may_write_its_volume_alone_and_is_made_when_the_watchdog_expects_it() -> None:
+    [container] = SAVES["containers"]
+    assert SAVES["automountServiceAccountToken"] is False
+    assert bounds(SAVES, container) == BOUNDED | {"writes": {"/tmp", "/opt/airflow/backups"}}  # noqa: S108
+    [volume] = [one for one in SAVES["volumes"] if one["name"] == "backups"]
+    assert volume["persistentVolumeClaim"]["claimName"] == CLAIM["metadata"]["name"]
+    given = {one["name"]: one.get("value") for one in container["env"]}
+    assert given["GREENERY_BACKUP_DIR"] == "/opt/airflow/backups"
+    values = {one["name"]: one["value"] for one in VALUES["env"]}
+    assert values["GREENERY_BACKUP_SCHEDULE"] == BACKUP["spec"]["schedule"]
+    assert BACKUP["spec"]["timeZone"] == "Etc/UTC"
+    assert {name: given.get(name) for name in values if name.startswith("WAREHOUSE_")} == {
+        name: value for name, value in values.items() if name.startswith("WAREHOUSE_")
+    }
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ from psycopg2.extensions import connection as Connection
 
 from include import settings
 from include.daily.admission import holder_of
-from include.results import node_results, publications, runs
+from include.results import backups, node_results, publications, runs
+from include.results.backups import Made
 from plugins.data_health import monitor
 from plugins.data_health.app import app
 from plugins.data_health.views import health
@@ -130,6 +131,7 @@ def gauges(text: str) -> dict[str, float]:
 
 def test_gauges_tell_what_is_published(ops: Connection, client: TestClient) -> None:
     publish(ops)
+    backups.note(ops, Made("a backup", datetime.now(UTC) - timedelta(hours=3), ("warehouse",), 1))
     with ops.cursor() as cursor:
         cursor.execute("update ops.publications set data_as_of = now() - interval '2 hours'")
     answer = client.get("/data-health/metrics", headers=bearer(TOKEN))
@@ -137,11 +139,13 @@ def test_gauges_tell_what_is_published(ops: Connection, client: TestClient) -> N
     told = gauges(answer.text)
     assert told.keys() == {gauge.name for gauge in monitor.GAUGES}
     assert 7200 <= told.pop("greenery_published_age_seconds") < 7500
+    assert 10800 <= told.pop("greenery_backup_age_seconds") < 11100
     assert told == {
         "greenery_warehouse_reachable": 1,
         "greenery_published_late": 0,
         "greenery_run_failed": 0,
         "greenery_messages_waiting": 0,
+        "greenery_backup_late": 0,
     }
 
 
@@ -149,17 +153,21 @@ def test_gauges_tell_what_is_wrong(ops: Connection, client: TestClient, monkeypa
     runs.begin(ops, "run", "release")
     node_results.record_task(ops, "run", "publish", 1, "tests failed")
     with ops.cursor() as cursor:
-        cursor.execute("update ops.watch set since = now() - interval '9 days'")
+        cursor.execute(
+            "update ops.watch set since = now() - interval '9 days', backups_since = now() - interval '9 days'"
+        )
         cursor.execute(
             "insert into ops.messages (run_id, kind, headline, body, blocks, waiting)"
             " values ('run', 'failed', '', '', '[]', true)"
         )
     monkeypatch.setenv("GREENERY_SCHEDULE", "0 6 * * *")
+    monkeypatch.setenv("GREENERY_BACKUP_SCHEDULE", "30 7 * * *")
     assert gauges(client.get("/data-health/metrics", headers=bearer(TOKEN)).text) == {
         "greenery_warehouse_reachable": 1,
         "greenery_published_late": 1,
         "greenery_run_failed": 1,
         "greenery_messages_waiting": 1,
+        "greenery_backup_late": 1,
     }
 
 
@@ -175,6 +183,22 @@ def test_messages_that_wait_are_counted(ops: Connection, client: TestClient) -> 
             " values ('run', 'failed', '', '', '[]', true)"
         )
     assert client.get("/data-health/health", headers=bearer(TOKEN)).json()["waiting_messages"] == 1
+
+
+def test_a_backup_that_is_late_is_told_and_the_data_is_well_without_it(
+    ops: Connection, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GREENERY_BACKUP_SCHEDULE", "* * * * *")
+    publish(ops)
+    made = datetime.now(UTC) - timedelta(days=2)
+    backups.note(ops, Made("a backup", made, ("warehouse",), 1))
+    with ops.cursor() as cursor:
+        cursor.execute("update ops.watch set backups_since = %s", (made,))
+    answer = client.get("/data-health/health", headers=bearer(TOKEN))
+    assert answer.status_code == 200
+    told = {name: datetime.fromisoformat(answer.json()[name]) for name in ("backup_as_of", "backup_late_since")}
+    assert told["backup_as_of"] == made
+    assert timedelta(hours=1) <= datetime.now(UTC) - told["backup_late_since"] < timedelta(hours=1, minutes=3)
 
 
 @pytest.mark.parametrize("path", ASKED)

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from include import settings
 from include.daily import watchdog
-from include.results import publications
+from include.results import backups, publications
 from plugins.data_health import runs
 from plugins.data_health.reading import Reading
 from plugins.data_health.runs import Run, State
@@ -33,6 +33,8 @@ class Health:
     `late`: what was due at `late_since` is not published. `failed`: nor did the last `run` publish, whose id it is.
     `never`: no run has begun. `unreachable`: the warehouse does not answer, and nothing else is known.
     `data_as_of` is as of when people see the data; times are UTC. `waiting_messages` wait to be sent to Slack.
+    `backup_as_of` is the last backup, and `backup_late_since` when one was due that was not made. The data is well
+    without it.
     """
 
     status: Status
@@ -40,6 +42,8 @@ class Health:
     late_since: datetime | None = None
     run: str | None = None
     waiting_messages: int = 0
+    backup_as_of: datetime | None = None
+    backup_late_since: datetime | None = None
 
     @property
     def is_well(self) -> bool:
@@ -50,13 +54,15 @@ class Health:
 def read(reading: Reading) -> Health:
     """The state as of now."""
     live, run, late = publications.live(reading.connection), runs.newest(reading), late_since(reading)
-    waiting = messages.waiting(reading)
+    waiting, backup = messages.waiting(reading), backups.newest(reading.connection)
     return Health(
         status=status_of(run, late),
         data_as_of=live.data_as_of if live else None,
         late_since=late,
         run=run.run_id if run else None,
         waiting_messages=waiting.count if waiting else 0,
+        backup_as_of=backup.made_at if backup else None,
+        backup_late_since=watchdog.backup_due(reading.connection, reading.at),
     )
 
 

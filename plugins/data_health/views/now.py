@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from include.results import publications
+from include.daily import watchdog
+from include.results import backups, publications
+from include.results.backups import Made
 from include.results.summary import Summary, gather
 from plugins.data_health import runs
 from plugins.data_health.reading import Reading, facts_of
@@ -27,7 +29,8 @@ class Now:
     """`late` is since when something should have been published, None where all that is due is there.
 
     `report` is of the last run, None before the first; `progress` only while it is under way.
-    `waiting` are the messages that Slack has not taken yet, None where there are none.
+    `waiting` are the messages that Slack has not taken yet, None where there are none. `backup` is the last one that
+    `ops` knows of, and `backup_late` since when one should have been made.
     """
 
     at: datetime
@@ -38,6 +41,8 @@ class Now:
     progress: Progress | None
     report: Summary | None
     waiting: Waiting | None
+    backup: Made | None
+    backup_late: datetime | None
 
     @property
     def status(self) -> str:
@@ -59,6 +64,8 @@ def read(reading: Reading) -> Now:
         progress=progress,
         report=report_of(reading, run) if run else None,
         waiting=messages.waiting(reading),
+        backup=backups.newest(reading.connection),
+        backup_late=watchdog.backup_due(reading.connection, reading.at),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -14,7 +14,8 @@ from psycopg2.extensions import connection as Connection
 
 from include.daily.buffers import current
 from include.publish.exchange import exchange
-from include.results import runs
+from include.results import backups, runs
+from include.results.backups import Made
 from include.slack import outbox
 from include.slack.message import Message
 from include.slack.samples import summaries
@@ -73,20 +74,25 @@ def sent(forks: Forks, code: str, **environment: str) -> dict[str, float]:
 def test_the_watchdog_sends_the_age_of_the_data_whether_it_is_late_and_what_waits(db: Connection, forks: Forks) -> None:
     assert sent(forks, "watchdog.check()", GREENERY_SCHEDULE="") == {
         "published.late": 0,
+        "backup.late": 0,
         "messages.waiting": 0,
     }
+    backups.note(db, Made("a backup", datetime.now(UTC) - timedelta(days=3), ("warehouse",), 1))
     runs.begin(db, "run", "release")
     exchange("run", current(db))
     with db.cursor() as cursor:
-        cursor.execute("update ops.watch set since = now() - interval '9 days'")
+        cursor.execute(
+            "update ops.watch set since = now() - interval '9 days', backups_since = now() - interval '9 days'"
+        )
         cursor.execute("update ops.publications set published_at = now() - interval '2 days'")
         cursor.execute("update ops.publications set data_as_of = published_at")
     outbox.keep(db, "run", "engineers", Message("failed", "bad", "bad", [{}]), waiting=True)
-    found = sent(forks, "watchdog.check()", AIRFLOW_CONN_SLACK_DEFAULT="")
+    found = sent(forks, "watchdog.check()", AIRFLOW_CONN_SLACK_DEFAULT="", GREENERY_BACKUP_SCHEDULE="30 7 * * *")
+    assert timedelta(days=3) < timedelta(seconds=found.pop("backup.age_seconds")) < timedelta(days=3, minutes=5)
     assert timedelta(days=2) < timedelta(seconds=found.pop("published.age_seconds")) < timedelta(days=2, minutes=5)
     # What is late is kept as well: it waits behind the other, or there is no Slack that it could wait for.
     assert found.pop("messages.waiting") >= 1
-    assert found == {"published.late": 1}
+    assert found == {"published.late": 1, "backup.late": 1}
 
 
 def test_the_report_sends_what_became_of_the_run(forks: Forks) -> None:

@@ -15,6 +15,8 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from include.daily.watchdog import FINE, TOO_LATE, UNKNOWN, Facts, check, due_tick, to_say
+from include.results import backups
+from include.results.backups import Made
 from include.settings import PROJECT_ROOT, Warehouse
 from include.slack.channels import to_all
 from include.slack.message import Message
@@ -178,6 +180,65 @@ def test_a_run_that_is_under_way_and_one_that_failed_are_told_apart(watched: Con
         cursor.execute("delete from ops.messages where kind = 'late'")
     check(at("24 07:05"))
     assert "Run run 1 failed; its message says of what." in str(slack.accepted[-1]["blocks"])
+
+
+def back_up(db: Connection, when: str) -> None:
+    backups.note(db, Made(when, at(when), ("warehouse", "airflow"), 1))
+
+
+@pytest.fixture
+def saved_daily(watched: Connection, monkeypatch: pytest.MonkeyPatch) -> Connection:
+    """The same, of which a backup is due each day since January, and nothing else is."""
+    monkeypatch.setenv("GREENERY_SCHEDULE", "")
+    monkeypatch.setenv("GREENERY_BACKUP_SCHEDULE", "30 7 * * *")
+    with watched.cursor() as cursor:
+        cursor.execute("update ops.watch set backups_since = %s", (LONG_AGO,))
+    return watched
+
+
+@pytest.mark.db
+def test_a_backup_that_is_late_and_one_that_is_made_again_are_said_once_each(
+    saved_daily: Connection, slack: Slack
+) -> None:
+    back_up(saved_daily, "23 07:31")
+    for moment in ("24 08:25", "24 08:30", "24 08:35"):
+        assert check(at(moment)).code == FINE, "the data is what the verdict is about"
+    assert said(slack) == ["🔴 Greenery backups: none was made since 24 Nov 2026 07:30 UTC, when one was due"]
+    assert "as of 23 Nov 2026 07:31 UTC" in str(slack.accepted[0]["blocks"])
+    check(at("25 08:30"))
+    assert said(slack)[1:] == ["🔴 Greenery backups: none was made since 25 Nov 2026 07:30 UTC, when one was due"]
+    back_up(saved_daily, "25 09:00")
+    for moment in ("25 09:05", "25 09:10"):
+        check(at(moment))
+    assert said(slack)[2:] == ["✅ Greenery backups are made again"]
+
+
+@pytest.mark.db
+def test_a_first_backup_that_is_never_made_is_late(saved_daily: Connection, slack: Slack) -> None:
+    check(at("24 08:30"))
+    assert "There is none at all." in str(slack.accepted[0]["blocks"])
+
+
+@pytest.mark.db
+@pytest.mark.parametrize(("schedule", "since"), [("", LONG_AGO), ("30 7 * * *", at("24 07:31"))])
+def test_where_backups_are_made_elsewhere_or_only_begin_none_is_late(
+    saved_daily: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch, schedule: str, since: datetime
+) -> None:
+    monkeypatch.setenv("GREENERY_BACKUP_SCHEDULE", schedule)
+    with saved_daily.cursor() as cursor:
+        cursor.execute("update ops.watch set backups_since = %s", (since,))
+    check(at("24 12:00"))
+    assert slack.accepted == []
+
+
+@pytest.mark.db
+def test_engineers_alone_hear_of_backups(
+    saved_daily: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with slack_server() as theirs:
+        monkeypatch.setenv("AIRFLOW_CONN_SLACK_ENGINEERS", theirs.connection())
+        check(at("24 12:00"))
+        assert (said(slack), len(said(theirs))) == ([], 1)
 
 
 @pytest.mark.db
