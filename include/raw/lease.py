@@ -142,7 +142,7 @@ def _who_loads() -> str:
             """
             select format(
                 '%%s (%%s, pid %%s%%s)', usename, coalesce(nullif(application_name, ''), 'no name'), pid,
-                to_char(xact_start at time zone 'UTC', '" since "YYYY-MM-DD HH24:MI:SS" UTC"')
+                to_char(xact_start at time zone 'UTC', '", since "YYYY-MM-DD HH24:MI:SS" UTC"')
             )
             from pg_locks
             join pg_stat_activity using (pid)
