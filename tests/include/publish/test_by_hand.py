@@ -24,6 +24,7 @@ from psycopg2.extensions import connection as Connection
 from include.daily import buffers
 from include.daily.watchdog import check
 from include.dbt_project.manifest import read
+from include.fast_cosmos import seal
 from include.publish import by_hand
 from include.publish.__main__ import main
 from include.publish.exchange import exchange
@@ -60,6 +61,7 @@ def days(db: Connection, slack: Slack, tmp_path: Path, monkeypatch: pytest.Monke
     target = tmp_path / "dbt" / "releases" / "release" / "target"
     target.mkdir(parents=True)
     (target / "manifest.json").write_text(json.dumps({"nodes": MANIFEST.nodes, "sources": {}}))
+    seal.seal(target.parent, "release", ())
     for number in (1, 2):
         build(db, f"run {number}", f"day {number}")
         publish_run(f"run {number}", read(target / "manifest.json"))
