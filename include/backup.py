@@ -31,8 +31,8 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 from sqlalchemy.exc import SQLAlchemyError
 
-from include import settings
-from include.raw import lease
+from include import raw, settings
+from include.raw import lease, mapping
 from include.results.backups import Made, note
 from include.settings import Warehouse
 from include.warehouse import backups, client, connect, migrate, roles
@@ -127,13 +127,14 @@ def restore(
     try:
         migrate.upgrade(where)
         with connect("greenery backup", where) as connection, connection.cursor() as cursor:
+            raw.create(cursor, besides=mapping.to_show())  # who loads makes no table
             roles.ensure(connection)
             note(connection, _made(backup))  # it knows of those before it alone
             cursor.execute("analyze")
-    except (psycopg2.Error, SQLAlchemyError) as error:
+    except (psycopg2.Error, SQLAlchemyError, mapping.MappingError) as error:
         raise BackupError(
             f"The backup is restored, but not ready for use: {client.last_lines(str(error))}\nWhen that is mended, run "
-            "`python -m include.warehouse.migrate` and `python -m include.warehouse.roles`."
+            "`python -m include.warehouse.migrate`, `python -m include.raw` and `python -m include.warehouse.roles`."
         ) from error
 
 

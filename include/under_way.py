@@ -100,7 +100,9 @@ def _messages(cursor: Cursor) -> Iterator[str]:
 def _decisions(cursor: Cursor) -> Iterator[str]:
     cursor.execute(
         """
-        select decided_at, action, decided_by, reason, action = any(%s) and published_at is null
+        select
+            decided_at, action, decided_by || coalesce(', who signs as ' || name_given, ''), reason,
+            action = any(%s) and published_at is null
         from ops.decisions
         left join ops.publications using (decision_id)
         order by decision_id desc

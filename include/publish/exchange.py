@@ -64,8 +64,8 @@ def exchange(
                 time.sleep(pause(attempt))
     raise NotPublishedError(
         f"{locks.in_words(in_the_way) or f'Schema {LIVE} was held by somebody'}, through {attempts} attempts, so "
-        "nothing was published. Let them end what they do there, or let the administrator end the session: `select "
-        f"pg_terminate_backend(PID)`. Then {'clear publish' if decision is None else 'decide again'}."
+        "nothing was published. Let them end what they do there, or end the session as the administrator: `python -m "
+        f"include.under_way end PID`. Then {'clear publish' if decision is None else 'decide again'}."
     )
 
 

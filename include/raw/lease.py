@@ -63,8 +63,8 @@ def take(connection: Connection, holder: str, *, ended: Ended = nobody_ended) ->
         except psycopg2.errors.LockNotAvailable as error:
             raise LeaseHeldError(
                 f"{_who_loads() or 'Somebody'} keeps the raw tables locked, as a load does, longer than a run waits. "
-                "Nothing was changed. Let them end that transaction, or let the administrator end the session: `select "
-                "pg_terminate_backend(PID)`. Then try again."
+                "Nothing was changed. Let them end that transaction, or end the session as the administrator: `python "
+                "-m include.under_way end PID`. Then try again."
             ) from error
         other = held(cursor, besides=holder)
         if other and not ended(other.holder):
@@ -142,7 +142,7 @@ def _who_loads() -> str:
             """
             select format(
                 '%%s (%%s, pid %%s%%s)', usename, coalesce(nullif(application_name, ''), 'no name'), pid,
-                to_char(xact_start at time zone 'UTC', '" since "YYYY-MM-DD HH24:MI:SS" UTC"')
+                to_char(xact_start at time zone 'UTC', '", since "YYYY-MM-DD HH24:MI:SS" UTC"')
             )
             from pg_locks
             join pg_stat_activity using (pid)

@@ -62,7 +62,7 @@ found (at, problem, way_out) as (
     select
         relation,
         case relkind when 'f' then 'is a foreign table' else 'is a view' end || ' of ' || others.rolname,
-        'make it a table, or let the administrator make it'
+        'make it a table, or let the administrator drop it and make it'
     from relations
     join others on others.oid = relowner
     where relkind in ('v', 'f')
@@ -93,7 +93,7 @@ found (at, problem, way_out) as (
     union all
     select
         relation, format('has a column %%I of the type %%s of %%s', attname, pg_type.oid::regtype, others.rolname),
-        'give it a type of Postgres'
+        'give it a type of Postgres, or let a role own the type that nobody logs in as'
     from relations
     join pg_attribute on attrelid = relation and attnum > 0 and not attisdropped
     join pg_type as columns on columns.oid = atttypid

@@ -77,7 +77,7 @@ def test_what_somebody_accepts_with_a_reason_goes_on(taken: Connection) -> None:
 def test_what_is_accepted_is_looked_at_as_a_whole(taken: Connection) -> None:
     buffers.begin(taken, "run")
     do(taken, "update ops.buffers set scan = false")
-    snapshots.accept("ada", "an older copy")
+    snapshots.accept("an older copy")
     with taken.cursor() as cursor:
         cursor.execute("select scan from ops.buffers")
         assert cursor.fetchall() == [(True,)]

@@ -198,7 +198,7 @@ def test_a_load_that_does_not_end_is_named_by_the_run_that_waits_for_it(
         with pytest.raises(lease.LeaseHeldError) as refused, connect() as run:
             lease.take(run, "run 2")
         assert f"greenery_loader (a load, pid {load.info.backend_pid}, since 2" in str(refused.value)
-        assert "pg_terminate_backend" in str(refused.value)
+        assert "`python -m include.under_way end PID`" in str(refused.value)
 
 
 def test_readers_are_held_to_less_than_a_publish_waits(may: May, db: Connection, warehouse: Warehouse) -> None:
