@@ -110,7 +110,7 @@ class EveryMart(Days):
         self.shop.query("alter table raw.shop_days set schema ops")
         self.shop.query("drop schema raw cascade")
         deliver(self.shop.connection, tables)
-        self.shop.query("alter table ops.shop_days set schema raw")
+        self.shop.query("drop table raw.shop_days; alter table ops.shop_days set schema raw")
 
     def rewrite_every_row(self) -> None:
         """As a loader does that empties raw and fills it again."""

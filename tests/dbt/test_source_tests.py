@@ -164,7 +164,6 @@ def test_a_sound_shop_passes_and_a_column_that_nobody_declared_is_noted_and_stop
 def test_what_the_live_load_saw_change_in_the_shop_is_told_for_a_week(dbt: Dbt, shop: Shop):
     shop.small()
     test = "raw_has_undeclared_columns"
-    shop.query("create table raw.shop_drift (table_name text, column_name text, column_type text, seen_at timestamptz)")
     shop.query("insert into raw.shop_drift values ('orders', 'note', 'gone', now() - interval '8 days')")
     assert dbt("test", "--select", test) == {test: "pass"}
     shop.query("insert into raw.shop_drift values ('orders', 'gift', 'new, text', now() - interval '6 days')")

@@ -21,6 +21,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time.context import set_current_context
 from psycopg2.extensions import connection as Connection
 
+from include import under_way
 from include.daily import buffers
 from include.daily.watchdog import check
 from include.dbt_project import release
@@ -311,13 +312,10 @@ def test_a_connection_that_is_lost_on_the_way_says_where_to_look(
 
     monkeypatch.setattr(by_hand, "exchange", lost)
     assert main(["roll-back", "--by", "ada", "--reason", "wrong"]) == 1
-    said = capsys.readouterr().err
+    assert "python -m include.under_way lists the newest decisions" in capsys.readouterr().err
     assert published(days) == ["day 1"]
-    with days.cursor() as cursor:
-        cursor.execute(re.search("select .*", said)[0])
-        [(_, action, decided_by, published_at)] = cursor.fetchall()
-        login = publications.at_a_shell(days)
-        assert (action, decided_by, published_at is not None) == ("roll back", login, True)
+    listed = f"roll back by {publications.at_a_shell(days)}, who signs as ada: wrong"
+    assert [line for line in under_way.lines(days) if line.endswith(listed)], "took effect"
     assert slack.accepted[-1]["text"] == "✋ Greenery data: rolled back"
 
 
