@@ -9,6 +9,7 @@ from dataclasses import replace
 import psycopg2
 import pytest
 
+from include import raw
 from include.daily import buffers
 from include.demo_shop import demo
 from include.local import postgres
@@ -47,8 +48,11 @@ def test_an_administrator_who_is_no_superuser_sets_it_up_and_each_role_does_its_
     assert pooler.problem(managed) is None
     for _ in range(2):  # an upgrade does the same again
         migrate.upgrade()
-        with connect("test", managed) as connection:
+        with connect("test", managed) as connection, connection.cursor() as cursor:
+            raw.create(cursor)
             roles.ensure(connection, login=True)
+            cursor.execute("select distinct tableowner from pg_tables where schemaname in ('raw', 'ops') order by 1")
+            assert cursor.fetchall() == [(roles.RAW,), (roles.TRANSFORMER,)]
     assert "Not granted to greenery_transformer: pg_read_all_stats" in caplog.text
 
     with connect("test", replace(managed, user=roles.LOADER)) as connection:

@@ -12,15 +12,13 @@ from psycopg2.extensions import connection as Connection
 from include import raw
 from include.daily import buffers
 from include.demo_shop import demo
-from include.local import postgres
-from include.local.postgres import LocalPostgres
 from include.publish import exchange as exchanges
 from include.publish.exchange import exchange
 from include.raw import lease
 from include.raw.load import LoadError
 from include.results import runs
 from include.settings import Warehouse
-from include.warehouse import connect, migrate, roles
+from include.warehouse import connect, roles
 from include.warehouse.roles import HEALTH, LOADER, RAW, READER, TRANSFORMER
 
 pytestmark = pytest.mark.db
@@ -364,28 +362,3 @@ def test_people_see_nothing_of_what_is_built_through_a_view_of_theirs(may: May, 
     with db.cursor() as cursor:
         cursor.execute("drop owned by analyst cascade")
         cursor.execute("drop role analyst")
-
-
-def test_whoever_may_create_roles_and_owns_the_database_can_make_them(server: LocalPostgres) -> None:
-    with postgres.admin(server) as cursor:
-        cursor.execute("create role owner_of_it login createrole")
-        cursor.execute("create database managed owner owner_of_it")
-    where = server.database("managed", "owner_of_it")
-    try:
-        migrate.upgrade(where)
-        with postgres.admin(server) as cursor:  # as if no superuser had ever made them
-            for role in roles.ROLES:
-                cursor.execute(f"grant {role} to owner_of_it with admin option")
-        for _ in range(2):
-            with connect("test", where) as connection:
-                roles.ensure(connection)
-        with connect("test", server.database("managed")) as connection, connection.cursor() as cursor:
-            cursor.execute(
-                "select nspname, pg_get_userbyid(nspowner) from pg_namespace where nspname in ('raw', 'ops')"
-            )
-            assert sorted(cursor.fetchall()) == [("ops", TRANSFORMER), ("raw", RAW)]
-    finally:
-        with postgres.admin(server) as cursor:
-            cursor.execute("drop database managed with (force)")
-            cursor.execute("drop owned by owner_of_it")
-            cursor.execute("drop role owner_of_it")
