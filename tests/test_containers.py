@@ -273,8 +273,8 @@ class TestOneMachine:
 
     def test_what_speaks_to_nobody_outside_has_no_way_there(self, here: Deployment) -> None:
         leads_out = "awk '$2 == \"00000000\"' /proc/net/route | wc -l"
-        ways = {name: here.inside(name, leads_out) for name in ("demo", "postgres", "scheduler")}
-        assert ways == {"demo": "0", "postgres": "0", "scheduler": "1"}
+        ways = {name: here.inside(name, leads_out) for name in ("backup", "demo", "postgres", "scheduler")}
+        assert ways == {"backup": "0", "demo": "0", "postgres": "0", "scheduler": "1"}
 
     def test_the_monitors_token_opens_its_two_routes_and_no_other(self, here: Deployment) -> None:
         token = ("--header", f"Authorization: Bearer {here.secret('GREENERY_HEALTH_TOKEN')}")
