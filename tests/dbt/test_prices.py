@@ -231,7 +231,8 @@ def kept_in_a_database(days: EveryMart, folder: Path) -> Callable[[], object]:
 
     def load() -> None:
         with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("SHOP_DATABASE_URL", f"postgresql://{where.user}@{where.host}:{where.port}/live_shop")
+            address = f"postgresql://{where.user}@/{where.database}?host={where.host}&port={where.port}"
+            environment.setenv("SHOP_DATABASE_URL", address)
             environment.setenv("SHOP_DATABASE_SCHEMA", "raw")
             environment.setenv("GREENERY_DBT_DIR", str(folder))
             live.load_shop()
