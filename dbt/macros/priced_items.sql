@@ -4,7 +4,7 @@
     An item that a run has seen keeps the price that `order_items_snapshot` wrote down. Any other has the price in force when it
     was ordered. A version of a price is dated by the load that first showed it, and the shop changed it some time before. So an
     order that is older than that load may be at the new price already: it is, if its items at today's prices add up to what the
-    shop charged for them (`order_cost`), and at the prices of then they don't.
+    shop charged for them (`order_cost`), and at the former prices they don't.
 
     When an item was loaded tells nothing. `order_items`, `orders` and `products` are the raw tables or the staging views of
     them; `ordered_at` says in UTC when one of the `orders` was placed. What is below zero or no number is no price.

@@ -214,6 +214,15 @@ def test_stamps_that_go_back_move_nothing(days: EveryMart):
     assert days.everything() == everything
 
 
+def test_an_item_is_looked_up_by_the_key_that_staging_makes(days: EveryMart):
+    """Not by reading all of history, as a day's items would be otherwise."""
+    plan = "explain select from staging.stg_greenery__order_items where order_item_id = 'an order/a product'"
+    days.shop.query("set enable_seqscan to off")
+    found = days.shop.query(plan)
+    days.shop.query("reset enable_seqscan")
+    assert "order_items_item" in str(found)
+
+
 def kept_in_files(days: EveryMart, folder: Path) -> Callable[[], object]:
     """What raw can be loaded from when the warehouse is lost: the shop as it is now, in CSV files."""
     with days.shop.connection.cursor() as cursor:
@@ -231,7 +240,8 @@ def kept_in_a_database(days: EveryMart, folder: Path) -> Callable[[], object]:
 
     def load() -> None:
         with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("SHOP_DATABASE_URL", f"postgresql://{where.user}@{where.host}:{where.port}/live_shop")
+            address = f"postgresql://{where.user}@/{where.database}?host={where.host}&port={where.port}"
+            environment.setenv("SHOP_DATABASE_URL", address)
             environment.setenv("SHOP_DATABASE_SCHEMA", "raw")
             environment.setenv("GREENERY_DBT_DIR", str(folder))
             live.load_shop()
