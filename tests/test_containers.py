@@ -365,6 +365,7 @@ class TestOneMachine:
         assert here.compose("exec", "-T", "dag-processor", *write) == ""
 
     def test_a_changed_release_is_not_run(self, here: Deployment) -> None:
+        here.wait_until_idle()  # a run would be refused
         project = "/opt/airflow/state/dbt/current/dbt_project.yml"
         check = ("python", "-c", "from include.dbt_project import release; release.check(release.current())")
         here.compose("exec", "-T", "scheduler", *check)
@@ -375,6 +376,7 @@ class TestOneMachine:
         here.compose("exec", "-T", "scheduler", *check)
 
     def test_behind_a_proxy_cookies_are_secure_and_people_are_told_apart(self, here: Deployment) -> None:
+        here.wait_until_idle()  # tasks speak to the API
         proxy = ",".join(here.inside("scheduler", "hostname -i").split())  # one address a network
         https = "AIRFLOW__API__BASE_URL=https://airflow.example.com"
         behind = replace(here, settings=(https, f"FORWARDED_ALLOW_IPS={proxy}"))
