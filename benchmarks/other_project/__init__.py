@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ RELEASES = Releases(
     home=PROJECT.with_name(f"{PROJECT.name}-releases"),
     profile="greenery",
     target="warehouse",
-    depends_on=(version("dbt-postgres"),),
+    packages=("dbt-core", "dbt-postgres"),
 )
 
 

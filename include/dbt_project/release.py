@@ -37,10 +37,8 @@ def releases() -> Releases:
         home=settings.state_dir() / "dbt",
         profile=PROFILE,
         target=TARGET,
-        depends_on=(
-            f"dbt-postgres {version('dbt-postgres')}",
-            f"{where.user}@{where.host}:{where.port}/{where.database}{tls and f' with {tls}'}",
-        ),
+        packages=("dbt-core", "dbt-postgres"),
+        depends_on=(where.host, str(where.port), where.database, where.user, tls),
         prepare=write_macros_hash,
         refuse=lambda release: limits.problem(manifest.read(release.manifest)),
     )

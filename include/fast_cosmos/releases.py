@@ -91,15 +91,16 @@ def _nowhere(_: str) -> bytes | None:
 class Releases:
     """The releases of the dbt project in `source`, which are kept in `home`.
 
-    `depends_on` are other values that a parse depends on: those of `profiles.yml`, which dbt compares, and the version
-    of the adapter. `prepare` may change a copy before it is parsed. `refuse` says of one that parsed why it can't be
-    used after all; None where it can.
+    A parse depends on the versions of `packages`, the adapter's among them, and on other values, `depends_on`: those
+    of `profiles.yml`, which dbt compares. `prepare` may change a copy before it is parsed. `refuse` says of one that
+    parsed why it can't be used after all; None where it can.
     """
 
     source: Path
     home: Path
     profile: str
     target: str
+    packages: tuple[str, ...] = ("dbt-core",)
     depends_on: tuple[str, ...] = ()
     prepare: Callable[[Path], None] = _nothing
     refuse: Callable[[Release], str | None] = lambda _: None
@@ -168,7 +169,7 @@ class Releases:
     def stamp_of(self, source: Path) -> str:
         """The hash that names a project folder as it is now, in this environment."""
         digest = hashlib.blake2b(digest_size=8)
-        for part in self.made_with:
+        for part in (*self.made_with, *self.depends_on):
             digest.update(part.encode() + b"\0")
         for name, value in environment(source).items():
             digest.update(f"{name}={value}".encode() + b"\0")
@@ -176,8 +177,8 @@ class Releases:
 
     @property
     def made_with(self) -> tuple[str, ...]:
-        """The versions and settings with which a release would be made here."""
-        return (f"dbt-core {version('dbt-core')}", *self.depends_on)
+        """The versions with which a release would be made here."""
+        return tuple(f"{name} {version(name)}" for name in self.packages)
 
     def _build(self, new: str, latest: Release | None) -> Problem | None:
         """Copy and parse the project as release `new`; None when it became current, else what was wrong."""
