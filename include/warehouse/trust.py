@@ -31,7 +31,7 @@ others as materialized (
 ),
 -- The named tables, and what reading them reads as well: what a view shows, and tables that inherit.
 read (relation, named) as (
-    select to_regclass(name)::oid, true from unnest(%(tables)s) as name where to_regclass(name) is not null
+    select to_regclass(name)::oid, true from unnest(%(tables)s::text[]) as name where to_regclass(name) is not null
     union
     select further.relation, false
     from read
@@ -140,7 +140,7 @@ def problem(sources: Iterable[Mapping[str, Any]]) -> str | None:
 
 def _found(cursor: Cursor, tables: Collection[tuple[str, str]]) -> list[tuple[str, str, str]]:
     cursor.execute(
-        "select format('%%I.%%I', schema, name) from unnest(%s, %s) as tables (schema, name)",
+        "select format('%%I.%%I', schema, name) from unnest(%s::text[], %s::text[]) as tables (schema, name)",
         (
             [schema for schema, _ in tables],
             [name for _, name in tables],

@@ -216,10 +216,10 @@ def test_a_run_that_would_fill_the_disk_does_not_begin(begun: Connection, monkey
 def test_no_run_begins_through_a_pooler_of_transactions(
     begun: Connection, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = make_release("release", '{"nodes": {}, "sources": {}}')
     with pooled(warehouse, 2) as where:
         for name, value in where.environment().items():
             monkeypatch.setenv(name, value)
+        project = make_release("release", '{"nodes": {}, "sources": {}}')
         with set_current_context(task("next", task_id="load")), pytest.raises(RefusedError, match="pooler"):
             load.function()
         with pytest.raises(RefusedError, match="pooler"):
