@@ -196,6 +196,16 @@ def results_kept_for() -> timedelta:
     return timedelta(days=min(_number_or_default("GREENERY_KEEP_RESULTS_DAYS", 400), 36_500))
 
 
+def samples_kept_for() -> timedelta:
+    """How long `ops.node_results` keeps the failing rows that tests found."""
+    return timedelta(days=min(_number_or_default("GREENERY_KEEP_SAMPLES_DAYS", 90), 36_500))
+
+
+def messages_kept_for() -> timedelta:
+    """How long `ops.messages` keeps what was said."""
+    return timedelta(days=min(_number_or_default("GREENERY_KEEP_MESSAGES_DAYS", 400), 36_500))
+
+
 def backup_folder() -> Path | None:
     """Where backups are saved if nobody says otherwise; None where they are not made here."""
     text = os.environ.get("GREENERY_BACKUP_DIR", "").strip()

@@ -114,6 +114,7 @@ SAYING = {
     "include/daily/operators.py": ("keep", "build_and_run_cmd", "execute"),
     "include/daily/admission.py": ("_refusal",),
     "include/daily/snapshots.py": ("_problem",),
+    "include/erase/erasure.py": ("_nothing_left",),
     "include/publish/beside_marts.py": ("stay", "point_to"),
     "include/publish/exchange.py": ("_prune",),
     "include/publish/on_marts.py": ("rights", "row_security", "comments_and_options", "left_behind"),

@@ -16,7 +16,7 @@ from include.dbt_project import release
 from include.dbt_project.manifest import read
 from include.results import figures, node_results, orders, publications, runs
 from include.results.summary import gather
-from include.slack import notices, render, send
+from include.slack import notices, outbox, render, send
 from include.slack.channels import Audience
 from include.slack.message import Message
 from include.slack.transport import UnavailableError
@@ -116,7 +116,8 @@ def _tell(
         if summary.published:
             figures.keep(connection, run_id, summary.figures.metrics)
         metrics.of_run(summary)
-        node_results.forget(connection, settings.results_kept_for())
+        node_results.forget(connection, settings.results_kept_for(), settings.samples_kept_for())
+        outbox.forget(connection, settings.messages_kept_for())
         if summary.order_changes is not None:
             orders.note_told(connection, run_id)  # for what is kept in the outbox arrives
         send.deliver(

@@ -186,14 +186,22 @@ class Manifest:
         return generic in ("unique", "not_null") and node.get("column_name") in keys
 
     @cached_property
-    def personal_columns(self) -> frozenset[str]:
-        """Names of the columns that are marked `meta: {personal: true}` anywhere: they are never shown."""
-        return frozenset(
-            name
+    def personal(self) -> dict[str, str | None]:
+        """Columns that are marked `meta: {personal: …}` anywhere, by name: they are never shown.
+
+        The value is the mark where that names the key which the column holds (`user_id`, `address_id`), else None.
+        """
+        return {
+            name: mark if isinstance(mark, str) else None
             for node in (*self.nodes.values(), *self.sources.values())
             for name, column in node.get("columns", {}).items()
-            if {**column.get("meta", {}), **column.get("config", {}).get("meta", {})}.get("personal")
-        )
+            if (mark := {**column.get("meta", {}), **column.get("config", {}).get("meta", {})}.get("personal"))
+        }
+
+    @cached_property
+    def personal_columns(self) -> frozenset[str]:
+        """The names of these columns."""
+        return frozenset(self.personal)
 
     def tests_personal(self, test: str) -> bool:
         """Whether the rows that a test finds may hold a personal column under another name, as dbt's own tests do."""

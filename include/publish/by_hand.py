@@ -16,6 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from include.daily import DAG_ID, admission, buffers
 from include.dbt_project.manifest import read
 from include.dbt_project.release import of_run
+from include.erase.by_hand import ERASE, erase_in_airflow
 from include.fast_cosmos.releases import verify
 from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
@@ -138,6 +139,9 @@ def decide_in_airflow() -> None:
             f"This decision was {login}'s, and somebody cleared it; nothing was changed. Trigger a new run: it carries "
             "your own login."
         )
+    if params["action"] == ERASE:
+        erase_in_airflow(login, params["user_id"], params["reason"])
+        return
     try:
         decide(
             params["action"],

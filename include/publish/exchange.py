@@ -22,7 +22,7 @@ from include.publish.gate import NotPublishedError
 from include.results import publications
 from include.results.publications import Decision
 from include.settings import BUILT, LIVE
-from include.warehouse import connect, roles
+from include.warehouse import connect, personal, roles
 
 # What is live is called so for a moment, which nobody sees; a name that no schema of anybody's has.
 _IN_BETWEEN = "greenery exchange"
@@ -136,6 +136,8 @@ def _exchange(
     for before, after in ((LIVE, _IN_BETWEEN), (BUILT, LIVE), (_IN_BETWEEN, BUILT)):
         cursor.execute(sql.SQL("alter schema {} rename to {}").format(sql.Identifier(before), sql.Identifier(after)))
     notes += changes.make(cursor, carried)
+    if manifest and manifest.models:
+        personal.note(cursor, manifest.personal)
     roles.open_to_readers(cursor, LIVE, closed=BUILT)
     notes += [note for reader in readers if (note := beside_marts.point_to(cursor, LIVE, reader))]
     told_as_of = publications.note(cursor, run_id, LIVE, as_of=as_of, decision=decision, notes=notes)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from include.raw import stand_ins
 from include.raw.contract import TABLES
 from include.raw.load import LoadError, Rows
 from include.raw.shop_database import Shop
@@ -57,4 +58,5 @@ def carry(cursor: Cursor, shop: Shop, table: str, columns: Collection[str], cond
             f"the shop was not loaded, and raw is as it was: of {shop.cursor.rowcount:,} rows of {table} "
             f"{cursor.rowcount:,} came to the warehouse. Load again; if it says so again, this is a fault of the load's"
         )
+    stand_ins.take_their_places(cursor, TABLES[table], carried.named, columns)
     return carried

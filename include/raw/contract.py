@@ -10,11 +10,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Table:
-    """A raw table: `columns` maps each column's name to its Postgres type, `key` names a row."""
+    """A raw table: `columns` maps each column's name to its Postgres type, `key` names a row.
+
+    `personal` names the columns that tell of a person, but for keys: they are emptied where a person is erased.
+    """
 
     name: str
     key: tuple[str, ...]
     columns: dict[str, str]
+    personal: tuple[str, ...] = ()
 
 
 TABLES: dict[str, Table] = {
@@ -24,6 +28,7 @@ TABLES: dict[str, Table] = {
             "addresses",
             ("address_id",),
             {"address_id": "text", "address": "text", "zipcode": "text", "state": "text", "country": "text"},
+            ("address", "zipcode"),
         ),
         Table(
             "users",
@@ -38,6 +43,7 @@ TABLES: dict[str, Table] = {
                 "updated_at": "timestamptz",
                 "address_id": "text",
             },
+            ("first_name", "last_name", "email", "phone_number"),
         ),
         Table(
             "products",
@@ -63,6 +69,7 @@ TABLES: dict[str, Table] = {
                 "delivered_at": "timestamptz",
                 "status": "text",
             },
+            ("tracking_id",),
         ),
         Table(
             "order_items",
@@ -82,9 +89,13 @@ TABLES: dict[str, Table] = {
                 "order_id": "text",
                 "product_id": "text",
             },
+            ("page_url",),
         ),
     )
 }
+
+# What a person is known by: a user and an address, each with the column that holds its key, here and in other tables.
+PERSONS = {"users": "user_id", "addresses": "address_id"}
 
 # What was loaded when, and which keys left a table: freshness and incremental models read these.
 # `key` is the key's columns, joined by "/", as the models join them.

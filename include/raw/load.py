@@ -20,7 +20,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from include import raw
-from include.raw import lease
+from include.raw import lease, stand_ins
 from include.raw.contract import TABLES, Table
 
 DEMO = "demo"
@@ -275,9 +275,9 @@ def _load(
     for name, staged in rows.items():
         table = TABLES[name]
         parts = _parts(table, loaded_at)
-        _stage(cursor, staged, "stage", table.columns, parts)
+        _stage(cursor, table, staged, "stage", table.columns, parts)
         if name in keys:
-            _stage(cursor, keys[name], "keys", table.key, parts)
+            _stage(cursor, table, keys[name], "keys", table.key, parts)
         chosen = _DIFFERENCE_BY_ALL_KEYS if name in keys else difference
         reports[name] = report = _apply(cursor, table, chosen, parts)
         cursor.execute(sql.SQL("drop table {stage}, {difference}").format(**parts))
@@ -313,8 +313,15 @@ def _parts(table: Table, loaded_at: datetime) -> dict[str, sql.Composable]:
     }
 
 
-def _stage(cursor: Cursor, rows: Rows, place: str, columns: Collection[str], parts: dict[str, sql.Composable]) -> None:
-    """COPY the rows into a temporary table."""
+def _stage(
+    cursor: Cursor,
+    table: Table,
+    rows: Rows,
+    place: str,
+    columns: Collection[str],
+    parts: dict[str, sql.Composable],
+) -> None:
+    """COPY the rows into a temporary table, where stand-ins take the places of erased people."""
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     cursor.execute(
         sql.SQL("create temporary table {} on commit drop as select {} from {} with no data").format(
@@ -322,6 +329,7 @@ def _stage(cursor: Cursor, rows: Rows, place: str, columns: Collection[str], par
         )
     )
     rows.copy(cursor, parts[place], columns)
+    stand_ins.take_their_places(cursor, table, parts[place], columns)
 
 
 def _apply(cursor: Cursor, table: Table, difference: sql.SQL, parts: dict[str, sql.Composable]) -> TableReport:

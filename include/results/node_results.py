@@ -181,8 +181,16 @@ def newest_builds(connection: Connection, since: datetime | None) -> dict[str, t
         return {unique_id: (run_id, at) for unique_id, run_id, at in cursor.fetchall()}
 
 
-def forget(connection: Connection, older_than: timedelta) -> int:
-    """Delete results of nodes from before then; returns how many. Runs, metrics, messages and decisions stay."""
+def forget(connection: Connection, older_than: timedelta, samples_older_than: timedelta) -> int:
+    """Delete results of nodes from before then; returns how many. Runs, metrics and decisions stay.
+
+    The failing rows of tests, which may tell of people, go sooner.
+    """
     with connection.cursor() as cursor:
+        cursor.execute(
+            "update ops.node_results set failing_rows = '[]'"
+            " where recorded_at < now() - %s and failing_rows::text <> '[]'",
+            (samples_older_than,),
+        )
         cursor.execute("delete from ops.node_results where recorded_at < now() - %s", (older_than,))
         return cursor.rowcount

@@ -16,7 +16,6 @@ select
     before.status as status_before,
     after.status as status_after,
     after.order_id,
-    to_jsonb(after) ->> 'tracking_id' as tracking_id,
     after.dbt_valid_from as changed_at
 from snapshots.orders_snapshot as after
 join snapshots.orders_snapshot as before
@@ -27,21 +26,13 @@ where after.status is distinct from before.status
 
 
 @dataclass(frozen=True)
-class ChangedOrder:
-    """An order by its id, with its tracking number where it has one."""
-
-    order_id: str
-    tracking_id: str | None = None
-
-
-@dataclass(frozen=True)
 class OrderChange:
-    """Orders that the snapshot of a run saw go from one status to another; `first` holds a few of them, in id order."""
+    """Orders that the snapshot of a run saw go from one status to another; `first` holds the ids of a few, in order."""
 
     before: str | None
     after: str | None
     count: int
-    first: tuple[ChangedOrder, ...]
+    first: tuple[str, ...]
 
 
 def changes(connection: Connection, run_id: str) -> list[OrderChange]:
@@ -68,7 +59,7 @@ def changes(connection: Connection, run_id: str) -> list[OrderChange]:
                 status_before,
                 status_after,
                 count(*),
-                (array_agg(array[order_id::text, tracking_id] order by order_id))[1:%(few)s]
+                (array_agg(order_id::text order by order_id))[1:%(few)s]
             from ({STATUS_CHANGES}) as changes
             where changed_at > (select until at time zone 'UTC' from told)
                 -- One that a wrong clock dated ahead is told when its time has come.
@@ -78,10 +69,7 @@ def changes(connection: Connection, run_id: str) -> list[OrderChange]:
             """,  # noqa: S608 - a constant
             {"run_id": run_id, "few": FEW_ORDERS},
         )
-        return [
-            OrderChange(before, after, count, tuple(ChangedOrder(*order) for order in first))
-            for before, after, count, first in cursor.fetchall()
-        ]
+        return [OrderChange(before, after, count, tuple(first)) for before, after, count, first in cursor.fetchall()]
 
 
 def note_told(connection: Connection, run_id: str) -> None:

@@ -35,7 +35,6 @@ def _order_change(change: OrderChange, *, named: bool) -> Iterator[Line]:
     if not named:
         return
     for order in change.first:
-        tracking = (", tracking ", Code(short(order.tracking_id, 60))) if order.tracking_id else ()
-        yield (INDENT, Code(short(order.order_id, 60)), *tracking)
+        yield (INDENT, Code(short(order, 60)))
     if change.count > len(change.first):
         yield (f"{INDENT}and {change.count - len(change.first):,} more",)

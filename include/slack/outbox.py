@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
@@ -80,6 +80,13 @@ def count_waiting(connection: Connection) -> int:
     with connection.cursor() as cursor:
         cursor.execute("select count(*) from ops.messages where waiting")
         return cursor.fetchone()[0]
+
+
+def forget(connection: Connection, older_than: timedelta) -> int:
+    """Delete messages from before then, but for those that wait; returns how many."""
+    with connection.cursor() as cursor:
+        cursor.execute("delete from ops.messages where created_at < now() - %s and not waiting", (older_than,))
+        return cursor.rowcount
 
 
 def audiences(connection: Connection) -> list[str]:

@@ -1,12 +1,13 @@
-"""Who may do what in the warehouse: five roles, made and renewed by `python -m include.warehouse.roles`.
+"""Who may do what in the warehouse: six roles, made and renewed by `python -m include.warehouse.roles`.
 
 | role | may |
 |---|---|
 | `greenery_raw` | own `raw`; nobody logs in as it, since who owns a table could act as whoever reads it |
 | `greenery_loader` | read and write the rows of `raw`; see who reads it now |
 | `greenery_transformer` | what Airflow and dbt do: read `raw`, own everything else, exchange the schemas |
-| `greenery_reader` | read what is published, and nothing else |
-| `greenery_health` | read what is published, `snapshots` and `ops`: the health page |
+| `greenery_reader` | read what is published but for personal columns, and nothing else |
+| `greenery_personal` | read what is published, personal columns included |
+| `greenery_health` | read what a reader may, `snapshots` and `ops`: the health page |
 
 Run it as an administrator (`WAREHOUSE_ADMIN_USER`: a superuser, or who may create roles and owns the database) after
 the migrations and after `python -m include.raw`, which makes the raw tables; running it again changes nothing. A role
@@ -18,13 +19,15 @@ can't read what it creates: `alter role etl set role greenery_transformer`.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from include import raw, settings
-from include.warehouse import connect
+from include.raw.contract import PERSONS, TABLES
+from include.warehouse import connect, personal
 
 LOADER, TRANSFORMER, READER, HEALTH = LOGINS = (
     "greenery_loader",
@@ -32,9 +35,11 @@ LOADER, TRANSFORMER, READER, HEALTH = LOGINS = (
     "greenery_reader",
     "greenery_health",
 )
+# Nobody logs in as it: it is granted to who has to see people.
+PERSONAL = "greenery_personal"
 # Owns what others write: as whom nobody logs in.
 RAW = "greenery_raw"
-ROLES = (RAW, *LOGINS)
+ROLES = (RAW, PERSONAL, *LOGINS)
 log = logging.getLogger(__name__)
 
 # What the sessions of a role are held to in this database, unless somebody has set it otherwise. Whoever reads holds a
@@ -75,30 +80,55 @@ def open_to_readers(cursor: Cursor, live: str, *, closed: str) -> None:
     """Let readers into the schema that is live now, and out of the other. Does nothing where there are no roles.
 
     Out of its tables as well: somebody's view on one of them would show what is being built. A table of somebody else's
-    is his to give.
+    is his to give. Of a table with personal columns, who may not see these gets the other columns.
     """
-    cursor.execute("select rolname from pg_roles where rolname in %s", ((READER, HEALTH),))
+    cursor.execute("select rolname from pg_roles where rolname in %s", ((READER, HEALTH, PERSONAL),))
     for role in sorted(name for (name,) in cursor.fetchall()):
         _run(cursor, "grant usage on schema {} to {}", live, role)
         _run(cursor, "revoke usage on schema {} from {}", closed, role)
-        for statement, schema in (("grant select on {} to {}", live), ("revoke select on {} from {}", closed)):
-            if tables := _owned_tables(cursor, schema):
-                cursor.execute(sql.SQL(statement).format(sql.SQL(", ").join(tables), sql.Identifier(role)))
+        hidden = [] if role == PERSONAL else personal.values(cursor)
+        whole = [table for table, shown in _owned_tables(cursor, live, hidden) if shown is None]
+        _on_tables(cursor, "grant select on {} to {}", whole, role)
+        _on_tables(cursor, "revoke select on {} from {}", [table for table, _ in _owned_tables(cursor, closed)], role)
+        for table, shown in _owned_tables(cursor, live, hidden):
+            if shown is not None:
+                _on_tables(cursor, "revoke select on {} from {}", [table], role)  # of the whole: it has all columns
+            if shown:
+                columns = sql.SQL(", ").join(map(sql.Identifier, shown)).as_string(cursor)
+                _on_tables(cursor, f"grant select ({columns}) on {{}} to {{}}", [table], role)
 
 
-def _owned_tables(cursor: Cursor, schema: str) -> list[sql.Identifier]:
-    """All that can be read in a schema, but for what is somebody else's."""
+def _owned_tables(
+    cursor: Cursor, schema: str, hidden: Collection[str] = ()
+) -> list[tuple[sql.Identifier, list | None]]:
+    """All that can be read in a schema, but for what is somebody else's.
+
+    With the names of the other columns where a column of it is among the `hidden`, else with None.
+    """
     cursor.execute(
         """
-        select relname
+        select
+            relname,
+            case when bool_or(attname = any(%(hidden)s)) then
+                coalesce(array_agg(attname::text order by attnum) filter (where attname <> all(%(hidden)s)), '{}')
+            end
         from pg_class
-        where relnamespace = to_regnamespace(%s)
+        left join pg_attribute on attrelid = pg_class.oid and attnum > 0 and not attisdropped
+        where relnamespace = to_regnamespace(%(schema)s)
             and relkind in ('r', 'p', 'v', 'm', 'f')
             and pg_has_role(relowner, 'usage')
+        group by relname
+        order by relname
         """,
-        (schema,),
+        {"schema": schema, "hidden": list(hidden)},
     )
-    return [sql.Identifier(schema, name) for (name,) in cursor.fetchall()]
+    return [(sql.Identifier(schema, name), shown) for name, shown in cursor.fetchall()]
+
+
+def _on_tables(cursor: Cursor, statement: str, tables: list[sql.Identifier], role: str) -> None:
+    """Grant or revoke on all of them in one statement."""
+    if tables:
+        cursor.execute(sql.SQL(statement).format(sql.SQL(", ").join(tables), sql.Identifier(role)))
 
 
 def owners() -> dict[str, str]:
@@ -201,7 +231,30 @@ def _grant(cursor: Cursor) -> None:
         _let(cursor, "select", schema, HEALTH)
         _run(cursor, "grant usage on schema {} to {}", schema, HEALTH)
     _run(cursor, "grant usage on schema {} to {}", "ops", LOADER)
-    _run(cursor, "grant select on ops.leases to {}", LOADER)
+    _run(cursor, "grant select on ops.leases, ops.stand_ins, ops.erasure_key to {}", LOADER)
+    _run(cursor, "revoke select on ops.stand_ins, ops.erasure_key from {}", HEALTH)
+    _run(cursor, "grant {} to {}", READER, PERSONAL)  # who is held to what readers are
+    _let_erase(cursor)
+
+
+def _let_erase(cursor: Cursor) -> None:
+    """Let who builds empty what is personal in raw, and nothing else of it: an erasure by hand in Airflow is theirs."""
+    for table in TABLES.values():
+        keys = [name for name in table.columns if name in ("user_id", "address_id")]
+        if raw.exists(cursor, table.name) and table.name not in raw.views(cursor) and (keys or table.personal):
+            columns = sql.SQL(", ").join(map(sql.Identifier, (*keys, *table.personal)))
+            grants = [sql.SQL("update ({})").format(columns)]
+            if table.name in PERSONS:  # whose stand-ins come and go as a whole
+                grants += [sql.SQL("insert"), sql.SQL("delete")]
+            cursor.execute(
+                sql.SQL("grant {} on {} to {}").format(
+                    sql.SQL(", ").join(grants), raw.named(table.name), sql.Identifier(TRANSFORMER)
+                )
+            )
+    if raw.exists(cursor, "deletions") and "deletions" not in raw.views(cursor):
+        cursor.execute(
+            sql.SQL("grant update (key) on {} to {}").format(raw.named("deletions"), sql.Identifier(TRANSFORMER))
+        )
 
 
 def _hold_to(cursor: Cursor) -> None:

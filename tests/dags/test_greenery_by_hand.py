@@ -31,4 +31,4 @@ def test_the_form_takes_no_decision_without_a_reason_and_asks_nobody_who_he_is(d
 
 
 def test_the_form_offers_what_can_be_decided(dag: DAG) -> None:
-    assert dag.params.get_param("action").schema["enum"] == ["roll back", "publish", "hold", "release"]
+    assert dag.params.get_param("action").schema["enum"] == ["roll back", "publish", "hold", "release", "erase"]

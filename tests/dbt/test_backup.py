@@ -61,6 +61,11 @@ def days(told_in_full: Project, shop: KeptShop) -> Iterator[Days]:
         orders.note_told(connection, "run 2")
         with connection.cursor() as cursor:
             cursor.execute("insert into ops.releases (stamp, packed) values ('a release', '\\x00')")
+            cursor.execute(
+                "insert into ops.personal_columns values ('email');"
+                " insert into ops.erasures (erased_by, reason, changed) values ('ada', 'asked', '{}');"
+                " insert into ops.stand_ins values ('users', 'a hash', 'erased-1', 'erased-1', false, '{}', 1)"
+            )
         publications.decide(connection, publications.HOLD, None, "ada", "the auditors\nare here")
         outbox.keep(connection, "run 1", "engineers", Message("published", "well", "so\n", [{}]), waiting=False)
         outbox.keep(connection, "run 2", "engineers", Message("failed", "bad", "oh", [{"a": '"'}]), waiting=True)

@@ -14,15 +14,22 @@ from include.dbt_project.manifest import read
 from include.settings import PROJECT_ROOT
 from tests.dbt.conftest import PROJECT, Dbt
 
+# By name, how a column is marked: true, or the key that it holds.
 PERSONAL = {
-    "first_name",
-    "last_name",
-    "email",
-    "phone_number",
-    "address",
-    "zipcode",
-    "shipping_address",
-    "shipping_zipcode",
+    "first_name": True,
+    "last_name": True,
+    "email": True,
+    "phone_number": True,
+    "address": True,
+    "zipcode": True,
+    "shipping_address": True,
+    "shipping_zipcode": True,
+    "tracking_id": True,
+    "page_url": True,
+    "user_id": "user_id",
+    "user_product_id": "user_id",
+    "address_id": "address_id",
+    "shipping_address_id": "address_id",
 }
 
 
@@ -137,13 +144,24 @@ def test_staging_is_one_view_a_raw_table(manifest: Manifest):
 
 
 def test_personal_data_is_marked(manifest: Manifest):
-    for node in (*models(manifest), *raw_sources(manifest)):
+    for node in (*models(manifest), *snapshots(manifest), *raw_sources(manifest)):
         for name, column in node.columns.items():
-            assert bool(column.config.meta.get("personal")) == (name in PERSONAL), f"{node.name}.{name}"
+            assert column.config.meta.get("personal") == PERSONAL.get(name), f"{node.name}.{name}"
 
 
-def test_no_snapshot_holds_personal_data(manifest: Manifest):
-    assert [column for snapshot in snapshots(manifest) for column in snapshot.columns if column in PERSONAL] == []
+def test_a_snapshot_holds_whose_an_order_is_and_its_parcel_and_nothing_else_that_is_personal(manifest: Manifest):
+    held = {name for snapshot in snapshots(manifest) for name in snapshot.columns if name in PERSONAL}
+    assert held == {"user_id", "tracking_id"}
+
+
+def test_what_an_erasure_empties_in_raw_is_what_is_marked(manifest: Manifest):
+    marked = {
+        source.name: {name for name, column in source.columns.items() if column.config.meta.get("personal") is True}
+        for source in raw_sources(manifest)
+    }
+    assert {name: marks for name, marks in marked.items() if marks} == {
+        table.name: set(table.personal) for table in raw.TABLES.values() if table.personal
+    }
 
 
 def test_everything_has_an_owner_with_a_slack_handle(manifest: Manifest):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from include.results.orders import STATUS_CHANGES, ChangedOrder, OrderChange
+from include.results.orders import STATUS_CHANGES, OrderChange
 from plugins.data_health.reading import Reading
 
 SNAPSHOT = "snapshots.orders_snapshot"
@@ -102,7 +102,7 @@ def _changed(reading: Reading, first: date, last: date, named: int, *, named_fro
 
 def _named(
     reading: Reading, first: date, last: date, limit: int
-) -> dict[tuple[date, str | None, str | None], tuple[ChangedOrder, ...]]:
+) -> dict[tuple[date, str | None, str | None], tuple[str, ...]]:
     """The first orders of each day and change."""
     rows = reading.rows(
         f"""
@@ -110,7 +110,7 @@ def _named(
             changed_at::date as day,
             status_before,
             status_after,
-            (array_agg(array[order_id::text, tracking_id] order by order_id))[1:%(limit)s] as orders
+            (array_agg(order_id::text order by order_id))[1:%(limit)s] as orders
         from ({STATUS_CHANGES}) as changes
         where changed_at >= %(first)s::timestamp and changed_at < %(last)s::timestamp + interval '1 day'
         group by changed_at::date, status_before, status_after
@@ -118,7 +118,7 @@ def _named(
         {"first": first, "last": last, "limit": limit},
     )
     return {
-        (row.day, row.status_before, row.status_after): tuple(ChangedOrder(*order) for order in row.orders)
+        (row.day, row.status_before, row.status_after): tuple(row.orders)
         for row in rows
     }
 

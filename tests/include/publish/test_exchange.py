@@ -75,6 +75,22 @@ def notes(db: Connection) -> str:
     return "\n".join(publications.live(db).notes)
 
 
+def test_which_columns_are_personal_is_noted_with_the_publish(live: Connection) -> None:
+    def publish_marked(marks: dict[str, object]) -> list[tuple]:
+        columns = {name: {"config": {"meta": {"personal": mark}}} for name, mark in marks.items()}
+        model = {"resource_type": "model", "name": "m", "schema": "analytics_next", "columns": columns}
+        nodes = {"model.greenery.m": model | {"config": {"materialized": "table"}}}
+        exchange("run 2", buffers.current(live), manifest=Manifest(nodes, {}))
+        return do(live, "select column_name, key_of from ops.personal_columns order by 1")
+
+    assert publish_marked({"email": True, "user_id": "user_id", "state": False}) == [
+        ("email", None),
+        ("user_id", "user_id"),
+    ]
+    build(live, "run 2", "m")
+    assert publish_marked({"phone": True}) == [("phone", None)]
+
+
 def test_what_no_model_makes_any_more_is_dropped_from_both_buffers_and_said(live: Connection) -> None:
     publish(live, "run 2", "m")
     assert notes(live) == "table old is gone: no model makes it any more"

@@ -18,6 +18,7 @@ from psycopg2.extensions import connection as Connection
 
 from include import raw
 from include.demo_shop import demo
+from include.erase import erasure
 from include.local import postgres
 from include.raw import lease, live, mapping
 from include.raw.contract import TABLES
@@ -423,3 +424,31 @@ def test_a_shop_that_cannot_be_reached_is_said_without_its_password(
     with pytest.raises(LoadError, match="the shop was not loaded, and raw is as it was") as said:
         live.load_shop()
     assert "hush" not in "".join(traceback.format_exception(said.value))
+
+
+def test_who_was_erased_is_not_loaded_again_and_has_a_stand_in_when_the_shop_deletes_them(
+    replica: Connection, source: Connection
+) -> None:
+    live.load_shop()
+    user = value(source, "select min(user_id) from raw.orders")
+    names = f"select first_name || last_name || email from raw.users where user_id = '{user}'"
+    assert value(replica, names)
+    erasure.erase(user, "asked for it", lambda _: "ada")
+    stand_in = value(replica, "select stand_in from ops.stand_ins where table_name = 'users'")
+    assert live.load_shop().changed == 0
+    assert live.load_shop(everything=True).changed == 0
+    # The user's row and an order of theirs change, and a new order comes.
+    execute(source, f"update raw.users set phone_number = '1' where user_id = '{user}'")
+    execute(
+        source,
+        'insert into raw.orders select (jsonb_populate_record(orders, \'{"order_id": "new"}\')).* from raw.orders'
+        f" where user_id = '{user}' limit 1",
+    )
+    assert live.load_shop().tables["orders"].inserted == 1
+    assert value(replica, "select user_id from raw.orders where order_id = 'new'") == stand_in
+    execute(source, f"delete from raw.users where user_id = '{user}'")
+    for everything in (False, True):
+        live.load_shop(everything=everything)
+        lacking = "select count(*) from raw.orders left join raw.users using (user_id) where users.user_id is null"
+        assert value(replica, lacking) == 0
+    assert value(replica, f"select count(*) from raw.users where user_id in ('{user}', '{stand_in}')") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -59,9 +60,20 @@ def test_results_are_forgotten_after_their_time_and_runs_are_not(ops: Connection
         cursor.execute(
             "update ops.node_results set recorded_at = now() - interval '401 days' where unique_id = 'test.old'"
         )
-    assert node_results.forget(ops, timedelta(days=400)) == 1
+    assert node_results.forget(ops, timedelta(days=400), timedelta(days=90)) == 1
     assert [one.unique_id for one in node_results.of_run(ops, "run")] == ["test.new"]
     assert runs.find(ops, "run") is not None
+
+
+def test_sampled_rows_are_forgotten_sooner_than_the_result(ops: Connection) -> None:
+    sampled = [replace(result("fail", name), failing_rows=[{"id": "a"}]) for name in ("test.old", "test.new")]
+    node_results.record(ops, "run", "task", 1, sampled)
+    with ops.cursor() as cursor:
+        cursor.execute(
+            "update ops.node_results set recorded_at = now() - interval '91 days' where unique_id = 'test.old'"
+        )
+    assert node_results.forget(ops, timedelta(days=400), timedelta(days=90)) == 0
+    assert [one.failing_rows for one in node_results.of_run(ops, "run")] == [[], [{"id": "a"}]]
 
 
 def test_a_reason_is_taken_back_by_a_later_attempt_that_got_to_run_dbt(ops: Connection) -> None:

@@ -46,8 +46,10 @@ def snapshot(ops: Connection) -> Connection:
     return ops
 
 
-A, B, C = (orders.ChangedOrder(order, f"track {order}") for order in "abc")
-CHANGES = [orders.OrderChange("preparing", "shipped", 2, (A, B)), orders.OrderChange("shipped", "delivered", 1, (C,))]
+CHANGES = [
+    orders.OrderChange("preparing", "shipped", 2, ("a", "b")),
+    orders.OrderChange("shipped", "delivered", 1, ("c",)),
+]
 
 
 def test_orders_that_changed_are_counted_by_change(snapshot: Connection) -> None:
@@ -75,7 +77,7 @@ def test_a_change_that_is_dated_ahead_silences_no_later_one(snapshot: Connection
     change("later", "clock_timestamp()::timestamp")
     runs.begin(snapshot, "next", "release")
     [told] = orders.changes(snapshot, "next")
-    assert [order.order_id for order in told.first] == ["later"]
+    assert told.first == ("later",)
 
 
 def test_a_change_that_a_run_could_not_tell_is_told_by_the_next(snapshot: Connection) -> None:
@@ -97,7 +99,7 @@ def test_of_many_orders_the_first_are_named_and_all_are_counted(snapshot: Connec
         )
         cursor.execute("update snapshots.orders_snapshot set dbt_valid_from = '2020-01-01' where status = 'new'")
     [many] = [change for change in orders.changes(snapshot, "run") if change.after == "lost"]
-    assert (many.count, [order.order_id for order in many.first]) == (30, ["m1", "m10", "m11", "m12", "m13"])
+    assert (many.count, many.first) == (30, ("m1", "m10", "m11", "m12", "m13"))
 
 
 def test_before_the_first_snapshot_nothing_changed(ops: Connection) -> None:

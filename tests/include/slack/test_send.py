@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from psycopg2.extensions import connection as Connection
@@ -381,3 +382,12 @@ def test_a_message_whose_channel_is_gone_is_posted_where_people_are_now(
         store_of.stands(connection, kept_now, Place("C0GONE", "1.0"))
     send()
     assert heard(bot) == ["✅ fine"]
+
+
+def test_messages_are_forgotten_after_their_time_but_for_what_waits(outbox: Connection) -> None:
+    for number, waiting in enumerate((False, True, False)):
+        store_of.keep(outbox, f"run {number}", "engineers", MESSAGE, waiting=waiting)
+    with outbox.cursor() as cursor:
+        cursor.execute("update ops.messages set created_at = now() - interval '401 days' where run_id <> 'run 2'")
+    assert store_of.forget(outbox, timedelta(days=400)) == 1
+    assert [run_id for run_id, *_ in kept(outbox)] == ["run 1", "run 2"]

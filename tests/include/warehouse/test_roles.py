@@ -18,8 +18,8 @@ from include.raw import lease
 from include.raw.load import LoadError
 from include.results import runs
 from include.settings import Warehouse
-from include.warehouse import connect, roles
-from include.warehouse.roles import HEALTH, LOADER, RAW, READER, TRANSFORMER
+from include.warehouse import connect, personal, roles
+from include.warehouse.roles import HEALTH, LOADER, PERSONAL, RAW, READER, TRANSFORMER
 
 pytestmark = pytest.mark.db
 
@@ -78,6 +78,46 @@ def test_grants_follow_each_publish(may: May) -> None:
         assert may(READER, "select * from analytics.fact_orders")
         assert may(HEALTH, "select * from analytics.fact_orders")
         assert not may(READER, "select * from analytics_next.fact_orders")
+
+
+PEOPLE = "select 'u1' as user_id, 'ann@example.com' as email, 'Ohio' as state"
+
+
+def test_readers_get_no_personal_column_through_each_publish(may: May, db: Connection) -> None:
+    with db.cursor() as cursor:
+        personal.note(cursor, {"email": None, "user_id": "user_id"})
+        cursor.execute(f"create role carer login in role {PERSONAL}")
+    for number in range(2, 5):
+        may(TRANSFORMER, "drop table if exists analytics_next.dim_users")
+        assert may(TRANSFORMER, f"create table analytics_next.dim_users as {PEOPLE}")
+        publish(f"run {number}")
+        for role in (READER, HEALTH):
+            assert may(role, "select user_id, state, count(*) from analytics.dim_users group by 1, 2")
+            for query in ("*", "email", "max(email)", "dim_users::text", "to_jsonb(dim_users)"):
+                assert not may(role, f"select {query} from analytics.dim_users"), query
+            assert not may(role, "select user_id from analytics.dim_users where email > ''")
+        assert may("carer", "select * from analytics.dim_users")
+        assert not may("carer", "select user_id from analytics_next.dim_users")
+    roles.ensure(db, login=True)
+    assert not may(READER, "select email from analytics.dim_users")
+    with db.cursor() as cursor:
+        cursor.execute("drop role carer")
+
+
+def test_a_reader_who_had_the_whole_table_keeps_what_is_not_personal(may: May, db: Connection) -> None:
+    assert may(READER, "select * from analytics.fact_orders")
+    assert may(TRANSFORMER, f"create table analytics.dim_users as {PEOPLE}")
+    roles.ensure(db, login=True)
+    assert may(READER, "select email from analytics.dim_users")
+    with db.cursor() as cursor:
+        personal.note(cursor, {"email": None})
+    roles.ensure(db, login=True)
+    assert not may(READER, "select email from analytics.dim_users")
+    assert may(READER, "select user_id, state from analytics.dim_users")
+    with db.cursor() as cursor:
+        personal.note(cursor, {})
+    roles.ensure(db, login=True)
+    assert may(READER, "select * from analytics.dim_users")
 
 
 def test_a_loader_writes_raw_and_sees_nothing_of_what_becomes_of_it(may: May, warehouse: Warehouse) -> None:
@@ -298,6 +338,13 @@ def test_the_health_page_reads_what_was_recorded_and_writes_nothing(may: May) ->
     assert may(HEALTH, "select * from analytics.fact_orders")
     assert not may(HEALTH, "update ops.runs set release = 'x'")
     assert not may(HEALTH, "create table ops.mine as select 1 as one")
+
+
+def test_who_was_erased_is_known_to_loads_and_certificates_to_the_page(may: May) -> None:
+    assert may(HEALTH, "select * from ops.erasures")
+    assert not may(HEALTH, "select * from ops.stand_ins")
+    assert not may(HEALTH, "select * from ops.erasure_key")
+    assert not may(LOADER, "select * from ops.erasures")
 
 
 def test_running_it_again_changes_nothing(may: May, db: Connection) -> None:

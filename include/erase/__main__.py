@@ -1,0 +1,71 @@
+"""Forget a person: takes a user out of raw, snapshots, marts and what runs said, and leaves a stand-in.
+
+    python -m include.erase --user ID --reason "asked for it in ticket 12" > certificate.json
+    python -m include.erase --again certificate.json …
+
+Orders and every figure stay as they are, and no load brings the person back. Runs and loads wait meanwhile. The
+certificate on stdout counts what was changed, and names nobody: keep it for as long as backups live. After a restore,
+--again carries out what the backup does not know of: the certificates that are given, and what the restore kept aside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import sys
+from pathlib import Path
+
+from psycopg2.extensions import cursor as Cursor
+
+from include import settings
+from include.erase import erasure
+from include.erase.erasure import Certificate, EraseError
+from include.erase.stand_in import CertificateError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; 0 where it was done, 1 where it was refused, with a sentence on stderr."""
+    parser = argparse.ArgumentParser(
+        prog="python -m include.erase", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--user", metavar="ID", help="whom to forget, by raw.users.user_id")
+    what.add_argument("--again", nargs="*", type=Path, metavar="FILE", help="after a restore: certificates")
+    parser.add_argument("--reason", default="", help="why; the certificate keeps it")
+    options = parser.parse_args(arguments)
+    try:
+        if options.user is None:
+            told = [json.loads(file.read_text()) for file in options.again]
+            count = erasure.again(told, _who, settings.warehouse_admin())
+            print(f"Erased again: {count}.", file=sys.stderr)
+        else:
+            certificate = erasure.erase(options.user, options.reason, _who, settings.warehouse_admin())
+            print(certificate.as_json())
+            print(in_words(certificate), file=sys.stderr)
+    except (EraseError, CertificateError) as refusal:
+        print(refusal, file=sys.stderr)
+        return 1
+    except (OSError, ValueError) as error:
+        print(f"A certificate can't be read, so nothing was erased: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def in_words(certificate: Certificate) -> str:
+    """A certificate for a person."""
+    counted = ", ".join(f"{rows:,} in {table}" for table, rows in certificate.changed.items())
+    told = f"Erased (certificate {certificate.erasure_id}); rows changed: {counted}."
+    if certificate.elsewhere:
+        told += f" Tables of others still name the person, tell their owners: {', '.join(certificate.elsewhere)}."
+    return told
+
+
+def _who(cursor: Cursor) -> str:
+    """Who asks: the login of the system, and that of the database."""
+    cursor.execute("select session_user::text")
+    return f"{getpass.getuser()}, as {cursor.fetchone()[0]}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

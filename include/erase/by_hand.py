@@ -1,0 +1,23 @@
+"""The same in Airflow's UI: an action of `greenery_by_hand`."""
+
+from __future__ import annotations
+
+import logging
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from include.erase.erasure import EraseError, erase
+
+ERASE = "erase"
+log = logging.getLogger(__name__)
+
+
+def erase_in_airflow(login: str, user_id: str | None, reason: str) -> None:
+    """Carry out what the form asks for, for the login that triggered it; the certificate in the log names nobody."""
+    try:
+        if not user_id:
+            raise EraseError("To erase takes the id of a user, as raw.users.user_id has it. Nothing was erased.")
+        certificate = erase(user_id.strip(), reason, lambda _: login)
+    except EraseError as error:
+        raise AirflowFailException(str(error)) from error
+    log.info("Keep this certificate for as long as backups live:\n%s", certificate.as_json())

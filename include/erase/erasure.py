@@ -1,0 +1,287 @@
+"""An erasure: one transaction that takes a person out of the warehouse and leaves a stand-in, or changes nothing.
+
+What is told of the person is emptied, and the keys of user and addresses become those of stand-ins, the same
+everywhere. So each order, session and buyer is counted as before, and no test misses a row. States and countries stay,
+because sums are told by them; zip codes and streets go.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+from psycopg2.extras import Json
+
+from include import raw, settings
+from include.erase import person as persons
+from include.erase import places, stand_in, texts
+from include.erase.person import Person
+from include.erase.places import Place
+from include.erase.stand_in import StandIns
+from include.raw import lease
+from include.warehouse import connect, personal
+
+AGAIN = "Erased before, and brought back by a restore or a load."
+# Nobody waits for somebody's idle transaction for ever.
+_PATIENCE = "30s"
+
+
+class EraseError(RuntimeError):
+    """Nothing was changed; the message says why and what to do, without naming the person."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What an erasure did: rows changed by table. It names nobody; with it the erasure can be carried out again.
+
+    `elsewhere` names tables that are somebody else's and still hold a value of the person. `stand_ins` are the rows of
+    `ops.stand_ins`, hashed with the key that `key` stands for.
+    """
+
+    erasure_id: int
+    erased_at: datetime
+    erased_by: str
+    reason: str
+    changed: dict[str, int]
+    elsewhere: tuple[str, ...]
+    stand_ins: list[dict[str, Any]]
+    key: str
+
+    def as_json(self) -> str:
+        """To be kept outside the warehouse, at least for as long as a backup lives."""
+        return json.dumps({**self.__dict__, "erased_at": self.erased_at.isoformat()}, ensure_ascii=False, indent=2)
+
+
+def erase(
+    user_id: str, reason: str, by: Callable[[Cursor], str], where: settings.Warehouse | None = None
+) -> Certificate:
+    """Forget a person. `by` says who asks, as the database and the system know them. Raises EraseError.
+
+    Runs, loads and decisions wait until it is over. A person of whom nothing is left is said to have been erased.
+    """
+    if not reason.strip():
+        raise EraseError("An erasure takes a reason: the certificate keeps it. Nothing was erased.")
+    try:
+        with connect("greenery erasure", where) as connection, connection.cursor() as cursor:
+            _be_alone(cursor)
+            return _erase(cursor, user_id, reason.strip(), by(cursor))
+    except psycopg2.errors.InsufficientPrivilege as error:
+        raise EraseError(
+            f"{_said(error)}, so nothing was erased. Let the administrator run `python -m include.warehouse.roles`, "
+            "then erase again; or erase as the administrator, on the command line."
+        ) from None
+    except psycopg2.errors.LockNotAvailable:
+        raise EraseError(
+            f"Somebody held a table that has to be changed for more than {_PATIENCE}, so nothing was erased. End long "
+            "queries and idle transactions, then erase again."
+        ) from None
+    except psycopg2.Error as error:  # whose details may quote rows
+        raise EraseError(f"Nothing was erased: {_said(error)}.") from None
+
+
+def again(
+    certificates: list[dict[str, Any]], by: Callable[[Cursor], str], where: settings.Warehouse | None = None
+) -> int:
+    """Carry out all erasures that are known here or told by certificates, as after a restore; returns how many had to.
+
+    What a restore kept aside counts as known. Raises EraseError.
+    """
+    try:
+        with connect("greenery erasure", where) as connection, connection.cursor() as cursor:
+            _be_alone(cursor)
+            stand_in.learn(cursor, certificates)
+            found = stand_in.ids_of_the_erased(cursor, places.all_of_them(cursor))
+            for user_id in found:
+                _erase(cursor, user_id, AGAIN, by(cursor))
+            return len(found)
+    except psycopg2.Error as error:
+        raise EraseError(f"Nothing was erased: {_said(error)}.") from None
+
+
+def _be_alone(cursor: Cursor) -> None:
+    """Until the transaction ends no load, run or decision begins; raises EraseError while one is under way."""
+    cursor.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(_PATIENCE)))
+    lease.lock_raw(cursor)
+    if held := lease.held(cursor):
+        raise EraseError(
+            f"{held.holder} is under way since {held.taken_at:%d %b %H:%M} UTC; nothing was erased. Erase again when "
+            f"it has ended, or after {held.until:%d %b %H:%M} UTC if it died."
+        )
+    cursor.execute("select exists (select from ops.publications)")
+    if cursor.fetchone()[0] and not personal.columns(cursor):
+        raise EraseError(
+            "Which columns of the marts are personal is noted with each publish, and none has noted it so far; nothing "
+            "was erased. Trigger greenery_daily, then erase again."
+        )
+
+
+def _erase(cursor: Cursor, user_id: str, reason: str, by: str) -> Certificate:
+    tables = places.all_of_them(cursor)
+    person = persons.find(cursor, user_id, tables)
+    _check_the_shop_lets_go(cursor, user_id)
+    if not person.rows:
+        raise EraseError(_nothing_left(cursor, user_id))
+    cursor.execute(
+        "insert into ops.erasures (erased_by, reason, changed) values (%s, 'under way', '{}')"
+        " returning erasure_id, erased_at",
+        (by,),
+    )
+    erasure_id, erased_at = cursor.fetchone()
+    known = stand_in.of(cursor, person, erasure_id)
+    changed = {}
+    for place in tables:
+        if rows := _empty(cursor, place, user_id, known):
+            changed[place.called] = rows
+    stand_in.put_into_raw(cursor, user_id, known, erasure_id)
+    if rows := _forget_deletions(cursor, user_id, known):
+        changed[raw.called("deletions")] = rows
+    _leave_what_others_have(cursor, person, tables)
+    about = texts.About(person)
+    changed |= texts.take_out(cursor, about)
+    cursor.execute("update ops.buffers set scan = true")  # the next tests look at all rows
+    for called in changed:
+        cursor.execute(sql.SQL("analyze {}").format(sql.Identifier(*called.split(".", 1))))  # which samples values
+    elsewhere = _look(cursor, about)
+    reason = about.without(reason)
+    cursor.execute(
+        "update ops.erasures set changed = %s, reason = %s where erasure_id = %s", (Json(changed), reason, erasure_id)
+    )
+    told = stand_in.as_told(cursor, known)
+    return Certificate(erasure_id, erased_at, by, reason, changed, elsewhere, told, stand_in.key_id(cursor))
+
+
+def _check_the_shop_lets_go(cursor: Cursor, user_id: str) -> None:
+    """Raise EraseError where a raw table is a view of the shop's own that shows the person."""
+    for place in places.shown_from_elsewhere(cursor):
+        cursor.execute(sql.SQL("select exists (select from {} where user_id = %s)").format(place.named), (user_id,))
+        if cursor.fetchone()[0]:
+            raise EraseError(
+                f"{place.called} is a view of the shop's own table, which still has the person; nothing was erased. "
+                "Delete the person there, or give those rows another user, then erase again."
+            )
+
+
+def _nothing_left(cursor: Cursor, user_id: str) -> str:
+    before = stand_in.erased_before(cursor, user_id)
+    if before is None:
+        return (
+            "No user has this id: neither raw nor the snapshots nor the marts hold a row of it. Nothing was erased. "
+            f"Is it in full, as {raw.called('users')}.user_id has it?"
+        )
+    number, at = before
+    return f"This person was erased at {at:%d %b %Y %H:%M} UTC (certificate {number}); nothing has come back since."
+
+
+def _empty(cursor: Cursor, place: Place, user_id: str, known: StandIns) -> int:
+    """Take the person out of a place, whose rows stay; returns how many were changed."""
+    if place.users:
+        return _replace(cursor, place, place.users, user_id, known.user, known.addresses)
+    # What others live at as well is theirs.
+    moved = {key: to for key, to in known.addresses.items() if key not in known.shared}
+    return sum(_replace(cursor, place, place.addresses, key, to, {}) for key, to in moved.items())
+
+
+def _replace(
+    cursor: Cursor, place: Place, keys: tuple[str, ...], before: str, after: str, addresses: dict[str, str]
+) -> int:
+    """In the rows that hold a key: put another in its place, empty what is personal, and replace addresses."""
+    new_key = "replace('/' || {0} || '/', %(before)s, %(after)s)"
+    assigned = [
+        sql.SQL(f"{{0}} = substr({new_key}, 2, length({new_key}) - 2)").format(sql.Identifier(name)) for name in keys
+    ]
+    assigned += [sql.SQL("{} = null").format(sql.Identifier(name)) for name in place.values]
+    assigned += [
+        sql.SQL("{0} = coalesce(%(addresses)s::jsonb ->> {0}, {0})").format(sql.Identifier(name))
+        for name in place.addresses
+        if addresses
+    ]
+    cursor.execute(
+        sql.SQL("update {} set {} where {}").format(
+            place.named, sql.SQL(", ").join(assigned), places.holds(keys, "before")
+        ),
+        {"before": f"/{before}/", "after": f"/{after}/", "addresses": Json(addresses)},
+    )
+    return cursor.rowcount
+
+
+def _forget_deletions(cursor: Cursor, user_id: str, known: StandIns) -> int:
+    """Take the person's keys out of the list of what left raw."""
+    if not raw.exists(cursor, "deletions") or "deletions" in raw.views(cursor):
+        return 0
+    moved = {("users", user_id): known.user}
+    moved |= {("addresses", key): to for key, to in known.addresses.items() if key not in known.shared}
+    changed = 0
+    for (table, key), to in moved.items():
+        cursor.execute(
+            sql.SQL("update {} set key = %s where table_name = %s and key = %s").format(raw.named("deletions")),
+            (to, table, key),
+        )
+        changed += cursor.rowcount
+    return changed
+
+
+def _leave_what_others_have(cursor: Cursor, person: Person, tables: list[Place]) -> None:
+    """A value that is in a row of somebody else's by now tells of nobody alone: it is not looked for in texts."""
+    for place in tables:
+        for column in set(place.values) & {*persons.TELLING}:
+            mine = {value for name in persons.TELLING for value in person.values.get(name, ())}
+            cursor.execute(
+                sql.SQL("select distinct {0}::text from {1} where {0}::text = any(%s)").format(
+                    sql.Identifier(column), place.named
+                ),
+                (list(mine),),
+            )
+            for (value,) in cursor.fetchall():
+                for name in persons.TELLING:
+                    person.values.get(name, set()).discard(value)
+
+
+def _look(cursor: Cursor, about: texts.About) -> tuple[str, ...]:
+    """Look for the person in all text of all tables that may be read; returns those of others that hold some.
+
+    Raises EraseError where a table of ours does.
+    """
+    cursor.execute(
+        """
+        select nspname, relname, array_agg(attname::text order by attnum)
+        from pg_class
+        join pg_namespace as spaces on spaces.oid = relnamespace
+        join pg_attribute on attrelid = pg_class.oid and attnum > 0 and not attisdropped
+        join pg_type on pg_type.oid = atttypid
+        where relkind in ('r', 'm') and not starts_with(nspname, 'pg_') and nspname <> 'information_schema'
+            and (typcategory in ('S', 'A', 'E') or typname in ('json', 'jsonb', 'xml', 'hstore'))
+            and has_table_privilege(pg_class.oid, 'select') and has_schema_privilege(spaces.oid, 'usage')
+        group by nspname, relname
+        order by nspname, relname
+        """
+    )
+    elsewhere = []
+    for schema, name, columns in cursor.fetchall():
+        conditions = [about.told_in(sql.SQL("{}::text").format(sql.Identifier(column))) for column in columns]
+        cursor.execute(
+            sql.SQL("select {} from {}").format(
+                sql.SQL(", ").join(sql.SQL("bool_or({})").format(condition) for condition in conditions),
+                sql.Identifier(schema, name),
+            )
+        )
+        found = [column for column, there in zip(columns, cursor.fetchone(), strict=True) if there]
+        if found and schema in (*places.schemas(), *texts.SCHEMAS):
+            raise EraseError(
+                f"{schema}.{name} would still name the person, in {', '.join(found)}; nothing was erased. Mark the "
+                "column in the dbt project (meta: {personal: true}, or personal: user_id for a key), let a run "
+                "publish, then erase again."
+            )
+        if found:
+            elsewhere.append(f"{schema}.{name}")
+    return tuple(elsewhere)
+
+
+def _said(error: psycopg2.Error) -> str:
+    """What the database said, without the detail: it may quote a row."""
+    return (error.diag.message_primary or "the warehouse can't be reached").rstrip(".")

@@ -1,0 +1,31 @@
+"""Which columns are personal, by name: `ops.personal_columns`, as the project that was published last marks them.
+
+Readers don't get them (`roles.py`), and an erasure empties them (`include.erase`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from psycopg2.extensions import cursor as Cursor
+from psycopg2.extras import execute_values
+
+
+def note(cursor: Cursor, columns: Mapping[str, str | None]) -> None:
+    """Keep what a project marks, in the transaction that publishes it; the value names the key that a column holds."""
+    cursor.execute("delete from ops.personal_columns")
+    execute_values(cursor, "insert into ops.personal_columns (column_name, key_of) values %s", list(columns.items()))
+
+
+def columns(cursor: Cursor) -> dict[str, str | None]:
+    """What was noted; empty before the first publish, and in a warehouse that was not migrated so far."""
+    cursor.execute("select to_regclass('ops.personal_columns') is not null")
+    if not cursor.fetchone()[0]:
+        return {}
+    cursor.execute("select column_name, key_of from ops.personal_columns")
+    return dict(cursor.fetchall())
+
+
+def values(cursor: Cursor) -> list[str]:
+    """Those that tell of a person, but for keys: people join by these."""
+    return [name for name, key_of in columns(cursor).items() if key_of is None]

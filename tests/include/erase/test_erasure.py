@@ -1,0 +1,438 @@
+"""Forgetting a person, on raw, a mart and what runs said: whom it finds, what it refuses, what a load makes of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import psycopg2
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+
+from include.erase import __main__ as command
+from include.erase import erasure
+from include.erase.by_hand import erase_in_airflow
+from include.erase.erasure import EraseError
+from include.raw import lease, load
+from include.raw.contract import PERSONS, TABLES
+from include.raw.load import LoadReport, Rows
+from include.results import publications, runs
+from include.settings import Warehouse
+from include.warehouse import connect, personal, roles
+from include.warehouse.roles import LOADER, TRANSFORMER
+
+pytestmark = pytest.mark.db
+
+AT = "2026-03-01T10:00:00+00:00"
+SHOP: dict[str, list[dict[str, object]]] = {
+    "addresses": [
+        {"address_id": "home", "address": "1 Elm Street", "zipcode": "01234", "state": "Ohio", "country": "US"},
+        {"address_id": "work", "address": "2 Mill Lane", "zipcode": "99999", "state": "Texas", "country": "US"},
+    ],
+    "users": [
+        {"user_id": "ann-0001", "first_name": "Ann", "last_name": "May", "email": "ann@example.com"}
+        | {"phone_number": "555-0001", "created_at": AT, "updated_at": AT, "address_id": "home"},
+        {"user_id": "bob-0002", "first_name": "Bob", "last_name": "May", "email": "bob@example.com"}
+        | {"phone_number": "555-0002", "created_at": AT, "updated_at": AT, "address_id": "work"},
+        {"user_id": "eve-0003", "first_name": "Eve", "last_name": "Roe", "email": "eve@example.com"}
+        | {"phone_number": "555-0003", "created_at": AT, "updated_at": AT, "address_id": "work"},
+    ],
+    "orders": [
+        {"order_id": "o1", "user_id": "ann-0001", "address_id": "home", "tracking_id": "parcel-1", "created_at": AT},
+        {"order_id": "o2", "user_id": "ann-0001", "address_id": "work", "tracking_id": "parcel-2", "created_at": AT},
+        {"order_id": "o3", "user_id": "bob-0002", "address_id": "work", "tracking_id": "parcel-3", "created_at": AT},
+    ],
+    "events": [
+        {"event_id": "e1", "user_id": "ann-0001", "page_url": "https://shop/ann-0001/o1", "created_at": AT},
+        {"event_id": "e2", "user_id": "eve-0003", "page_url": "https://shop/fern", "created_at": AT},
+    ],
+}
+ANN = ("ann-0001", "ann@example.com", "555-0001", "1 Elm Street", "parcel-1", "parcel-2", "Ann")
+
+
+def brought(shop: dict[str, list[dict[str, object]]]) -> dict[str, Rows]:
+    """What a loader brings of a shop."""
+    rows = {name: Rows() for name in TABLES}
+    for name, found in shop.items():
+        rows[name].extend(
+            load.line(None if one.get(column) is None else str(one[column]) for column in TABLES[name].columns)
+            for one in found
+        )
+    return rows
+
+
+def loaded(connection: Connection, shop: dict[str, list[dict[str, object]]]) -> LoadReport:
+    with load.transaction(connection) as cursor:
+        load.prepare(cursor)
+        return load.replace(cursor, brought(shop), "a shop")
+
+
+@pytest.fixture
+def shop(db: Connection) -> Connection:
+    """A shop of three that was loaded, with one mart, in which Ann has an older e-mail address."""
+    loaded(db, SHOP)
+    with db.cursor() as cursor:
+        cursor.execute(
+            """
+            create table analytics.dim_users as
+            select user_id, first_name, last_name, 'old' || email as email, address_id, address, state, created_at
+            from raw.users join raw.addresses using (address_id);
+            create table analytics_next.int_first_purchases as
+            select user_id || '/fern' as user_product_id, user_id, 'fern' as product_id from raw.users;
+            create table staging.int_orders__changes as select true as is_present, orders.* from raw.orders;
+            """
+        )
+        personal.note(
+            cursor,
+            {"first_name": None, "last_name": None, "email": None, "phone_number": None, "address": None}
+            | {"tracking_id": None, "user_id": "user_id", "user_product_id": "user_id", "address_id": "address_id"},
+        )
+    return db
+
+
+def forget(user_id: str, reason: str = "asked for it") -> erasure.Certificate:
+    return erasure.erase(user_id, reason, lambda _: "ada")
+
+
+def everything(connection: Connection) -> str:
+    """All rows of all tables, as text."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select schemaname, tablename from pg_tables where schemaname not in ('pg_catalog', 'information_schema')"
+            " union all select 'pg_catalog', 'pg_stats' order by 1, 2"
+        )
+        content = []
+        for table in cursor.fetchall():
+            cursor.execute(sql.SQL("select whole::text from {} as whole order by 1").format(sql.Identifier(*table)))
+            content += [f"{'.'.join(table)}: {row}" for (row,) in cursor.fetchall()]
+    return "\n".join(content)
+
+
+def ask(connection: Connection, query: str) -> list[tuple]:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchall()
+
+
+def test_a_person_is_nowhere_and_the_rows_stay(shop: Connection) -> None:
+    certificate = forget("ann-0001", "ann@example.com asked")
+    left = everything(shop)
+    assert [value for value in ANN if value in left] == []
+    counts = "select (select count(*) from raw.{0}), (select count(distinct user_id) from raw.{0})"
+    assert [ask(shop, counts.format(table)) for table in ("users", "orders", "events")] == [
+        [(3, 3)],
+        [(3, 2)],
+        [(2, 2)],
+    ]
+    [(user, name, state)] = ask(
+        shop,
+        "select user_id, first_name, state from raw.users join raw.addresses using (address_id)"
+        " where starts_with(user_id, 'erased-')",
+    )
+    assert (name, state) == (None, "Ohio")
+    assert ask(shop, f"select user_product_id from analytics_next.int_first_purchases where user_id = '{user}'") == [
+        (f"{user}/fern",)
+    ]
+    assert certificate.changed == {
+        "analytics.dim_users": 1,
+        "analytics_next.int_first_purchases": 1,
+        "raw.addresses": 1,
+        "raw.events": 1,
+        "raw.orders": 2,
+        "raw.users": 1,
+        "staging.int_orders__changes": 2,
+    }
+    assert (certificate.erased_by, certificate.reason) == ("ada", "[erased] asked")
+
+
+def test_what_others_share_stays_theirs(shop: Connection) -> None:
+    forget("ann-0001")
+    assert ask(shop, "select address, zipcode from raw.addresses where address_id = 'work'") == [
+        ("2 Mill Lane", "99999")
+    ]
+    assert ask(shop, "select last_name from raw.users where user_id = 'bob-0002'") == [("May",)]
+    # Of the order that went there, the place is told and no street.
+    assert ask(
+        shop, "select address, state from raw.orders join raw.addresses using (address_id) where order_id = 'o2'"
+    ) == [(None, "Texas")]
+
+
+def test_the_next_loads_do_not_bring_the_person_back(shop: Connection) -> None:
+    forget("ann-0001")
+    before = ask(shop, "select users.*, orders.* from raw.users left join raw.orders using (user_id) order by 1, 2")
+    assert loaded(shop, SHOP).changed == 0
+    with load.transaction(shop) as cursor:
+        load.prepare(cursor)
+        keys = {name: Rows() for name in PERSONS}
+        for name, rows in keys.items():
+            rows.extend(load.line([str(one[PERSONS[name]])]) for one in SHOP[name])
+        assert load.upsert(cursor, brought(SHOP), "a shop", keys=keys).changed == 0
+    assert (
+        ask(shop, "select users.*, orders.* from raw.users left join raw.orders using (user_id) order by 1, 2")
+        == before
+    )
+    assert [value for value in ANN if value in everything(shop)] == []
+
+
+def test_a_new_order_of_the_shop_is_the_stand_ins(shop: Connection) -> None:
+    forget("ann-0001")
+    new = {"order_id": "o4", "user_id": "ann-0001", "address_id": "home", "tracking_id": "parcel-4", "created_at": AT}
+    assert loaded(shop, SHOP | {"orders": [*SHOP["orders"], new]}).tables["orders"].inserted == 1
+    assert ask(
+        shop,
+        "select count(distinct (user_id, address_id)), max(tracking_id) from raw.orders where order_id in ('o1', 'o4')",
+    ) == [(1, None)]
+
+
+def test_a_user_whom_the_shop_deleted_later_goes_on_to_have_a_stand_in(shop: Connection) -> None:
+    forget("ann-0001")
+    without = {name: [one for one in rows if one.get("user_id") != "ann-0001"] for name, rows in SHOP.items()}
+    without["orders"] = SHOP["orders"]
+    without["addresses"] = SHOP["addresses"][1:]
+    loaded(shop, without)
+    lacking = "select from raw.orders left join raw.users using (user_id) where users.user_id is null"
+    assert ask(shop, lacking) == []
+    assert ask(shop, "select from raw.orders left join raw.addresses using (address_id) where state is null") == []
+
+
+def test_a_user_whom_the_shop_deleted_before_gets_a_stand_in(shop: Connection) -> None:
+    loaded(shop, SHOP | {"users": SHOP["users"][1:]})
+    forget("ann-0001")
+    [(created_at, address)] = ask(
+        shop, "select created_at::text, address_id from raw.users where starts_with(user_id, 'erased-')"
+    )
+    assert (created_at, address.startswith("erased-")) == ("2026-03-01 10:00:00+00", True)
+    assert ask(shop, "select from raw.orders left join raw.users using (user_id) where users.user_id is null") == []
+    assert loaded(shop, SHOP | {"users": SHOP["users"][1:]}).changed == 0
+    assert "ann-0001" not in everything(shop)
+
+
+def test_a_user_without_orders_is_still_counted(shop: Connection) -> None:
+    forget("eve-0003")
+    assert ask(shop, "select count(*) from raw.users") == [(3,)]
+    assert "eve@example.com" not in everything(shop)
+
+
+@pytest.mark.parametrize("user_id", ["nobody", "", "ann-000", "%"])
+def test_an_unknown_id_is_refused_and_nothing_changed(shop: Connection, user_id: str) -> None:
+    before = everything(shop)
+    with pytest.raises(EraseError, match="No user has this id"):
+        forget(user_id)
+    assert everything(shop) == before
+
+
+def test_twice_says_when_it_was(shop: Connection) -> None:
+    number = forget("ann-0001").erasure_id
+    before = everything(shop)
+    with pytest.raises(EraseError, match=rf"was erased at .* \(certificate {number}\); nothing has come back"):
+        forget("ann-0001")
+    assert everything(shop) == before
+
+
+def test_who_was_brought_back_past_our_loaders_gets_the_same_stand_in(shop: Connection) -> None:
+    forget("ann-0001")
+    with shop.cursor() as cursor:
+        cursor.execute("update raw.orders set user_id = 'ann-0001' where order_id = 'o1'")
+    forget("ann-0001")
+    assert ask(shop, "select count(distinct user_id) from raw.orders where order_id in ('o1', 'o2')") == [(1,)]
+    assert ask(shop, "select count(*) from ops.erasures") == [(2,)]
+
+
+def test_while_a_run_is_under_way_it_is_refused(shop: Connection) -> None:
+    lease.take(shop, "run 1")
+    with pytest.raises(EraseError, match="run 1 is under way"):
+        forget("ann-0001")
+
+
+def test_killed_near_its_end_it_leaves_everything_as_it_was(shop: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = everything(shop)
+
+    def kill(cursor: psycopg2.extensions.cursor, about: object) -> tuple[str, ...]:
+        with shop.cursor() as other:
+            other.execute("select pg_terminate_backend(%s)", (cursor.connection.info.backend_pid,))
+        cursor.execute("select 1")
+        raise AssertionError
+
+    monkeypatch.setattr(erasure, "_look", kill)
+    with pytest.raises(EraseError, match="Nothing was erased"):
+        forget("ann-0001")
+    assert everything(shop) == before
+    monkeypatch.undo()
+    forget("ann-0001")
+
+
+def test_runs_and_loads_wait_for_it(shop: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = []
+
+    def look(cursor: psycopg2.extensions.cursor, about: object) -> tuple[str, ...]:
+        with connect("test") as other, other.cursor() as waiting:
+            waiting.execute("set lock_timeout = '100ms'")
+            try:
+                lease.take(other, "run 2")
+            except psycopg2.errors.LockNotAvailable:
+                waited.append("run 2")
+        return ()
+
+    monkeypatch.setattr(erasure, "_look", look)
+    forget("ann-0001")
+    assert waited == ["run 2"]
+
+
+def test_a_column_that_nobody_marked_stops_it_and_is_named(shop: Connection) -> None:
+    with shop.cursor() as cursor:
+        cursor.execute("create table analytics.letters as select 'to: ' || email as addressee from raw.users")
+    before = everything(shop)
+    with pytest.raises(EraseError, match=r"analytics.letters would still name the person, in addressee; nothing"):
+        forget("ann-0001")
+    assert everything(shop) == before
+
+
+def test_a_table_of_somebody_elses_is_named(shop: Connection) -> None:
+    with shop.cursor() as cursor:
+        cursor.execute("create schema sales; create table sales.leads as select email from raw.users")
+    assert forget("ann-0001").elsewhere == ("sales.leads",)
+
+
+def test_names_go_out_of_a_text_that_names_the_person_and_stay_elsewhere(shop: Connection) -> None:
+    publications.decide(shop, "hold", None, "ada", "Ann  complained in May")
+    publications.decide(shop, "hold", None, "ada", "ann, ANN@example.com: <May> & 1 Elm Street")
+    publications.decide(shop, "hold", None, "ada", "Ann was here")
+    forget("ann-0001")
+    assert ask(shop, "select reason from ops.decisions order by decision_id") == [
+        ("[erased]  complained in [erased]",),
+        ("[erased], [erased]: <[erased]> & [erased]",),
+        ("Ann was here",),
+    ]
+
+
+def test_samples_that_have_a_value_of_the_person_go(shop: Connection) -> None:
+    runs.begin(shop, "run 1", "release")
+    with shop.cursor() as cursor:
+        cursor.execute(
+            "insert into ops.node_results (run_id, task_id, attempt, unique_id, resource_type, name, status, message,"
+            " seconds, failing_rows) values ('run 1', 't', 1, 'test.a', 'test', 'a', 'fail', 'key (ann-0001)', 1, %s)",
+            (json.dumps([{"who": "Ann"}, {"id": "ann-0001/fern"}, {"id": "o3"}]),),
+        )
+    forget("ann-0001")
+    assert ask(shop, "select message, failing_rows from ops.node_results") == [
+        ("key ([erased])", [{"id": "[erased]/fern"}, {"id": "o3"}])
+    ]
+
+
+def test_a_view_of_the_shops_own_has_to_let_go_first(shop: Connection) -> None:
+    with shop.cursor() as cursor:
+        cursor.execute(
+            "create schema erp; alter table raw.users set schema erp; create view raw.users as table erp.users"
+        )
+    before = everything(shop)
+    with pytest.raises(EraseError, match=r"raw.users is a view of the shop's own table"):
+        forget("ann-0001")
+    assert everything(shop) == before
+
+
+def test_before_a_publish_noted_what_is_personal_it_is_refused(shop: Connection) -> None:
+    with shop.cursor() as cursor:
+        cursor.execute("delete from ops.personal_columns")
+        runs.begin(shop, "run 1", "release")
+        cursor.execute("insert into ops.publications (run_id, schema_oid, data_as_of) values ('run 1', 0, now())")
+    with pytest.raises(EraseError, match="Trigger greenery_daily"):
+        forget("ann-0001")
+
+
+def test_who_builds_may_erase_and_do_nothing_else_to_raw(shop: Connection, warehouse: Warehouse) -> None:
+    """An erasure in Airflow is a task's, which works as `greenery_transformer`."""
+    roles.ensure(shop, login=True)
+    builder = Warehouse(warehouse.host, warehouse.port, warehouse.database, TRANSFORMER, "")
+    erasure.erase("ann-0001", "asked for it", lambda _: "ada", builder)
+    left = "\n".join(row for row in everything(shop).splitlines() if not row.startswith("pg_catalog."))  # raw's
+    assert [value for value in ANN if value in left] == []
+    for statement in (
+        "update raw.orders set order_total = 0",
+        "delete from raw.orders",
+        "update raw.events set event_type = ''",
+        "insert into raw.orders (order_id) values ('o9')",
+        "update raw.products set price = 0",
+        "truncate raw.users",
+    ):
+        with (
+            connect("test", builder) as connection,
+            connection.cursor() as cursor,
+            pytest.raises(psycopg2.errors.InsufficientPrivilege),
+        ):
+            cursor.execute(statement)
+    # The loader knows of the stand-ins, by hash alone.
+    loader = Warehouse(warehouse.host, warehouse.port, warehouse.database, LOADER, "")
+    with connect("test", loader) as connection:
+        assert loaded(connection, SHOP).changed == 0
+
+
+def test_by_hand_in_the_ui_it_is_of_who_triggered_it_and_the_log_names_nobody(
+    shop: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    erase_in_airflow("grace", " ann-0001 ", "Ann May asked")
+    assert ask(shop, "select erased_by, reason from ops.erasures") == [("grace", "[erased] asked")]
+    assert '"erased_by": "grace"' in caplog.text
+    assert [value for value in ANN if value in caplog.text] == []
+
+
+@pytest.mark.parametrize(
+    ("user_id", "said"), [(None, "takes the id of a user"), ("nobody", "No user has this id")]
+)
+def test_what_the_form_lacks_fails_the_task_for_good(shop: Connection, user_id: str | None, said: str) -> None:
+    with pytest.raises(AirflowFailException, match=said):
+        erase_in_airflow("grace", user_id, "why")
+
+
+def test_without_the_rights_it_says_who_has_them(shop: Connection, warehouse: Warehouse) -> None:
+    roles.ensure(shop, login=True)
+    with shop.cursor() as cursor:
+        cursor.execute(f"revoke all on raw.users from {TRANSFORMER}; grant select on raw.users to {TRANSFORMER}")
+    builder = Warehouse(warehouse.host, warehouse.port, warehouse.database, TRANSFORMER, "")
+    with pytest.raises(EraseError, match=r"permission denied for table users, so nothing was erased. Let the admin"):
+        erasure.erase("ann-0001", "asked for it", lambda _: "ada", builder)
+
+
+def test_after_a_restore_certificates_are_carried_out_again(
+    shop: Connection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main(["--user", "ann-0001", "--reason", "asked for it"]) == 0
+    out = capsys.readouterr().out
+    assert [value for value in ANN if value in out] == []
+    (tmp_path / "certificate.json").write_text(out)
+    [(stand_in,)] = ask(shop, "select stand_in from ops.stand_ins where table_name = 'users'")
+    with shop.cursor() as cursor:  # as the backup and the shop have it
+        cursor.execute("delete from ops.stand_ins; delete from ops.erasures")
+    loaded(shop, SHOP)
+    assert "ann@example.com" in everything(shop)
+    for _ in range(2):
+        assert command.main(["--again", str(tmp_path / "certificate.json")]) == 0
+    assert [value for value in ANN if value in everything(shop)] == []
+    assert ask(shop, "select distinct user_id from raw.orders where order_id in ('o1', 'o2')") == [(stand_in,)]
+    assert capsys.readouterr().err.splitlines()[-2:] == ["Erased again: 1.", "Erased again: 0."]
+    assert loaded(shop, SHOP).changed == 0
+
+
+def test_a_certificate_of_another_warehouse_is_refused(
+    shop: Connection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main(["--user", "ann-0001", "--reason", "asked for it"]) == 0
+    told = json.loads(capsys.readouterr().out) | {"key": "another"}
+    (tmp_path / "certificate.json").write_text(json.dumps(told))
+    assert command.main(["--again", str(tmp_path / "certificate.json")]) == 1
+    assert "made with another key" in capsys.readouterr().err
+
+
+def test_the_command_says_what_it_did_and_names_nobody(shop: Connection, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--user", "ann-0001", "--reason", "  "]) == 1
+    assert "takes a reason" in capsys.readouterr().err
+    assert command.main(["--user", "ann-0001", "--reason", "asked for it"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["changed"]["raw.orders"] == 2
+    assert json.loads(said.out)["erased_by"].endswith(", as postgres")
+    assert "2 in raw.orders" in said.err
+    assert command.main(["--user", "nobody", "--reason", "asked for it"]) == 1
+    assert "No user has this id" in capsys.readouterr().err
