@@ -11,17 +11,15 @@ certificate on stdout counts what was changed, and names nobody: keep it for as 
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import sys
 from pathlib import Path
-
-from psycopg2.extensions import cursor as Cursor
 
 from include import settings
 from include.erase import erasure
 from include.erase.erasure import Certificate, EraseError
 from include.erase.stand_in import CertificateError
+from include.results import publications
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,10 +35,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.user is None:
             told = [json.loads(file.read_text()) for file in options.again]
-            count = erasure.again(told, _who, settings.warehouse_admin())
+            count = erasure.again(told, publications.at_a_shell, settings.warehouse_admin())
             print(f"Erased again: {count}.", file=sys.stderr)
         else:
-            certificate = erasure.erase(options.user, options.reason, _who, settings.warehouse_admin())
+            certificate = erasure.erase(
+                options.user, options.reason, publications.at_a_shell, settings.warehouse_admin()
+            )
             print(certificate.as_json())
             print(in_words(certificate), file=sys.stderr)
     except (EraseError, CertificateError) as refusal:
@@ -59,12 +59,6 @@ def in_words(certificate: Certificate) -> str:
     if certificate.elsewhere:
         told += f" Tables of others still name the person, tell their owners: {', '.join(certificate.elsewhere)}."
     return told
-
-
-def _who(cursor: Cursor) -> str:
-    """Who asks: the login of the system, and that of the database."""
-    cursor.execute("select session_user::text")
-    return f"{getpass.getuser()}, as {cursor.fetchone()[0]}"
 
 
 if __name__ == "__main__":

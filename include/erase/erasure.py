@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import Json
 
@@ -59,7 +60,7 @@ class Certificate:
 
 
 def erase(
-    user_id: str, reason: str, by: Callable[[Cursor], str], where: settings.Warehouse | None = None
+    user_id: str, reason: str, by: Callable[[Connection], str], where: settings.Warehouse | None = None
 ) -> Certificate:
     """Forget a person. `by` says who asks, as the database and the system know them. Raises EraseError.
 
@@ -70,7 +71,7 @@ def erase(
     try:
         with connect("greenery erasure", where) as connection, connection.cursor() as cursor:
             _be_alone(cursor)
-            return _erase(cursor, user_id, reason.strip(), by(cursor))
+            return _erase(cursor, user_id, reason.strip(), by(connection))
     except psycopg2.errors.InsufficientPrivilege as error:
         raise EraseError(
             f"{_said(error)}, so nothing was erased. Let the administrator run `python -m include.warehouse.roles`, "
@@ -86,7 +87,7 @@ def erase(
 
 
 def again(
-    certificates: list[dict[str, Any]], by: Callable[[Cursor], str], where: settings.Warehouse | None = None
+    certificates: list[dict[str, Any]], by: Callable[[Connection], str], where: settings.Warehouse | None = None
 ) -> int:
     """Carry out all erasures that are known here or told by certificates, as after a restore; returns how many had to.
 
@@ -98,7 +99,7 @@ def again(
             stand_in.learn(cursor, certificates)
             found = stand_in.ids_of_the_erased(cursor, places.all_of_them(cursor))
             for user_id in found:
-                _erase(cursor, user_id, AGAIN, by(cursor))
+                _erase(cursor, user_id, AGAIN, by(connection))
             return len(found)
     except psycopg2.Error as error:
         raise EraseError(f"Nothing was erased: {_said(error)}.") from None

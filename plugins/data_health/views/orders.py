@@ -117,10 +117,7 @@ def _named(
         """,  # noqa: S608 - a constant
         {"first": first, "last": last, "limit": limit},
     )
-    return {
-        (row.day, row.status_before, row.status_after): tuple(row.orders)
-        for row in rows
-    }
+    return {(row.day, row.status_before, row.status_after): tuple(row.orders) for row in rows}
 
 
 def _standing(reading: Reading) -> tuple[Standing, ...]:
