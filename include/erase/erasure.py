@@ -79,8 +79,8 @@ def erase(
         ) from None
     except psycopg2.errors.LockNotAvailable:
         raise EraseError(
-            f"Somebody held a table that has to be changed for more than {_PATIENCE}, so nothing was erased. End long "
-            "queries and idle transactions, then erase again."
+            f"A load was under way, or somebody held a table that has to be changed, for more than {_PATIENCE}, so "
+            "nothing was erased. Wait, or end long queries and idle transactions, then erase again."
         ) from None
     except psycopg2.Error as error:  # whose details may quote rows
         raise EraseError(f"Nothing was erased: {_said(error)}.") from None

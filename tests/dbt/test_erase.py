@@ -168,3 +168,8 @@ def test_a_buyer_is_nowhere_to_be_found_and_no_figure_moves_on_this_day_or_later
     assert days.run(full_refresh=True) == days.project.incremental
     assert figures(days) == to_come
     assert found_of(days, *values) == []
+
+    # A loader that is not ours brings the person back past the stand-ins.
+    [row] = [row for row in delivered["users"] if row["user_id"] == ada["user_id"]]
+    days.shop.insert("users", row)
+    assert days.project("test", "--select", "erased_people_are_back") == {"erased_people_are_back": "fail"}
