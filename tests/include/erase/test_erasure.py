@@ -272,7 +272,7 @@ def test_runs_and_loads_wait_for_it(shop: Connection, monkeypatch: pytest.Monkey
             waiting.execute("set lock_timeout = '100ms'")
             try:
                 lease.take(other, "run 2")
-            except psycopg2.errors.LockNotAvailable:
+            except lease.LeaseHeldError:
                 waited.append("run 2")
         return ()
 
