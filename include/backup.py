@@ -42,7 +42,7 @@ from include.warehouse.client import BackupError
 # What is about the two schemas that publish exchanges, by their oids in this very database.
 OF_THE_BUFFERS = ("ops.watermarks", "ops.buffer_models", "ops.buffers")
 # What a warehouse has that was just migrated and saw no run, but may have been saved already.
-_FROM_THE_START = ("ops.alembic_version", "ops.watch", "ops.backups")
+_FROM_THE_START = ("ops.alembic_version", "ops.watch", "ops.backups", "ops.erasure_key")
 _REPLACED = "_replaced"
 
 # An oid that no schema has, so that nobody takes what was published elsewhere for what is here.
