@@ -94,8 +94,9 @@ def open_to_readers(cursor: Cursor, live: str, *, closed: str) -> None:
             if shown is not None:
                 _on_tables(cursor, "revoke select on {} from {}", [table], role)  # of the whole: it has all columns
             if shown:
-                columns = sql.SQL(", ").join(map(sql.Identifier, shown)).as_string(cursor)
-                _on_tables(cursor, f"grant select ({columns}) on {{}} to {{}}", [table], role)
+                columns = sql.SQL(", ").join(map(sql.Identifier, shown))
+                grant = sql.SQL("grant select ({}) on {} to {}")
+                cursor.execute(grant.format(columns, table, sql.Identifier(role)))
 
 
 def _owned_tables(
@@ -244,8 +245,8 @@ def _let_erase(cursor: Cursor) -> None:
         if raw.exists(cursor, table.name) and table.name not in raw.views(cursor) and (keys or table.personal):
             columns = sql.SQL(", ").join(map(sql.Identifier, (*keys, *table.personal)))
             grants = [sql.SQL("update ({})").format(columns)]
-            if table.name in PERSONS:  # whose stand-ins come and go as a whole
-                grants += [sql.SQL("insert"), sql.SQL("delete")]
+            if table.name in PERSONS:  # a stand-in of somebody whom the shop has deleted
+                grants.append(sql.SQL("insert"))
             cursor.execute(
                 sql.SQL("grant {} on {} to {}").format(
                     sql.SQL(", ").join(grants), raw.named(table.name), sql.Identifier(TRANSFORMER)

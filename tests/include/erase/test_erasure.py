@@ -355,6 +355,8 @@ def test_who_builds_may_erase_and_do_nothing_else_to_raw(shop: Connection, wareh
         "update raw.events set event_type = ''",
         "insert into raw.orders (order_id) values ('o9')",
         "update raw.products set price = 0",
+        "delete from raw.users",
+        "update raw.users set created_at = now()",
         "truncate raw.users",
     ):
         with (
