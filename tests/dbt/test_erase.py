@@ -49,7 +49,7 @@ def somebody(days: Days, orders: str) -> dict[str, str]:
     """A user of the first day with so many orders, with what is known of them; alone at the address of theirs."""
     [found] = days.shop.query(
         f"""
-        select to_jsonb(users) || jsonb_build_object('address', address, 'zipcode', zipcode)
+        select to_jsonb(users) || jsonb_build_object('address', addresses.address)
         from raw.users
         join raw.addresses on addresses.address_id = users.address_id
         join analytics_next.dim_users as built on built.user_id = users.user_id and built.orders {orders}
