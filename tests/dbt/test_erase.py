@@ -46,14 +46,15 @@ def facts(days: Days) -> manifests.Manifest:
 
 
 def somebody(days: Days, orders: str) -> dict[str, str]:
-    """A user of the first day with so many orders, with what is known of them; alone at the address of theirs."""
+    """A user of the first day with so many orders by now, and what is known of them; nobody else lives there."""
     [found] = days.shop.query(
         f"""
-        select to_jsonb(users) || jsonb_build_object('address', address, 'zipcode', zipcode)
+        select to_jsonb(users) || jsonb_build_object('address', addresses.address)
         from raw.users
         join raw.addresses on addresses.address_id = users.address_id
-        join analytics_next.dim_users as built on built.user_id = users.user_id and built.orders {orders}
-        where 1 = (select count(*) from raw.addresses as others where strpos(others.address, addresses.address) > 0)
+        where (select count(*) from raw.orders where orders.user_id = users.user_id) {orders}
+            and exists (select from analytics_next.dim_users as built where built.user_id = users.user_id)
+            and 1 = (select count(*) from raw.addresses as others where strpos(others.address, addresses.address) > 0)
             and not exists (
                 select from raw.orders as others
                 where others.address_id = users.address_id and others.user_id <> users.user_id
