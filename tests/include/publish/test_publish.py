@@ -279,7 +279,7 @@ def test_an_idle_reader_who_holds_a_table_is_named_as_the_cause(
     reader = psycopg2.connect(host=warehouse.host, port=warehouse.port, dbname=warehouse.database, user=warehouse.user)
     with reader.cursor() as cursor:
         cursor.execute("select * from analytics.m")
-        with pytest.raises(NotPublishedError, match="idle in transaction since .* end PID"):
+        with pytest.raises(NotPublishedError, match=r"idle in transaction since .* end PID"):
             publish_run("run 2", MANIFEST)
     reader.close()
     assert published(built) == ["new"]
