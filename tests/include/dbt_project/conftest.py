@@ -34,8 +34,8 @@ def start(home: Path, environment: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def dbts() -> Iterator[Forks]:
-    """Processes that have dbt loaded."""
-    with loaded("dbt.cli.main", "dbt.adapters.postgres") as forks:
+    """Processes that have dbt loaded, and have parsed with it."""
+    with loaded("tests.parsed_before") as forks:
         yield forks
 
 
