@@ -52,7 +52,7 @@ test: install ## all tests, two at a time; they start their own Postgres and Air
 	$(RUN) -m pytest -n 2 $(ARGS)
 
 torture: install ## a fault at every model, and many seeds; continues where it was stopped (ARGS=--cache-clear: from the start)
-	@SEEDS=20 .venv/bin/python -m pytest -n 2 -p tests.resume -m "not containers" -k "torture or any_sequence or no_fault" $(ARGS)
+	@SEEDS=20 .venv/bin/python -m pytest -n 2 -p tests.resume -m "not containers and not chart" -k "torture or any_sequence or no_fault" $(ARGS)
 
 containers: install ## build the image and really start docker-compose.yaml, where that can be done without docker
 	$(RUN) -m pytest -m containers $(ARGS)
@@ -64,7 +64,7 @@ check: install ## lint, format and the tests that need no database
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m sqlfluff lint --disable-progress-bar dbt
-	$(RUN) -m pytest -n 2 --no-loadscope-reorder -m "not db and not stack" $(ARGS)
+	$(RUN) -m pytest -n 2 --no-loadscope-reorder -m "not db and not stack and not chart" $(ARGS)
 
 bench: install ## what a task per model costs, a day by the number of events, and how long the data-health page takes (BENCH=health: one of orchestration, size, health)
 	@for one in $(BENCH); do .venv/bin/python -m benchmarks.$$one $(ARGS) || exit; done
