@@ -207,7 +207,7 @@ def test_who_holds_publishing_back_is_told(taken_back: TakenBack) -> None:
     held, message = taken_back.held, taken_back.held.messages[-1]
     assert (held.state, held.task_states["publish"]) == ("failed", "failed"), message
     assert [task for task, state in held.task_states.items() if state == "failed"] == ["publish"]
-    assert "task publish: ada holds publishing back" in message
+    assert "task publish: admin holds publishing back" in message
 
 
 def test_a_slack_that_refuses_holds_nothing_up(taken_back: TakenBack) -> None:
