@@ -285,7 +285,8 @@ def health_token() -> str | None:
     token = os.environ.get("GREENERY_HEALTH_TOKEN", "")
     if 0 < len(token) < HEALTH_TOKEN_CHARACTERS:
         log.error(
-            "GREENERY_HEALTH_TOKEN has %d characters and opens nothing: it takes %d or more; `make secrets` makes one",
+            "GREENERY_HEALTH_TOKEN has %d characters and opens nothing: it takes %d or more. Delete it from .env; then "
+            "`make secrets` makes one",
             len(token),
             HEALTH_TOKEN_CHARACTERS,
         )
