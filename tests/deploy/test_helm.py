@@ -163,7 +163,8 @@ def test_a_backup_may_write_its_volume_alone_and_is_made_when_the_watchdog_expec
 def rendered() -> list[dict[str, Any]]:
     """What the chart makes of the values, which it holds against its schema first."""
     chart, helm = os.environ.get("AIRFLOW_CHART"), shutil.which("helm")
-    assert chart and helm, "wants helm on the PATH, and Airflow's chart 1.22.0 in the folder AIRFLOW_CHART"
+    assert helm, "wants helm on the PATH"
+    assert chart, "wants Airflow's chart 1.22.0 in the folder AIRFLOW_CHART"
     assert yaml.safe_load((Path(chart) / "Chart.yaml").read_text())["version"] == "1.22.0"
     command = [helm, "template", "greenery", chart, "--namespace", "greenery", "--values", HELM / "values.yaml"]
     done = subprocess.run(command, capture_output=True, text=True)
