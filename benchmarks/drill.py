@@ -214,7 +214,7 @@ def _lose_and_recover(work: Path, shop: Warehouse, watch: Watch) -> list[str]:
                 _run(former, server)
         api = AirflowApi(former.stack.airflow(server).url, *former.stack.login())
         for kind, made in MADE.items():
-            api._checked(api._client.post(f"/api/v2/{kind}", json=made))
+            api.make(kind, made)
         secrets = (former.home / "secrets.json").read_text()
         figures = rows(warehouse.as_admin(server), LIVE)
         airflow = in_airflow(server, json.loads(secrets)["fernet"])

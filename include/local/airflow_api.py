@@ -56,6 +56,10 @@ class AirflowApi:
         answer = self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": params or {}})
         return self._checked(answer)["dag_run_id"]
 
+    def make(self, kind: str, made: dict[str, Any]) -> None:
+        """Make a connection (of kind `connections`) or a variable (`variables`)."""
+        self._checked(self._client.post(f"/api/v2/{kind}", json=made))
+
     def clear(self, dag_id: str, run_id: str, *task_ids: str, downstream: bool = False) -> None:
         """Let tasks of a run that ended run again, and with them what is downstream of them."""
         answer = self._client.post(

@@ -43,10 +43,8 @@ class Client:
     programs: dict[str, str]
 
     def command(self, program: str, *arguments: str) -> list[str]:
-        """A command that connects."""
-        where = self.where
-        to = ["--host", where.host, "--port", str(where.port), "--username", where.user, "--dbname", where.database]
-        return [self.programs[program], *to, "--no-password", *arguments]
+        """A command that connects to where `environment` says."""
+        return [self.programs[program], "--no-password", *arguments]
 
     @property
     def environment(self) -> dict[str, str]:
