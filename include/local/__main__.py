@@ -129,6 +129,8 @@ def _backup(stack: Stack, options: argparse.Namespace) -> int:
     os.environ.update(warehouse.as_admin(server).environment())
     os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = server.url("airflow")
     os.environ["PATH"] = f"{Path(postgres.binary('psql')).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    if "restore" in options.rest:
+        stack.migrate_again()
     return main(options.rest)
 
 

@@ -68,6 +68,7 @@ class Stack:
         self.progress = progress or Progress()
         self._extra_env = extra_env or {}
         self._state = self.home / "stack.json"
+        self._migrated = self.home / "airflow" / "migrated"
 
     # What it is --------------------------------------------------------------------------------------------------
 
@@ -152,6 +153,10 @@ class Stack:
         """Airflow beside this Postgres: the one that is up, or a new one. Call it in a `session`."""
         return self.running() or self._start_airflow(server)
 
+    def migrate_again(self) -> None:
+        """Let the next start migrate Airflow's database, which is replaced meanwhile."""
+        self._migrated.unlink(missing_ok=True)
+
     def stop(self) -> bool:
         """Stop whatever of it runs; True where something did."""
         with self._lock():
@@ -193,13 +198,12 @@ class Stack:
 
     def _migrate(self, env: dict[str, str]) -> None:
         """Airflow's own database, once a version of Airflow."""
-        done = self.home / "airflow" / "migrated"
         wanted = version("apache-airflow")
         (self.home / "airflow").mkdir(parents=True, exist_ok=True)
         passwords = Path(env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
         passwords.touch(mode=0o600)
         passwords.write_text(json.dumps({USER: self.login()[1]}))
-        if done.exists() and done.read_text() == wanted:
+        if self._migrated.exists() and self._migrated.read_text() == wanted:
             return
         with self.progress.step("Migrating Airflow's database"):
             log = self.logs / "migrate.log"
@@ -209,7 +213,7 @@ class Stack:
                 ).returncode
             if code:
                 raise StackError(f"`airflow db migrate` failed; {log} says why; `make clean` starts afresh")
-            done.write_text(wanted)
+            self._migrated.write_text(wanted)
 
     def _spawn(self, component: str, env: dict[str, str]) -> int:
         with (self.logs / f"{component}.log").open("a") as log:
