@@ -75,11 +75,18 @@ def save(
 ) -> Path:
     """Write a backup into a folder of its own in `folder`; returns its path. Raises BackupError.
 
-    Older ones are deleted beyond GREENERY_BACKUP_KEEP. `ops` remembers it, for the page and the watchdog.
+    Older ones are deleted beyond GREENERY_BACKUP_KEEP. `ops` remembers it, for the page and the watchdog. Where an
+    older one has a longer history, neither is done, so that somebody hears of it.
     """
     where = where or settings.warehouse_admin()
     databases = {WAREHOUSE: where} | ({AIRFLOW: airflow} if airflow else {})
     saved = backups.save(folder, databases, of=where.database, kept=settings.backups_kept(), now=now)
+    if longer := backups.with_longer_history(saved):
+        raise BackupError(
+            f"{saved.path} is saved, but {longer} has a longer history, and history never shrinks: some was lost since. "
+            "No older backup was deleted, and this one counts as late. Restore the older one; or, if all is as it "
+            "should be, move every backup with the longer history to another folder, and save again."
+        )
     try:
         with connect("greenery backup", where) as connection:
             note(connection, _made(saved))
@@ -91,9 +98,12 @@ def save(
 
 
 def is_due(folder: Path, database: str, schedule: str, now: datetime) -> bool:
-    """Whether no backup in the folder is as new as the last tick of the schedule. Raises ValueError for none."""
-    there = backups.paths(folder, of=database)
-    return not there or backups.named_at(there[0]) < croniter(schedule, now).get_prev(datetime)
+    """Whether no backup in the folder is as new as the last tick of the schedule. Raises ValueError for none.
+
+    One that is named by a time to come, by a clock that was ahead, does not count.
+    """
+    made = [at for path in backups.paths(folder, of=database) if (at := backups.named_at(path)) <= now]
+    return not made or max(made) < croniter(schedule, now).get_prev(datetime)
 
 
 def restore(
@@ -321,7 +331,10 @@ def _check(options: argparse.Namespace) -> str:
 def _restore(options: argparse.Namespace) -> str:
     airflow = settings.airflow_database()
     restore(options.backup, airflow=airflow, replace=options.replace)
-    said = "Restored. Load raw if it is not there, then trigger greenery_daily: it builds everything anew."
+    said = (
+        "Restored. Carry out again the erasures that the backup does not know of (`python -m include.erase --again`), "
+        "load raw if it is not there, then trigger greenery_daily: it builds everything anew."
+    )
     if AIRFLOW not in backups.read(options.backup).databases:
         return f"{said} Airflow's database is not in this backup."
     if not airflow:

@@ -35,7 +35,7 @@ def of_run(summary: Summary) -> None:
 
 def of_now(connection: Connection, now: datetime, *, late: bool, backup_late: bool) -> None:
     """How old what people query is and the last backup, whether either is late, and what Slack has not taken."""
-    live, backup = publications.live(connection), backups.newest(connection)
+    live, backup = publications.live(connection), backups.newest(connection, now)
     _send(
         {
             "published.age_seconds": (now - live.data_as_of).total_seconds() if live else None,

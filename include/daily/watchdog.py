@@ -171,17 +171,25 @@ def _look(connection: Connection, now: datetime, *, speaks: bool) -> tuple[datet
 
 
 def backup_due(connection: Connection, now: datetime) -> datetime | None:
-    """When a backup was due that is not there; None where all that is due is, and where nobody says when one is."""
+    """When a backup was due that is not there; None where all that is due is, and where nobody says when one is.
+
+    Where GREENERY_BACKUP_SCHEDULE is no cron expression, nothing makes any: one a day is due, so that it is heard of.
+    """
     with connection.cursor() as cursor:
         cursor.execute("select min(backups_since) from ops.watch")
         [[since]] = cursor.fetchall()
-    due, made = due_tick(settings.backup_schedule(), now, BACKUP_GRACE, since), backups.newest(connection)
+    try:
+        due = due_tick(settings.backup_schedule(), now, BACKUP_GRACE, since)
+    except ValueError as error:
+        log.error("GREENERY_BACKUP_SCHEDULE is no cron expression, so one backup a day is due: %s", error)
+        due = due_tick("@daily", now, BACKUP_GRACE, since)
+    made = backups.newest(connection, now)
     return due if due and (made is None or made.made_at < due) else None
 
 
 def _look_at_backups(connection: Connection, now: datetime, *, speaks: bool) -> bool:
     """Whether a backup is late; that is said once a day, and once more when it is there."""
-    due, made = backup_due(connection, now), backups.newest(connection)
+    due, made = backup_due(connection, now), backups.newest(connection, now)
     with connection.cursor() as cursor:
         cursor.execute(
             "select kind, run_id from ops.messages where run_id like %s order by message_id desc limit 1",

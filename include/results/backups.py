@@ -29,9 +29,12 @@ def note(connection: Connection, made: Made) -> None:
             )
 
 
-def newest(connection: Connection) -> Made | None:
-    """The newest that was made; None where `ops` knows of none."""
+def newest(connection: Connection, now: datetime) -> Made | None:
+    """The newest that was made by now; None where `ops` knows of none. A clock that was ahead names later ones."""
     with connection.cursor() as cursor:
-        cursor.execute("select name, made_at, databases, bytes from ops.backups order by made_at desc limit 1")
+        cursor.execute(
+            "select name, made_at, databases, bytes from ops.backups where made_at <= %s order by made_at desc limit 1",
+            (now,),
+        )
         row = cursor.fetchone()
     return Made(row[0], row[1], tuple(row[2]), row[3]) if row else None

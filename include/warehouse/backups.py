@@ -32,7 +32,8 @@ WAREHOUSE, AIRFLOW = "warehouse", "airflow"
 SCHEMAS = {WAREHOUSE: ("ops", "snapshots"), AIRFLOW: ("public",)}
 CONTENTS = "backup.json"
 _DRAFT = ".draft-"
-_NAME = re.compile(r"(?P<of>.+)-(?P<at>\d{8}T\d{6}Z)")
+# Those from before migrations are one kind, whatever migration it was.
+_NAME = re.compile(r"(?P<of>before|.+)((?<=before)-\w+)?-(?P<at>\d{8}T\d{6}Z)")
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def save(
     """Write a backup into a folder of its own in `folder`, called by `of` and the time. Raises BackupError.
 
     Each database is saved as of one moment; runs may go on meanwhile. Only its owner can read it. Where it is whole,
-    older ones of the same name are deleted beyond the number `kept`.
+    older ones of its kind are deleted beyond the number `kept`; none is where one of them has a longer history.
     """
     now = now or datetime.now(UTC)
     path = folder / f"{of}-{now:%Y%m%dT%H%M%SZ}"
@@ -85,18 +86,39 @@ def save(
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
             _sync(folder)
-            for old in paths(folder, of=of)[kept:] if kept else ():
-                shutil.rmtree(old)
+            saved = read(path)
+            if kept and not with_longer_history(saved):
+                for old in _older(saved)[kept - 1 :]:
+                    shutil.rmtree(old)
     except OSError as error:
         raise BackupError(
             f"{path} could not be written: {error.strerror}. {'It is' if path.exists() else 'Nothing was'} saved; "
             "the backups from before are as they were."
         ) from error
-    return read(path)
+    return saved
+
+
+def with_longer_history(backup: Backup) -> Path | None:
+    """An older backup of its kind with more rows of some table of `snapshots`. History grows: so it was lost since."""
+    rows = backup.databases[WAREHOUSE].rows
+    for path in _older(backup):
+        try:
+            held = read(path).databases[WAREHOUSE].rows
+        except (BackupError, KeyError):
+            continue  # nothing can be brought back from it
+        if any(number > rows.get(table, 0) for table, number in held.items() if table.startswith("snapshots.")):
+            return path
+    return None
+
+
+def _older(backup: Backup) -> list[Path]:
+    """Those of its kind that are named by an earlier time, the newest first."""
+    alike = paths(backup.path.parent, of=_NAME.fullmatch(backup.path.name)["of"])
+    return [path for path in alike if named_at(path) < named_at(backup.path)]
 
 
 def paths(folder: Path, *, of: str = "") -> list[Path]:
-    """The backups in a folder, the newest first; with `of` only those that are called so."""
+    """The backups in a folder, the newest first; with `of` only those of a kind: of a database, or `before`."""
     names = {path: name for path in folder.glob("*") if (name := _NAME.fullmatch(path.name)) and path.is_dir()}
     found = [(name["at"], path) for path, name in names.items() if of in ("", name["of"])]
     return [path for _, path in sorted(found, reverse=True)]

@@ -252,6 +252,21 @@ def test_backups_lie_in_a_volume_of_their_own_that_who_restores_has_as_well() ->
     assert asking >= {"backup", "watchdog", "scheduler", "worker", "api-server"}
 
 
+def test_the_docs_throw_nothing_away_before_the_backup_was_read_and_forget_people_before_a_run_begins() -> None:
+    text = (PROJECT_ROOT / "docs" / "operations.md").read_text()
+    lines = re.findall(r"^    (docker .+)$", text.partition("\n## With compose\n")[2], re.MULTILINE)
+    steps = ("compose down", " check ", " restore --replace ", " include.erase --again ", "up --detach", "volume rm")
+    at = [next(number for number, line in enumerate(lines) if step in line) for step in steps]
+    assert at == sorted(at)
+
+
+def test_where_no_backup_can_be_saved_nothing_is_migrated() -> None:
+    [*shell, script] = SERVICES["init"]["command"]
+    assert "-e" in shell[1][:2], "the first command that fails is the last one"
+    doing = [line for line in script.splitlines() if not line.startswith("#")]
+    assert doing[:2] == ["python -m include.warehouse.migrate", "airflow db migrate"]
+
+
 def test_the_programs_that_make_backups_are_of_the_servers_version() -> None:
     [default] = re.findall(r"^ARG POSTGRES_MAJOR=(\d+)$", DOCKERFILE, re.MULTILINE)
     assert f"postgres:{default}}}" in SERVICES["postgres"]["image"]

@@ -54,7 +54,7 @@ class Health:
 def read(reading: Reading) -> Health:
     """The state as of now."""
     live, run, late = publications.live(reading.connection), runs.newest(reading), late_since(reading)
-    waiting, backup = messages.waiting(reading), backups.newest(reading.connection)
+    waiting, backup = messages.waiting(reading), backups.newest(reading.connection, reading.at)
     return Health(
         status=status_of(run, late),
         data_as_of=live.data_as_of if live else None,

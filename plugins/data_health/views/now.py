@@ -64,7 +64,7 @@ def read(reading: Reading) -> Now:
         progress=progress,
         report=report_of(reading, run) if run else None,
         waiting=messages.waiting(reading),
-        backup=backups.newest(reading.connection),
+        backup=backups.newest(reading.connection, reading.at),
         backup_late=watchdog.backup_due(reading.connection, reading.at),
     )
 

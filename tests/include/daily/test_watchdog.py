@@ -214,6 +214,26 @@ def test_a_backup_that_is_late_and_one_that_is_made_again_are_said_once_each(
 
 
 @pytest.mark.db
+def test_a_backup_that_is_named_by_a_time_to_come_hides_none_that_is_late(
+    saved_daily: Connection, slack: Slack
+) -> None:
+    """A clock was ahead once."""
+    back_up(saved_daily, "30 07:31")
+    check(at("24 08:30"))
+    assert said(slack) == ["🔴 Greenery backups: none was made since 24 Nov 2026 07:30 UTC, when one was due"]
+
+
+@pytest.mark.db
+def test_a_typo_in_the_schedule_of_backups_keeps_nothing_back_and_one_a_day_is_due(
+    saved_daily: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GREENERY_SCHEDULE", "0 6 * * *")
+    monkeypatch.setenv("GREENERY_BACKUP_SCHEDULE", "30 7 * *")
+    assert check(at("24 07:05")).code == TOO_LATE
+    assert [text.partition(":")[0] for text in said(slack)] == ["🔴 Greenery data is late", "🔴 Greenery backups"]
+
+
+@pytest.mark.db
 def test_a_first_backup_that_is_never_made_is_late(saved_daily: Connection, slack: Slack) -> None:
     check(at("24 08:30"))
     assert "There is none at all." in str(slack.accepted[0]["blocks"])

@@ -18,6 +18,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from unittest.mock import patch
 
 import psutil
 import psycopg2
@@ -26,7 +27,7 @@ from sqlalchemy import create_engine, text
 
 from include.demo_shop import demo as demo_shop
 from include.local import postgres, warehouse
-from include.local.__main__ import _psql
+from include.local.__main__ import _backup, _psql
 from include.local.demo import use_warehouse_of
 from include.local.progress import Progress, silent
 from include.local.stack import Running, Stack, StackError
@@ -158,6 +159,19 @@ def session() -> Iterator[tuple[Path, postgres.LocalPostgres]]:
     """A command that is under way: its state folder and its Postgres."""
     with in_memory.folder("greenery-home-") as path, Stack(path, silent()).session() as server:
         yield path, server
+
+
+def test_after_a_restore_airflows_database_is_migrated_again(
+    session: tuple[Path, postgres.LocalPostgres], tmp_path: Path
+) -> None:
+    """A backup may be of an older version of Airflow; the marker tells of the database that was replaced."""
+    home, _ = session
+    for command, stays in (("check", True), ("restore", False)):
+        (home / "airflow").mkdir(exist_ok=True)
+        (home / "airflow" / "migrated").touch()
+        with patch.dict(os.environ):
+            assert _backup(Stack(home, silent()), Namespace(rest=[command, str(tmp_path)])) == 1, "it is no backup"
+        assert (home / "airflow" / "migrated").exists() == stays
 
 
 def test_a_second_command_at_the_same_time_is_refused(session: tuple[Path, postgres.LocalPostgres]) -> None:

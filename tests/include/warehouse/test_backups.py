@@ -52,20 +52,42 @@ def test_the_newest_are_kept_and_what_is_not_a_backup_as_well(
     warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GREENERY_BACKUP_KEEP", "2")
-    others = {"notes", f"before-{migrate.known()[0]}-20250101T000000Z", f"{warehouse.database}-trial-20250101T000000Z"}
+    to_come = f"{warehouse.database}-20270101T000000Z"  # by a clock that was ahead
+    others = {"notes", "before-0015-20250101T000000Z", f"{warehouse.database}-trial-20250101T000000Z", to_come}
     for other in others:
         (tmp_path / other).mkdir()
     for day in range(4):
         backup.save(tmp_path, now=NOW + timedelta(days=day))
     days = [path.name[-16:-8] for path in backups.paths(tmp_path, of=warehouse.database)]
-    assert days == ["20261127", "20261126"]
+    assert days == ["20270101", "20261127", "20261126"]
     assert others <= set(names(tmp_path))
 
 
+def test_backups_of_a_lost_history_push_out_none_that_has_it(
+    warehouse: Warehouse, db: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setenv("GREENERY_BACKUP_KEEP", "1")
+    with db.cursor() as cursor:
+        cursor.execute("create table snapshots.orders_snapshot as select generate_series(1, 9) as order_id")
+        good = backup.save(tmp_path, now=NOW)
+        cursor.execute("truncate snapshots.orders_snapshot")
+        for day in (1, 2):  # also the second one, beside which the first is no shorter
+            cursor.execute("insert into snapshots.orders_snapshot values (%s)", (day,))
+            with pytest.raises(BackupError, match=rf"is saved, but {good} has a longer history"):
+                backup.save(tmp_path, now=NOW + timedelta(days=day))
+        assert len(names(tmp_path)) == 3
+        assert newest(db, NOW + timedelta(days=9)).name == good.name, "it counts as late, so somebody hears of it"
+        assert backup.main(["save", str(tmp_path)]) == 1
+        assert "counts as late" in capsys.readouterr().err
+        cursor.execute("insert into snapshots.orders_snapshot select generate_series(3, 9)")
+    saved = backup.save(tmp_path, now=datetime.now(UTC) + timedelta(minutes=1))
+    assert names(tmp_path) == [saved.name], "it is as long again"
+
+
 def test_ops_remembers_what_was_made(warehouse: Warehouse, db: Connection, tmp_path: Path) -> None:
-    assert newest(db) is None
+    assert newest(db, NOW) is None
     saved = backup.save(tmp_path, now=NOW)
-    made = newest(db)
+    made = newest(db, NOW)
     assert (made.name, made.made_at, made.databases) == (saved.name, NOW, ("warehouse",))
     assert made.size == backups.read(saved).size
 
@@ -76,7 +98,7 @@ def test_who_builds_can_save_and_needs_no_administrator(
     with db:
         roles.ensure(db, login=True)
     saved = backup.save(tmp_path, server.database(warehouse.database, roles.TRANSFORMER))
-    assert newest(db).name == saved.name
+    assert newest(db, datetime.now(UTC)).name == saved.name
     assert "ops.decisions" in backups.check(saved).databases["warehouse"].rows
 
 
@@ -179,7 +201,16 @@ def test_a_backup_is_due_once_a_tick(warehouse: Warehouse, tmp_path: Path, last:
     if last:
         at = datetime.strptime(f"2026-11-{last}+0000", "%Y-%m-%d %H:%M%z")
         backup.save(tmp_path, now=at)
+    (tmp_path / f"{warehouse.database}-20270101T000000Z").mkdir()  # by a clock that was ahead
     assert backup.is_due(tmp_path, warehouse.database, "30 7 * * *", NOW + timedelta(hours=1)) is due
+
+
+def test_who_restores_is_told_to_forget_people_again(
+    warehouse: Warehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = backup.save(tmp_path)
+    assert backup.main(["restore", str(saved)]) == 0
+    assert "`python -m include.erase --again`" in capsys.readouterr().err
 
 
 def test_without_a_schedule_none_is_ever_due(
@@ -219,6 +250,16 @@ def test_what_a_migration_changes_is_saved_before(warehouse: Warehouse, db: Conn
     assert backups.read(saved).databases["warehouse"].rows["ops.runs"] == 1
     assert migrate.main() == 0, "nothing to migrate, and nothing to save"
     assert backups.paths(folder) == [saved]
+
+
+def test_those_from_before_migrations_are_kept_as_one_kind(
+    warehouse: Warehouse, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GREENERY_BACKUP_KEEP", "2")
+    for number in ("0011", "0012"):
+        (folder / f"before-{number}-20260101T000000Z").mkdir(parents=True)
+    assert "Saved before migration" in migrate.save_before(FORMER, warehouse, folder)
+    assert [path.name[:12] for path in backups.paths(folder, of="before")] == [f"before-{FORMER}-", "before-0012-"]
 
 
 def test_what_is_taken_back_is_saved_before(
