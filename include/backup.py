@@ -83,7 +83,7 @@ def save(
     saved = backups.save(folder, databases, of=where.database, kept=settings.backups_kept(), now=now)
     if longer := backups.with_longer_history(saved):
         raise BackupError(
-            f"{saved.path} is saved, but {longer} has a longer history, and history never shrinks: some was lost since. "
+            f"{saved.path} is saved, but {longer} has a longer history, and history only grows: some was lost since. "
             "No older backup was deleted, and this one counts as late. Restore the older one; or, if all is as it "
             "should be, move every backup with the longer history to another folder, and save again."
         )

@@ -23,6 +23,7 @@ HELM = PROJECT_ROOT / "deploy" / "helm"
 VALUES = yaml.safe_load((HELM / "values.yaml").read_text())
 WATCHDOG = yaml.safe_load((HELM / "watchdog.yaml").read_text())
 CLAIM, BACKUP = yaml.safe_load_all((HELM / "backup.yaml").read_text())
+ADMINISTER = yaml.safe_load((HELM / "administer.yaml").read_text())
 POLICIES = list(yaml.safe_load_all((HELM / "network-policies.yaml").read_text()))
 
 DATABASE, FERNET, JWT = (
@@ -44,6 +45,7 @@ KNOWS = {
     "warehouse": {"greenery-warehouse-admin"},
     "watchdog": SLACK | {"WAREHOUSE_PASSWORD"},
     "backup": {DATABASE, "WAREHOUSE_PASSWORD"},
+    "administer": {DATABASE, "greenery-warehouse-admin"},
 }
 # What the chart itself gives to each container that runs Airflow.
 OF_THE_CHART = {"AIRFLOW__API__SECRET_KEY", "AIRFLOW__CELERY__BROKER_URL", "AIRFLOW__CELERY__RESULT_BACKEND"}
@@ -60,6 +62,7 @@ OURS = [
     *VALUES["scheduler"]["extraInitContainers"],
     *WATCHDOG["spec"]["template"]["spec"]["containers"],
     *SAVES["containers"],
+    *ADMINISTER["spec"]["containers"],
 ]
 
 
@@ -159,6 +162,19 @@ def test_a_backup_may_write_its_volume_alone_and_is_made_when_the_watchdog_expec
     }
 
 
+def test_who_administers_has_the_backups_and_both_databases_and_is_bounded() -> None:
+    pod = ADMINISTER["spec"]
+    [container] = pod["containers"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["activeDeadlineSeconds"] <= 8 * 60 * 60, "nobody forgets it"
+    assert bounds(pod, container) == BOUNDED | {"writes": {"/tmp", "/opt/airflow/backups"}}  # noqa: S108
+    [volume] = [one for one in pod["volumes"] if one["name"] == "backups"]
+    assert volume["persistentVolumeClaim"]["claimName"] == CLAIM["metadata"]["name"]
+    given = {one["name"]: one.get("value") for one in container["env"]}
+    saving = {one["name"]: one.get("value") for one in SAVES["containers"][0]["env"]}
+    assert given == {name: value for name, value in saving.items() if name != "WAREHOUSE_PASSWORD"}
+
+
 @pytest.fixture(scope="module")
 def rendered() -> list[dict[str, Any]]:
     """What the chart makes of the values, which it holds against its schema first."""
@@ -197,6 +213,24 @@ def test_rendered_a_container_gets_the_secrets_of_its_own_work(rendered: list[di
     groomers = {name: set() for name in found if name.endswith("-log-groomer")}
     ours = {name: KNOWS[name] for name in ("wait-for-migrations", "warehouse")}
     assert found == airflow | ours | groomers
+
+
+@pytest.mark.chart
+def test_rendered_who_administers_finds_airflows_configuration(rendered: list[dict[str, Any]]) -> None:
+    [volume] = [one for one in ADMINISTER["spec"]["volumes"] if one["name"] == "config"]
+    [there] = [one for one in rendered if one["kind"] == "ConfigMap" and "airflow.cfg" in one["data"]]
+    assert volume["configMap"]["name"] == there["metadata"]["name"]
+
+
+@pytest.mark.chart
+def test_rendered_a_restore_stops_all_of_airflow(rendered: list[dict[str, Any]]) -> None:
+    """By the labels that docs/operations.md selects."""
+    running = [one["metadata"] for one in rendered if one["kind"] in ("Deployment", "StatefulSet")]
+    chosen = [
+        one["name"] for one in running if one["labels"].items() >= {"tier": "airflow", "release": "greenery"}.items()
+    ]
+    assert chosen == [one["name"] for one in running]
+    assert "--selector tier=airflow,release=greenery" in (PROJECT_ROOT / "docs" / "operations.md").read_text()
 
 
 @pytest.mark.chart
