@@ -141,7 +141,7 @@ def restore(
             roles.ensure(connection)
             note(connection, _made(backup))  # it knows of those before it alone
             cursor.execute("analyze")
-    except (psycopg2.Error, SQLAlchemyError, mapping.MappingError) as error:
+    except (psycopg2.Error, SQLAlchemyError, mapping.MappingError, roles.RolesError) as error:
         raise BackupError(
             f"The backup is restored, but not ready for use: {client.last_lines(str(error))}\nWhen that is mended, run "
             "`python -m include.warehouse.migrate`, `python -m include.raw` and `python -m include.warehouse.roles`."

@@ -4,7 +4,8 @@
     An item that a run has seen keeps the price that `order_items_snapshot` wrote down. Any other has the price in force when it
     was ordered. A version of a price is dated by the load that first showed it, and the shop changed it some time before. So an
     order that is older than that load may be at the new price already: it is, if its items at today's prices add up to what the
-    shop charged for them (`order_cost`), and at the former prices they don't.
+    shop charged for them (`order_cost`), and at the former prices they don't. An item has no price before its order is there with
+    its time: items may be loaded first, and what is written down stays.
 
     When an item was loaded tells nothing. `order_items`, `orders` and `products` are the raw tables or the staging views of
     them; `ordered_at` says in UTC when one of the `orders` was placed. What is below zero or no number is no price.
@@ -77,10 +78,10 @@
             numbered_items.order_id,
             numbered_items.quantity,
             placed_orders.charged,
-            coalesce(kept.price, former.price, latest.price) as price_then,
+            coalesce(kept.price, former.price) as price_then,
             coalesce(kept.price, latest.price) as price_now
         from numbered_items
-        left join placed_orders on numbered_items.order_id = placed_orders.order_id
+        inner join placed_orders on numbered_items.order_id = placed_orders.order_id
         left join kept on numbered_items.order_item_id = kept.order_item_id
         left join prices as former
             on numbered_items.product_id = former.product_id

@@ -7,7 +7,8 @@ killed meanwhile, raw and mark are as they were, and the next load begins at the
 All tables are read in one snapshot of the shop's, so that raw is one moment of it. What changed since the mark is what
 was written by transactions that this snapshot sees and the mark's didn't (`xmin`): no column of the shop's has to say
 so, and nothing is missed that was committed late. Rows that went are found by counting: where raw would hold more rows
-than the shop, keys are compared. Once a week, and where the mark is of no use, everything is compared.
+than the shop, keys are compared. So are those of people where anybody was erased, since a stand-in may be in raw alone.
+Once a week, and where the mark is of no use, everything is compared.
 
     python -m include.raw.live
 """
@@ -28,9 +29,9 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from include import raw, settings
-from include.raw import load, shop_database
+from include.raw import load, shop_database, stand_ins
 from include.raw.carry import ALL, Carried, carry
-from include.raw.contract import TABLES, Table
+from include.raw.contract import PERSONS, TABLES, Table
 from include.raw.load import LoadError, LoadReport
 from include.raw.mapping import MappingError
 from include.raw.shop_database import Mark, Shop
@@ -111,7 +112,7 @@ def _former(cursor: Cursor, now: Mark) -> Mark | None:
 
 @dataclass(frozen=True)
 class Changes:
-    """What was carried: the rows by table, and the keys of the tables that lost rows; or `everything` that there is."""
+    """What was carried: the rows by table, and all keys where some may have gone; or `everything` that there is."""
 
     everything: bool
     rows: dict[str, Carried]
@@ -130,9 +131,14 @@ def _carry_changes(warehouse: Connection, shop: Shop, former: Mark | None) -> Ch
         rows = {name: carried(table, table.columns, since) for name, table in TABLES.items()}
         with warehouse, warehouse.cursor() as cursor:
             more = {name: _compare_counts(cursor, shop, table, rows[name]) for name, table in TABLES.items()}
+            erased = stand_ins.any_known(cursor)
         if not any(count < 0 for count in more.values()):
-            lost = [table for name, table in TABLES.items() if more[name] > 0]
-            return Changes(False, rows, {table.name: carried(table, table.key) for table in lost})
+            compared = [name for name, count in more.items() if count > 0 or (erased and name in PERSONS)]
+            keys = {name: carried(TABLES[name], TABLES[name].key) for name in compared}
+            with warehouse, warehouse.cursor() as cursor:
+                lacking = [name for name in compared if _lacks(cursor, rows[name], keys[name])]
+            if not lacking:
+                return Changes(False, rows, keys)
         log.warning("Raw lacks rows that the shop has had before, or keys are doubled; everything is compared")
     return Changes(True, {name: carried(table, table.columns) for name, table in TABLES.items()}, {})
 
@@ -169,6 +175,21 @@ def _compare_counts(cursor: Cursor, shop: Shop, table: Table, carried: Carried) 
         ).format(**parts)
     )
     return cursor.fetchone()[0] - shop.count(table.name)
+
+
+def _lacks(cursor: Cursor, rows: Carried, keys: Carried) -> bool:
+    """Whether the shop has a key that is neither in raw nor among the rows that were carried."""
+    cursor.execute(
+        sql.SQL(
+            "select exists (select {key} from {keys} except select {key} from {rows} except select {key} from {raw})"
+        ).format(
+            key=sql.SQL(", ").join(map(sql.Identifier, keys.columns)),
+            keys=keys.named,
+            rows=rows.named,
+            raw=raw.named(keys.table),
+        )
+    )
+    return cursor.fetchone()[0]
 
 
 def _write(cursor: Cursor, changes: Changes, drift: list[tuple[str, str, str]]) -> LoadReport:

@@ -19,6 +19,7 @@ can't read what it creates: `alter role etl set role greenery_transformer`.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Collection
 
 from psycopg2 import sql
@@ -27,7 +28,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from include import raw, settings
 from include.raw.contract import PERSONS, TABLES
-from include.warehouse import connect, personal
+from include.warehouse import connect, personal, trust
 
 LOADER, TRANSFORMER, READER, HEALTH = LOGINS = (
     "greenery_loader",
@@ -41,6 +42,11 @@ PERSONAL = "greenery_personal"
 RAW = "greenery_raw"
 ROLES = (RAW, PERSONAL, *LOGINS)
 log = logging.getLogger(__name__)
+
+
+class RolesError(RuntimeError):
+    """The roles are as they were; the message says why and what to do."""
+
 
 # What the sessions of a role are held to in this database, unless somebody has set it otherwise. Whoever reads holds a
 # publish up for no longer than it waits (`include.publish.exchange`).
@@ -62,7 +68,8 @@ _ALTER = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "S"
 def ensure(connection: Connection, *, login: bool = False) -> None:
     """Create the roles, hand them what they own, and grant what they need, in the caller's transaction.
 
-    With `login` they can log in, with a password that the caller sets, or on a server that trusts its clients.
+    With `login` they can log in, with a password that the caller sets, or on a server that trusts its clients. Raises
+    RolesError where a raw table would bring along somebody else's code.
     """
     with connection.cursor() as cursor:
         for role in ROLES:
@@ -199,9 +206,16 @@ def _hand_over(cursor: Cursor, schema: str, owner: str) -> None:
             "builder": TRANSFORMER,
         },
     )
-    for name, kind in cursor.fetchall():
+    handed_over = cursor.fetchall()
+    for name, kind in handed_over:
         statement = sql.SQL("alter {} {} owner to {}")
         cursor.execute(statement.format(sql.SQL(_ALTER[kind]), sql.Identifier(schema, name), sql.Identifier(owner)))
+    # What the former owner put there goes along, and would run as whoever loads or erases.
+    if owner == RAW and (found := trust.code_of_others(cursor, [(schema, name) for name, _ in handed_over])):
+        raise RolesError(
+            f"{schema} can't be handed over to {RAW} with somebody else's code in it: {found}. The roles are as they "
+            "were. Mend that, then call `python -m include.warehouse.roles` again."
+        )
 
 
 def _grant(cursor: Cursor) -> None:
@@ -348,12 +362,17 @@ def _run(cursor: Cursor, statement: str, *names: str) -> None:
     cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
 
-def main() -> None:
-    """Renew the roles of the warehouse that the environment names."""
-    with connect("greenery roles", settings.warehouse_admin()) as connection:
-        ensure(connection)
+def main() -> int:
+    """Renew the roles of the warehouse that the environment names; 1 where they are as they were."""
+    try:
+        with connect("greenery roles", settings.warehouse_admin()) as connection:
+            ensure(connection)
+    except RolesError as error:
+        print(error, file=sys.stderr)
+        return 1
     print(f"The roles are in place: {', '.join(ROLES)}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,7 +1,7 @@
 """Whether to read a table is to run code of somebody who may not build: he would act as who builds.
 
 Postgres runs a row-security policy, and a function in a view, as whoever reads. So do an expression of an index and one
-of statistics, which the planner works out, and a cast of a type.
+of statistics, which the planner works out, and a cast of a type. Whoever writes runs the triggers as well.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ others as materialized (
         where logins.rolcanlogin
             and pg_has_role(logins.oid, roles.oid, 'member')
             and not pg_has_role(logins.oid, current_user, 'member')
+            -- Who builds owns `ops`, and is trusted by the administrator, too.
+            and not exists (
+                select from pg_namespace where nspname = 'ops' and pg_has_role(logins.oid, nspowner, 'member')
+            )
     )
 ),
 -- The named tables, and what reading them reads as well: what a view shows, and tables that inherit.
@@ -49,7 +53,7 @@ relations as (
     from (select relation, bool_or(named) as named from read group by relation) as read
     join pg_class on pg_class.oid = read.relation
     join pg_namespace as spaces on spaces.oid = relnamespace
-    where spaces.nspname <> all(%(ours)s) and relkind in ('r', 'p', 'v', 'm', 'f')
+    where (%(written)s or spaces.nspname <> all(%(ours)s)) and relkind in ('r', 'p', 'v', 'm', 'f')
 ),
 parts (class, part, relation) as (
     select 'pg_rewrite'::regclass, pg_rewrite.oid, ev_class from pg_rewrite
@@ -57,6 +61,7 @@ parts (class, part, relation) as (
     union all select 'pg_statistic_ext'::regclass, oid, stxrelid from pg_statistic_ext
     union all select 'pg_constraint'::regclass, oid, conrelid from pg_constraint where conrelid <> 0
     union all select 'pg_attrdef'::regclass, oid, adrelid from pg_attrdef
+    union all select 'pg_trigger'::regclass, oid, tgrelid from pg_trigger where %(written)s and not tgisinternal
 ),
 found (at, problem, way_out) as (
     select
@@ -128,17 +133,25 @@ def problem(sources: Iterable[Mapping[str, Any]]) -> str | None:
     """
     tables = [(source["schema"], source["identifier"]) for source in sources]
     with connect("greenery check_sources") as connection, connection.cursor() as cursor:
-        found = _found(cursor, tables)
+        found = _found(cursor, tables, written=False)
     if not found:
         return None
-    told = "; ".join(f"{what} {why} ({way_out})" for what, why, way_out in found)
     return (
-        f"To read the sources would run somebody else's code as who builds: {told}. Nothing was built. Mend that, then "
-        "clear this task with everything downstream."
+        f"To read the sources would run somebody else's code as who builds: {found}. Nothing was built. Mend that, "
+        "then clear this task with everything downstream."
     )
 
 
-def _found(cursor: Cursor, tables: Collection[tuple[str, str]]) -> list[tuple[str, str, str]]:
+def code_of_others(cursor: Cursor, tables: Collection[tuple[str, str]]) -> str | None:
+    """Whose code would run as us if these tables (schema, name) were read and written, and the way out; None if none's.
+
+    Asked before an erasure changes rows, and before the raw tables change hands. Whoever asks as the administrator
+    trusts who builds as well.
+    """
+    return _found(cursor, tables, written=True)
+
+
+def _found(cursor: Cursor, tables: Collection[tuple[str, str]], *, written: bool) -> str | None:
     cursor.execute(
         "select format('%%I.%%I', schema, name) from unnest(%s::text[], %s::text[]) as tables (schema, name)",
         (
@@ -152,6 +165,7 @@ def _found(cursor: Cursor, tables: Collection[tuple[str, str]]) -> list[tuple[st
             "tables": [name for (name,) in cursor.fetchall()],
             "ours": list(settings.OUR_SCHEMAS),
             "raw": settings.raw_schema(),
+            "written": written,
         },
     )
-    return cursor.fetchall()
+    return "; ".join(f"{what} {why} ({way_out})" for what, why, way_out in cursor.fetchall()) or None

@@ -32,8 +32,8 @@ WRONG: dict[str, list[tuple[str, str, str] | None]] = {
             "",
             "new_item_has_the_price_in_force_when_it_was_ordered",
         ),
+        ("inner join placed_orders", "left join placed_orders", "new_item_has_the_price_in_force_when_it_was_ordered"),
         (">= former.valid_from", "> former.valid_from", "new_item_has_the_price_in_force_when_it_was_ordered"),
-        ("former.price, latest.price) as", "former.price) as", "new_item_has_the_price_in_force_when_it_was_ordered"),
         (
             ", known='between 0 and 99999999999999.99'",
             "",

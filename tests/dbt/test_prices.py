@@ -205,6 +205,19 @@ def test_an_item_of_red_days_keeps_the_price_at_which_it_was_first_told(days: Ev
     assert days.shop.value("select bool_or(scan) from ops.buffers") is False
 
 
+def test_an_item_that_comes_before_its_order_has_the_price_at_which_it_was_ordered(days: EveryMart):
+    """The price changed after the order was placed and before the item came, and no run knows then when that was."""
+    [[product, price]] = days.shop.query("select product_id, price from raw.products order by 1 limit 1")
+    days.shop.query("update raw.products set price = 2 * price, _loaded_at = now() where product_id = %s", product)
+    days.shop.insert("order_items", {"order_id": "late", "product_id": product, "quantity": 1}, loaded_at="now")
+    days.run()
+    assert days.unit_prices()[f"late/{product}"] is None
+    late = Shop.order("late", created_at=f"{noon(2)}+00", order_cost=price, order_total=price + 5)
+    days.shop.insert("orders", late, loaded_at="now")
+    days.run()
+    assert days.unit_prices()[f"late/{product}"] == price
+
+
 def test_stamps_that_go_back_move_nothing(days: EveryMart):
     days.all_prices_and_inventories_change()
     days.run()

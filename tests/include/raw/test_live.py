@@ -452,3 +452,21 @@ def test_who_was_erased_is_not_loaded_again_and_has_a_stand_in_when_the_shop_del
         lacking = "select count(*) from raw.orders left join raw.users using (user_id) where users.user_id is null"
         assert value(replica, lacking) == 0
     assert value(replica, f"select count(*) from raw.users where user_id in ('{user}', '{stand_in}')") == 1
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_what_raw_lacks_is_noticed_beside_a_stand_in_whose_person_the_shop_has_deleted(
+    replica: Connection, source: Connection, gone: int
+) -> None:
+    """Raw has as many users as the shop then; where another one is gone as well, one more."""
+    live.load_shop()
+    user, other, lost = (row[0] for row in query(source, "select user_id from raw.users order by 1 limit 3"))
+    erasure.erase(user, "asked for it", lambda _: "ada")
+    execute(source, f"delete from raw.users where user_id = '{user}'")
+    live.load_shop()
+    execute(replica, f"delete from raw.users where user_id = '{lost}'")
+    if gone:
+        execute(source, f"delete from raw.users where user_id = '{other}'")
+    live.load_shop()
+    there = "select user_id from raw.users where not starts_with(user_id, 'erased-') order by 1"
+    assert query(replica, there) == query(source, there)

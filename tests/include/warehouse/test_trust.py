@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import psycopg2
@@ -10,7 +11,7 @@ from psycopg2.extensions import connection as Connection
 
 from include import raw
 from include.settings import Warehouse
-from include.warehouse import roles, trust
+from include.warehouse import connect, roles, trust
 from include.warehouse.roles import TRANSFORMER
 from tests.include.publish.test_exchange import do
 
@@ -127,6 +128,66 @@ def test_behind_a_view_of_the_administrators_it_is_found_too(run_as: As, db: Con
     assert "till.people uses function till.spy(integer) of eve" in trust.problem(SOURCES)
     do(db, "create or replace view raw.users as select till.spy(1)::text as user_id")
     assert "raw.users uses function till.spy(integer) of eve" in trust.problem(SOURCES)
+
+
+TRIGGER = "create trigger mine before update on raw.users for each row execute function till.note()"
+
+
+def make_a_trigger(run_as: As, db: Connection) -> None:
+    """One that eve put there while she owned raw.users."""
+    run_as(
+        "eve",
+        "create function till.note() returns trigger language plpgsql as"
+        " $$ begin perform till.tell(); return new; end $$",
+    )
+    do(db, f"grant usage on schema till to public; {TRIGGER}")
+
+
+RAW_USERS = [("raw", "users")]
+NOTE = "raw.users uses function till.note() of eve (let its owner take the function out of there)"
+
+
+def test_a_trigger_of_somebody_elses_is_found_before_rows_are_changed(run_as: As, db: Connection) -> None:
+    """By the administrator as well. To read a table runs none."""
+    make_a_trigger(run_as, db)
+    assert trust.problem(SOURCES) is None
+    with connect() as builder, builder.cursor() as cursor:
+        assert trust.code_of_others(cursor, RAW_USERS) == NOTE
+    with db.cursor() as cursor:
+        assert trust.code_of_others(cursor, RAW_USERS) == NOTE
+        cursor.execute("drop trigger mine on raw.users")
+        assert trust.code_of_others(cursor, RAW_USERS) is None
+
+
+def test_where_people_query_a_trigger_is_found_as_well_but_for_one_of_who_builds(run_as: As, db: Connection) -> None:
+    make_a_trigger(run_as, db)
+    run_as(
+        TRANSFORMER,
+        "create table analytics.built as select 1 as one;"
+        "create function analytics.note() returns trigger language plpgsql as $$ begin return new; end $$;"
+        "create trigger ours before update on analytics.built for each row execute function analytics.note()",
+    )
+    with db.cursor() as cursor:
+        assert trust.code_of_others(cursor, [("analytics", "built")]) is None
+        cursor.execute(TRIGGER.replace("raw.users", "analytics.built"))
+        assert "analytics.built uses function till.note() of eve" in trust.code_of_others(
+            cursor, [("analytics", "built")]
+        )
+
+
+def test_raw_is_not_handed_over_with_a_trigger_of_its_former_owner(
+    run_as: As, db: Connection, warehouse: Warehouse
+) -> None:
+    owner = "select tableowner from pg_tables where tablename = 'users'"
+    make_a_trigger(run_as, db)
+    do(db, "alter table raw.users owner to eve")
+    refusal = re.escape(f"somebody else's code in it: {NOTE}. The roles are as")
+    with pytest.raises(roles.RolesError, match=refusal), connect("test", warehouse) as admin:
+        roles.ensure(admin, login=True)
+    assert do(db, owner) == [("eve",)]
+    do(db, "drop trigger mine on raw.users")
+    roles.ensure(db, login=True)
+    assert do(db, owner) == [("greenery_raw",)]
 
 
 def test_a_function_that_is_called_like_one_of_postgres_is_found_where_models_look_first(
