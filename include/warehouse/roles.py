@@ -7,7 +7,7 @@
 | `greenery_transformer` | what Airflow and dbt do: read `raw`, own everything else, exchange the schemas |
 | `greenery_reader` | read what is published but for personal columns, and nothing else |
 | `greenery_personal` | read what is published, personal columns included |
-| `greenery_health` | read what a reader may, `snapshots` and `ops`: the health page |
+| `greenery_health` | read what a reader may, `ops`, and `snapshots` but for personal columns: the health page |
 
 Run it as an administrator (`WAREHOUSE_ADMIN_USER`: a superuser, or who may create roles and owns the database) after
 the migrations and after `python -m include.raw`, which makes the raw tables; running it again changes nothing. A role
@@ -87,23 +87,31 @@ def open_to_readers(cursor: Cursor, live: str, *, closed: str) -> None:
     """Let readers into the schema that is live now, and out of the other. Does nothing where there are no roles.
 
     Out of its tables as well: somebody's view on one of them would show what is being built. A table of somebody else's
-    is his to give. Of a table with personal columns, who may not see these gets the other columns.
+    is his to give. Of a table with personal columns, who may not see these gets the other columns; so does the health
+    page of a snapshot.
     """
     cursor.execute("select rolname from pg_roles where rolname in %s", ((READER, HEALTH, PERSONAL),))
     for role in sorted(name for (name,) in cursor.fetchall()):
         _run(cursor, "grant usage on schema {} to {}", live, role)
         _run(cursor, "revoke usage on schema {} from {}", closed, role)
         hidden = [] if role == PERSONAL else personal.values(cursor)
-        whole = [table for table, shown in _owned_tables(cursor, live, hidden) if shown is None]
-        _on_tables(cursor, "grant select on {} to {}", whole, role)
+        _let_read(cursor, live, role, hidden)
         _on_tables(cursor, "revoke select on {} from {}", [table for table, _ in _owned_tables(cursor, closed)], role)
-        for table, shown in _owned_tables(cursor, live, hidden):
-            if shown is not None:
-                _on_tables(cursor, "revoke select on {} from {}", [table], role)  # of the whole: it has all columns
-            if shown:
-                columns = sql.SQL(", ").join(map(sql.Identifier, shown))
-                grant = sql.SQL("grant select ({}) on {} to {}")
-                cursor.execute(grant.format(columns, table, sql.Identifier(role)))
+        if role == HEALTH:
+            _let_read(cursor, "snapshots", role, hidden)
+
+
+def _let_read(cursor: Cursor, schema: str, role: str, hidden: Collection[str]) -> None:
+    """Grant a role the tables of a schema, but for the `hidden` columns."""
+    tables = _owned_tables(cursor, schema, hidden)
+    _on_tables(cursor, "grant select on {} to {}", [table for table, shown in tables if shown is None], role)
+    for table, shown in tables:
+        if shown is not None:
+            _on_tables(cursor, "revoke select on {} from {}", [table], role)  # of the whole: it has all columns
+        if shown:
+            columns = sql.SQL(", ").join(map(sql.Identifier, shown))
+            grant = sql.SQL("grant select ({}) on {} to {}")
+            cursor.execute(grant.format(columns, table, sql.Identifier(role)))
 
 
 def _owned_tables(

@@ -104,6 +104,17 @@ def test_readers_get_no_personal_column_through_each_publish(may: May, db: Conne
         cursor.execute("drop role carer")
 
 
+def test_the_health_page_gets_no_personal_column_of_a_snapshot(may: May, db: Connection) -> None:
+    assert may(TRANSFORMER, "create table snapshots.orders_snapshot as select 'o1' as order_id, 't1' as tracking_id")
+    with db.cursor() as cursor:
+        personal.note(cursor, {"tracking_id": None})
+    for open_again in (lambda: publish("run 2"), lambda: roles.ensure(db, login=True)):
+        open_again()
+        assert may(HEALTH, "select order_id, count(*) from snapshots.orders_snapshot group by 1")
+        assert not may(HEALTH, "select tracking_id from snapshots.orders_snapshot")
+        assert not may(READER, "select order_id from snapshots.orders_snapshot")
+
+
 def test_a_reader_who_had_the_whole_table_keeps_what_is_not_personal(may: May, db: Connection) -> None:
     assert may(READER, "select * from analytics.fact_orders")
     assert may(TRANSFORMER, f"create table analytics.dim_users as {PEOPLE}")
