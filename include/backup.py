@@ -36,14 +36,13 @@ from include.raw import lease, mapping
 from include.results.backups import Made, note
 from include.settings import Warehouse
 from include.warehouse import backups, client, connect, migrate, roles
-from include.warehouse.backups import AIRFLOW, SCHEMAS, WAREHOUSE, Backup
+from include.warehouse.backups import AIRFLOW, KEPT_ASIDE, SCHEMAS, WAREHOUSE, Backup
 from include.warehouse.client import BackupError
 
 # What is about the two schemas that publish exchanges, by their oids in this very database.
 OF_THE_BUFFERS = ("ops.watermarks", "ops.buffer_models", "ops.buffers")
 # What a warehouse has that was just migrated and saw no run, but may have been saved already.
 _FROM_THE_START = ("ops.alembic_version", "ops.watch", "ops.backups", "ops.erasure_key")
-_REPLACED = "_replaced"
 
 # An oid that no schema has, so that nobody takes what was published elsewhere for what is here.
 _FORGET_BUFFERS = f"truncate {', '.join(OF_THE_BUFFERS)};\nupdate ops.publications set schema_oid = 0;\n"
@@ -141,7 +140,7 @@ def restore(
             roles.ensure(connection)
             note(connection, _made(backup))  # it knows of those before it alone
             cursor.execute("analyze")
-    except (psycopg2.Error, SQLAlchemyError, mapping.MappingError, roles.RolesError) as error:
+    except (psycopg2.Error, SQLAlchemyError, mapping.MappingError) as error:
         raise BackupError(
             f"The backup is restored, but not ready for use: {client.last_lines(str(error))}\nWhen that is mended, run "
             "`python -m include.warehouse.migrate`, `python -m include.raw` and `python -m include.warehouse.roles`."
@@ -209,7 +208,7 @@ def _take_away(cursor: Cursor, where: Warehouse, schemas: tuple[str, ...], held:
     """The SQL for it. `held` are tables that hold what somebody may miss. Raises BackupError where there are any."""
     if not held:
         return "".join(f"drop schema if exists {schema} cascade;\n" for schema in schemas)
-    aside = tuple(schema + _REPLACED for schema in schemas)
+    aside = tuple(schema + KEPT_ASIDE for schema in schemas)
     if not replace:
         raise BackupError(
             f"Database {where.database} has a history of its own (in {', '.join(held[:3])}"
@@ -224,7 +223,7 @@ def _take_away(cursor: Cursor, where: Warehouse, schemas: tuple[str, ...], held:
             "needs it, then try again."
         )
     cursor.execute("select nspname from pg_namespace where nspname in %s", (schemas,))
-    return "".join(f"alter schema {name} rename to {name}{_REPLACED};\n" for (name,) in cursor.fetchall())
+    return "".join(f"alter schema {name} rename to {name}{KEPT_ASIDE};\n" for (name,) in cursor.fetchall())
 
 
 def _change_over(backup: Backup, parts: list[_Restored]) -> None:

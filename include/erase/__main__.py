@@ -17,7 +17,8 @@ from pathlib import Path
 
 from include import settings
 from include.erase import erasure
-from include.erase.erasure import Certificate, EraseError
+from include.erase.erasure import Certificate
+from include.erase.places import EraseError
 from include.erase.stand_in import CertificateError
 from include.results import publications
 
@@ -56,8 +57,10 @@ def in_words(certificate: Certificate) -> str:
     """A certificate for a person."""
     counted = ", ".join(f"{rows:,} in {table}" for table, rows in certificate.changed.items())
     told = f"Erased (certificate {certificate.erasure_id}); rows changed: {counted}."
-    if certificate.elsewhere:
-        told += f" Tables of others still name the person, tell their owners: {', '.join(certificate.elsewhere)}."
+    if certificate.not_looked_at:
+        told += (
+            f" Not looked at, as they are not ours: schema {', '.join(certificate.not_looked_at)}. Ask their owners."
+        )
     return told
 
 

@@ -6,7 +6,8 @@ import logging
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.erase.erasure import EraseError, erase
+from include.erase.erasure import erase
+from include.erase.places import EraseError
 
 ERASE = "erase"
 log = logging.getLogger(__name__)

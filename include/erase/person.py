@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from psycopg2 import sql
@@ -14,6 +15,8 @@ NAMES = ("first_name", "last_name")
 TELLING = ("email", "phone_number", "tracking_id", "address", "shipping_address")
 # A shorter value is in texts that are about something else.
 _TELLING_FROM = 6
+# One word of letters alone may be anything's: a product, a state, a table.
+_A_WORD = re.compile(r"[^\W\d]+")
 
 
 @dataclass
@@ -32,7 +35,7 @@ class Person:
 
     def telling(self) -> set[str]:
         """Values by which a text is about this person and about nobody else."""
-        found = {value for column in TELLING for value in self.values.get(column, ())}
+        found = {value for column in TELLING for value in self.values.get(column, ()) if not _A_WORD.fullmatch(value)}
         if not self.user_id.isdecimal():  # a number may be anything's
             found.add(self.user_id)
         return {value for value in found if len(value) >= _TELLING_FROM}

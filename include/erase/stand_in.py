@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 from typing import Any
 
 from psycopg2 import sql
@@ -15,11 +16,15 @@ from psycopg2.extras import Json
 from include import raw, settings
 from include.erase.person import Person
 from include.erase.places import KEPT_ASIDE, Place
+from include.raw import stand_ins
 from include.raw.contract import PERSONS, TABLES
 from include.raw.stand_ins import HASH
 
 # The key of a stand-in begins so, and is random.
 PREFIX = "erased-"
+# What is told of an address by which people sum up, and the marts that have it, with what it is called by there.
+_PLACE = ("state", "country")
+_TELLING_OF_PLACES = {"dim_users": "", "fact_orders": "shipping_"}
 
 
 class CertificateError(ValueError):
@@ -41,7 +46,7 @@ def of(cursor: Cursor, person: Person, erasure_id: int) -> StandIns:
     user = earlier[0][0] if earlier else _new()
     addresses, shared = {}, set()
     for key in sorted(key for key in person.address_ids if not key.startswith(PREFIX)):
-        row = _raw_row(cursor, "addresses", key) or {}
+        row = _raw_row(cursor, "addresses", key) or _former_place(cursor, key)
         if row.get("address"):
             person.values.setdefault("address", set()).add(row["address"])
         noted = [
@@ -51,7 +56,9 @@ def of(cursor: Cursor, person: Person, erasure_id: int) -> StandIns:
         ]
         stand_in, is_shared = noted[0] if noted else (_new(), _others_live_at(cursor, key, person.user_id))
         if not noted:
-            _note(cursor, "addresses", key, stand_in, user, is_shared, _emptied("addresses", row, stand_in), erasure_id)
+            needed = row or _named_in_raw(cursor, "address_id", key, ("users", "orders"))
+            content = _emptied(cursor, "addresses", row, stand_in) if needed else None
+            _note(cursor, "addresses", key, stand_in, user, is_shared, content, erasure_id)
         addresses[key] = stand_in
         if is_shared:
             shared.add(key)
@@ -67,9 +74,9 @@ def put_into_raw(cursor: Cursor, user_id: str, known: StandIns, erasure_id: int)
     if row is None and _named_in_raw(cursor, "user_id", known.user, ("orders", "events")):
         row = _former_profile(cursor, known.user)
         row["address_id"] = known.addresses.get(row.get("address_id"), row.get("address_id"))
-        _insert(cursor, "users", _emptied("users", row, known.user))
+        _insert(cursor, "users", _emptied(cursor, "users", row, known.user))
         row = _raw_row(cursor, "users", known.user)
-    content = _emptied("users", row, known.user) if row else None
+    content = _emptied(cursor, "users", row, known.user) if row else None
     if not _noted(cursor, "users", user_id):
         _note(cursor, "users", user_id, known.user, known.user, False, content, erasure_id)
     cursor.execute(
@@ -240,10 +247,32 @@ def _asked(cursor: Cursor, query: str, table: str, *parameters: str) -> Any:
     return row[0] if row else None
 
 
-def _emptied(table: str, row: dict[str, Any], stand_in: str) -> dict[str, Any]:
+def _emptied(cursor: Cursor, table: str, row: dict[str, Any], stand_in: str) -> dict[str, Any]:
     """What stays of a row of raw in its stand-in."""
-    kept = {name: row.get(name) for name in TABLES[table].columns if name not in TABLES[table].personal}
-    return kept | {PERSONS[table]: stand_in}
+    hidden = stand_ins.personal_in(cursor, TABLES[table])
+    return {name: row.get(name) for name in TABLES[table].columns if name not in hidden} | {PERSONS[table]: stand_in}
+
+
+def _former_place(cursor: Cursor, address: str) -> dict[str, Any]:
+    """Where an address was that the shop has deleted, as the marts say who have it; nothing where they don't."""
+    for schema, (table, prefix) in product((settings.LIVE, settings.BUILT), _TELLING_OF_PLACES.items()):
+        key, *place = (f"{prefix}{name}" for name in ("address_id", *_PLACE))
+        cursor.execute(
+            "select attname::text from pg_attribute where attrelid = to_regclass(%s) and attname = any(%s)",
+            (f"{schema}.{table}", [key, *place]),
+        )
+        there = {name for (name,) in cursor.fetchall()}
+        told = sorted(there - {key})
+        if told and key in there:
+            cursor.execute(
+                sql.SQL("select {} from {} where {} = %s limit 1").format(
+                    sql.SQL(", ").join(map(sql.Identifier, told)), sql.Identifier(schema, table), sql.Identifier(key)
+                ),
+                (address,),
+            )
+            if (row := cursor.fetchone()) and any(row):
+                return {name.removeprefix(prefix): value for name, value in zip(told, row, strict=True)}
+    return {}
 
 
 def _former_profile(cursor: Cursor, user: str) -> dict[str, Any]:

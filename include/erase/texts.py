@@ -13,12 +13,19 @@ from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import Json
 
 from include.erase.person import Person
-from include.erase.places import KEPT_ASIDE
+from include.erase.places import OPS
 
 ERASED = "[erased]"
-SCHEMAS = ("ops", f"ops{KEPT_ASIDE}")
-# What holds no text about anybody, or is about who was erased by hash alone.
-_NO_TEXTS = ("stand_ins", "erasure_key", "personal_columns", "alembic_version")
+# The columns that people or runs write sentences into. The others are keys, states and signatures: a street may be
+# called like one of them.
+PROSE = {
+    "compiled_sql": ("sql",),
+    "decisions": ("reason", "name_given"),
+    "erasures": ("reason",),
+    "messages": ("headline", "body", "blocks", "problem"),
+    "node_results": ("message", "failing_rows"),
+    "publications": ("notes",),
+}
 # Samples of rows: one that has a value of the person goes as a whole.
 _SAMPLES = "failing_rows"
 # A value is a word of its own. Python and Postgres have their own words for what is no part of one.
@@ -35,35 +42,48 @@ class About:
         self._names = person.names()
 
     def without(self, content: Any) -> Any:
-        """A text, or JSON that holds texts, without the person."""
+        """A text, or JSON that holds texts, without the person; what JSON calls its values by stays."""
         if isinstance(content, str):
             return self._without(content)
         if isinstance(content, list):
             return [self.without(one) for one in content]
         if isinstance(content, dict):
-            return {self.without(key): self.without(value) for key, value in content.items()}
+            return {key: self.without(value) for key, value in content.items()}
         return content
+
+    def blocks_without(self, content: Any) -> Any:
+        """Blocks of a message for Slack, which still takes them."""
+        if isinstance(content, list):
+            return [self.blocks_without(one) for one in content]
+        if isinstance(content, dict):
+            return {key: value if key == "type" else self.blocks_without(value) for key, value in content.items()}
+        return self.without(content)
 
     def samples_without(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Samples of rows, but for those that have a value of the person."""
         values = self._person.everything()
         return [self.without(row) for row in rows if values.isdisjoint(map(str, row.values()))]
 
-    def found_in(self, column: sql.Composable) -> sql.Composable:
-        """The condition that a text in the database names the person, by first and last name together as well."""
-        conditions = [self.told_in(column)]
-        for pair in self._names:
-            both = [_matches(column, [name]) for name in pair]
-            conditions.append(sql.SQL("({} and {})").format(*both))
-        return sql.SQL("({})").format(sql.SQL(" or ").join(conditions))
+    def may_be_in(self, column: sql.Composable) -> sql.Composable:
+        """The condition that a text in the database may name the person: as a part of a word, too.
+
+        It is far cheaper than to look for words.
+        """
+        pairs = [sql.SQL("({} and {})").format(*(_holds(column, [name]) for name in pair)) for pair in self._names]
+        return sql.SQL("({})").format(sql.SQL(" or ").join([_holds(column, self._telling), *pairs]))
 
     def told_in(self, column: sql.Composable) -> sql.Composable:
         """The condition that it holds a value that is nobody else's."""
-        return _matches(column, self._telling) if self._telling else sql.SQL("false")
+        if not self._telling:
+            return sql.SQL("false")
+        pattern = sql.Literal(_pattern(_forms(self._telling), _IN_POSTGRES))
+        return sql.SQL("case when {} then {} ~* {} else false end").format(
+            _holds(column, self._telling), column, pattern
+        )
 
     def sampled_in(self, column: sql.Composable) -> sql.Composable:
         """The condition that samples of rows may have a value of the person."""
-        return _matches(column, [f'"{_in_json(value)}"' for value in sorted(self._person.everything())], whole=False)
+        return _holds(column, {f'"{_in_json(value)}"' for value in self._person.everything()})
 
     def _without(self, text: str) -> str:
         words = list(self._telling)
@@ -77,7 +97,7 @@ class About:
 
 
 def take_out(cursor: Cursor, about: About) -> dict[str, int]:
-    """Take a person out of all texts of `ops`; returns how many rows were changed, by table."""
+    """Take a person out of what was written in `ops`; returns how many rows were changed, by table."""
     cursor.execute(
         """
         select
@@ -85,13 +105,18 @@ def take_out(cursor: Cursor, about: About) -> dict[str, int]:
             array_agg(attname::text order by attnum), array_agg(atttypid::regtype::text order by attnum)
         from pg_class
         join pg_namespace as spaces on spaces.oid = relnamespace
-        join pg_attribute on attrelid = pg_class.oid and attnum > 0 and not attisdropped and attgenerated = ''
-        where nspname = any(%s) and relkind = 'r' and relname <> all(%s)
-            and atttypid = any(array['text', 'varchar', 'json', 'jsonb', 'text[]']::regtype[])
+        join pg_attribute on attrelid = pg_class.oid and attnum > 0 and not attisdropped
+        join unnest(%s::text[], %s::text[]) as prose (table_name, column_name)
+            on table_name = relname and column_name = attname
+        where nspname = any(%s) and relkind = 'r'
         group by nspname, relname
         order by nspname, relname
         """,
-        (list(SCHEMAS), list(_NO_TEXTS)),
+        (
+            [table for table, columns in PROSE.items() for _ in columns],
+            [column for columns in PROSE.values() for column in columns],
+            list(OPS),
+        ),
     )
     changed = {}
     for schema, name, columns, types in cursor.fetchall():
@@ -102,7 +127,7 @@ def take_out(cursor: Cursor, about: About) -> dict[str, int]:
 
 
 def _take_out_of(cursor: Cursor, about: About, table: sql.Identifier, types: dict[str, str]) -> int:
-    conditions = [about.found_in(_as_text(name, kind)) for name, kind in types.items()]
+    conditions = [about.may_be_in(_as_text(name, kind)) for name, kind in types.items()]
     if _SAMPLES in types:
         conditions.append(about.sampled_in(_as_text(_SAMPLES, types[_SAMPLES])))
     columns = sql.SQL(", ").join(map(sql.Identifier, types))
@@ -112,13 +137,11 @@ def _take_out_of(cursor: Cursor, about: About, table: sql.Identifier, types: dic
     assigned = sql.SQL(", ").join(
         sql.SQL("{} = %s::{}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in types.items()
     )
+    take = {_SAMPLES: about.samples_without, "blocks": about.blocks_without}
     changed = 0
     for place, *found in cursor.fetchall():
         row = dict(zip(types, found, strict=True))
-        left = {
-            name: about.samples_without(value) if name == _SAMPLES else about.without(value)
-            for name, value in row.items()
-        }
+        left = {name: take.get(name, about.without)(value) for name, value in row.items()}
         if left != row:
             values = [
                 Json(left[name]) if "json" in kind and left[name] is not None else left[name]
@@ -135,9 +158,16 @@ def _as_text(column: str, kind: str) -> sql.Composable:
     return sql.SQL(forms.get(kind, "{}::text")).format(sql.Identifier(column))
 
 
-def _matches(text: sql.Composable, values: Iterable[str], *, whole: bool = True) -> sql.Composable:
-    forms = sorted({form for value in values for form in (value, _in_json(value) if whole else value)})
-    return sql.SQL("{} ~* {}").format(text, sql.Literal(_pattern(forms, _IN_POSTGRES if whole else ("", ""))))
+def _holds(text: sql.Composable, values: Iterable[str]) -> sql.Composable:
+    """The condition that a text holds one of the values, in small letters or capital ones."""
+    parts = [re.sub(r"([\\%_])", r"\\\1", form) for form in _forms(values)]
+    lowered = sql.SQL(", ").join(sql.SQL("lower({})").format(sql.Literal(f"%{part}%")) for part in parts)
+    return sql.SQL("lower({}) like any (array[{}]::text[])").format(text, lowered)
+
+
+def _forms(values: Iterable[str]) -> list[str]:
+    """Values as they are, and as JSON has them."""
+    return sorted({form for value in values for form in (value, _in_json(value))})
 
 
 def _pattern(values: Iterable[str], between: tuple[str, str]) -> str:

@@ -14,6 +14,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from include import raw
 from include.raw.contract import PERSONS, Table
+from include.warehouse import personal
 
 # The hash of an id, as SQL. Without the key nobody can try ids of a list until it is met.
 HASH = "encode(sha256((select key from ops.erasure_key) || convert_to({id}, 'UTF8')), 'hex')"
@@ -34,7 +35,7 @@ _ADD = """
     insert into {rows} ({columns})
     select {columns}
     from (
-        select (jsonb_populate_record(null::{raw}, content)).*
+        select (jsonb_populate_record(null::{raw}, content - {hidden}::text[])).*
         from ops.stand_ins
         where table_name = {persons} and content is not null
     ) as stand_ins
@@ -51,6 +52,12 @@ def any_known(cursor: Cursor) -> bool:
     return cursor.fetchone()[0]
 
 
+def personal_in(cursor: Cursor, table: Table) -> list[str]:
+    """What tells of a person in a raw table, but for keys: by the contract, and by what the published project marks."""
+    marked = {*table.personal, *personal.values(cursor)} - {*PERSONS.values()}
+    return [name for name in table.columns if name in marked]
+
+
 def take_their_places(cursor: Cursor, table: Table, rows: sql.Composable, columns: Collection[str]) -> None:
     """Let stand-ins take the places of erased people in rows that a load brings, before anybody compares them.
 
@@ -59,10 +66,11 @@ def take_their_places(cursor: Cursor, table: Table, rows: sql.Composable, column
     if not {*PERSONS.values()} & {*columns} or not any_known(cursor):
         return
     parts = {"rows": rows, "raw": raw.named(table.name), "columns": sql.SQL(", ").join(map(sql.Identifier, columns))}
+    hidden = personal_in(cursor, table)
     if table.name in PERSONS:
-        _replace_rows(cursor, table.name, parts)
+        _replace_rows(cursor, table.name, parts | {"hidden": sql.Literal(hidden)})
     elif "user_id" in columns:
-        emptied = [sql.SQL("{} = null,").format(sql.Identifier(name)) for name in table.personal]
+        emptied = [sql.SQL("{} = null,").format(sql.Identifier(name)) for name in hidden]
         _with_known(cursor, "users", _REPLACE_USER, parts | {"emptied": sql.SQL(" ").join(emptied)})
     if table.name != "addresses" and {"user_id", "address_id"} <= {*columns}:
         # An address of which each erased person has a stand-in of their own is theirs first.

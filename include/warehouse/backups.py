@@ -30,6 +30,8 @@ from include.warehouse.client import BackupError
 WAREHOUSE, AIRFLOW = "warehouse", "airflow"
 # What of each database nobody can rebuild.
 SCHEMAS = {WAREHOUSE: ("ops", "snapshots"), AIRFLOW: ("public",)}
+# Ends the name of a schema that a restore kept aside.
+KEPT_ASIDE = "_replaced"
 CONTENTS = "backup.json"
 _DRAFT = ".draft-"
 # Those from before migrations are one kind, whatever migration it was.

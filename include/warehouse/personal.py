@@ -10,11 +10,18 @@ from collections.abc import Mapping
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
+# Keys of people, whatever a project marks: so one that marks nothing has noted something, too.
+_KEYS = {"user_id": "user_id", "address_id": "address_id"}
+
 
 def note(cursor: Cursor, columns: Mapping[str, str | None]) -> None:
     """Keep what a project marks, in the transaction that publishes it; the value names the key that a column holds."""
     cursor.execute("delete from ops.personal_columns")
-    execute_values(cursor, "insert into ops.personal_columns (column_name, key_of) values %s", list(columns.items()))
+    execute_values(
+        cursor,
+        "insert into ops.personal_columns (column_name, key_of) values %s",
+        list((_KEYS | {**columns}).items()),
+    )
 
 
 def columns(cursor: Cursor) -> dict[str, str | None]:

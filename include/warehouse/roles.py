@@ -254,7 +254,7 @@ def _grant(cursor: Cursor) -> None:
         _let(cursor, "select", schema, HEALTH)
         _run(cursor, "grant usage on schema {} to {}", schema, HEALTH)
     _run(cursor, "grant usage on schema {} to {}", "ops", LOADER)
-    _run(cursor, "grant select on ops.leases, ops.stand_ins, ops.erasure_key to {}", LOADER)
+    _run(cursor, "grant select on ops.leases, ops.stand_ins, ops.erasure_key, ops.personal_columns to {}", LOADER)
     _run(cursor, "revoke select on ops.stand_ins, ops.erasure_key from {}", HEALTH)
     _run(cursor, "grant {} to {}", READER, PERSONAL)  # who is held to what readers are
     _let_erase(cursor)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg2
 import pytest
@@ -13,14 +15,18 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from include.erase import __main__ as command
-from include.erase import erasure
+from include.erase import erasure, texts
 from include.erase.by_hand import erase_in_airflow
-from include.erase.erasure import EraseError
+from include.erase.person import Person
+from include.erase.places import EraseError
 from include.raw import lease, load
 from include.raw.contract import PERSONS, TABLES
 from include.raw.load import LoadReport, Rows
-from include.results import publications, runs
+from include.results import node_results, publications, runs
+from include.results.nodes import NodeResult
 from include.settings import Warehouse
+from include.slack import outbox
+from include.slack.message import Message
 from include.warehouse import connect, personal, roles
 from include.warehouse.roles import LOADER, TRANSFORMER
 
@@ -50,6 +56,18 @@ SHOP: dict[str, list[dict[str, object]]] = {
         {"event_id": "e2", "user_id": "eve-0003", "page_url": "https://shop/fern", "created_at": AT},
     ],
 }
+# What else is text in `ops`: keys, states, signatures, and what names nobody.
+NO_PROSE = """
+    alembic_version.version_num backups.databases backups.name buffer_models.checksum buffer_models.identifier
+    buffer_models.unique_id buffers.products buffers.run_id compiled_sql.run_id compiled_sql.unique_id
+    decisions.action decisions.decided_by decisions.run_id erasures.changed erasures.erased_by leases.holder
+    messages.audience messages.channel messages.kind messages.run_id messages.ts metrics.metric metrics.run_id
+    node_results.error_if node_results.name node_results.resource_type node_results.run_id node_results.severity
+    node_results.status node_results.task_id node_results.unique_id personal_columns.column_name
+    personal_columns.key_of publications.run_id releases.stamp runs.release runs.run_id snapshots.config
+    snapshots.name snapshots.run_id stand_ins.content stand_ins.hash stand_ins.of_user stand_ins.stand_in
+    stand_ins.table_name watermarks.source
+"""
 ANN = ("ann-0001", "ann@example.com", "555-0001", "1 Elm Street", "parcel-1", "parcel-2", "Ann")
 
 
@@ -78,7 +96,8 @@ def shop(db: Connection) -> Connection:
         cursor.execute(
             """
             create table analytics.dim_users as
-            select user_id, first_name, last_name, 'old' || email as email, address_id, address, state, created_at
+            select user_id, first_name, last_name, 'old' || email as email, created_at,
+                address_id, address, state, country
             from raw.users join raw.addresses using (address_id);
             create table analytics_next.int_first_purchases as
             select user_id || '/fern' as user_product_id, user_id, 'fern' as product_id from raw.users;
@@ -210,6 +229,50 @@ def test_a_user_whom_the_shop_deleted_before_gets_a_stand_in(shop: Connection) -
     assert "ann-0001" not in everything(shop)
 
 
+def test_where_the_shop_deleted_the_address_too_its_state_is_as_the_marts_say(shop: Connection) -> None:
+    less = {"users": SHOP["users"][1:], "addresses": SHOP["addresses"][1:]}
+    loaded(shop, SHOP | less)
+    forget("ann-0001")
+    state = "select state, country, address from raw.users join raw.addresses using (address_id) where created_at = %s"
+    with shop.cursor() as cursor:
+        cursor.execute(state + " and starts_with(user_id, 'erased-')", (AT,))
+        assert cursor.fetchall() == [("Ohio", "US", None)]
+    assert ask(
+        shop, "select state from raw.orders left join raw.addresses using (address_id) where order_id = 'o1'"
+    ) == [("Ohio",)]
+    assert loaded(shop, SHOP | less).changed == 0
+
+
+def test_an_address_that_nobody_has_any_more_gets_no_row(shop: Connection) -> None:
+    with shop.cursor() as cursor:
+        cursor.execute("create table snapshots.users as select user_id, 'of old' as address_id from raw.users")
+    forget("ann-0001")
+    assert loaded(shop, SHOP).changed == 0
+    assert ask(shop, "select count(*) from raw.addresses where state is null") == [(0,)]
+
+
+def test_what_a_project_marks_beyond_the_contract_stays_empty_through_loads(
+    shop: Connection, warehouse: Warehouse
+) -> None:
+    with shop.cursor() as cursor:
+        cursor.execute("update raw.orders set shipping_service = 'bike'")
+    forget("ann-0001")  # before the state was marked
+    with shop.cursor() as cursor:
+        personal.note(cursor, personal.columns(cursor) | {"state": None, "shipping_service": None})
+    forget("eve-0003")
+    bike = SHOP | {"orders": [one | {"shipping_service": "bike"} for one in SHOP["orders"]]}
+    roles.ensure(shop, login=True)
+    with connect("test", Warehouse(warehouse.host, warehouse.port, warehouse.database, LOADER, "")) as connection:
+        loaded(connection, bike)
+    assert ask(shop, "select distinct state from raw.addresses where starts_with(address_id, 'erased-')") == [(None,)]
+    assert ask(shop, "select order_id from raw.orders where shipping_service is not null") == [("o3",)]
+    assert ask(
+        shop,
+        "select distinct content ->> 'state' from ops.stand_ins join ops.erasures using (erasure_id)"
+        " where table_name = 'addresses' and erasure_id = (select max(erasure_id) from ops.erasures)",
+    ) == [(None,)]
+
+
 def test_a_user_without_orders_is_still_counted(shop: Connection) -> None:
     forget("eve-0003")
     assert ask(shop, "select count(*) from raw.users") == [(3,)]
@@ -250,7 +313,7 @@ def test_while_a_run_is_under_way_it_is_refused(shop: Connection) -> None:
 def test_killed_near_its_end_it_leaves_everything_as_it_was(shop: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     before = everything(shop)
 
-    def kill(cursor: psycopg2.extensions.cursor, about: object) -> tuple[str, ...]:
+    def kill(cursor: psycopg2.extensions.cursor, *_: object) -> None:
         with shop.cursor() as other:
             other.execute("select pg_terminate_backend(%s)", (cursor.connection.info.backend_pid,))
         cursor.execute("select 1")
@@ -267,14 +330,13 @@ def test_killed_near_its_end_it_leaves_everything_as_it_was(shop: Connection, mo
 def test_runs_and_loads_wait_for_it(shop: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     waited = []
 
-    def look(cursor: psycopg2.extensions.cursor, about: object) -> tuple[str, ...]:
+    def look(*_: object) -> None:
         with connect("test") as other, other.cursor() as waiting:
             waiting.execute("set lock_timeout = '100ms'")
             try:
                 lease.take(other, "run 2")
             except lease.LeaseHeldError:
                 waited.append("run 2")
-        return ()
 
     monkeypatch.setattr(erasure, "_look", look)
     forget("ann-0001")
@@ -290,10 +352,192 @@ def test_a_column_that_nobody_marked_stops_it_and_is_named(shop: Connection) -> 
     assert everything(shop) == before
 
 
-def test_a_table_of_somebody_elses_is_named(shop: Connection) -> None:
+def test_a_column_of_a_type_of_ones_own_stops_it_as_well(shop: Connection) -> None:
     with shop.cursor() as cursor:
-        cursor.execute("create schema sales; create table sales.leads as select email from raw.users")
-    assert forget("ann-0001").elsewhere == ("sales.leads",)
+        cursor.execute(
+            "create type analytics.contact as (email text);"
+            " create table analytics.letters as select row(email)::analytics.contact as addressee from raw.users"
+        )
+    with pytest.raises(EraseError, match=r"analytics.letters would still name the person, in addressee"):
+        forget("ann-0001")
+
+
+def test_a_key_that_can_not_be_a_stand_ins_is_refused_and_named(shop: Connection) -> None:
+    with shop.cursor() as cursor:
+        cursor.execute("create table analytics.visits as select gen_random_uuid() as user_id from raw.users")
+    before = everything(shop)
+    with pytest.raises(
+        EraseError, match=r"analytics.visits.user_id is marked as a key of people and is of the type uui"
+    ):
+        forget("ann-0001")
+    assert everything(shop) == before
+
+
+def test_what_is_materialized_forgets_the_person_too(shop: Connection) -> None:
+    with shop.cursor() as cursor:
+        cursor.execute(
+            "create materialized view analytics.mails as select email as addressee from raw.users;"
+            " create materialized view analytics.few_mails as select * from analytics.mails; analyze"
+        )
+    forget("ann-0001")
+    assert ask(shop, "select count(*) from analytics.few_mails") == [(3,)]
+    assert [value for value in ANN if value in everything(shop)] == []
+
+
+def test_a_street_in_which_somebody_else_lives_too_is_no_hindrance(shop: Connection) -> None:
+    with shop.cursor() as cursor:
+        cursor.execute("update raw.addresses set address = '1 Elm Street, floor 2' where address_id = 'work'")
+    forget("ann-0001")
+    assert ask(shop, "select address from raw.addresses where address is not null") == [("1 Elm Street, floor 2",)]
+
+
+def test_what_holds_no_value_is_ruled_out_before_words_are_looked_for(shop: Connection) -> None:
+    """Nearly all rows of a warehouse are, and to look for words in them takes six times as long."""
+    about = texts.About(Person("ann-0001", values={"tracking_id": {uuid4().hex for _ in range(40)}}))
+    words = sql.Literal(texts._pattern(about._telling, texts._IN_POSTGRES))
+    with shop.cursor() as cursor:
+        cursor.execute(
+            "create temporary table pages as select gen_random_uuid()::text as url from generate_series(1, 700)"
+        )
+
+        def seconds(condition: sql.Composable) -> float:
+            took = []
+            for _ in range(3):
+                began = time.monotonic()
+                cursor.execute(sql.SQL("select bool_or({}) from pages").format(condition))
+                took.append(time.monotonic() - began)
+                assert cursor.fetchone() == (False,)
+            return min(took)
+
+        assert seconds(about.told_in(sql.Identifier("url"))) < seconds(sql.SQL("url ~* {}").format(words)) / 2
+
+
+def test_signs_that_a_pattern_reads_are_letters_of_a_value(shop: Connection) -> None:
+    reason = r"50%_of \d asked, and 50 x of d"
+    with shop.cursor() as cursor:
+        cursor.execute("update raw.addresses set address = %s where address_id = 'home'", (r"50%_of \d",))
+    publications.decide(shop, "hold", None, "ada", reason)
+    publications.decide(shop, "hold", None, "ada", "50 x of d")
+    forget("ann-0001")
+    assert ask(shop, "select reason from ops.decisions order by decision_id") == [
+        ("[erased] asked, and 50 x of d",),
+        ("50 x of d",),
+    ]
+
+
+def somebody_elses_code(connection: Connection) -> None:
+    """A role with a schema of its own, and a function in it that leaves a trace."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            do $$ begin create role etl login; exception when duplicate_object then null; end $$;
+            create schema etl authorization etl;
+            set role etl;
+            create sequence etl.ran;
+            create type etl.kind as enum ('lead');
+            create function etl.told(etl.kind) returns text language plpgsql as
+                $$ begin perform nextval('etl.ran'); return 'lead'; end $$;
+            create cast (etl.kind as text) with function etl.told(etl.kind);
+            create table etl.leads as select 'ann@example.com' as email, 'lead'::etl.kind as kind;
+            create function etl.on_change() returns trigger language plpgsql as
+                $$ begin perform nextval('etl.ran'); return new; end $$;
+            reset role;
+            """
+        )
+
+
+def test_what_is_in_schemas_of_others_is_not_read_and_these_are_named(shop: Connection) -> None:
+    somebody_elses_code(shop)
+    assert forget("ann-0001").not_looked_at == ("etl",)
+    assert ask(shop, "select is_called from etl.ran") == [(False,)]
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "grant usage on schema etl to postgres; create trigger planted before update on raw.users for each row"
+        " execute function etl.on_change()",
+        "alter table analytics.dim_users add kind etl.kind default 'lead'",
+    ],
+)
+def test_where_it_would_run_somebody_elses_code_it_is_refused(shop: Connection, planted: str) -> None:
+    somebody_elses_code(shop)
+    with shop.cursor() as cursor:
+        cursor.execute(planted)
+    with pytest.raises(EraseError, match=r"would run somebody else's code: .*\betl\b.*Nothing was erased"):
+        forget("ann-0001")
+    assert ask(shop, "select is_called from etl.ran") == [(False,)]
+
+
+@pytest.mark.parametrize("street", ["model.greenery.orders", "greenery.orders", "manual 1"])
+def test_a_street_that_is_called_like_a_key_changes_texts_and_no_keys(shop: Connection, street: str) -> None:
+    with shop.cursor() as cursor:
+        cursor.execute("update raw.addresses set address = %s where address_id = 'home'", (street,))
+    runs.begin(shop, "manual 1", "release")
+    with shop.cursor() as cursor:
+        cursor.execute(
+            """
+            insert into ops.buffers (schema_oid, run_id, since, rebuild, scan)
+            values (1, 'manual 1', now(), false, false);
+            insert into ops.buffer_models (schema_oid, unique_id, identifier, rebuilt)
+            values (1, 'model.greenery.orders', 'orders', true);
+            insert into ops.snapshots (name, rows, config, run_id)
+            values ('orders', 1, '{"schema": "greenery"}', 'manual 1');
+            """
+        )
+    found = NodeResult(
+        "model.greenery.orders", "model", "orders", "success", None, None, f"in {street}", 1, None, None, []
+    )
+    node_results.record(shop, "manual 1", "greenery.orders", 1, [found])
+    blocks = [{"type": "section", "text": {"type": "mrkdwn", "text": f"of {street}"}}]
+    outbox.keep(shop, "manual 1", "engineers", Message("published", f"of {street}", "", blocks), waiting=False)
+    before = {
+        table: keys_of(shop, table) for table in ("buffer_models", "snapshots", "node_results", "messages", "runs")
+    }
+    forget("ann-0001")
+    assert {table: keys_of(shop, table) for table in before} == before
+    assert ask(shop, "select message from ops.node_results") == [("in [erased]",)]
+    assert ask(shop, "select headline, blocks from ops.messages") == [
+        ("of [erased]", [{"type": "section", "text": {"type": "mrkdwn", "text": "of [erased]"}}])
+    ]
+
+
+@pytest.mark.parametrize("street", ["Greenery", "orders", "package_shipped"])
+def test_a_street_of_one_word_is_a_word_like_any_other_in_texts(shop: Connection, street: str) -> None:
+    with shop.cursor() as cursor:
+        cursor.execute("update raw.addresses set address = %s where address_id = 'home'", (street,))
+        cursor.execute("update raw.events set event_type = 'package_shipped'")
+    publications.decide(shop, "hold", None, "ada", f"{street} are odd")
+    forget("ann-0001")
+    assert ask(shop, "select reason from ops.decisions") == [(f"{street} are odd",)]
+    assert ask(shop, "select count(*) from raw.addresses where address is not null") == [(1,)]
+
+
+def keys_of(connection: Connection, table: str) -> list[tuple]:
+    """The rows of a table of `ops` without what is prose."""
+    prose = list(texts.PROSE.get(table, ()))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            sql.SQL("select to_jsonb(held) - %s::text[] from ops.{} as held").format(sql.Identifier(table)), (prose,)
+        )
+        return cursor.fetchall()
+
+
+def test_every_text_of_ops_is_known_as_prose_or_as_something_else(db: Connection) -> None:
+    """Into a new column that people or runs write sentences into, an erasure has to look: it goes into PROSE."""
+    found = ask(
+        db,
+        """
+        select format('%s.%s', relname, attname)
+        from pg_attribute
+        join pg_class on pg_class.oid = attrelid
+        where relnamespace = 'ops'::regnamespace and relkind = 'r' and attnum > 0 and not attisdropped
+            and atttypid = any('{text,varchar,json,jsonb,text[]}'::regtype[])
+        """,
+    )
+    prose = {f"{table}.{column}" for table, columns in texts.PROSE.items() for column in columns}
+    assert {name for (name,) in found} - prose == {*NO_PROSE.split()}
+    assert prose <= {name for (name,) in found}
 
 
 def test_names_go_out_of_a_text_that_names_the_person_and_stay_elsewhere(shop: Connection) -> None:
@@ -340,6 +584,15 @@ def test_before_a_publish_noted_what_is_personal_it_is_refused(shop: Connection)
         cursor.execute("insert into ops.publications (run_id, schema_oid, data_as_of) values ('run 1', 0, now())")
     with pytest.raises(EraseError, match="Trigger greenery_daily"):
         forget("ann-0001")
+
+
+def test_a_project_that_marks_nothing_has_said_so(shop: Connection) -> None:
+    with shop.cursor() as cursor:
+        personal.note(cursor, {})
+        cursor.execute("drop table analytics_next.int_first_purchases")
+        runs.begin(shop, "run 1", "release")
+        cursor.execute("insert into ops.publications (run_id, schema_oid, data_as_of) values ('run 1', 0, now())")
+    forget("ann-0001")
 
 
 def test_who_builds_may_erase_and_do_nothing_else_to_raw(shop: Connection, warehouse: Warehouse) -> None:
