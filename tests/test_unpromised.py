@@ -34,7 +34,7 @@ from dbt_common.clients import jinja
 from dbt_common.clients.jinja import template_cache
 
 from include.dbt_project import release
-from include.fast_cosmos import invocation, operators, warm_up
+from include.fast_cosmos import invocation, operators, seal, warm_up
 from include.fast_cosmos.releases import Release
 from include.settings import PROJECT_ROOT
 
@@ -70,6 +70,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Release:
     made = Release(home, release.PROFILE, release.TARGET)
     done = dbtRunner().invoke(["--quiet", "parse", *invocation._flags(made, home / "target")])
     assert done.success, done.exception
+    seal.seal(home, made.stamp, ())
     return made
 
 
