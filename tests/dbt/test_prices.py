@@ -248,8 +248,8 @@ def kept_in_files(days: EveryMart, folder: Path) -> Callable[[], object]:
 
 def kept_in_a_database(days: EveryMart, folder: Path) -> Callable[[], object]:
     """The same in a database, that the live load reads."""
-    days.shop.keep("live_shop")
-    where = days.shop.server.database("live_shop")
+    days.shop.keep("shop_elsewhere")
+    where = days.shop.server.database("shop_elsewhere")
 
     def load() -> None:
         with pytest.MonkeyPatch.context() as environment:
