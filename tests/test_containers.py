@@ -437,8 +437,8 @@ class TestOneMachine:
         assert (here.sql("airflow", users), here.sql("airflow", runs), here.sql("warehouse", history)) == before
         opened = here.inside("api-server", "airflow connections get suppliers --output json")
         assert "of-this-test" in opened
-        here.trigger("after the loss")
-        here.wait_until_published("after the loss")
+        here.trigger("after_the_loss")
+        here.wait_until_published("after_the_loss")
 
     def test_down_and_up_again_keep_everything(self, here: Deployment) -> None:
         counts = "select (select count(*) from analytics.fact_orders), (select count(*) from ops.publications)"
