@@ -101,6 +101,7 @@ def test_an_item_keeps_the_price_at_which_a_run_first_saw_it(dbt: Dbt, build: Bu
     first_day.query("update raw.products set price = 2 * price, _loaded_at = now()")
     first_day.query("update raw.order_items set quantity = quantity + 1, _loaded_at = now() where order_id <> 'o3'")
     first_day.query("delete from raw.order_items where order_id = 'o3'")
+    first_day.insert("orders", first_day.order("o4", created_at="now"), loaded_at="now")
     first_day.insert("order_items", {"order_id": "o4", "product_id": "fern", "quantity": 1}, loaded_at="now")
     build("products_snapshot", "order_items_snapshot")
     first_day.insert("order_items", {"order_id": "o3", "product_id": "moss", "quantity": 1}, loaded_at="now")
@@ -115,6 +116,7 @@ def test_an_item_without_a_price_is_written_down_once_there_is_one(
 ):
     before = item_prices(first_day)
     first_day.insert("products", {"product_id": "yew", "name": "Yew", "price": unknown, "inventory": 1})
+    first_day.insert("orders", first_day.order("o9"))
     first_day.insert("order_items", {"order_id": "o9", "product_id": "yew", "quantity": 1})
     dbt("build", "--selector", "snapshot")
     assert item_prices(first_day) == before
