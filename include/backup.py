@@ -35,7 +35,7 @@ from include import raw, settings
 from include.raw import lease, mapping
 from include.results.backups import Made, note
 from include.settings import Warehouse
-from include.warehouse import backups, client, connect, migrate, roles
+from include.warehouse import backups, client, connect, exists, migrate, roles
 from include.warehouse.backups import AIRFLOW, KEPT_ASIDE, SCHEMAS, WAREHOUSE, Backup
 from include.warehouse.client import BackupError
 
@@ -197,8 +197,7 @@ def _make_room_for_airflow(cursor: Cursor, where: Warehouse, *, replace: bool) -
         )
     held = []
     for table, usual in (("dag_run", 0), ("connection", 0), ("variable", 0), ("ab_user", 1)):
-        cursor.execute("select to_regclass(%s)", (f"public.{table}",))
-        if cursor.fetchone() != (None,):
+        if exists(cursor, f"public.{table}"):
             cursor.execute(sql.SQL("select count(*) from {}").format(sql.Identifier("public", table)))
             held += [f"public.{table}"] if cursor.fetchone()[0] > usual else []
     return _take_away(cursor, where, SCHEMAS[AIRFLOW], held, replace=replace)

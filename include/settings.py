@@ -139,6 +139,11 @@ def _number_or_default(name: str, default: int) -> int:
         return default
 
 
+def _days(name: str, default: int) -> timedelta:
+    """A number of days; a century at most, which a date can be older than."""
+    return timedelta(days=min(_number_or_default(name, default), 36_500))
+
+
 def shop_database_url() -> str | None:
     """The shop's live database; None where raw is loaded otherwise. postgresql://user:password@host/database, and
     libpq's keywords after a ?, as sslmode=verify-full&sslrootcert=…
@@ -193,17 +198,17 @@ def dbt_source_dir() -> Path:
 
 def results_kept_for() -> timedelta:
     """How long `ops.node_results` keeps what became of each node."""
-    return timedelta(days=min(_number_or_default("GREENERY_KEEP_RESULTS_DAYS", 400), 36_500))
+    return _days("GREENERY_KEEP_RESULTS_DAYS", 400)
 
 
 def samples_kept_for() -> timedelta:
     """How long `ops.node_results` keeps the failing rows that tests found."""
-    return timedelta(days=min(_number_or_default("GREENERY_KEEP_SAMPLES_DAYS", 90), 36_500))
+    return _days("GREENERY_KEEP_SAMPLES_DAYS", 90)
 
 
 def messages_kept_for() -> timedelta:
     """How long `ops.messages` keeps what was said."""
-    return timedelta(days=min(_number_or_default("GREENERY_KEEP_MESSAGES_DAYS", 400), 36_500))
+    return _days("GREENERY_KEEP_MESSAGES_DAYS", 400)
 
 
 def backup_folder() -> Path | None:

@@ -12,7 +12,8 @@ from datetime import datetime
 from airflow.sdk.observability import stats
 from psycopg2.extensions import connection as Connection
 
-from include.results import backups, publications
+from include.results import publications
+from include.results.backups import Made
 from include.results.summary import Summary
 from include.slack import outbox
 
@@ -33,9 +34,9 @@ def of_run(summary: Summary) -> None:
     )
 
 
-def of_now(connection: Connection, now: datetime, *, late: bool, backup_late: bool) -> None:
+def of_now(connection: Connection, now: datetime, *, late: bool, backup: Made | None, backup_late: bool) -> None:
     """How old what people query is and the last backup, whether either is late, and what Slack has not taken."""
-    live, backup = publications.live(connection), backups.newest(connection, now)
+    live = publications.live(connection)
     _send(
         {
             "published.age_seconds": (now - live.data_as_of).total_seconds() if live else None,

@@ -32,6 +32,7 @@ from include import settings
 from include.command_line import log_to_stderr
 from include.daily import admission, metrics
 from include.results import backups, publications
+from include.results.backups import Made
 from include.slack import notices, send
 from include.slack.channels import Audience, channels, to_all
 from include.slack.notices import BACK, LATE
@@ -107,10 +108,11 @@ def check(now: datetime | None = None, *, speaks: bool = True) -> Verdict:
             if speaks:
                 _was_up(connection, now)
             due, facts = _look(connection, now, speaks=speaks)
-            backup_late = _look_at_backups(connection, now, speaks=speaks)
+            backup = backups.newest(connection, now)
+            backup_late = _look_at_backups(connection, now, backup, speaks=speaks)
             with suppress(UnavailableError):  # which is logged
                 send.send_waiting(connection)
-            metrics.of_now(connection, now, late=is_late(due, facts), backup_late=backup_late)
+            metrics.of_now(connection, now, late=is_late(due, facts), backup=backup, backup_late=backup_late)
     except psycopg2.OperationalError as error:
         if error.pgcode:  # it answered, if with a no
             raise
@@ -170,8 +172,8 @@ def _look(connection: Connection, now: datetime, *, speaks: bool) -> tuple[datet
     return due, facts
 
 
-def backup_due(connection: Connection, now: datetime) -> datetime | None:
-    """When a backup was due that is not there; None where all that is due is, and where nobody says when one is.
+def backup_due(connection: Connection, now: datetime, made: Made | None) -> datetime | None:
+    """When a backup was due that is not there, the newest being `made`; None where all are, or nobody asks for one.
 
     Where GREENERY_BACKUP_SCHEDULE is no cron expression, nothing makes any: one a day is due, so that it is heard of.
     """
@@ -183,13 +185,12 @@ def backup_due(connection: Connection, now: datetime) -> datetime | None:
     except ValueError as error:
         log.error("GREENERY_BACKUP_SCHEDULE is no cron expression, so one backup a day is due: %s", error)
         due = due_tick("@daily", now, BACKUP_GRACE, since)
-    made = backups.newest(connection, now)
     return due if due and (made is None or made.made_at < due) else None
 
 
-def _look_at_backups(connection: Connection, now: datetime, *, speaks: bool) -> bool:
+def _look_at_backups(connection: Connection, now: datetime, made: Made | None, *, speaks: bool) -> bool:
     """Whether a backup is late; that is said once a day, and once more when it is there."""
-    due, made = backup_due(connection, now), backups.newest(connection, now)
+    due = backup_due(connection, now, made)
     with connection.cursor() as cursor:
         cursor.execute(
             "select kind, run_id from ops.messages where run_id like %s order by message_id desc limit 1",

@@ -19,6 +19,7 @@ from include.erase.places import KEPT_ASIDE, Place
 from include.raw import stand_ins
 from include.raw.contract import PERSONS, TABLES
 from include.raw.stand_ins import HASH
+from include.warehouse import exists
 
 # The key of a stand-in begins so, and is random.
 PREFIX = "erased-"
@@ -122,8 +123,7 @@ def learn(cursor: Cursor, certificates: Iterable[dict[str, Any]]) -> None:
     """Note the stand-ins of certificates, and of what a restore kept aside. Raises CertificateError."""
     here = key_id(cursor)
     aside = f"ops{KEPT_ASIDE}"
-    cursor.execute("select to_regclass(%s) is not null", (f"{aside}.stand_ins",))
-    if cursor.fetchone()[0] and key_id(cursor, aside) == here:
+    if exists(cursor, f"{aside}.stand_ins") and key_id(cursor, aside) == here:
         cursor.execute(
             sql.SQL(
                 "select erased_at::text, erased_by, reason, changed, %s,"
@@ -278,8 +278,7 @@ def _former_place(cursor: Cursor, address: str) -> dict[str, Any]:
 def _former_profile(cursor: Cursor, user: str) -> dict[str, Any]:
     """What the marts say of a stand-in, where they have the columns of raw; else the first thing that the user did."""
     for schema in (settings.LIVE, settings.BUILT):
-        cursor.execute("select to_regclass(%s) is not null", (f"{schema}.dim_users",))
-        if cursor.fetchone()[0]:
+        if exists(cursor, f"{schema}.dim_users"):
             cursor.execute(
                 sql.SQL("select to_jsonb(held) from {} as held where to_jsonb(held) ->> 'user_id' = %s").format(
                     sql.Identifier(schema, "dim_users")

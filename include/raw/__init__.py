@@ -14,7 +14,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from include import settings
+from include import settings, warehouse
 from include.raw.contract import BOOKKEEPING, KEPT_BY_LOADS, TABLES
 
 # Plain indexes, since a unique one would refuse what a replica has to mirror: by key, so that a day's load into a long
@@ -37,8 +37,7 @@ def called(name: str) -> str:
 
 def exists(cursor: Cursor, name: str) -> bool:
     """Whether the raw schema holds a table, or a view in its place."""
-    cursor.execute("select to_regclass(%s) is not null", (called(name),))
-    return cursor.fetchone()[0]
+    return warehouse.exists(cursor, called(name))
 
 
 def views(cursor: Cursor) -> list[str]:

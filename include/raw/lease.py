@@ -14,7 +14,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from include.warehouse import connect
+from include.warehouse import connect, exists
 
 # A holder renews with each task that starts. One that is silent for longer is dead: its tasks don't take so long.
 EXPIRES_AFTER = timedelta(hours=1)
@@ -108,8 +108,7 @@ def held(cursor: Cursor, *, besides: str = "") -> Lease | None:
 
     A decision's that was killed is free.
     """
-    cursor.execute("select to_regclass('ops.leases') is not null")
-    if not cursor.fetchone()[0]:
+    if not exists(cursor, "ops.leases"):
         return None
     cursor.execute(
         """

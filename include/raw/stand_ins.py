@@ -14,7 +14,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from include import raw
 from include.raw.contract import PERSONS, Table
-from include.warehouse import personal
+from include.warehouse import exists, personal
 
 # The hash of an id, as SQL. Without the key nobody can try ids of a list until it is met.
 HASH = "encode(sha256((select key from ops.erasure_key) || convert_to({id}, 'UTF8')), 'hex')"
@@ -45,8 +45,7 @@ _ADD = """
 
 def any_known(cursor: Cursor) -> bool:
     """Whether anybody was ever erased here."""
-    cursor.execute("select to_regclass('ops.stand_ins') is not null")
-    if not cursor.fetchone()[0]:
+    if not exists(cursor, "ops.stand_ins"):
         return False
     cursor.execute("select exists (select from ops.stand_ins)")
     return cursor.fetchone()[0]

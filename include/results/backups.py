@@ -7,6 +7,8 @@ from datetime import datetime
 
 from psycopg2.extensions import connection as Connection
 
+from include.warehouse import exists
+
 
 @dataclass(frozen=True)
 class Made:
@@ -21,8 +23,7 @@ class Made:
 def note(connection: Connection, made: Made) -> None:
     """Remember a backup. Nothing is remembered in a warehouse that was not migrated so far."""
     with connection.cursor() as cursor:
-        cursor.execute("select to_regclass('ops.backups')")
-        if cursor.fetchone() != (None,):
+        if exists(cursor, "ops.backups"):
             cursor.execute(
                 "insert into ops.backups (name, made_at, databases, bytes) values (%s, %s, %s, %s)",
                 (made.name, made.made_at, list(made.databases), made.size),

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
 from include import settings
 from include.warehouse import refused
@@ -43,3 +44,9 @@ def open_connection(application: str, where: settings.Warehouse) -> Connection:
         )
     except psycopg2.OperationalError as error:
         raise refused.explained(error, lambda keyword: f"WAREHOUSE_{keyword.upper()}") from None
+
+
+def exists(cursor: Cursor, name: str) -> bool:
+    """Whether there is a table or view of a name, with its schema before a dot."""
+    cursor.execute("select to_regclass(%s) is not null", (name,))
+    return cursor.fetchone()[0]

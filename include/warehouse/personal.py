@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
+from include.warehouse import exists
+
 # Keys of people, whatever a project marks: so one that marks nothing has noted something, too.
 _KEYS = {"user_id": "user_id", "address_id": "address_id"}
 
@@ -26,8 +28,7 @@ def note(cursor: Cursor, columns: Mapping[str, str | None]) -> None:
 
 def columns(cursor: Cursor) -> dict[str, str | None]:
     """What was noted; empty before the first publish, and in a warehouse that was not migrated so far."""
-    cursor.execute("select to_regclass('ops.personal_columns') is not null")
-    if not cursor.fetchone()[0]:
+    if not exists(cursor, "ops.personal_columns"):
         return {}
     cursor.execute("select column_name, key_of from ops.personal_columns")
     return dict(cursor.fetchall())

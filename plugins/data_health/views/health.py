@@ -62,7 +62,7 @@ def read(reading: Reading) -> Health:
         run=run.run_id if run else None,
         waiting_messages=waiting.count if waiting else 0,
         backup_as_of=backup.made_at if backup else None,
-        backup_late_since=watchdog.backup_due(reading.connection, reading.at),
+        backup_late_since=watchdog.backup_due(reading.connection, reading.at, backup),
     )
 
 

@@ -53,6 +53,7 @@ class Now:
 def read(reading: Reading) -> Now:
     """The state of the data as of now."""
     live = publications.live(reading.connection)
+    backup = backups.newest(reading.connection, reading.at)
     run = runs.newest(reading)
     progress = _progress(reading, run) if run and run.state is State.RUNNING else None
     return Now(
@@ -64,8 +65,8 @@ def read(reading: Reading) -> Now:
         progress=progress,
         report=report_of(reading, run) if run else None,
         waiting=messages.waiting(reading),
-        backup=backups.newest(reading.connection, reading.at),
-        backup_late=watchdog.backup_due(reading.connection, reading.at),
+        backup=backup,
+        backup_late=watchdog.backup_due(reading.connection, reading.at, backup),
     )
 
 
