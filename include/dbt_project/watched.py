@@ -9,7 +9,7 @@ They stand at a source, one of its tables, a column, a model or a metric. A colu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -40,21 +40,25 @@ def is_watched(facts: Manifest, unique_id: str, column: str = "") -> bool:
     return consequence(facts, unique_id, column) is not Consequence.IGNORE
 
 
-def problems(facts: Manifest) -> list[tuple[str, str]]:
+def may_hold(facts: Manifest, unique_id: str) -> bool:
+    """Whether something unusual of it, or of one of its columns, holds the publish."""
+    node = facts.sources.get(unique_id) or facts.nodes.get(unique_id) or {}
+    return any(consequence(facts, unique_id, column) is Consequence.HOLD for column in ("", *node.get("columns", {})))
+
+
+def problems(facts: Manifest) -> Iterator[tuple[str, str]]:
     """Words that mean nothing: the file, and a sentence with the words that mend it."""
-    found = []
     for nodes in (facts.sources, facts.nodes, facts.metrics):
         for unique_id, node in nodes.items():
-            for what, of in ((facts.title(unique_id), node), *_columns(facts.title(unique_id), node)):
-                word = _meta(of).get(_WORD)
+            columns = {f".{name}": column for name, column in node.get("columns", {}).items()}
+            for name, one in ({"": node} | columns).items():
+                word = _meta(one).get(_WORD)
                 if word is not None and word not in list(Consequence):
-                    sentence = f"{what} has `{_WORD}: {word}` in its `meta`. Known are {', '.join(Consequence)}."
-                    found.append((node["original_file_path"], sentence))
-    return found
-
-
-def _columns(title: str, node: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    return [(f"{title}.{name}", column) for name, column in node.get("columns", {}).items()]
+                    yield (
+                        node["original_file_path"],
+                        f"{facts.title(unique_id)}{name} has `{_WORD}: {word}` in its `meta`. Known are "
+                        f"{', '.join(Consequence)}.",
+                    )
 
 
 def _said(node: Mapping[str, Any]) -> Consequence | None:
