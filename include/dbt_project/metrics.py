@@ -23,11 +23,25 @@ _TABLE = "daily_metrics"
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric that the message tells."""
+    """A metric as people read it."""
 
     name: str
     label: str
     unit: Unit
+
+
+def find(facts: Manifest, unique_id: str) -> Metric | None:
+    """A metric by its unique id; one of an unknown unit is a number."""
+    metric = facts.metrics.get(unique_id)
+    if metric is None:
+        return None
+    unit = Unit(_unit(metric)) if _unit(metric) in list(Unit) else Unit.NUMBER
+    return Metric(metric["name"], metric.get("label") or metric["name"], unit)
+
+
+def model(facts: Manifest) -> str | None:
+    """The unique id of the model that has their values, if there is one."""
+    return next((model for model in facts.models if facts.nodes[model]["name"] == _TABLE), None)
 
 
 def told(facts: Manifest) -> tuple[Metric, ...]:
@@ -64,7 +78,7 @@ def _of_metric(metric: dict[str, Any], daily: list[str] | None) -> Iterator[str]
 
 def _daily(facts: Manifest) -> list[str] | None:
     """The names that the table has, as its `accepted_values` say; None where there is no such test."""
-    if not any(facts.nodes[model]["name"] == _TABLE for model in facts.models):
+    if model(facts) is None:
         return []
     return next(
         (
