@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from include import words
 from include.dbt_project import metrics
 from include.dbt_project.manifest import Manifest
-from include.unusual.series import Measure, Series
+from include.unusual.series import Expected, Measure, Series
 from include.words import Unit
 
 _TITLES = {
@@ -23,6 +25,7 @@ _TITLES = {
     Measure.SECONDS: "time to build {of}",
 }
 SHARES = frozenset({Measure.NULLS, Measure.DISTINCT, Measure.SHARE})
+COUNTS = frozenset({Measure.ROWS, Measure.HOURS, Measure.NEW_VALUES})
 # Hours after midnight UTC.
 TIMES_OF_DAY = frozenset({Measure.MIDDAY, Measure.LOADED})
 
@@ -51,6 +54,17 @@ def value(value: float | None, series: Series, facts: Manifest) -> str:
     if unit is Unit.NUMBER and not float(value).is_integer() and abs(value) < 10:  # a mean of 1.26 is not one of 1.3
         return f"{value:,.3g}"
     return words.figure(value, unit)
+
+
+def usual(expected: Expected, series: Series, facts: Manifest) -> str:
+    """What is usual, from the least to the most: "31 to 48", "18.0 to 23.0 %", "24" where it is always the same."""
+    least, most = expected.least, expected.most
+    if series.measure in COUNTS and math.ceil(least) <= math.floor(most):  # 31 is less than 31.4: 32 is usual
+        least, most = math.ceil(least), math.floor(most)
+    first, last = (value(one, series, facts) for one in (least, most))
+    if first == last:
+        return first
+    return f"{first.removesuffix(' %')} to {last}"
 
 
 def unit_of(series: Series, facts: Manifest) -> Unit:

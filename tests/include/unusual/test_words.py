@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from include.unusual import words
-from include.unusual.series import Measure, Series
+from include.unusual.series import Expected, Measure, Series
 from tests.include.results import project
 
 EVENTS, MART, REVENUE = "source.p.shop.events", "model.p.fact_orders", "metric.p.revenue"
@@ -47,3 +47,18 @@ def test_a_series_and_its_values_are_told_in_words(series: Series, title: str, v
 
 def test_every_measure_has_words() -> None:
     assert all(words.title(Series(MART, measure, "a", "b"), FACTS) for measure in Measure)
+
+
+@pytest.mark.parametrize(
+    ("series", "least", "most", "said"),
+    [
+        (Series(EVENTS, Measure.ROWS), 31.4, 48.6, "32 to 48"),
+        (Series(EVENTS, Measure.ROWS), 3.2, 3.8, "3.2 to 3.8"),
+        (Series(EVENTS, Measure.HOURS), 24.0, 24.0, "24"),
+        (Series(EVENTS, Measure.NULLS, "product_id"), 0.18, 0.23, "18.0 to 23.0 %"),
+        (Series(EVENTS, Measure.LOADED), 4.5, 5.75, "04:30 to 05:45"),
+        (Series(REVENUE, Measure.VALUE), 1000.0, 2000.0, "$1,000 to $2,000"),
+    ],
+)
+def test_what_is_usual_is_told_from_the_least_to_the_most(series: Series, least: float, most: float, said: str) -> None:
+    assert words.usual(Expected(least, least, most, 30), series, FACTS) == said
