@@ -51,6 +51,15 @@ def told(facts: Manifest) -> tuple[Metric, ...]:
     return tuple(Metric(one["name"], one.get("label") or one["name"], Unit(_unit(one))) for one in found)
 
 
+def one(unique_id: str, facts: Manifest) -> Metric:
+    """Any metric by its unique id, told or not; one that the project has no more is called by its name."""
+    metric = facts.metrics.get(unique_id) or {"name": unique_id.split(".")[-1]}
+    unit = _unit(metric)
+    return Metric(
+        metric["name"], metric.get("label") or metric["name"], Unit(unit) if unit in list(Unit) else Unit.NUMBER
+    )
+
+
 def problems(facts: Manifest) -> Iterator[tuple[str, str]]:
     """What is wrong with a metric's `meta`: the file, and a sentence with the words that mend it."""
     daily = _daily(facts)
