@@ -30,15 +30,6 @@ class Metric:
     unit: Unit
 
 
-def find(facts: Manifest, unique_id: str) -> Metric | None:
-    """A metric by its unique id; one of an unknown unit is a number."""
-    metric = facts.metrics.get(unique_id)
-    if metric is None:
-        return None
-    unit = Unit(_unit(metric)) if _unit(metric) in list(Unit) else Unit.NUMBER
-    return Metric(metric["name"], metric.get("label") or metric["name"], unit)
-
-
 def model(facts: Manifest) -> str | None:
     """The unique id of the model that has their values, if there is one."""
     return next((model for model in facts.models if facts.nodes[model]["name"] == _TABLE), None)

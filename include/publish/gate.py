@@ -20,6 +20,7 @@ from include.dbt_project.manifest import ANY_ROW, DataTest, Manifest
 from include.results import node_results, publications
 from include.results.node_results import Pass
 from include.settings import BUILT
+from include.unusual import words as series_words
 from include.unusual.series import Unusual
 
 # Who built a model last, and when, by its unique id.
@@ -120,7 +121,7 @@ def check_usual(manifest: Manifest, unusual: Sequence[Unusual], problem: str | N
         "the same: `python -m include.publish publish --run …`."
     )
     if held:
-        names = dict.fromkeys(_watched(one, manifest) for one in held)
+        names = [series_words.title(one.series, manifest) for one in held]
         raise NotPublishedError(
             f"Held: {words.count(len(held), 'figure')} {'is' if len(held) == 1 else 'are'} unusual whose owner says "
             f"`unusual: hold`, so nothing was published:\n{_lines(names)}\n{ways_out}"
@@ -178,11 +179,6 @@ def _unproven(test: DataTest, ran: Pass | None) -> str:
         f"severity {test.severity} and error_if {test.error_if}: the environment of its task is another than that of "
         "the dag-processor"
     )
-
-
-def _watched(one: Unusual, manifest: Manifest) -> str:
-    column = f".{one.series.column}" if one.series.column else ""
-    return f"{manifest.title(one.series.unique_id)}{column}, {one.series.measure}"
 
 
 def _lines(names: Iterable[str]) -> str:

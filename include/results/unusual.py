@@ -6,12 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from include.dbt_project import metrics
+from include.dbt_project import helpers, metrics
 from include.dbt_project.manifest import Manifest
 from include.results import failures
 from include.results.failures import Owner
+from include.settings import BUILT
+from include.unusual import words
 from include.unusual.series import Measure, Series, Unusual
-from include.words import Unit
 
 # What they measure is a value of the data itself.
 _OF_VALUES = (Measure.SHARE, Measure.LEAST, Measure.GREATEST, Measure.MEAN)
@@ -19,15 +20,20 @@ _OF_VALUES = (Measure.SHARE, Measure.LEAST, Measure.GREATEST, Measure.MEAN)
 
 @dataclass(frozen=True)
 class Finding:
-    """Something unusual: `kind` (source, model, metric) and `name` say of what, `unit` is that of a metric.
+    """Something unusual in words: what it is called, its value, and what is usual.
 
-    `exposures` is what people look at that stands on it. `with_it` is what it explains, the worst first.
+    `of_marts` says that it is of what people query. `by_weekday` says that it counts what happened on its day, of
+    which a Monday may have more than a Sunday; `of_day` that it is about its day at all. `exposures` is what people
+    look at that stands on it. `with_it` is what it explains, the worst first.
     """
 
     unusual: Unusual
-    kind: str
-    name: str
-    unit: Unit = Unit.NUMBER
+    title: str
+    value: str
+    usual: str
+    of_marts: bool = False
+    of_day: bool = True
+    by_weekday: bool = False
     owner: Owner | None = None
     exposures: tuple[str, ...] = ()
     with_it: tuple[Finding, ...] = ()
@@ -59,17 +65,29 @@ def _cause(one: Unusual, by_series: Mapping[Series, Unusual]) -> Unusual:
 
 
 def _finding(one: Unusual, facts: Manifest, with_it: tuple[Finding, ...] = ()) -> Finding:
-    unique_id = one.series.unique_id
-    metric = metrics.find(facts, unique_id)
-    node = metrics.model(facts) if metric else unique_id
+    series, measure = one.series, one.series.measure
+    is_metric = series.unique_id in facts.metrics
+    node = metrics.model(facts) if is_metric else series.unique_id
+    of_source = series.unique_id in facts.sources
     return Finding(
         unusual=one,
-        kind="metric" if metric else "source" if unique_id in facts.sources else "model",
-        name=metric.label if metric else facts.title(unique_id),
-        unit=metric.unit if metric else Unit.NUMBER,
+        title=words.title(series, facts),
+        value=words.value(one.value, series, facts),
+        usual=words.usual(one.expected, series, facts),
+        of_marts=is_metric or (_is_queried(series.unique_id, facts) and measure is not Measure.SECONDS),
+        of_day=of_source or measure is Measure.VALUE or bool(series.column),
+        by_weekday=measure in (Measure.VALUE, Measure.HOURS) or (of_source and measure is Measure.ROWS),
         owner=failures.owner(node, facts),
         exposures=failures.exposures(node, facts),
         with_it=with_it,
+    )
+
+
+def _is_queried(unique_id: str, facts: Manifest) -> bool:
+    """Whether it is a mart that is named to people: a model that publish puts in front of them, and no helper."""
+    title = facts.title(unique_id)
+    return (
+        unique_id in facts.models and facts.nodes[unique_id].get("schema") == BUILT and bool(helpers.apart([title])[0])
     )
 
 
