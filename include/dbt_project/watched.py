@@ -1,14 +1,15 @@
-"""What a project says of unusual figures, by the `meta` of a source's table, a column, a model or a metric.
+"""What is watched, and what follows where it is unusual: the words of the project's YAML, below `config: meta:`.
 
-    - name: fact_orders
-      config: {meta: {unusual: hold}}
+    unusual: say      # the message says it; so it is where nothing is said
+    unusual: hold     # and nothing is published with it
+    unusual: ignore   # it is not watched
 
-`say`, the default: it is told. `hold`: it holds the publish as well. `ignore`: it is not watched.
+They stand at a source, one of its tables, a column, a model or a metric. A column's own word goes before its table's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -18,7 +19,7 @@ _WORD = "unusual"
 
 
 class Consequence(StrEnum):
-    """What follows of an unusual figure."""
+    """What follows where something is unusual."""
 
     SAY = "say"
     HOLD = "hold"
@@ -26,41 +27,51 @@ class Consequence(StrEnum):
 
 
 def consequence(facts: Manifest, unique_id: str, column: str = "") -> Consequence:
-    """What a column says, or else the table, model or metric that it is of."""
-    node = facts.nodes.get(unique_id) or facts.sources.get(unique_id) or facts.metrics.get(unique_id) or {}
-    said = _said(node.get("columns", {}).get(column, {})) or _said(node)
-    return Consequence(said) if said in list(Consequence) else Consequence.SAY
+    """What the owner of a source's table, a model or a metric wants; what is no such word says nothing."""
+    node = facts.sources.get(unique_id) or facts.nodes.get(unique_id) or facts.metrics.get(unique_id) or {}
+    said = _said(node)
+    if said is not Consequence.IGNORE and column:
+        return _said(node.get("columns", {}).get(column, {})) or said or Consequence.SAY
+    return said or Consequence.SAY
 
 
-def holding(facts: Manifest) -> tuple[str, ...]:
-    """What people call the tables, models, metrics and columns that say `hold`."""
-    return tuple(name for _, _, name, said in _words(facts) if said == Consequence.HOLD)
+def is_watched(facts: Manifest, unique_id: str, column: str = "") -> bool:
+    """Whether nobody wants it ignored."""
+    return consequence(facts, unique_id, column) is not Consequence.IGNORE
 
 
-def problems(facts: Manifest) -> Iterator[tuple[str, str]]:
-    """What is wrong with these words: the file, and a sentence with the words that mend it."""
-    for file, kind, name, said in _words(facts):
-        if said not in list(Consequence):
-            yield (
-                file,
-                f"{kind} {name} has `unusual: {said}` in its `meta`. Known are {', '.join(Consequence)}.",
-            )
+def holding(facts: Manifest) -> list[str]:
+    """What people call the tables, columns, models and metrics that hold the publish where they are unusual."""
+    return [what for _, what, word in _words(facts) if word == Consequence.HOLD]
 
 
-def _words(facts: Manifest) -> Iterator[tuple[str, str, str, Any]]:
-    """Each such word: the file that it stands in, the kind and the name of what says it, and the word."""
-    for unique_id, node in (*facts.sources.items(), *facts.nodes.items(), *facts.metrics.items()):
-        file, kind = node.get("original_file_path", ""), node.get("resource_type", "source")
-        if kind == "test":
-            continue
-        name = facts.title(unique_id)
-        for of, where, said in (
-            (kind, name, _said(node)),
-            *(("column", f"{name}.{column}", _said(about)) for column, about in node.get("columns", {}).items()),
-        ):
-            if said is not None:
-                yield file, of, where, said
+def problems(facts: Manifest) -> list[tuple[str, str]]:
+    """Words that mean nothing: the file, and a sentence with the words that mend it."""
+    return [
+        (file, f"{what} has `{_WORD}: {word}` in its `meta`. Known are {', '.join(Consequence)}.")
+        for file, what, word in _words(facts)
+        if word not in list(Consequence)
+    ]
 
 
-def _said(node: dict[str, Any]) -> Any:
-    return {**(node.get("meta") or {}), **(node.get("config", {}).get("meta") or {})}.get(_WORD)
+def _words(facts: Manifest) -> Iterator[tuple[str, str, Any]]:
+    """Each such word: its file, what people call the thing that says it, and the word."""
+    for nodes in (facts.sources, facts.nodes, facts.metrics):
+        for unique_id, node in nodes.items():
+            for what, of in ((facts.title(unique_id), node), *_columns(facts.title(unique_id), node)):
+                word = _meta(of).get(_WORD)
+                if word is not None:
+                    yield node["original_file_path"], what, word
+
+
+def _columns(title: str, node: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    return [(f"{title}.{name}", column) for name, column in node.get("columns", {}).items()]
+
+
+def _said(node: Mapping[str, Any]) -> Consequence | None:
+    word = _meta(node).get(_WORD)
+    return Consequence(word) if word in list(Consequence) else None
+
+
+def _meta(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**(node.get("meta") or {}), **(node.get("config", {}).get("meta") or {})}
