@@ -56,8 +56,9 @@ def published_by_a_former_try(context: Any) -> bool:
 def publish_run(run_id: str, manifest: Manifest, decision: Decision | None = None) -> bool:
     """Put what this run built in place of what people query, if it is whole and every error-severity test passed on it.
 
-    Somebody's `decision` waives the tests and a hold, and nothing else; a mute may let a single test through. False where the run was published before and
-    has built nothing since. Raises NotPublishedError, which says why; nothing has changed then.
+    Somebody's `decision` waives the tests and a hold, and nothing else; a mute may let a single test through.
+    False where the run was published before and has built nothing since. Raises NotPublishedError, which says why;
+    nothing has changed then.
     """
     with connect("greenery publish") as connection:
         made = gate.built(connection)
