@@ -6,7 +6,8 @@ revision = "0017"
 down_revision = "0016"
 
 # A number about the data, by UTC day (`include.unusual.series`). Without a value there was nothing to measure.
-# `unique_id` is dbt's: of a source, a model, or a metric.
+# `unique_id` is dbt's: of a source, a model, or a metric. `observed_at` is as of when the data was, and `afterwards`
+# says that this was later than the day after.
 OBSERVATIONS = """
 create table ops.observations (
     unique_id text not null,
@@ -15,6 +16,7 @@ create table ops.observations (
     item text not null default '',
     day date not null,
     value double precision,
+    afterwards boolean not null default false,
     run_id text not null references ops.runs,
     observed_at timestamptz not null default clock_timestamp(),
     primary key (unique_id, column_name, measure, item, day)
