@@ -9,7 +9,7 @@ They stand at a source, one of its tables, a column, a model or a metric. A colu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -40,17 +40,28 @@ def is_watched(facts: Manifest, unique_id: str, column: str = "") -> bool:
     return consequence(facts, unique_id, column) is not Consequence.IGNORE
 
 
+def holding(facts: Manifest) -> list[str]:
+    """What people call the tables, columns, models and metrics that hold the publish where they are unusual."""
+    return [what for _, what, word in _words(facts) if word == Consequence.HOLD]
+
+
 def problems(facts: Manifest) -> list[tuple[str, str]]:
     """Words that mean nothing: the file, and a sentence with the words that mend it."""
-    found = []
+    return [
+        (file, f"{what} has `{_WORD}: {word}` in its `meta`. Known are {', '.join(Consequence)}.")
+        for file, what, word in _words(facts)
+        if word not in list(Consequence)
+    ]
+
+
+def _words(facts: Manifest) -> Iterator[tuple[str, str, Any]]:
+    """Each such word: its file, what people call the thing that says it, and the word."""
     for nodes in (facts.sources, facts.nodes, facts.metrics):
         for unique_id, node in nodes.items():
             for what, of in ((facts.title(unique_id), node), *_columns(facts.title(unique_id), node)):
                 word = _meta(of).get(_WORD)
-                if word is not None and word not in list(Consequence):
-                    sentence = f"{what} has `{_WORD}: {word}` in its `meta`. Known are {', '.join(Consequence)}."
-                    found.append((node["original_file_path"], sentence))
-    return found
+                if word is not None:
+                    yield node["original_file_path"], what, word
 
 
 def _columns(title: str, node: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

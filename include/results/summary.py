@@ -15,6 +15,7 @@ from include.results.figures import Figures
 from include.results.nodes import NodeResult
 from include.results.orders import OrderChange
 from include.results.publications import Decision, Publication
+from include.results.unusual import Finding
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Summary:
     figures: Figures
     order_changes: tuple[OrderChange, ...] | None
     follows_orders: bool = True
+    # What the past of the data makes unlikely, the worst first.
+    unusual: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     # What is wrong with the dbt project as it is now, where the run had to use an older release.
     project_problem: str | None = None

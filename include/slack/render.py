@@ -10,7 +10,8 @@ from datetime import datetime
 
 from include import words
 from include.results.summary import Summary
-from include.slack import failures, figures, orders
+from include.results.unusual import Finding
+from include.slack import failures, figures, orders, unusual
 from include.slack.message import Bold, Line, Link, Message, Section, compose, listed, short
 from include.slack.notices import by_hand, of_run
 
@@ -29,15 +30,24 @@ def render(summary: Summary) -> Message:
         *failures.broken("Warned", summary.warnings, summary, WARNED_LIMIT),
     ]
     data = [figures.lines(summary), orders.lines(summary)]
-    sections = [_state(summary), *((*data, *broken) if summary.published else (*broken, *data))]
+    odd = unusual.lines(summary.unusual, summary)
+    sections = [_state(summary), *((odd, *data, *broken) if summary.published else (*broken, odd, *data))]
     return compose(summary.kind, _headline(summary), filter(None, sections), _footer(summary))
 
 
 def render_state(summary: Summary) -> Message:
     """The same run to those who look at the data: what they see, its figures, and who is at it. No technical detail."""
-    sections = [_state_of_the_data(summary), figures.lines(summary), orders.lines(summary) if summary.published else []]
+    # What they see on a red day is as it was told then.
+    odd = unusual.of_marts(summary.unusual) if summary.published else ()
+    sections = [
+        _state_of_the_data(summary),
+        unusual.lines(odd, summary),
+        figures.lines(summary),
+        orders.lines(summary) if summary.published else [],
+    ]
     headline = _headline(summary) if summary.published or summary.overtaken else "🔴 Greenery data: no new data"
-    return compose(summary.kind, headline.split(", ")[0], filter(None, sections), (f"run {short(summary.run_id, 80)}",))
+    headline = ", ".join(filter(None, (headline.split(", ")[0], unusual.counted(odd))))
+    return compose(summary.kind, headline, filter(None, sections), (f"run {short(summary.run_id, 80)}",))
 
 
 def unparsed(problem: str) -> str:
@@ -57,8 +67,9 @@ def _headline(summary: Summary) -> str:
     if summary.published and summary.decision and summary.failed:
         return f"✋ Greenery data was published by hand, although {words.count(summary.failed, 'test')} failed"
     if summary.published:
-        warned = f", {words.count(summary.warned, 'warning')}" if summary.warned else ""
-        return f"✅ Greenery data is up to date{warned}"
+        warned = words.count(summary.warned, "warning") if summary.warned else ""
+        said = ("✅ Greenery data is up to date", warned, unusual.counted(summary.unusual))
+        return ", ".join(filter(None, said))
     return f"🔴 Greenery data was not published: {_what_broke(summary)}"
 
 
@@ -67,6 +78,8 @@ def _what_broke(summary: Summary) -> str:
     roots = failures.newest_first(summary.roots)
     if not roots:
         return f"{words.count(summary.failed, 'test')} failed" if summary.failed else "the run did not reach the end"
+    if [root.name for root in roots] == ["publish"] and (held := _holding(summary)):
+        return f"held, as {unusual.counted(held)}"
     tests = [failure for failure in roots[0].failures if failure.kind in ("test", "freshness")]
     if tests and all(one.kind == "freshness" for one in tests):
         first = f"{short(roots[0].name, 60)} is stale"
@@ -77,6 +90,12 @@ def _what_broke(summary: Summary) -> str:
     if roots[0].known:
         first += f", known since {words.day(min(one.since for one in roots[0].failures if one.since))}"
     return f"{first}, and {len(roots) - 1} more" if roots[1:] else first
+
+
+def _holding(summary: Summary) -> list[Finding]:
+    """What is unusual and holds the publish, whatever it is told with."""
+    every = [each for one in summary.unusual for each in (one, *one.with_it)]
+    return [one for one in every if one.unusual.holds]
 
 
 def _state(summary: Summary) -> Section:

@@ -11,9 +11,11 @@ from include.results.nodes import UNEXPLAINED
 from include.results.orders import OrderChange
 from include.results.publications import Decision, Publication
 from include.results.summary import Resolved, Summary
+from include.results.unusual import Finding
 from include.slack.message import Message
 from include.slack.notices import decided, unreachable, unreported
 from include.slack.render import render, render_state
+from include.unusual.series import Expected, Measure, Series, Unusual
 from include.words import Unit
 
 _AIRFLOW = "http://localhost:8080/dags/greenery_daily/runs"
@@ -185,6 +187,74 @@ def _known(root: Root) -> Root:
     return replace(root, failures=tuple(replace(one, since=KNOWN, days=2) for one in root.failures))
 
 
+_DAY = date(2026, 11, 23)
+_EXPECTED = Expected(0, 0, 0, 90)
+
+
+def _unusual(unique_id: str, measure: Measure, *, since: date = _DAY, holds: bool = False, **of: str) -> Unusual:
+    return Unusual(Series(unique_id, measure, **of), _DAY, 0, _EXPECTED, 1, since, holds=holds)
+
+
+FEW_ORDERS = Finding(
+    _unusual("source.greenery.greenery.orders", Measure.ROWS),
+    "rows of raw.orders",
+    "12",
+    "31 to 48",
+    by_weekday=True,
+    owner=_PLATFORM,
+    exposures=_DASHBOARDS,
+    with_it=(
+        Finding(
+            _unusual("metric.greenery.orders", Measure.VALUE),
+            "Orders",
+            "12",
+            "31 to 48",
+            of_marts=True,
+            by_weekday=True,
+            owner=_CORE,
+            exposures=("Sales", "Website"),
+        ),
+        Finding(
+            _unusual("metric.greenery.revenue", Measure.VALUE),
+            "Revenue",
+            "$1,207",
+            "$3,180 to $4,916",
+            of_marts=True,
+            by_weekday=True,
+            owner=_CORE,
+            exposures=("Sales",),
+        ),
+        Finding(_unusual("source.greenery.greenery.order_items", Measure.ROWS), "rows of raw.order_items", "30", "90"),
+        Finding(_unusual("source.greenery.greenery.orders", Measure.HOURS), "hours with rows of raw.orders", "9", "21"),
+    ),
+)
+NO_PRODUCT = Finding(
+    _unusual("source.greenery.greenery.events", Measure.NULLS, column="product_id"),
+    "events without product_id",
+    "41.0 %",
+    "18.0 to 23.0 %",
+    owner=_PLATFORM,
+    exposures=("Products",),
+)
+CONVERSION = Finding(
+    _unusual("metric.greenery.conversion", Measure.VALUE, since=date(2026, 11, 21)),
+    "Conversion",
+    "62.5 %",
+    "71.0 to 78.1 %",
+    of_marts=True,
+    by_weekday=True,
+    owner=_CORE,
+    exposures=("Website",),
+)
+SLOW_MODEL = Finding(
+    _unusual("model.greenery.fact_product", Measure.SECONDS),
+    "time to build fact_product",
+    "4 min",
+    "20 s to 31 s",
+    of_day=False,
+    owner=_PRODUCT,
+    exposures=("Products",),
+)
 LONG = "0123456789" * 1000
 HOSTILE = (
     "<!channel> <@U123456789> <http://evil.example|click> & *bold* `code` _it_ :tada: http://evil.example",
@@ -228,6 +298,22 @@ def summaries() -> dict[str, Summary]:
         )
         for text in HOSTILE
     )
+    orders, revenue, conversion = PUBLISHED.figures.daily
+    few = (replace(orders, value=12), replace(revenue, value=1207), conversion)
+    few_orders = replace(PUBLISHED, figures=replace(PUBLISHED.figures, daily=few), order_changes=())
+    odd = tuple(
+        Finding(
+            _unusual(text, Measure.SHARE, column=text, item=text),
+            text,
+            text,
+            text,
+            of_marts=True,
+            owner=Owner(text, text),
+            exposures=(text,) * 30,
+            with_it=(Finding(_unusual(text, Measure.MEAN), text, text, text, of_marts=True),) * 30,
+        )
+        for text in HOSTILE
+    )
     task = Root(
         kind="task",
         name="snapshot",
@@ -252,6 +338,16 @@ def summaries() -> dict[str, Summary]:
         "published_with_warnings": replace(
             PUBLISHED, passed=272, warned=2, warnings=(STALE_EVENTS, _known(replace(BROKEN_TOTAL, not_built=())))
         ),
+        "published_unusual": replace(few_orders, unusual=(FEW_ORDERS, NO_PRODUCT)),
+        "published_much_unusual": replace(
+            few_orders,
+            passed=273,
+            warned=1,
+            warnings=(STALE_EVENTS,),
+            unusual=(CONVERSION, FEW_ORDERS, NO_PRODUCT, SLOW_MODEL, *(replace(NO_PRODUCT, with_it=()),) * 30),
+        ),
+        "published_known_unusual": replace(PUBLISHED, order_changes=(), unusual=(CONVERSION,)),
+        "published_hostile": replace(PUBLISHED, unusual=odd),
         "published_by_hand": replace(
             PUBLISHED,
             passed=273,
@@ -282,6 +378,26 @@ def summaries() -> dict[str, Summary]:
             roots=(BROKEN_TOTAL, BROKEN_MODEL, STALE_EVENTS),
             fixed=("unique on raw.orders.order_id",),
             order_changes=PUBLISHED.order_changes,
+        ),
+        "failed_unusual": replace(FAILED, passed=270, failed=1, roots=(BROKEN_TOTAL,), unusual=(FEW_ORDERS,)),
+        "failed_held_unusual": replace(
+            FAILED,
+            unusual=(replace(NO_PRODUCT, unusual=replace(NO_PRODUCT.unusual, holds=True)),),
+            roots=(
+                Root(
+                    "task",
+                    "publish",
+                    (
+                        Failure(
+                            "task",
+                            "publish",
+                            "Held: events without product_id is unusual, and its owner says `unusual: hold`. Nothing "
+                            "was published.",
+                        ),
+                    ),
+                    log_url=_log("publish"),
+                ),
+            ),
         ),
         "failed_known": replace(
             FAILED,
@@ -332,6 +448,7 @@ def summaries() -> dict[str, Summary]:
             not_built=HOSTILE,
             fixed=HOSTILE,
             notes=HOSTILE,
+            unusual=odd,
             project_problem=LONG,
             hold=replace(_decision("hold"), decided_by=HOSTILE[0], name_given=HOSTILE[0], reason=LONG),
             order_changes=tuple(OrderChange(text, text, 10_000, (text,) * 5) for text in HOSTILE * 3),
