@@ -19,6 +19,7 @@ ERASED = "[erased]"
 # The columns that people or runs write sentences into. The others are keys, states and signatures: a street may be
 # called like one of them.
 PROSE = {
+    "answers": ("reason", "name_given"),
     "compiled_sql": ("sql",),
     "decisions": ("reason", "name_given"),
     "erasures": ("reason",),

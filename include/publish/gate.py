@@ -5,7 +5,7 @@ The gate is a list and not a colour: task states don't say that a test which no 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -100,9 +100,14 @@ def check_not_held(connection: Connection) -> None:
         )
 
 
-def check_proven(manifest: Manifest, built: Built, passed: Mapping[str, Pass]) -> None:
-    """Raise NotPublishedError if an error-severity test has not passed on this build; `passed` says how each did."""
-    if missing := unproven_tests(manifest, built.builds, passed):
+def check_proven(
+    manifest: Manifest, built: Built, passed: Mapping[str, Pass], waived: Collection[str] = frozenset()
+) -> None:
+    """Raise NotPublishedError if an error-severity test has not passed on this build; `passed` says how each did.
+
+    `waived` are the unique ids of tests that somebody lets through.
+    """
+    if missing := [one for one in unproven_tests(manifest, built.builds, passed) if one.unique_id not in waived]:
         raise NotPublishedError(
             f"{len(missing)} tests of severity error have no passing result on what this run built, so nothing was "
             f"published:\n{_lines(_unproven(test, passed.get(test.unique_id)) for test in missing)}\n"

@@ -9,6 +9,7 @@ import psycopg2
 from airflow.sdk import Asset, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
+from include.answers import answers
 from include.daily import admission
 from include.dbt_project.manifest import Manifest, read
 from include.publish import gate
@@ -55,8 +56,9 @@ def published_by_a_former_try(context: Any) -> bool:
 def publish_run(run_id: str, manifest: Manifest, decision: Decision | None = None) -> bool:
     """Put what this run built in place of what people query, if it is whole and every error-severity test passed on it.
 
-    Somebody's `decision` waives the tests and a hold, and nothing else. False where the run was published before and
-    has built nothing since. Raises NotPublishedError, which says why; nothing has changed then.
+    Somebody's `decision` waives the tests and a hold, and nothing else; a mute may let a single test through.
+    False where the run was published before and has built nothing since. Raises NotPublishedError, which says why;
+    nothing has changed then.
     """
     with connect("greenery publish") as connection:
         made = gate.built(connection)
@@ -66,6 +68,7 @@ def publish_run(run_id: str, manifest: Manifest, decision: Decision | None = Non
         gate.check_built(connection, run_id, manifest, made, project_has_changed=changed)
         if decision is None:
             gate.check_not_held(connection)
-            gate.check_proven(manifest, made, node_results.passed_tests(connection, run_id))
+            waived = answers.waived(connection)
+            gate.check_proven(manifest, made, node_results.passed_tests(connection, run_id), waived)
     exchange(run_id, made.buffer, manifest=manifest, decision=decision)
     return True

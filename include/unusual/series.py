@@ -70,7 +70,8 @@ class Unusual:
 
     `score` orders them: how far outside, the larger the worse. `since` is the first of the days in a row on which it
     was so, `day` itself where it is new. `because` is the series that explains it: told with that one and not by
-    itself. `holds` where its owner wants no publish with it.
+    itself. `holds` where its owner wants no publish with it. `days`: `value` is the middle of so many days up to `day`,
+    without what weekdays add; 7 where a slow change was found that no single day shows.
     """
 
     series: Series
@@ -81,3 +82,4 @@ class Unusual:
     since: date
     because: Series | None = None
     holds: bool = False
+    days: int = 1

@@ -14,6 +14,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
+from include.answers import answers
+from include.answers.answer import About, Kind
 from include.erase import __main__ as command
 from include.erase import erasure, texts
 from include.erase.by_hand import erase_in_airflow
@@ -58,6 +60,7 @@ SHOP: dict[str, list[dict[str, object]]] = {
 }
 # What else is text in `ops`: keys, states, signatures, and what names nobody.
 NO_PROSE = """
+    answers.answered_by answers.column_name answers.item answers.kind answers.measure answers.unique_id
     alembic_version.version_num backups.databases backups.name buffer_models.checksum buffer_models.identifier
     buffer_models.unique_id buffers.products buffers.run_id compiled_sql.run_id compiled_sql.unique_id
     decisions.action decisions.decided_by decisions.run_id erasures.changed erasures.erased_by leases.holder
@@ -544,7 +547,11 @@ def test_names_go_out_of_a_text_that_names_the_person_and_stay_elsewhere(shop: C
     publications.decide(shop, "hold", None, "ada", "Ann  complained in May")
     publications.decide(shop, "hold", None, "ada", "ann, ANN@example.com: <May> & 1 Elm Street")
     publications.decide(shop, "hold", None, "ada", "Ann was here")
+    answers.give(shop, Kind.MINE, About("model.m"), "ada", "asked ann@example.com", name="555-0001")
     forget("ann-0001")
+    assert ask(shop, "select reason, name_given, answered_by from ops.answers") == [
+        ("asked [erased]", "[erased]", "ada")
+    ]
     assert ask(shop, "select reason from ops.decisions order by decision_id") == [
         ("[erased]  complained in [erased]",),
         ("[erased], [erased]: <[erased]> & [erased]",),

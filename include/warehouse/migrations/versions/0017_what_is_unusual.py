@@ -25,6 +25,7 @@ create table ops.observations (
 BY_DAY = "create index observations_by_day on ops.observations (day)"
 
 # What a run found unusual, with what was to be expected then. `since` is the first day of a run of such days.
+# `value` is the middle of so many `days`; what was expected was learned from `learned_from` days.
 # `because` names the series that explains it, as this table's own columns do, in a JSON object.
 UNUSUAL = """
 create table ops.unusual (
@@ -42,6 +43,8 @@ create table ops.unusual (
     since date not null,
     because jsonb,
     holds boolean not null default false,
+    days integer not null default 1,
+    learned_from integer not null default 0,
     primary key (run_id, unique_id, column_name, measure, item)
 )
 """
