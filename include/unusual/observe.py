@@ -259,7 +259,7 @@ def _parts_of_past(cursor: Cursor, facts: Manifest, days: tuple[date, date], wat
     daily = _daily(facts)
     cursor.execute(
         """
-        select unique_id from unnest(%s) as watched (unique_id)
+        select unique_id from unnest(%s::text[]) as watched (unique_id)
         where not exists (select from ops.observations where observations.unique_id = watched.unique_id)
         """,
         ([*(table.unique_id for table in watched if table.dated_by), *facts.metrics, *([daily] if daily else [])],),
