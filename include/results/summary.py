@@ -9,13 +9,14 @@ from urllib.parse import quote
 from psycopg2.extensions import connection as Connection
 
 from include.dbt_project.manifest import Manifest
-from include.results import earlier, failures, figures, node_results, orders, publications, runs
+from include.results import earlier, failures, figures, node_results, orders, publications, runs, unusual
 from include.results.failures import BROKEN, Failure, Root
 from include.results.figures import Figures
 from include.results.nodes import NodeResult
 from include.results.orders import OrderChange
 from include.results.publications import Decision, Publication
 from include.results.unusual import Finding
+from include.unusual import find
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ def gather(
         figures=figures.gather(connection, live, facts),
         order_changes=tuple(orders.changes(connection, run_id)) if recorded else None,
         follows_orders=any(node["name"] == "orders_snapshot" for node in facts.snapshots.values()),
+        unusual=unusual.findings(find.of_run(connection, run_id), facts),
         notes=(*notes, *(own.notes if own else ())),
         project_problem=project_problem,
         health_url=health_url,
