@@ -13,18 +13,26 @@ from include.answers import answers
 from include.answers.answer import About, Kind
 from include.dbt_project.manifest import Manifest
 from include.unusual import expect
-from include.unusual.series import Expected, Measure, Observation, Series, Unusual
+from include.unusual.series import Measure, Observation, Series
 from plugins.data_health import observed, pages
 from plugins.data_health.views import proof, series, unusual
 from tests.plugins import shop
 from tests.plugins.conftest import Ask
-from tests.plugins.unusual import ARRIVAL, FACTS, LAST, NULLS, OF_STATUS, REVENUE, ROWS, days, observe, of_weekdays
+from tests.plugins.unusual import (
+    ARRIVAL,
+    FACTS,
+    LAST,
+    NULLS,
+    OF_STATUS,
+    REVENUE,
+    ROWS,
+    days,
+    far_off,
+    observe,
+    of_weekdays,
+)
 
 pytestmark = pytest.mark.db
-
-
-def far_off(of: Series = ROWS, **more: object) -> Unusual:
-    return Unusual(of, LAST, 12.0, Expected(110, 100, 120, 40), 9.0, LAST, **more)
 
 
 def test_before_the_first_run_nothing_is_watched(ask: Ask) -> None:

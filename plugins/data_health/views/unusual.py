@@ -12,10 +12,9 @@ from include.daily.promise import AtRisk
 from include.dbt_project import watched as said_of
 from include.dbt_project.manifest import Manifest
 from include.dbt_project.watched import Consequence
-from include.results.unusual import Finding, findings, is_personal
-from include.unusual import expect, words
+from include.results.unusual import Finding, findings
+from include.unusual import words
 from include.unusual.find import of_run
-from include.unusual.series import Series
 from plugins.data_health import nodes, observed, runs
 from plugins.data_health.observed import Watched
 from plugins.data_health.reading import Reading
@@ -28,21 +27,6 @@ _KINDS = ("metric", "source", "model")
 
 
 @dataclass(frozen=True)
-class WatchedSeries:
-    """A series that is watched since a UTC day; `value` is that of its newest `day`.
-
-    `speaks_from` is the day from which it is judged, None where it is already.
-    """
-
-    series: Series
-    title: str
-    since: date
-    day: date
-    value: str
-    speaks_from: date | None
-
-
-@dataclass(frozen=True)
 class WatchedNode:
     """What is watched of a table, model or metric, and what follows of an unusual figure. `page` names its page."""
 
@@ -50,7 +34,7 @@ class WatchedNode:
     name: str
     page: str | None
     consequence: Consequence
-    series: tuple[WatchedSeries, ...]
+    series: tuple[Watched, ...]
 
     @property
     def since(self) -> date:
@@ -106,41 +90,35 @@ def read(reading: Reading) -> UnusualFigures:
     return UnusualFigures(
         at=reading.at,
         run=runs.named(reading, run_id) if run_id else None,
-        findings=findings(of_run(reading.connection, run_id), reading.facts) if run_id else (),
-        watched=_of_nodes(observed.watched(reading, expect.LEAST_DAYS), reading.facts),
+        findings=found(reading),
+        watched=_of_nodes(observed.watched(reading), reading.facts),
         ignored=_ignored(reading.facts),
         promises=tuple(promise.warnings(reading.connection)),
         proof=proof.newest(reading),
     )
 
 
+def found(reading: Reading) -> tuple[Finding, ...]:
+    """What the last run that observed found unusual."""
+    run_id = observed.newest_run(reading)
+    return findings(of_run(reading.connection, run_id), reading.facts) if run_id else ()
+
+
 def _of_nodes(found: Iterable[Watched], facts: Manifest) -> tuple[WatchedNode, ...]:
     names, by_node = nodes.relations(facts), defaultdict(list)
     for one in found:
-        if not is_personal(one.series, facts):
-            by_node[one.series.unique_id].append(one)
+        by_node[one.series.unique_id].append(one)
     told = [
         WatchedNode(
             unique_id=unique_id,
             name=words.subject(unique_id, facts),
             page=names.get(unique_id),
             consequence=said_of.consequence(facts, unique_id),
-            series=tuple(sorted((_watched(one, facts) for one in of_node), key=lambda one: one.series)),
+            series=tuple(of_node),
         )
         for unique_id, of_node in by_node.items()
     ]
     return tuple(sorted(told, key=lambda node: (_KINDS.index(node.unique_id.partition(".")[0]), node.name)))
-
-
-def _watched(one: Watched, facts: Manifest) -> WatchedSeries:
-    return WatchedSeries(
-        series=one.series,
-        title=words.title(one.series, facts),
-        since=one.since,
-        day=one.day,
-        value=words.value(one.value, one.series, facts),
-        speaks_from=observed.speaks_from(one.day, one.days),
-    )
 
 
 def _ignored(facts: Manifest) -> tuple[str, ...]:
