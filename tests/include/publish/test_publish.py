@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from include import raw
+from include.answers import answers
+from include.answers.answer import About, Kind
 from include.daily import buffers
 from include.dbt_project.manifest import Manifest
 from include.publish import exchange
@@ -104,6 +107,16 @@ def test_a_test_that_did_not_pass_blocks(db: Connection, status: str) -> None:
     with pytest.raises(NotPublishedError, match="keys_are_unique"):
         publish_run("run 1", MANIFEST)
     assert published(db) == []
+
+
+@pytest.mark.parametrize("waives", [True, False])
+def test_a_failed_test_that_is_muted_blocks_unless_somebody_lets_it_through(db: Connection, waives: bool) -> None:
+    build(db, "run 1", "new", BUILT, replace(PASSED, status="fail"))
+    today = datetime.now(UTC).date()
+    answers.give(db, Kind.MUTE, About(PASSED.unique_id), "ada", "mended tomorrow", today, waives=waives)
+    with nullcontext() if waives else pytest.raises(NotPublishedError, match="keys_are_unique"):
+        publish_run("run 1", MANIFEST)
+    assert published(db) == (["new"] if waives else [])
 
 
 def test_a_test_without_a_result_blocks(db: Connection) -> None:
