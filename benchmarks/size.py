@@ -148,7 +148,9 @@ class Bench:
         self.day += 1
         at = datetime.combine(self.first_day, datetime.min.time(), UTC) + timedelta(days=self.day, hours=5)
         self.query(f"set bench.now = '{at.isoformat()}'")
-        report = demo.play_day(self.loader, self.day, orders_per_day=self.orders_per_day, first_day=self.first_day)
+        report = demo.play_day(
+            self.loader, self.day, orders_per_day=self.orders_per_day, first_day=self.first_day, steady=True
+        )
         self.events += report.tables["events"].inserted
         return report.tables["events"].inserted
 

@@ -220,7 +220,10 @@ def _upstream(unique_id: str, facts: Manifest) -> set[str]:
     return models.union(*map(facts.upstream, models))
 
 
-_COLUMNS = "unique_id, measure, column_name, item, day, value, expected, least, most, score, since, because, holds, days, learned_from"
+_COLUMNS = """
+    unique_id, measure, column_name, item, day, value, expected, least, most, score, since, because, holds, days,
+    learned_from
+"""
 
 
 def _keep(connection: Connection, run_id: str, found: Iterable[Unusual]) -> None:

@@ -25,7 +25,8 @@ create table ops.observations (
 BY_DAY = "create index observations_by_day on ops.observations (day)"
 
 # What a run found unusual, with what was to be expected then. `since` is the first day of a run of such days.
-# `value` is the middle of so many `days`; what is expected was learned from `learned_from` days. `because` names the series that explains it, as this table's own columns do, in a JSON object.
+# `value` is the middle of so many `days`; what was expected was learned from `learned_from` days.
+# `because` names the series that explains it, as this table's own columns do, in a JSON object.
 UNUSUAL = """
 create table ops.unusual (
     run_id text not null references ops.runs,
