@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as Connection
 from include.answers import answers
 from include.answers.answer import Answer
 from include.dbt_project.manifest import Manifest
-from include.results import answered, earlier, failures, figures, node_results, orders, publications, runs
+from include.results import answered, earlier, failures, figures, node_results, orders, publications, runs, unusual
 from include.results.answered import Outlived, Told
 from include.results.failures import BROKEN, Failure, Root
 from include.results.figures import Figures
@@ -19,6 +19,7 @@ from include.results.nodes import NodeResult
 from include.results.orders import OrderChange
 from include.results.publications import Decision, Publication
 from include.results.unusual import Finding
+from include.unusual import find
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ def gather(
     published = bool(own and live and live.run_id == run_id) and not run_failed
     given = answers.in_force(connection, datetime.now(UTC).date())
     roots, warnings = _what_broke(connection, run_id, run_url, results, facts, run, given)
+    told, muted = answered.answered(unusual.findings(find.of_run(connection, run_id), facts), given)
     bad = [check.unique_id for check in checks if check.status in ("warn", *BROKEN)]
     # Another project may have a snapshot of that name that tells of something else.
     recorded = figures.has(
@@ -144,6 +146,8 @@ def gather(
         figures=figures.gather(connection, live, facts),
         order_changes=tuple(orders.changes(connection, run_id)) if recorded else None,
         follows_orders=any(node["name"] == "orders_snapshot" for node in facts.snapshots.values()),
+        unusual=told,
+        muted=muted,
         news=answered.news(connection, run_id, facts),
         outlived=answered.outlived(connection, run_id, facts, bad),
         notes=(*notes, *(own.notes if own else ())),

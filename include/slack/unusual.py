@@ -79,8 +79,11 @@ def _known(one: Finding) -> Line:
 
 def _sentence(one: Finding) -> Line:
     """What was found, when, and what is usual: "Orders: 12 on Mon 23 Nov; a Monday has 31 to 48"."""
-    when = f" on {_day(one.unusual.day)}" if one.of_day else ""
-    usually = f"a {one.unusual.day:%A} has" if one.by_weekday else "usually"
+    day, days = one.unusual.day, one.unusual.days
+    when = f" on {_day(day)}" if one.of_day else ""
+    usually = f"a {day:%A} has" if one.by_weekday else "usually"
+    if days > 1:
+        when, usually = f" over the {days} days to {_day(day)}", "usually"
     return (
         Bold(short(one.title[:1].upper() + one.title[1:], 120)),
         f": {short(one.value, 40)}{when}; {usually} {short(one.usual, 80)}",
