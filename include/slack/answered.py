@@ -14,8 +14,8 @@ from include.results.summary import Summary
 from include.results.unusual import Finding
 from include.slack.message import Bold, Line, Link, Section, short, size
 
-# Lines of each; in characters as Slack counts them, all together stay below this.
-SHOWN, LIMIT = 4, 1500
+# Of each kind so many lines; beyond the first, in so many characters as Slack counts them.
+SHOWN, LIMIT = 4, 700
 
 
 def lines(summary: Summary) -> Section:
@@ -32,13 +32,13 @@ def lines(summary: Summary) -> Section:
     parts = (("Muted:", muted), ("Answered:", new), ("Outlived:", list(map(_outlived, summary.outlived))))
     section: Section = []
     for title, found in parts:
-        section += _titled(title, found, LIMIT - size(section))
+        section += _titled(title, found)
     return section
 
 
 def muted_figures(findings: Iterable[Finding]) -> Section:
     """Muted figures, for those who look at the data."""
-    return _titled("Muted:", list(map(_muted_figure, findings)), LIMIT)
+    return _titled("Muted:", list(map(_muted_figure, findings)))
 
 
 def sees_to_it(mine: Answer | None) -> str:
@@ -54,11 +54,11 @@ def waived(summary: Summary) -> Iterator[str]:
                 yield f"{_by(one.muted)} let the test on {_of(root, one)} through{_ending(one.muted)}"
 
 
-def _titled(title: str, found: list[Line], room: int) -> Section:
+def _titled(title: str, found: list[Line]) -> Section:
     """A line alone stands behind its title, several below it; what does not fit is counted."""
     shown: Section = []
     for line in found[:SHOWN]:
-        if size([*shown, line]) > room - 200:
+        if shown and size([*shown, line]) > LIMIT:
             break
         shown.append(line)
     rest = len(found) - len(shown)
@@ -70,7 +70,7 @@ def _titled(title: str, found: list[Line], room: int) -> Section:
 
 def _muted_failure(root: Root, one: Failure, *, holds: bool = False) -> Line:
     behind = ""
-    if root.not_built and one is root.failures[0]:
+    if root.not_built and root.muted and one is root.failures[0]:
         behind = f", {helpers.counted(root.not_built)} behind it not built"
     if one.muted.waives:
         consequence = f" · let through{behind}"

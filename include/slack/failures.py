@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from include import words
+from include import settings, words
 from include.answers.answer import About, form_url
 from include.dbt_project import helpers
 from include.results.failures import Failure, Root
@@ -44,9 +44,18 @@ def broken(title: str, roots: Iterable[Root], summary: Summary, limit: int) -> I
         if count < len(root.failures):
             break
     if brief:
-        yield [(Bold(f"{title}:"),), *brief]
+        page = _page(title, ordered)
+        yield [(Bold(f"{title}:"),), *brief, *([(page,)] if page else [])]
     if told < total:
         yield [(f"… and {total - told:,} more {title.lower()}. ", Link("All of them", summary.run_url))]
+
+
+def _page(title: str, roots: Iterable[Root]) -> Link | None:
+    """The page that leads to an answer to each test which is told in a line; None where none is."""
+    if not any(failure.unique_id for root in roots for failure in root.failures):
+        return None
+    state = "warn" if title == "Warned" else "fail"
+    return Link("Mute one, or say that you see to it", f"{settings.health_url('tests')}?state={state}")
 
 
 def newest_first(roots: Iterable[Root]) -> list[Root]:
@@ -155,8 +164,8 @@ def _consequences(root: Root) -> Iterator[Line]:
 
 def _asked(root: Root) -> About | None:
     """What an answer to a place is about: the one test that failed there, or all of the place."""
-    told = root.failures[0].unique_id if len(root.failures) == 1 else root.unique_id
-    return About(told) if told and root.unique_id else None
+    alone = root.failures[0].unique_id if len(root.failures) == 1 else ""
+    return About(alone or root.unique_id) if root.unique_id else None
 
 
 def _not_built(models: Sequence[str], why: str = "") -> str:

@@ -77,7 +77,7 @@ def _headline(summary: Summary) -> str:
         warned = words.count(summary.warned, "warning") if summary.warned else ""
         if muted := sum(bool(one.muted) for root in summary.warnings for one in root.failures):
             warned += f" ({muted:,} muted)"
-        said = ("✅ Greenery data is up to date", warned, unusual.counted(summary.unusual))
+        said = ("✅ Greenery data is up to date", warned, _unusual(summary))
         return ", ".join(filter(None, said))
     return f"🔴 Greenery data was not published: {_what_broke(summary)}"
 
@@ -103,9 +103,17 @@ def _what_broke(summary: Summary) -> str:
     return f"{first}, and {len(roots) - 1} more" if roots[1:] else first
 
 
+def _unusual(summary: Summary) -> str:
+    """How much is unusual, what is muted included."""
+    said, muted = unusual.counted(summary.unusual), len(summary.muted)
+    if said and muted:
+        return f"{said} ({muted:,} more muted)"
+    return said or unusual.counted(summary.muted).replace(" figure", " muted figure")
+
+
 def _holding(summary: Summary) -> list[Finding]:
     """What is unusual and holds the publish, whatever it is told with."""
-    every = [each for one in summary.unusual for each in (one, *one.with_it)]
+    every = [*(each for one in summary.unusual for each in (one, *one.with_it)), *summary.muted]
     return [one for one in every if one.unusual.holds]
 
 
