@@ -40,6 +40,12 @@ def is_watched(facts: Manifest, unique_id: str, column: str = "") -> bool:
     return consequence(facts, unique_id, column) is not Consequence.IGNORE
 
 
+def may_hold(facts: Manifest, unique_id: str) -> bool:
+    """Whether something unusual of it, or of one of its columns, holds the publish."""
+    node = facts.sources.get(unique_id) or facts.nodes.get(unique_id) or {}
+    return any(consequence(facts, unique_id, column) is Consequence.HOLD for column in ("", *node.get("columns", {})))
+
+
 def holding(facts: Manifest) -> list[str]:
     """What people call the tables, columns, models and metrics that hold the publish where they are unusual."""
     return [what for _, what, word in _words(facts) if word == Consequence.HOLD]

@@ -18,6 +18,7 @@ from include.publish.gate import NotPublishedError
 from include.results import node_results, publications
 from include.results.publications import Decision
 from include.slack import progress
+from include.unusual import observe
 from include.warehouse import connect
 
 # Other DAGs can be scheduled on it: it changes when, and only when, tested data was published.
@@ -66,9 +67,12 @@ def publish_run(run_id: str, manifest: Manifest, decision: Decision | None = Non
             return False
         changed = admission.project_has_changed(connection, run_id)
         gate.check_built(connection, run_id, manifest, made, project_has_changed=changed)
+        # Before what may refuse: days are observed, whatever becomes of the run. By hand the raw tables may be newer.
+        not_seen = observe.of_run(run_id, manifest, made.buffer.since) if decision is None else ()
         if decision is None:
             gate.check_not_held(connection)
             waived = answers.waived(connection)
             gate.check_proven(manifest, made, node_results.passed_tests(connection, run_id), waived)
-    exchange(run_id, made.buffer, manifest=manifest, decision=decision)
+    notes = [f"What is unusual could not be looked at: {one.why}" for one in not_seen]
+    exchange(run_id, made.buffer, manifest=manifest, decision=decision, notes=notes)
     return True

@@ -106,6 +106,37 @@ def test_a_test_that_did_not_pass_blocks(db: Connection, status: str) -> None:
     assert published(db) == []
 
 
+def observed(connection: Connection) -> list[tuple]:
+    with connection.cursor() as cursor:
+        cursor.execute("select run_id, unique_id, value from ops.observations where measure = 'rows' order by 2")
+        return cursor.fetchall()
+
+
+def test_what_is_published_was_observed(built: Connection) -> None:
+    publish_run("run 1", MANIFEST)
+    assert observed(built) == [("run 1", "model.m", 1), ("run 1", "model.n", 1)]
+    assert publications.live(built).notes == ()
+
+
+def test_what_was_refused_was_observed_as_well(db: Connection) -> None:
+    build(db, "run 1", "new", BUILT, replace(PASSED, status="fail"))
+    with pytest.raises(NotPublishedError):
+        publish_run("run 1", MANIFEST)
+    assert [unique_id for _, unique_id, _ in observed(db)] == ["model.m", "model.n"]
+
+
+def test_what_could_not_be_observed_is_published_and_said(built: Connection) -> None:
+    dated = {"schema": "raw", "name": "sales", "config": {"event_time": "ordered_at"}}
+    with built.cursor() as cursor:
+        cursor.execute("create schema if not exists raw; create table raw.sales as select now() as created_at")
+    publish_run("run 1", Manifest(MANIFEST.nodes, {"source.sales": dated}))
+    assert published(built) == ["new"]
+    assert publications.live(built).notes == (
+        "What is unusual could not be looked at: raw.sales: it has no column ordered_at of dates or times, which its "
+        "`event_time` names",
+    )
+
+
 def test_a_test_without_a_result_blocks(db: Connection) -> None:
     build(db, "run 1", "new", BUILT)
     with pytest.raises(NotPublishedError, match="keys_are_unique"):
