@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
+from include.dbt_project import metrics
 from include.dbt_project.manifest import Manifest
 
 _WORD = "unusual"
@@ -41,9 +42,11 @@ def is_watched(facts: Manifest, unique_id: str, column: str = "") -> bool:
 
 
 def may_hold(facts: Manifest, unique_id: str) -> bool:
-    """Whether something unusual of it, or of one of its columns, holds the publish."""
+    """Whether something unusual of it, of one of its columns, or of a metric that it tells, holds the publish."""
     node = facts.sources.get(unique_id) or facts.nodes.get(unique_id) or {}
-    return any(consequence(facts, unique_id, column) is Consequence.HOLD for column in ("", *node.get("columns", {})))
+    told = facts.metrics if unique_id == metrics.model(facts) else ()
+    asked = [*((unique_id, column) for column in ("", *node.get("columns", {}))), *((metric, "") for metric in told)]
+    return any(consequence(facts, one, column) is Consequence.HOLD for one, column in asked)
 
 
 def holding(facts: Manifest) -> list[str]:

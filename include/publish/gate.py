@@ -5,7 +5,7 @@ The gate is a list and not a colour: task states don't say that a test which no 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,13 +15,13 @@ from psycopg2.extensions import connection as Connection
 from include import words
 from include.daily import buffers
 from include.daily.buffers import Buffer
-from include.dbt_project import watched
 from include.dbt_project.manifest import ANY_ROW, DataTest, Manifest
 from include.results import node_results, publications
+from include.results.failures import without_data
 from include.results.node_results import Pass
 from include.settings import BUILT
 from include.unusual import words as series_words
-from include.unusual.series import Unusual
+from include.unusual.look import Looked
 
 # Who built a model last, and when, by its unique id.
 Builds = Mapping[str, tuple[str, datetime]]
@@ -115,27 +115,23 @@ def check_proven(
         )
 
 
-def check_usual(manifest: Manifest, unusual: Sequence[Unusual], problem: str | None = None) -> None:
+def check_usual(run_id: str, manifest: Manifest, seen: Looked) -> None:
     """Raise NotPublishedError if something is unusual whose owner wants no publish with it.
 
-    `problem` says why it could not be found out what is unusual: whatever says `unusual: hold` is held then.
+    Or if it could not be found out whether it is.
     """
-    held = [one for one in unusual if one.holds]
-    ways_out = (
-        "Where that is as it should be, answer `expected` on the data-health page and clear publish, or publish it all "
-        "the same: `python -m include.publish publish --run …`."
-    )
-    if held:
-        names = [series_words.title(one.series, manifest) for one in held]
+    all_the_same = f"publish it all the same: `python -m include.publish publish --run {run_id} --reason …`"
+    if held := [series_words.title(one.series, manifest) for one in seen.unusual if one.holds]:
         raise NotPublishedError(
-            f"Held: {words.count(len(held), 'figure')} {'is' if len(held) == 1 else 'are'} unusual whose owner says "
-            f"`unusual: hold`, so nothing was published:\n{_lines(names)}\n{ways_out}"
+            f"Held: {words.count(len(held), 'figure')} {'is' if len(held) == 1 else 'are'} unusual and may not be "
+            f"published so (`unusual: hold`); nothing was published:\n{_lines(held)}\n"
+            f"If that is right all the same, answer `expected` and clear publish, or {all_the_same}."
         )
-    if problem and (waiting := watched.holding(manifest)):
+    if unknown := [without_data(one.why) for one in seen.not_seen if one.holds]:
         raise NotPublishedError(
-            f"Held: whether something is unusual could not be found out ({problem}), and {waiting[0]} says "
-            "`unusual: hold`, so nothing was published. Mend that and clear publish, or publish it all the same: "
-            "`python -m include.publish publish --run …`."
+            "Held: whether something is unusual could not be looked at, and it may not be published so "
+            f"(`unusual: hold`); nothing was published:\n{_lines(unknown)}\n"
+            f"Mend that and clear publish, or {all_the_same}."
         )
 
 

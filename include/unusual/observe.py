@@ -63,7 +63,12 @@ def of_run(run_id: str, facts: Manifest, begun: datetime | None) -> tuple[NotSee
             return observe(connection, run_id, facts, as_of)
     except Exception as error:
         log.exception("Nothing could be observed.")
-        return (NotSeen("", _line(error), bool(holding(facts))),)
+        return (nothing(facts, error),)
+
+
+def nothing(facts: Manifest, error: Exception) -> NotSeen:
+    """That nothing could be looked at, and why."""
+    return NotSeen("", _line(error), bool(holding(facts)))
 
 
 def observe(connection: Connection, run_id: str, facts: Manifest, as_of: datetime) -> tuple[NotSeen, ...]:
