@@ -14,7 +14,7 @@ from include.daily import metrics
 from include.daily.admission import let_go, release_of
 from include.dbt_project import release
 from include.dbt_project.manifest import read
-from include.results import figures, node_results, orders, publications, runs
+from include.results import answered, figures, node_results, orders, publications, runs
 from include.results.summary import gather
 from include.slack import notices, outbox, render, send
 from include.slack.channels import Audience
@@ -103,6 +103,7 @@ def _tell(
         node_results.settle_tasks(
             connection, run_id, {task: state for task, state in states.items() if task != "report"}
         )
+        answered.settle(connection, run_id, read(project.manifest))
         connection.commit()
         summary = gather(
             connection,

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from include.answers.answer import Answer
 from include.dbt_project import helpers, metrics
 from include.dbt_project.manifest import Manifest
 from include.results import failures
@@ -36,12 +37,17 @@ class Finding:
     by_weekday: bool = False
     owner: Owner | None = None
     exposures: tuple[str, ...] = ()
+    # By which it is told in short, and that of who sees to it.
+    muted: Answer | None = None
+    mine: Answer | None = None
     with_it: tuple[Finding, ...] = ()
 
 
 def findings(unusual: Iterable[Unusual], facts: Manifest) -> tuple[Finding, ...]:
     """What is told, the worst first; each with what it explains. Values of personal columns are left out."""
-    told = sorted((one for one in unusual if not _is_personal(one, facts)), key=lambda one: (-one.score, one.series))
+    told = sorted(
+        (one for one in unusual if not is_personal(one.series, facts)), key=lambda one: (-one.score, one.series)
+    )
     by_series = {one.series: one for one in told}
     behind: defaultdict[Series, list[Finding]] = defaultdict(list)
     first: list[Unusual] = []
@@ -52,6 +58,11 @@ def findings(unusual: Iterable[Unusual], facts: Manifest) -> tuple[Finding, ...]
         else:
             behind[cause.series].append(_finding(one, facts))
     return tuple(_finding(one, facts, tuple(behind[one.series])) for one in first)
+
+
+def is_personal(series: Series, facts: Manifest) -> bool:
+    """Whether its values are those of a personal column; it may have been marked so after they were observed."""
+    return series.measure in _OF_VALUES and series.column in facts.personal_columns
 
 
 def _cause(one: Unusual, by_series: Mapping[Series, Unusual]) -> Unusual:
@@ -88,7 +99,3 @@ def _is_queried(unique_id: str, facts: Manifest) -> bool:
     """Whether it is a mart that is named to people: a model that publish puts in front of them, and no helper."""
     is_mart = unique_id in facts.models and facts.nodes[unique_id].get("schema") == BUILT
     return is_mart and not helpers.is_helper(facts.title(unique_id))
-
-
-def _is_personal(one: Unusual, facts: Manifest) -> bool:
-    return one.series.measure in _OF_VALUES and one.series.column in facts.personal_columns

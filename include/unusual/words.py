@@ -33,11 +33,17 @@ TIMES_OF_DAY = frozenset({Measure.MIDDAY, Measure.LOADED})
 def title(series: Series, facts: Manifest) -> str:
     """What a series is called: "rows of raw.orders", "events without product_id", "Revenue"."""
     if series.measure is Measure.VALUE:
-        return metrics.one(series.unique_id, facts).label
+        return series.item or metrics.one(series.unique_id, facts).label
     source = facts.sources.get(series.unique_id)
     of = facts.title(series.unique_id)
     rows = source["name"] if source else f"rows of {of}"
     return _TITLES[series.measure].format(of=of, rows=rows, column=series.column, item=series.item)
+
+
+def subject(unique_id: str, facts: Manifest) -> str:
+    """What a series is of: a table, a model, or a metric by its label."""
+    metric = unique_id.startswith("metric.")
+    return metrics.one(unique_id, facts).label if metric else facts.title(unique_id)
 
 
 def value(value: float | None, series: Series, facts: Manifest) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -138,6 +139,16 @@ def test_what_could_not_be_observed_is_published_and_said(built: Connection) -> 
         "What is unusual could not be looked at: raw.sales: it has no column ordered_at of dates or times, which its "
         "`event_time` names",
     )
+
+
+@pytest.mark.parametrize("waives", [True, False])
+def test_a_failed_test_that_is_muted_blocks_unless_somebody_lets_it_through(db: Connection, waives: bool) -> None:
+    build(db, "run 1", "new", BUILT, replace(PASSED, status="fail"))
+    today = datetime.now(UTC).date()
+    answers.give(db, Kind.MUTE, About(PASSED.unique_id), "ada", "mended tomorrow", today, waives=waives)
+    with nullcontext() if waives else pytest.raises(NotPublishedError, match="keys_are_unique"):
+        publish_run("run 1", MANIFEST)
+    assert published(db) == (["new"] if waives else [])
 
 
 def test_a_test_without_a_result_blocks(db: Connection) -> None:
