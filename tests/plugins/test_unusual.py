@@ -47,7 +47,7 @@ def test_what_explains_another_is_told_with_it(ops: Connection, ask: Ask) -> Non
     assert (one.title, [each.title for each in one.with_it]) == ("rows of raw.orders", ["orders without promo_id"])
     page = pages.render("unusual.html", answer=found)
     assert "1 figure is unusual" in page
-    assert "<b>12</b> on Mon 23 Nov 2026; a Monday has 100 to 120" in page
+    assert '<b>12</b> on <time datetime="2026-11-23">Mon 23 Nov 2026</time>; a Monday has 100 to 120' in page
     assert "about=source.p.shop.orders&amp;measure=rows&amp;day=2026-11-23" in page
 
 
