@@ -237,6 +237,6 @@ def _problem(kind: Kind, about: About, until: date | None, waives: bool) -> str 
         )
     if waives and kind != Kind.MUTE:
         return "Only a mute can let a failed test through."
-    if waives and not about.unique_id.startswith("test."):
-        return "Only a single test can be let through: name it."
+    if waives and not (about.unique_id.startswith("test.") or about.measure):
+        return "Only a single test, or a single series, can be let through: name it."
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
 from psycopg2.extensions import connection as Connection
@@ -12,6 +12,7 @@ from include.answers import answers, known
 from include.answers.answer import Answer, Kind
 from include.answers.answers import End
 from include.dbt_project.manifest import Manifest
+from include.results.unusual import Finding
 
 # Who ends what is well again.
 BY_ITSELF = "greenery_daily"
@@ -93,6 +94,31 @@ def outlived(connection: Connection, run_id: str, facts: Manifest, found_bad: It
         *(Outlived(known.titled(facts, one.about), one, None) for one in over if bad & _covered(one, facts)),
         *well,
     )
+
+
+def answered(findings: Iterable[Finding], given: Iterable[Answer]) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """What is unusual and told, and what of it is muted; each with its answers. `given` are those in force.
+
+    What a muted figure explains is told by itself.
+    """
+    told, muted, given = [], [], tuple(given)
+    for one in findings:
+        each = [_answered(part, given) for part in (replace(one, with_it=()), *one.with_it)]
+        muted += [part for part in each if part.muted]
+        if loud := [part for part in each if not part.muted]:
+            told.append(replace(loud[0], with_it=tuple(loud[1:])))
+    return tuple(told), tuple(muted)
+
+
+def _answered(one: Finding, given: Iterable[Answer]) -> Finding:
+    series = one.unusual.series
+    about = [
+        answer
+        for answer in given
+        if answers.is_about(answer, series.unique_id, measure=series.measure, column=series.column, item=series.item)
+    ]
+    newest = {answer.kind: answer for answer in reversed(about)}
+    return replace(one, muted=newest.get(Kind.MUTE), mine=newest.get(Kind.MINE))
 
 
 def _covered(answer: Answer, facts: Manifest) -> set[str]:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from include.answers.answer import Answer
 from include.dbt_project import helpers, metrics
 from include.dbt_project.manifest import Manifest
 from include.results import failures
@@ -36,6 +37,9 @@ class Finding:
     by_weekday: bool = False
     owner: Owner | None = None
     exposures: tuple[str, ...] = ()
+    # By which it is told in short, and that of who sees to it.
+    muted: Answer | None = None
+    mine: Answer | None = None
     with_it: tuple[Finding, ...] = ()
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
+from include.answers.answer import About, Answer, Kind
+from include.answers.answers import End
+from include.results.answered import Outlived, Told
 from include.results.failures import Failure, Owner, Root
 from include.results.figures import Figure, Figures
 from include.results.nodes import UNEXPLAINED
@@ -115,6 +119,7 @@ DOUBLED_ORDER = Failure(
     expected="each value once",
     column="order_id",
     rows=({"unique_field": "914b8929-e04a-40f8-86ee-357f2be3a2a2", "n_records": "2"},),
+    unique_id="test.greenery.source_unique_greenery_orders_order_id.5a4b1c2d3e",
 )
 UNKNOWN_STATUS = Failure(
     kind="test",
@@ -132,6 +137,7 @@ BROKEN_SOURCE = Root(
     not_built=_MODELS,
     exposures=("Daily message in Slack", "Data-health page", *_DASHBOARDS),
     log_url=_log("check_sources"),
+    unique_id="source.greenery.greenery.orders",
 )
 BROKEN_TOTAL = Root(
     kind="model",
@@ -187,6 +193,19 @@ def _known(root: Root) -> Root:
     return replace(root, failures=tuple(replace(one, since=KNOWN, days=2) for one in root.failures))
 
 
+def _answer(kind: Kind, about: About, reason: str, *, until: date | None = None, **others: Any) -> Answer:
+    return Answer(7, _TODAY, "ada", kind, about, reason, until, **others)
+
+
+def _with(root: Root, **answers: Answer) -> Root:
+    """A place with one failure, answered."""
+    return replace(root, failures=(replace(root.failures[0], **answers),))
+
+
+_UNTIL = date(2026, 12, 3)
+_ORDER_ID = About(DOUBLED_ORDER.unique_id)
+_MUTED = _answer(Kind.MUTE, _ORDER_ID, "the shop mends it on Thursday", until=_UNTIL)
+_MINE = _answer(Kind.MINE, _ORDER_ID, "asked the shop")
 _DAY = date(2026, 11, 23)
 _EXPECTED = Expected(0, 0, 0, 90)
 
@@ -301,6 +320,17 @@ def summaries() -> dict[str, Summary]:
     orders, revenue, conversion = PUBLISHED.figures.daily
     few = (replace(orders, value=12), replace(revenue, value=1207), conversion)
     few_orders = replace(PUBLISHED, figures=replace(PUBLISHED.figures, daily=few), order_changes=())
+    loud = _answer(Kind.MUTE, About("test.t"), LONG, until=_UNTIL, name_given=HOSTILE[0])
+    hostile_answers = {
+        "muted": tuple(Finding(_unusual(text, Measure.MEAN), text, text, text, True, muted=loud) for text in HOSTILE),
+        "news": tuple(
+            Told(text, replace(loud, kind=kind, answer_id=8, reason=text, answered_by=text), end)
+            for text in HOSTILE
+            for kind in Kind
+            for end in (None, End(_TODAY, text, text))
+        ),
+        "outlived": tuple(Outlived(text, replace(loud, answered_by=text), _DAY) for text in HOSTILE),
+    }
     odd = tuple(
         Finding(
             _unusual(text, Measure.SHARE, column=text, item=text),
@@ -347,7 +377,34 @@ def summaries() -> dict[str, Summary]:
             unusual=(CONVERSION, FEW_ORDERS, NO_PRODUCT, SLOW_MODEL, *(replace(NO_PRODUCT, with_it=()),) * 30),
         ),
         "published_known_unusual": replace(PUBLISHED, order_changes=(), unusual=(CONVERSION,)),
-        "published_hostile": replace(PUBLISHED, unusual=odd),
+        "published_hostile": replace(PUBLISHED, unusual=odd, **hostile_answers),
+        "published_muted": replace(
+            few_orders,
+            passed=273,
+            warned=1,
+            warnings=(_with(STALE_EVENTS, muted=replace(_MUTED, reason="the replica is moved")),),
+            unusual=(replace(FEW_ORDERS, mine=_MINE),),
+            muted=(replace(CONVERSION, muted=replace(_MUTED, reason="the shop tries out another checkout")),),
+            outlived=(
+                Outlived("unique on raw.orders.order_id", _MUTED, date(2026, 11, 20)),
+                Outlived("fact_orders", replace(_MUTED, until=date(2026, 11, 22)), None),
+            ),
+        ),
+        "published_let_through": replace(
+            PUBLISHED,
+            passed=273,
+            failed=1,
+            roots=(_with(replace(BROKEN_TOTAL, not_built=(), also_failed=()), muted=replace(_MUTED, waives=True)),),
+        ),
+        "published_answered": replace(
+            PUBLISHED,
+            news=(
+                Told("raw.orders, rows", _answer(Kind.EXPECTED, About(""), "a sale", name_given="Ada")),
+                Told("fact_orders", _MINE),
+                Told("dim_users", _MUTED),
+                Told("raw.events", _MUTED, End(_TODAY, "grace", "mended")),
+            ),
+        ),
         "published_by_hand": replace(
             PUBLISHED,
             passed=273,
@@ -378,6 +435,24 @@ def summaries() -> dict[str, Summary]:
             roots=(BROKEN_TOTAL, BROKEN_MODEL, STALE_EVENTS),
             fixed=("unique on raw.orders.order_id",),
             order_changes=PUBLISHED.order_changes,
+        ),
+        "failed_muted": replace(
+            FAILED,
+            passed=273,
+            failed=1,
+            roots=(_with(_known(BROKEN_SOURCE), muted=_MUTED),),
+            news=(Told("it", _MUTED),),
+        ),
+        "failed_partly_muted": replace(
+            FAILED,
+            passed=272,
+            failed=2,
+            roots=(
+                replace(
+                    BROKEN_SOURCE,
+                    failures=(replace(DOUBLED_ORDER, muted=_MUTED), replace(UNKNOWN_STATUS, mine=_MINE)),
+                ),
+            ),
         ),
         "failed_unusual": replace(FAILED, passed=270, failed=1, roots=(BROKEN_TOTAL,), unusual=(FEW_ORDERS,)),
         "failed_held_unusual": replace(
@@ -449,6 +524,7 @@ def summaries() -> dict[str, Summary]:
             fixed=HOSTILE,
             notes=HOSTILE,
             unusual=odd,
+            **hostile_answers,
             project_problem=LONG,
             hold=replace(_decision("hold"), decided_by=HOSTILE[0], name_given=HOSTILE[0], reason=LONG),
             order_changes=tuple(OrderChange(text, text, 10_000, (text,) * 5) for text in HOSTILE * 3),

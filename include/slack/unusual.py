@@ -10,6 +10,7 @@ from include import settings, words
 from include.answers.answer import About, form_url
 from include.results.summary import Summary
 from include.results.unusual import Finding
+from include.slack.answered import sees_to_it
 from include.slack.message import INDENT, Bold, Line, Link, Mention, Section, listed, short, size
 
 # So many are told in full, and so many of those that were told before have a line.
@@ -60,7 +61,7 @@ def _in_full(one: Finding, *, published: bool) -> Iterator[Line]:
     if one.owner:
         owner = (" · ", Mention(short(one.owner.name, 60), short(one.owner.slack or "", 60) or None))
     held = " · holds the publish" if one.unusual.holds and not published else ""
-    yield ("• ", *_sentence(one), held, *owner)
+    yield ("• ", *_sentence(one), held, *owner, sees_to_it(one.mine))
     if one.with_it:
         first = [short(each.title, 80) for each in one.with_it]
         yield (f"{INDENT}With it {words.count(len(first), 'figure')}: {listed(first)}",)
@@ -74,7 +75,13 @@ def _known(one: Finding) -> Line:
     """A line for what was told before, with its age."""
     days = (one.unusual.day - one.unusual.since).days
     owner = f" · {short(one.owner.name, 60)}" if one.owner else ""
-    return ("• ", *_sentence(one), f" (since {_day(one.unusual.since)}, {words.count(days, 'day')})", owner)
+    return (
+        "• ",
+        *_sentence(one),
+        f" (since {_day(one.unusual.since)}, {words.count(days, 'day')})",
+        owner,
+        sees_to_it(one.mine),
+    )
 
 
 def _sentence(one: Finding) -> Line:

@@ -22,7 +22,7 @@ from psycopg2.extras import execute_values
 
 from include import settings
 from include.dbt_project.manifest import Manifest
-from include.dbt_project.watched import is_watched, may_hold
+from include.dbt_project.watched import holding, is_watched, may_hold
 from include.settings import BUILT, OUR_SCHEMAS
 from include.unusual import rows
 from include.unusual.rows import Known, Table
@@ -68,7 +68,7 @@ def of_run(run_id: str, facts: Manifest, begun: datetime | None) -> tuple[NotSee
 
 def nothing(facts: Manifest, error: Exception) -> NotSeen:
     """That nothing could be looked at, and why."""
-    return NotSeen("", _line(error), any(may_hold(facts, one) for one in (*facts.sources, *facts.nodes)))
+    return NotSeen("", _line(error), bool(holding(facts)))
 
 
 def observe(connection: Connection, run_id: str, facts: Manifest, as_of: datetime) -> tuple[NotSeen, ...]:
@@ -259,7 +259,7 @@ def _parts_of_past(cursor: Cursor, facts: Manifest, days: tuple[date, date], wat
     daily = _daily(facts)
     cursor.execute(
         """
-        select unique_id from unnest(%s) as watched (unique_id)
+        select unique_id from unnest(%s::text[]) as watched (unique_id)
         where not exists (select from ops.observations where observations.unique_id = watched.unique_id)
         """,
         ([*(table.unique_id for table in watched if table.dated_by), *facts.metrics, *([daily] if daily else [])],),

@@ -62,7 +62,8 @@ def test_a_failure_says_where_what_which_rows_since_when_whose_and_what_stands_o
         in body
     )
     assert "Downstream: Daily message in Slack, Data-health page, Sales, Products and Website\n" in body
-    assert f"Log of the task: {BROKEN_SOURCE.log_url}\n" in body
+    answer = f"http://localhost:8080/data-health/answer?about={BROKEN_SOURCE.unique_id}"
+    assert f"Log of the task: {BROKEN_SOURCE.log_url} · Answer: {answer}\n" in body
 
 
 def test_the_owner_of_something_new_is_mentioned_and_of_something_known_named() -> None:
