@@ -3,7 +3,8 @@
 python -m include.answers mute unique_orders_order_id --until 2026-12-03 --reason "mended in the shop on Thursday"
 
 What it is about goes by its name or its unique id in dbt: a test, a model, a raw table (raw.orders), a metric. The
-answer carries the login in the warehouse and that of the system; a name is a note beside them. The next message tells it.
+answer carries the login in the warehouse and that of the system; a name is a note beside them. The next message has
+it.
 """
 
 from __future__ import annotations

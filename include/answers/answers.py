@@ -158,6 +158,12 @@ def passed_since(connection: Connection, since: date, at: date) -> tuple[Answer,
         return tuple(map(_answer, cursor.fetchall()))
 
 
+def waived(connection: Connection) -> frozenset[str]:
+    """The unique ids of tests that somebody lets through today: they hold no publish."""
+    today = datetime.now(UTC).date()
+    return frozenset(one.about.unique_id for one in in_force(connection, today) if one.waives)
+
+
 def is_about(answer: Answer, unique_id: str, *, measure: str = "", column: str = "", item: str = "") -> bool:
     """Whether an answer is about a series, or about all of what it is of. What an answer leaves open, it is all of."""
     about = answer.about
@@ -231,6 +237,6 @@ def _problem(kind: Kind, about: About, until: date | None, waives: bool) -> str 
         )
     if waives and kind != Kind.MUTE:
         return "Only a mute can let a failed test through."
-    if waives and not about.unique_id.startswith("test."):
-        return "Only a single test can be let through: name it."
+    if waives and not (about.unique_id.startswith("test.") or about.measure):
+        return "Only a single test, or a single series, can be let through: name it."
     return None

@@ -9,10 +9,11 @@ They stand at a source, one of its tables, a column, a model or a metric. A colu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
+from include.dbt_project import metrics
 from include.dbt_project.manifest import Manifest
 
 _WORD = "unusual"
@@ -40,17 +41,36 @@ def is_watched(facts: Manifest, unique_id: str, column: str = "") -> bool:
     return consequence(facts, unique_id, column) is not Consequence.IGNORE
 
 
+def may_hold(facts: Manifest, unique_id: str) -> bool:
+    """Whether something unusual of it, of one of its columns, or of a metric that it tells, holds the publish."""
+    node = facts.sources.get(unique_id) or facts.nodes.get(unique_id) or {}
+    told = facts.metrics if unique_id == metrics.model(facts) else ()
+    asked = [*((unique_id, column) for column in ("", *node.get("columns", {}))), *((metric, "") for metric in told)]
+    return any(consequence(facts, one, column) is Consequence.HOLD for one, column in asked)
+
+
+def holding(facts: Manifest) -> list[str]:
+    """What people call the tables, columns, models and metrics that hold the publish where they are unusual."""
+    return [what for _, what, word in _words(facts) if word == Consequence.HOLD]
+
+
 def problems(facts: Manifest) -> list[tuple[str, str]]:
     """Words that mean nothing: the file, and a sentence with the words that mend it."""
-    found = []
+    return [
+        (file, f"{what} has `{_WORD}: {word}` in its `meta`. Known are {', '.join(Consequence)}.")
+        for file, what, word in _words(facts)
+        if word not in list(Consequence)
+    ]
+
+
+def _words(facts: Manifest) -> Iterator[tuple[str, str, Any]]:
+    """Each such word: its file, what people call the thing that says it, and the word."""
     for nodes in (facts.sources, facts.nodes, facts.metrics):
         for unique_id, node in nodes.items():
             for what, of in ((facts.title(unique_id), node), *_columns(facts.title(unique_id), node)):
                 word = _meta(of).get(_WORD)
-                if word is not None and word not in list(Consequence):
-                    sentence = f"{what} has `{_WORD}: {word}` in its `meta`. Known are {', '.join(Consequence)}."
-                    found.append((node["original_file_path"], sentence))
-    return found
+                if word is not None:
+                    yield node["original_file_path"], what, word
 
 
 def _columns(title: str, node: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

@@ -39,9 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
             count = erasure.again(told, at_a_shell, settings.warehouse_admin())
             print(f"Erased again: {count}.", file=sys.stderr)
         else:
-            certificate = erasure.erase(
-                options.user, options.reason, at_a_shell, settings.warehouse_admin()
-            )
+            certificate = erasure.erase(options.user, options.reason, at_a_shell, settings.warehouse_admin())
             print(certificate.as_json())
             print(in_words(certificate), file=sys.stderr)
     except (EraseError, CertificateError) as refusal:

@@ -53,9 +53,12 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser(
         "backup", help="save or restore the history; takes what `python -m include.backup` does", add_help=False
     )
+    commands.add_parser(
+        "prove", help="what would have been called unusual of the shop's past; its own --help says more", add_help=False
+    )
     commands.add_parser("clean", help="stop the stack and forget its state")
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.command not in ("psql", "decide", "answer", "under-way", "backup"):
+    if rest and options.command not in ("psql", "decide", "answer", "under-way", "backup", "prove"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -146,6 +149,12 @@ def _backup(stack: Stack, options: argparse.Namespace) -> int:
     return main(options.rest)
 
 
+def _prove(stack: Stack, options: argparse.Namespace) -> int:
+    from include.local.proof import run
+
+    return run(stack, options.rest)
+
+
 def _clean(stack: Stack, _: argparse.Namespace) -> int:
     stack.stop()
     shutil.rmtree(stack.home, ignore_errors=True)
@@ -171,6 +180,7 @@ _COMMANDS = {
     "answer": _answer,
     "under-way": _under_way,
     "backup": _backup,
+    "prove": _prove,
     "clean": _clean,
 }
 

@@ -47,6 +47,24 @@ def of_run(connection: Connection, run_id: str) -> tuple[Unusual, ...]:
     return _read(connection, "run_id = %(run_id)s", {"run_id": run_id})
 
 
+def of_series(connection: Connection, series: Series) -> tuple[Unusual, ...]:
+    """What runs found of a series, on whatever day."""
+    condition = "(unique_id, measure, column_name, item) = (%(unique_id)s, %(measure)s, %(column_name)s, %(item)s)"
+    return _read(connection, condition, _names(series))
+
+
+def usual(
+    observations: Sequence[Observation],
+    told: Sequence[Unusual],
+    fine: Collection[date],
+    series_watched: int,
+    rows: Mapping[date, float],
+) -> Expected | None:
+    """What is usual on the last of the days, as it is judged: `told` on earlier ones, of which people said `fine`."""
+    past = _Judge(observations[-1].series, observations, told, fine).past(rows)
+    return past.day(series_watched) if past else None
+
+
 def judged(
     past: Mapping[Series, Sequence[Observation]],
     day: date,
@@ -99,9 +117,12 @@ class _Judge:
     told: Sequence[Unusual]
     fine: Collection[date]
 
+    def past(self, rows: Mapping[date, float]) -> Past | None:
+        return Past.of(self._counted(), self.observations[-1].day, self.series.measure, rows, self.fine)
+
     def unusual(self, series_watched: int, rows: Mapping[date, float]) -> Unusual | None:
         newest = self.observations[-1]
-        past = Past.of(self._counted(), newest.day, self.series.measure, rows, self.fine)
+        past = self.past(rows)
         if past is None:
             return None
         expected = past.day(series_watched)

@@ -66,7 +66,7 @@ def test_an_answer_is_ended_once_and_by_whom_stays(db: Connection) -> None:
         ({"until": TODAY + timedelta(days=93)}, "too far away"),
         ({"kind": Kind.EXPECTED}, "answer to an unusual figure"),
         ({"kind": Kind.MINE, "waives": True}, "Only a mute"),
-        ({"about": ROWS, "waives": True}, "Only a single test"),
+        ({"about": About(ORDERS), "waives": True}, "Only a single test"),
     ],
 )
 def test_what_can_not_be_kept_is_refused_with_a_sentence(given: dict, said: str) -> None:

@@ -1,4 +1,4 @@
-"""What runs observed of the data, what of it was unusual, and what people answered."""
+"""What runs observed of the data, what of it was unusual, what people answered, and promises at risk."""
 
 from alembic import op
 
@@ -79,14 +79,29 @@ create table ops.proofs (
 )
 """
 
+# A promise to publish by some time, of the run that is due at `due`, that was said to be at risk. `awaited` are the raw
+# tables that had not come, of which loads after `loaded_since` count. `kept`, once its time has come: whether it was
+# published by then, with what was awaited.
+RISKS = """
+create table ops.risks (
+    due timestamptz primary key,
+    promised_by timestamptz not null,
+    said_at timestamptz not null,
+    why text not null,
+    awaited text[] not null,
+    loaded_since timestamptz not null,
+    kept boolean
+)
+"""
+
 
 def upgrade() -> None:
     """Create them; observations come with the next run."""
-    for statement in (OBSERVATIONS, BY_DAY, UNUSUAL, ANSWERS, PROOFS):
+    for statement in (OBSERVATIONS, BY_DAY, UNUSUAL, ANSWERS, PROOFS, RISKS):
         op.execute(statement)
 
 
 def downgrade() -> None:
     """Forget them: what is expected is learned again, and answers are gone."""
-    for table in ("proofs", "answers", "unusual", "observations"):
+    for table in ("risks", "proofs", "answers", "unusual", "observations"):
         op.execute(f"drop table ops.{table}")
