@@ -228,7 +228,7 @@ def test_what_somebody_said_was_fine_is_usual_from_then_on() -> None:
     values = [poisson(random, 400) for _ in range(100)]
     campaign = [*values[:90], 900.0, *values[90:], 880.0]
 
-    assert unusual(campaign)
+    assert unusual([*values[:90], None, *values[90:], 880.0])  # as it was told, it is not learned from
     assert not unusual(campaign, fine=[MONDAY + timedelta(days=90)])
 
 
