@@ -9,6 +9,8 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from include import words
+from include.answers import answers
+from include.answers.answer import Answer, Kind
 from include.dbt_project.manifest import Manifest
 from include.results.nodes import UNEXPLAINED, NodeResult
 
@@ -31,7 +33,7 @@ class Failure:
     `measured` is what was found and `expected` what should have been, where that can be said apart. `rows` are the
     first rows that a test found, as text, without personal columns. `since` is the start of the first run that found
     the same, None where this one is the first; `days` is how many
-    UTC days ago that was.
+    UTC days ago that was. `muted` is the answer by which it is told in short, `mine` that of who sees to it.
     """
 
     kind: str
@@ -42,6 +44,9 @@ class Failure:
     rows: tuple[Mapping[str, Any], ...] = ()
     since: datetime | None = None
     days: int = 0
+    unique_id: str = ""
+    muted: Answer | None = None
+    mine: Answer | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class Root:
 
     `not_built` are the models behind it that were not built because of it, `also_failed` what failed behind it, and
     `exposures` what people look at that stands on it, each by name. `log_url` leads to the log of its task.
+    `unique_id` is that of the node, where it broke at one.
     """
 
     kind: str
@@ -60,6 +66,12 @@ class Root:
     also_failed: tuple[str, ...] = ()
     exposures: tuple[str, ...] = ()
     log_url: str | None = None
+    unique_id: str = ""
+
+    @property
+    def muted(self) -> bool:
+        """Whether somebody has muted all of it."""
+        return all(failure.muted for failure in self.failures)
 
     @property
     def known(self) -> bool:
@@ -79,11 +91,15 @@ class _Place:
 
 @dataclass(frozen=True)
 class RunContext:
-    """What is known of the run whose results they are: `since` and `log_urls` go by the results' unique ids."""
+    """What is known of the run whose results they are: `since` and `log_urls` go by the results' unique ids.
+
+    `answers` are those in force.
+    """
 
     started_at: datetime | None
     since: Mapping[str, datetime]
     log_urls: Mapping[str, str]
+    answers: tuple[Answer, ...] = ()
 
 
 def broken(results: Iterable[NodeResult], facts: Manifest, run: RunContext, not_built: Iterable[str]) -> list[Root]:
@@ -125,6 +141,7 @@ def _root(
         also_failed=also_failed,
         exposures=exposures(place.node, facts),
         log_url=run.log_urls.get(place.results[0].unique_id),
+        unique_id=place.node or "",
     )
 
 
@@ -206,6 +223,7 @@ def failure(result: NodeResult, facts: Manifest, run: RunContext) -> Failure:
     measured, expected = _measured(result, facts)
     column = node.get("column_name") if result.resource_type == "test" else None
     hidden, since = facts.personal_columns, run.since.get(result.unique_id)
+    tested = tested_by(result, facts)
     rows = [] if facts.tests_personal(result.unique_id) else result.failing_rows
     return Failure(
         kind=result.resource_type,
@@ -216,7 +234,17 @@ def failure(result: NodeResult, facts: Manifest, run: RunContext) -> Failure:
         rows=tuple({name: row[name] for name in row if name not in hidden} for row in rows),
         since=since,
         days=(_utc_date(run.started_at) - _utc_date(since)).days if since and run.started_at else 0,
+        unique_id=result.unique_id,
+        muted=answers.of(run.answers, Kind.MUTE, result.unique_id, tested) if tested else None,  # no model that broke
+        mine=answers.of(run.answers, Kind.MINE, result.unique_id, tested),
     )
+
+
+def tested_by(result: NodeResult, facts: Manifest) -> list[str]:
+    """Unique ids of what a test or a freshness is of: what is answered to that is answered to it. Of others, none."""
+    if result.resource_type == "freshness":
+        return [result.unique_id.removeprefix("freshness.")]
+    return facts.tested(result.unique_id) if result.resource_type == "test" and result.unique_id in facts.nodes else []
 
 
 def _utc_date(at: datetime) -> date:
