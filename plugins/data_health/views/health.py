@@ -9,7 +9,7 @@ from enum import StrEnum
 from include import settings
 from include.daily import watchdog
 from include.results import backups, publications
-from plugins.data_health import runs
+from plugins.data_health import observed, runs
 from plugins.data_health.reading import Reading
 from plugins.data_health.runs import Run, State
 from plugins.data_health.views import messages, unusual
@@ -63,7 +63,7 @@ def read(reading: Reading) -> Health:
         late_since=late,
         run=run.run_id if run else None,
         waiting_messages=waiting.count if waiting else 0,
-        unusual_figures=len(unusual.found(reading)),
+        unusual_figures=len(unusual.found(reading, observed.newest_run(reading))[0]),
         backup_as_of=backup.made_at if backup else None,
         backup_late_since=watchdog.backup_due(reading.connection, reading.at, backup),
     )

@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from include.answers import answers
 from include.daily import promise
 from include.daily.promise import AtRisk
 from include.dbt_project import watched as said_of
 from include.dbt_project.manifest import Manifest
 from include.dbt_project.watched import Consequence
+from include.results.answered import answered
 from include.results.unusual import Finding, findings
 from include.unusual import words
 from include.unusual.find import of_run
@@ -56,13 +58,14 @@ class WatchedNode:
 class UnusualFigures:
     """What is unusual now, as the last run found it that observed, the worst first; and all that is watched.
 
-    `ignored` names what the project says not to watch. `promises` are the warnings that a promise was at risk, the
-    newest first. `proof` says how much of what is wrong would be noticed.
+    `muted` is what is unusual and muted; `ignored` names what the project says not to watch. `promises` are the
+    warnings that a promise was at risk, the newest first. `proof` says how much of what is wrong would be noticed.
     """
 
     at: datetime
     run: Run | None
     findings: tuple[Finding, ...]
+    muted: tuple[Finding, ...]
     watched: tuple[WatchedNode, ...]
     ignored: tuple[str, ...]
     promises: tuple[AtRisk, ...]
@@ -87,10 +90,12 @@ class UnusualFigures:
 def read(reading: Reading) -> UnusualFigures:
     """As of the last run that observed."""
     run_id = observed.newest_run(reading)
+    told, muted = found(reading, run_id)
     return UnusualFigures(
         at=reading.at,
         run=runs.named(reading, run_id) if run_id else None,
-        findings=found(reading),
+        findings=told,
+        muted=muted,
         watched=_of_nodes(observed.watched(reading), reading.facts),
         ignored=_ignored(reading.facts),
         promises=tuple(promise.warnings(reading.connection)),
@@ -98,10 +103,12 @@ def read(reading: Reading) -> UnusualFigures:
     )
 
 
-def found(reading: Reading) -> tuple[Finding, ...]:
-    """What the last run that observed found unusual."""
-    run_id = observed.newest_run(reading)
-    return findings(of_run(reading.connection, run_id), reading.facts) if run_id else ()
+def found(reading: Reading, run_id: str | None) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """What a run found unusual, as its message tells it, and what of it is muted today."""
+    if run_id is None:
+        return (), ()
+    in_force = answers.in_force(reading.connection, reading.at.date())
+    return answered(findings(of_run(reading.connection, run_id), reading.facts), in_force)
 
 
 def _of_nodes(found: Iterable[Watched], facts: Manifest) -> tuple[WatchedNode, ...]:
