@@ -99,6 +99,10 @@ def test_every_answer_forbids_what_is_not_ours(admin: httpx.Client) -> None:
         "/messages?page=-1",
         "/tests?state=' or ''='",
         "/orders/2026-13-01",
+        "/unusual/series?measure=rows",
+        "/unusual/series?about=a&measure=nonsense",
+        "/unusual/series?about=a%00&measure=rows",
+        "/api/unusual/series?about=a&measure=rows&item=a%00",
     ],
 )
 def test_a_parameter_is_what_it_should_be_or_refused(admin: httpx.Client, asked: str) -> None:
@@ -113,6 +117,14 @@ def test_a_name_that_there_is_not_is_said_and_escaped(admin: httpx.Client, view:
     assert answer.status_code == 404
     if answer.headers["Content-Type"] != "application/json":  # where nothing is escaped, nor read as markup
         assert "<script>alert" not in answer.text
+
+
+def test_a_series_that_there_is_not_is_said_and_escaped(admin: httpx.Client) -> None:
+    asked = {"about": "'; drop schema ops cascade; --", "measure": "share", "column": "a", "item": "<script>alert(1)"}
+    answer = admin.get(f"{settings.HEALTH_PATH}/unusual/series", params=asked, headers={"Accept": "text/html"})
+    assert answer.status_code == 404
+    assert "Nothing was observed" in answer.text
+    assert "<script>alert" not in answer.text
 
 
 def test_the_api_is_described(admin: httpx.Client) -> None:
