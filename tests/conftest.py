@@ -7,10 +7,9 @@ import os
 import re
 import shutil
 import signal
-import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -89,24 +88,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 @pytest.fixture(scope="session", autouse=True)
-def dbts_who_asks() -> Iterator[Callable[[], str]]:
-    """What dbt asks, in each invocation, who made the flags of its adapter: it reads the source of the whole stack.
+def _lean_dbt() -> Iterator[None]:
+    """Every process that tests has a dbt that leaves out what it does for nobody."""
+    from tests.lean_dbt import lean  # only in processes that test
 
-    Here that is a test's stack, among the modules of all tests, and took as long as all else of a small command. So
-    another function answers: what is asked for is the first module that is not dbt's own, which each frame names.
-    """
-    from dbt_common import behavior_flags  # only in processes that test
-
-    def who_asks() -> str:
-        frame = sys._getframe(1)
-        while frame and frame.f_globals["__name__"] == behavior_flags.__name__:
-            frame = frame.f_back
-        return frame.f_globals["__name__"] if frame else "Unknown"
-
-    dbts = behavior_flags.BehaviorFlagRendered._default_source
-    with pytest.MonkeyPatch.context() as dbt:
-        dbt.setattr(behavior_flags.BehaviorFlagRendered, "_default_source", staticmethod(who_asks))
-        yield dbts
+    with lean():
+        yield
 
 
 @pytest.hookimpl(trylast=True)

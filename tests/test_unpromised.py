@@ -11,7 +11,6 @@ import inspect
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -27,16 +26,20 @@ from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, 
 from cosmos.constants import DbtResourceType, InvocationMode, LoadMode, TestBehavior
 from cosmos.exceptions import CosmosDbtRunError
 from cosmos.operators.local import DbtBuildLocalOperator, DbtTestLocalOperator
+from dbt.adapters.events.types import SQLQuery
 from dbt.cli.main import dbtRunner, dbtRunnerResult
+from dbt.clients.jinja import get_rendered
 from dbt.contracts.graph.manifest import Manifest
 from dbt_common.behavior_flags import BehaviorFlagRendered
-from dbt_common.clients import jinja
+from dbt_common.clients import agate_helper, jinja
 from dbt_common.clients.jinja import template_cache
+from dbt_common.events.base_types import DebugLevel
 
 from include.dbt_project import release
 from include.fast_cosmos import invocation, operators, seal, warm_up
 from include.fast_cosmos.releases import Release
 from include.settings import PROJECT_ROOT
+from tests import lean_dbt
 
 # Macros of dbt's that ours replace or call, by the text that was read (sha256, 8 digits), and what leans on it.
 READ = {
@@ -99,10 +102,39 @@ def test_dbt_takes_the_manifest_that_it_is_handed_and_parses_nothing(
     )
 
 
-def test_who_made_a_flag_of_dbts_is_said_here_as_dbt_says_it(dbts_who_asks: Callable[[], str]) -> None:
-    assert BehaviorFlagRendered._default_source() == dbts_who_asks() == __name__, (
-        "dbt no longer names the module that made a flag: tests/conftest.py answers something else in its place"
+def test_who_made_a_flag_of_dbts_is_said_here_as_dbt_says_it() -> None:
+    assert BehaviorFlagRendered._default_source() == lean_dbt.dbts_who_asks() == __name__, (
+        "dbt no longer names the module that made a flag: tests/lean_dbt.py answers something else in its place"
     )
+
+
+def test_an_event_for_debugging_says_here_what_dbt_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"conn_name": "one", "sql": "select 1", "node_info": {"node_name": "two"}}
+    here = SQLQuery(**said)
+    assert "pb_msg" not in here.__dict__, "an event for debugging is filled in before anybody asks"
+    told = here.sql, here.message(), here.to_dict()
+    monkeypatch.delattr(DebugLevel, "__init__")
+    monkeypatch.delattr(DebugLevel, "__getattr__")
+    dbts = SQLQuery(**said)
+    assert told == (dbts.sql, dbts.message(), dbts.to_dict())
+
+
+def test_a_text_that_was_compiled_before_is_rendered_here_as_dbt_renders_it() -> None:
+    text = "{% set list = [1, one] %}{{ list }}"
+    here = [get_rendered(text, {"one": one}, native=native) for one in (2, 3) for native in (True, False)]
+    assert here == [[1, 2], "[1, 2]", [1, 3], "[1, 3]"]
+    code = [jinja.get_environment().compile(text) for _ in range(2)]
+    assert code[0] is code[1] is not jinja.get_environment(native=True).compile(text)
+
+
+def test_the_types_of_a_querys_rows_are_told_here_as_dbt_tells_them() -> None:
+    rows = [("1", 1, "2026-03-02", None), ("x", 2, "2026-03-02", True)]
+    for texts in ({"a"}, {"a", "c"}, ()):
+        here = agate_helper.build_type_tester(texts, string_null_values=())
+        assert here is agate_helper.build_type_tester([*texts], string_null_values=())
+        dbts = lean_dbt.dbts_type_tester(texts, string_null_values=())
+        types = [[type(one) for one in tester.run(rows, ["a", "b", "c", "d"])] for tester in (here, dbts)]
+        assert types[0] == types[1]
 
 
 def test_a_manifest_can_be_copied_with_fewer_nodes_and_the_whole_one_stays(
@@ -146,6 +178,12 @@ def test_a_hook_sees_a_line_of_the_log_as_dbt_would_print_it(project: Release, t
         "dbtRunner(callbacks=…) no longer hears of events that no log takes: the log of a task would be empty"
     )
     assert all(one.info.msg is not None and one.info.ts.ToDatetime() for one in events)
+    events.clear()
+    with invocation.without_debugging():
+        dbtRunner(callbacks=[events.append]).invoke(flags)
+    assert {one.info.level for one in events} == {"info"}, (
+        "dbt no longer asks the event manager that is set: it words each event for debugging, which takes a task 0.02 s"
+    )
 
 
 # Cosmos

@@ -154,6 +154,12 @@ def settle(connection: Connection, now: datetime) -> None:
         cursor.execute("select from ops.risks where kept is null and promised_by <= %s limit 1", (now,))
         if not cursor.rowcount:
             return
+        came = sql.SQL("false")  # where nobody notes loads any more
+        if raw.exists(cursor, "loads"):
+            came = sql.SQL(
+                "exists (select from {} where table_name = awaited.name"
+                " and loaded_at > told.loaded_since and loaded_at <= runs.started_at)"
+            ).format(raw.named("loads"))
         cursor.execute(
             sql.SQL(
                 """
@@ -163,18 +169,11 @@ def settle(connection: Connection, now: datetime) -> None:
                     join ops.runs using (run_id)
                     where made.published_at = made.data_as_of
                         and made.published_at between told.due and told.promised_by
-                        and not exists (
-                            select from unnest(told.awaited) as awaited (table_name)
-                            where not exists (
-                                select from {loads} as loads
-                                where loads.table_name = awaited.table_name
-                                    and loads.loaded_at > told.loaded_since and loads.loaded_at <= runs.started_at
-                            )
-                        )
+                        and not exists (select from unnest(told.awaited) as awaited (name) where not {came})
                 )
                 where kept is null and promised_by <= %s
                 """
-            ).format(loads=raw.named("loads")),
+            ).format(came=came),
             (now,),
         )
 

@@ -20,6 +20,7 @@ from include.slack import notices, outbox, render, send
 from include.slack.channels import Audience
 from include.slack.message import Message
 from include.slack.transport import UnavailableError
+from include.unusual import observe
 from include.warehouse import connect
 
 # Under this name the report leaves word in Airflow that it spoke while the warehouse was down.
@@ -119,6 +120,7 @@ def _tell(
         metrics.of_run(summary)
         node_results.forget(connection, settings.results_kept_for(), settings.samples_kept_for())
         outbox.forget(connection, settings.messages_kept_for())
+        observe.forget(connection, settings.observations_kept_for())
         if summary.order_changes is not None:
             orders.note_told(connection, run_id)  # for what is kept in the outbox arrives
         send.deliver(

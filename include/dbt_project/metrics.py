@@ -35,9 +35,14 @@ def model(facts: Manifest) -> str | None:
     return next((model for model in facts.models if facts.nodes[model]["name"] == _TABLE), None)
 
 
+def is_told(metric: dict[str, Any]) -> bool:
+    """Whether the message tells it, by the manifest's entry."""
+    return "in_message" in _meta(metric)
+
+
 def told(facts: Manifest) -> tuple[Metric, ...]:
     """Those that the message tells, in the order in which it does."""
-    found = [metric for metric in facts.metrics.values() if "in_message" in _meta(metric)]
+    found = [metric for metric in facts.metrics.values() if is_told(metric)]
     found.sort(key=lambda metric: (_meta(metric)["in_message"], metric["name"]))
     return tuple(Metric(one["name"], one.get("label") or one["name"], Unit(_unit(one))) for one in found)
 

@@ -49,19 +49,32 @@ def may_hold(facts: Manifest, unique_id: str) -> bool:
     return any(consequence(facts, one, column) is Consequence.HOLD for one, column in asked)
 
 
-def problems(facts: Manifest) -> Iterator[tuple[str, str]]:
+def holding(facts: Manifest) -> list[str]:
+    """What people call the tables, columns, models and metrics that hold the publish where they are unusual."""
+    return [what for _, what, word in _words(facts) if word == Consequence.HOLD]
+
+
+def problems(facts: Manifest) -> list[tuple[str, str]]:
     """Words that mean nothing: the file, and a sentence with the words that mend it."""
+    return [
+        (file, f"{what} has `{_WORD}: {word}` in its `meta`. Known are {', '.join(Consequence)}.")
+        for file, what, word in _words(facts)
+        if word not in list(Consequence)
+    ]
+
+
+def _words(facts: Manifest) -> Iterator[tuple[str, str, Any]]:
+    """Each such word: its file, what people call the thing that says it, and the word."""
     for nodes in (facts.sources, facts.nodes, facts.metrics):
         for unique_id, node in nodes.items():
-            columns = {f".{name}": column for name, column in node.get("columns", {}).items()}
-            for name, one in ({"": node} | columns).items():
-                word = _meta(one).get(_WORD)
-                if word is not None and word not in list(Consequence):
-                    yield (
-                        node["original_file_path"],
-                        f"{facts.title(unique_id)}{name} has `{_WORD}: {word}` in its `meta`. Known are "
-                        f"{', '.join(Consequence)}.",
-                    )
+            for what, of in ((facts.title(unique_id), node), *_columns(facts.title(unique_id), node)):
+                word = _meta(of).get(_WORD)
+                if word is not None:
+                    yield node["original_file_path"], what, word
+
+
+def _columns(title: str, node: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    return [(f"{title}.{name}", column) for name, column in node.get("columns", {}).items()]
 
 
 def _said(node: Mapping[str, Any]) -> Consequence | None:

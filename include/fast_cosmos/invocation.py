@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +16,9 @@ from typing import Any
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
 from dbt_common.clients.jinja import template_cache
-from dbt_common.events.base_types import EventMsg
+from dbt_common.events.base_types import BaseEvent, EventLevel, EventMsg
+from dbt_common.events.event_manager import EventManager
+from dbt_common.events.event_manager_client import ctx_set_event_manager, get_event_manager
 from dbt_common.events.functions import env_scrubber
 
 from .releases import ProjectError, Release, verify
@@ -42,7 +45,8 @@ def invoke(project: Release, command: Sequence[str], *, tests: Collection[str] |
     with tempfile.TemporaryDirectory(prefix="dbt-") as scratch:
         arguments = [*command, *lean, *_flags(project, Path(scratch))]
         dbt = dbtRunner(manifest=_with_tests(load(project), tests), callbacks=[_say])
-        return _from_a_low_stack(dbt.invoke, arguments)
+        with without_debugging():
+            return _from_a_low_stack(dbt.invoke, arguments)
 
 
 def _with_tests(whole: Manifest, tests: Collection[str] | None) -> Manifest:
@@ -65,10 +69,35 @@ def _with_tests(whole: Manifest, tests: Collection[str] | None) -> Manifest:
     return replace(whole, nodes=nodes, **unasked)
 
 
+class _WithoutDebugging(EventManager):
+    """dbt's own, but for the nine events in ten that only a debugging log would hold."""
+
+    def fire_event(
+        self,
+        e: BaseEvent,
+        level: EventLevel | None = None,
+        node: Any = None,
+        force_warn_or_error_handling: bool = False,
+    ) -> None:
+        """Called for each event; dbt's words one before it asks whether anybody listens."""
+        if (level or e.level_tag()) not in (EventLevel.DEBUG, EventLevel.TEST):
+            super().fire_event(e, level, node, force_warn_or_error_handling)
+
+
+@contextmanager
+def without_debugging() -> Iterator[None]:
+    """For the time of the block dbt words no event for debugging: nobody who calls it so would read one."""
+    usual = get_event_manager()
+    ctx_set_event_manager(_WithoutDebugging())
+    try:
+        yield
+    finally:
+        ctx_set_event_manager(usual)
+
+
 def _say(event: EventMsg) -> None:
-    """Print a line as dbt's own console does; that one words every event, and drops nine in ten of the lines."""
-    if event.info.level not in ("debug", "test"):
-        print(f"{event.info.ts.ToDatetime():%H:%M:%S}  {env_scrubber(event.info.msg)}\n", end="")
+    """Print a line as dbt's own console does; that one looks for secrets in every line, shown or not."""
+    print(f"{event.info.ts.ToDatetime():%H:%M:%S}  {env_scrubber(event.info.msg)}\n", end="")
 
 
 def _from_a_low_stack(call: Callable[[list[str]], dbtRunnerResult], arguments: list[str]) -> dbtRunnerResult:

@@ -17,6 +17,7 @@ from include.daily import buffers
 from include.daily.buffers import Buffer
 from include.dbt_project.manifest import ANY_ROW, DataTest, Manifest
 from include.results import node_results, publications
+from include.results.failures import without_data
 from include.results.node_results import Pass
 from include.settings import BUILT
 from include.unusual import words as series_words
@@ -126,7 +127,7 @@ def check_usual(run_id: str, manifest: Manifest, seen: Looked) -> None:
             f"published so (`unusual: hold`); nothing was published:\n{_lines(held)}\n"
             f"If that is right all the same, answer `expected` and clear publish, or {all_the_same}."
         )
-    if unknown := [one.why for one in seen.not_seen if one.holds]:
+    if unknown := [without_data(one.why) for one in seen.not_seen if one.holds]:
         raise NotPublishedError(
             "Held: whether something is unusual could not be looked at, and it may not be published so "
             f"(`unusual: hold`); nothing was published:\n{_lines(unknown)}\n"

@@ -23,9 +23,9 @@ _OF_VALUES = (Measure.SHARE, Measure.LEAST, Measure.GREATEST, Measure.MEAN)
 class Finding:
     """Something unusual in words: what it is called, its value, and what is usual.
 
-    `of_marts` says that it is of what people query. `by_weekday` says that it counts what happened on its day, of
-    which a Monday may have more than a Sunday; `of_day` that it is about its day at all. `exposures` is what people
-    look at that stands on it. `with_it` is what it explains, the worst first.
+    `of_marts` says that it is of what people query. `of_day` says that it is about what happened on its day, and
+    `by_weekday` that it counts that: a Monday may have more than a Sunday. `exposures` is what people look at that
+    stands on it. `with_it` is what it explains, the worst first.
     """
 
     unusual: Unusual
@@ -79,15 +79,16 @@ def _finding(one: Unusual, facts: Manifest, with_it: tuple[Finding, ...] = ()) -
     series, measure = one.series, one.series.measure
     is_metric = series.unique_id in facts.metrics
     node = metrics.model(facts) if is_metric else series.unique_id
-    of_source = series.unique_id in facts.sources
+    source = facts.sources.get(series.unique_id)
+    dated = bool(source and source.get("config", {}).get("event_time"))
     return Finding(
         unusual=one,
         title=words.title(series, facts),
         value=words.value(one.value, series, facts),
         usual=words.usual(one.expected, series, facts),
         of_marts=is_metric or (_is_queried(series.unique_id, facts) and measure is not Measure.SECONDS),
-        of_day=of_source or measure is Measure.VALUE or bool(series.column),
-        by_weekday=measure in (Measure.VALUE, Measure.HOURS) or (of_source and measure is Measure.ROWS),
+        of_day=measure is Measure.VALUE or (dated and measure is not Measure.LOADED),
+        by_weekday=measure in (Measure.VALUE, Measure.HOURS) or (dated and measure is Measure.ROWS),
         owner=failures.owner(node, facts),
         exposures=failures.exposures(node, facts),
         with_it=with_it,
@@ -96,7 +97,5 @@ def _finding(one: Unusual, facts: Manifest, with_it: tuple[Finding, ...] = ()) -
 
 def _is_queried(unique_id: str, facts: Manifest) -> bool:
     """Whether it is a mart that is named to people: a model that publish puts in front of them, and no helper."""
-    title = facts.title(unique_id)
-    return (
-        unique_id in facts.models and facts.nodes[unique_id].get("schema") == BUILT and bool(helpers.apart([title])[0])
-    )
+    is_mart = unique_id in facts.models and facts.nodes[unique_id].get("schema") == BUILT
+    return is_mart and not helpers.is_helper(facts.title(unique_id))

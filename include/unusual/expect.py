@@ -1,8 +1,8 @@
 """What a series' own past makes likely on a day. Pure: docs/unusual.md says why it is so, and how well it does.
 
 A rule foretells each past day from the days before it: the middle of the last two weeks, and what the weekday adds.
-How far it was off on those days says how far off is usual. A second look compares the last seven days with the four
-weeks before: a slow leak moves no single day far enough.
+How far it was off on those days says how far off is usual. A second look compares the last seven days with the weeks
+before: a slow leak moves no single day far enough.
 """
 
 from __future__ import annotations
@@ -22,9 +22,14 @@ FALSE_ALARMS, QUARTER = 0.25, 90
 # Below four weeks nothing is told: each weekday was there four times.
 LEAST_DAYS, LEAST_OF_A_WEEKDAY = 28, 4
 LONGEST = 126  # days that are looked at
-_LEVEL, _WEEK, _BEFORE = 14, 7, 28  # days
+_LEVEL = 14  # days
+# A week is compared with the six weeks, at least four, that ended a week before it: a leak is slow.
+_WEEK, _BETWEEN, _BEFORE, _LEAST_BEFORE = 7, 7, 42, 28
 # What happened on two days before is not unusual, within this many usual errors.
 _AGAIN = 2.5
+_CHANGES = 5  # of weeks before, at least
+# How much less the level of a week strays than a day: days are not quite independent.
+_OF_A_WEEK = 0.5
 # The day the month ends differs where it did so each time, and at least so often.
 _MONTHS = 3
 
@@ -45,7 +50,7 @@ class _Scale:
 
 _AS_IT_IS = _Scale(float, float)
 _ROOT = _Scale(lambda x: math.sqrt(max(x, 0.0) + 0.375), lambda y: max(max(y, 0.0) ** 2 - 0.375, 0.0))
-_LOG = _Scale(math.log, lambda y: math.exp(min(y, 700.0)))
+_LOG = _Scale(lambda x: math.log(max(x, 1e-9)), lambda y: math.exp(min(y, 700.0)))
 _ARC = _Scale(
     lambda x: math.asin(math.sqrt(min(max(x, 0.0), 1.0))), lambda y: math.sin(min(max(y, 0.0), math.pi / 2)) ** 2
 )
@@ -93,7 +98,7 @@ class Past:
     wanders: bool  # yesterday says more than two weeks do
     level: float
     error: float  # the middle one
-    spread: float
+    spread: tuple[float, float]  # of the errors, down and up
     floor: float  # the least spread that chance alone makes, on the scale
     again: tuple[float, float]  # the errors, down and up, that happened before and were fine
 
@@ -119,6 +124,8 @@ class Past:
         scale = _scale(measure, raw)
         days = [day.toordinal() for day, _ in known]
         values = [scale.to(value) for value in raw]
+        if measure is Measure.DISTINCT and rows and rows.get(on):
+            scale, values = _distinct(known, scale, values, rows, rows[on])
         total = scale is _ROOT and _never_falls(raw)
         if total:
             scale, values = _AS_IT_IS, raw
@@ -130,11 +137,12 @@ class Past:
             values = [value - effects[one % 7] for one, value in zip(days, values, strict=True)]
             weekday = effects[on.toordinal() % 7]
         steps = [later - earlier for earlier, later in itertools.pairwise(values)]
-        errors = [values[n] - _middle(values[max(0, n - _LEVEL) : n]) for n in range(_LEVEL, len(values))]
-        spread, of_steps = _spread(errors), _spread(steps)
-        wanders = total or of_steps < 0.75 * spread
+        errors = (
+            steps if total else [values[n] - _middle(values[max(0, n - _LEVEL) : n]) for n in range(7, len(values))]
+        )
+        wanders = total or _spread(steps) < 0.75 * _spread(errors)
         if wanders:
-            errors, spread = steps, of_steps
+            errors = steps
         error = _middle(errors)
         level = values[-1] if wanders else _middle(values[-_LEVEL:])
         return cls(
@@ -148,8 +156,8 @@ class Past:
             wanders,
             level,
             error,
-            spread,
-            _floor(measure, scale, level + weekday, error, total, (rows or {}).get(on)),
+            _spreads(errors),
+            _floor(measure, scale, error, total, (rows or {}).get(on)),
             _again(errors, days[-len(errors) :], error, {one.toordinal() for one in fine}),
         )
 
@@ -157,9 +165,11 @@ class Past:
         """What is likely on the day."""
         gap = self.on.toordinal() - self.days[-1] if self.wanders else 1
         middle = self.level + self.weekday + self.error * gap + self._month_end()
-        spread = max(self.spread, self.floor) * math.sqrt(gap)
-        far = _far(series_watched, len(self.errors)) * spread
-        below, above = (max(far, one + _AGAIN * spread) if one > 0 else far for one in self.again)
+        far = _far(series_watched, len(self.errors) / 2)
+        spreads = [max(one, self.floor) * math.sqrt(gap) for one in self.spread]
+        below, above = (
+            max(far * spread, again + _AGAIN * spread) for spread, again in zip(spreads, self.again, strict=True)
+        )
         return self._expected(middle, middle - below, middle + above)
 
     def week(self, value: float, series_watched: int) -> tuple[float, Expected] | None:
@@ -167,19 +177,26 @@ class Past:
 
         None where there are not enough weeks, or where the level wanders anyway.
         """
-        if self.wanders or self.measure in _NO_WEEK or len(self.values) < _WEEK + _BEFORE + LEAST_DAYS // 2:
+        if self.wanders or self.measure in _NO_WEEK:
             return None
         values = [*self.values, self.scale.to(value) - self.weekday]
-        changes = [_change(values, end) for end in range(_WEEK + _BEFORE, len(values) + 1)]
-        before = changes[:-_WEEK]
-        if len(before) < _WEEK:
+        newest, least = len(values), _LEAST_BEFORE + _BETWEEN + _WEEK
+        # Not those of the last two weeks, in which it may have leaked already. Each third one: they are much alike.
+        before = [_change(values, end) for end in range(newest - _BETWEEN - _WEEK, least - 1, -3)]
+        if len(before) < _CHANGES:
             return None
-        drift = _middle(before)
-        middle = _middle(values[-_WEEK - _BEFORE : -_WEEK]) + drift
-        spread = max(_spread(before), 0.6 * max(self.spread, self.floor))
-        far = _far(series_watched, len(self.errors)) * spread
-        expected = self._expected(middle, middle - far, middle + far)
-        level = self.scale.back(_middle(values[-_WEEK:]))
+        change = _middle(before)
+        middle = _before(values, newest) + change
+        errors = self.errors[: -_BETWEEN - _WEEK]
+        far = _far(series_watched / _WEEK, len(errors))
+        below, above = (
+            far * max(of_changes, _OF_A_WEEK * max(of_days, self.floor))
+            for of_changes, of_days in zip(_spreads(before), _spreads(errors), strict=True)
+        )
+        expected = self._expected(middle, middle - below, middle + above)
+        level = self.scale.back(_level(values[-_WEEK:]))
+        if self.measure in _LIMITS:
+            level = min(max(level, 0.0), _LIMITS[self.measure])
         if self.scale is _ROOT:  # what grows is no leak
             expected = replace(expected, most=max(expected.most, level))
         return level, expected
@@ -193,7 +210,8 @@ class Past:
             for day, error in zip(self.days[-len(self.errors) :], self.errors, strict=True)
             if date.fromordinal(day + 1).day == 1
         ]
-        if len(ends) < _MONTHS or not (min(ends) > self.spread or max(ends) < -self.spread):
+        down, up = self.spread
+        if len(ends) < _MONTHS or not (min(ends) > up or max(ends) < -down):
             return 0.0
         return _middle(ends)
 
@@ -234,7 +252,16 @@ def _scale(measure: Measure, values: Sequence[float]) -> _Scale:
     return _LOG
 
 
-def _floor(measure: Measure, scale: _Scale, level: float, step: float, total: bool, rows: float | None) -> float:
+def _distinct(
+    known: Sequence[tuple[date, float]], scale: _Scale, values: list[float], rows: Mapping[date, float], now: float
+) -> tuple[_Scale, list[float]]:
+    """A share of distinct values, or where that is steadier their number: 30 products are 30 on a busy day, too."""
+    of_rows = _Scale(lambda x: math.log(x * now) if x > 0 else 0.0, lambda y: math.exp(min(y, 700.0)) / now)
+    numbers = [value + math.log(rows.get(day) or now) for (day, _), value in zip(known, values, strict=True)]
+    return (of_rows, numbers) if _spread(numbers) < _spread(values) else (scale, values)
+
+
+def _floor(measure: Measure, scale: _Scale, step: float, total: bool, rows: float | None) -> float:
     """The least that chance makes: Poisson's for counts, the binomial's for shares."""
     if total:
         return math.sqrt(max(abs(step), 1.0))
@@ -243,7 +270,7 @@ def _floor(measure: Measure, scale: _Scale, level: float, step: float, total: bo
     if measure in _SHARES:
         return 0.5 / math.sqrt(rows) if rows else 0.01
     if measure is Measure.HOURS:
-        return max(0.5, math.sqrt(max(level * (24 - level), 0.0) / 24))
+        return 0.75
     if measure is Measure.MIDDAY:
         return 8.0 / math.sqrt(rows) if rows else 0.25
     return _LEAST_SPREAD.get(measure, 0.0)
@@ -264,7 +291,7 @@ def _material(measure: Measure, center: float) -> tuple[float, float]:
         case Measure.MIDDAY:
             return 0.75, 0.75
         case Measure.LOADED:
-            return 3.0, 3.0
+            return 6.0, 6.0
         case Measure.SECONDS:
             return center, 30.0 + 2 * center
         case Measure.LEAST | Measure.GREATEST:
@@ -291,10 +318,15 @@ def _weekdays(days: Sequence[int], values: Sequence[float]) -> list[float] | Non
     return effects if _spread(left) * fitted < 0.95 * _spread(off) else None
 
 
+def _before(values: Sequence[float], end: int) -> float:
+    """The level of the weeks that a week is compared with."""
+    stop = end - _WEEK - _BETWEEN
+    return _middle(values[max(stop - _BEFORE, 0) : stop])
+
+
 def _change(values: Sequence[float], end: int) -> float:
-    """From the level of four weeks to that of the seven days after them."""
-    start = end - _WEEK
-    return _middle(values[start:end]) - _middle(values[start - _BEFORE : start])
+    """From there to the level of the week."""
+    return _level(values[end - _WEEK : end]) - _before(values, end)
 
 
 def _again(errors: Sequence[float], days: Sequence[int], error: float, fine: set[int]) -> tuple[float, float]:
@@ -308,6 +340,18 @@ def _middle(values: Sequence[float]) -> float:
     ordered = sorted(values)
     half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def _level(week: Sequence[float]) -> float:
+    """The mean of a week without its least and greatest day."""
+    return sum(sorted(week)[1:-1]) / (len(week) - 2)
+
+
+def _spreads(values: Sequence[float]) -> tuple[float, float]:
+    """The same below and above the middle: campaigns make a shop busier, and say nothing of how slow it can be."""
+    middle = _middle(values)
+    below, above = ([one for one in values if one < middle], [one for one in values if one > middle])
+    return tuple(_spread([*side, *(2 * middle - one for one in side)]) if side else 0.0 for side in (below, above))
 
 
 def _spread(values: Sequence[float]) -> float:

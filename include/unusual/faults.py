@@ -20,8 +20,8 @@ from include.unusual.rows import STAMP, Table
 LEAK, LEAKING_DAYS = 0.02, 21
 # A column with so few values names kinds of rows, with more it names things: a product.
 _KINDS, _THINGS = range(2, 13), range(13, 1001)
-# A fault of a column needs rows that have a value in it.
-_LEAST_FILLED = 0.2
+# A fault of a column that touches fewer of the day's rows is none that anybody would see.
+_LEAST_SHARE = 0.02
 # In how many columns a fault is planted, and on how many days of each table.
 _COLUMNS, _DAYS = 6, 2
 
@@ -108,8 +108,17 @@ def shapes(cursor: Cursor, tables: list[Table]) -> list[_Shape]:
     return found
 
 
-def planted(cursor: Cursor, tables: list[Table], days: list[date], random: Random) -> Iterator[Fault]:
-    """Faults of every kind, on days of the given ones: of whole tables on several days, of columns in several."""
+def planted(
+    cursor: Cursor,
+    tables: list[Table],
+    days: list[date],
+    random: Random,
+    is_as_it_was: Callable[[Table, str, date], bool],
+) -> Iterator[Fault]:
+    """Faults of every kind, on days of the given ones: of whole tables on several days, of columns in several.
+
+    In a column that is not as it was on the day, none is planted: who fills it later would hide what is wrong.
+    """
     of = shapes(cursor, tables)
     leaks = days[: -LEAKING_DAYS + 1]
     for name, of_rows in _OF_ROWS.items():
@@ -121,12 +130,18 @@ def planted(cursor: Cursor, tables: list[Table], days: list[date], random: Rando
         for day in random.sample(leaks, min(_DAYS, len(leaks))):
             yield _leak(shape, day)
     for name, of_column in _OF_COLUMNS.items():
-        places = [(shape, column) for shape in of for column in shape.watched]
+        places = [
+            (shape, column, day)
+            for shape in of
+            for column in shape.watched
+            for day in random.sample(days, min(_DAYS, len(days)))
+        ]
         random.shuffle(places)
         there = 0
-        for shape, column in places:
-            fault = of_column(cursor, name, shape, column, random.choice(days)) if there < _COLUMNS else None
-            if fault:
+        for shape, column, day in places:
+            if there == _COLUMNS or not is_as_it_was(shape.table, column, day):
+                continue
+            if fault := of_column(cursor, name, shape, column, day):
                 there += 1
                 yield fault
 
@@ -201,7 +216,7 @@ def _filled(column: str) -> sql.Composable:
 def _empty(cursor: Cursor, name: str, shape: _Shape, column: str, day: date) -> Fault | None:
     rows = shape.changed(column, sql.SQL("null"), shape.on(day))
     fault = _fault(cursor, name, f"{shape.table.name}.{column}", shape, day, _filled(column), rows)
-    return fault if fault and fault.share >= _LEAST_FILLED else None
+    return fault if fault and fault.share >= _LEAST_SHARE else None
 
 
 def _cents(cursor: Cursor, name: str, shape: _Shape, column: str, day: date) -> Fault | None:
@@ -244,7 +259,8 @@ def _of_value(cursor: Cursor, name: str, shape: _Shape, column: str, day: date, 
         return None
     which = found[1]
     what = f"{shape.table.name} of one {column}"
-    return _fault(cursor, name, what, shape, day, which, shape.lost(_both(shape.on(day), which)))
+    fault = _fault(cursor, name, what, shape, day, which, shape.lost(_both(shape.on(day), which)))
+    return fault if fault and fault.share >= _LEAST_SHARE else None
 
 
 def _one_for_all(cursor: Cursor, name: str, shape: _Shape, column: str, day: date) -> Fault | None:

@@ -21,7 +21,7 @@ from include.unusual.series import Expected, Measure, Observation, Series, Unusu
 # After four weeks at a new level it is what is usual.
 _NEW_LEVEL = 28
 # Which days a look at a week compares: so long after somebody said that it was fine nothing is said of it.
-_WEEKS = 35
+_WEEKS = 28
 # Rows that were measured long after their day may have changed since in all but these.
 _LASTING = frozenset({Measure.ROWS, Measure.HOURS, Measure.MIDDAY, Measure.LOADED, Measure.SECONDS})
 

@@ -47,6 +47,8 @@ DAYS = 90
 _LEARNED, _LEAST_DAYS = LEAST_DAYS + 7, 30
 # Rows may change for so many days: as orders are shipped and delivered.
 _SETTLED = 10
+# So many of a day's rows may have come after it was observed; where it is more, they were changed.
+_CAME_LATER = 0.05
 # What is to be reached: caught of the faults of so large a share of the rows, and false alarms by days.
 A_FIFTH, LEAST_CAUGHT, MOST_ALARMS, A_QUARTER = 0.2, 0.9, 1, 90
 SEED = 1
@@ -134,7 +136,9 @@ class _Replay:
         as_observed = {series: days for series, days in seen.items() if _is_as_observed(days)}
         self.as_observed = len(as_observed)
         self.past = as_observed | self._measured_now(as_observed.keys())
+        self.last = max((days[-1].day for days in self.past.values()), default=self.last)
         self.first = self._first()
+        self.sound: dict[tuple[str, date], dict[Series, float | None]] = {}
         self.kept = {(series, one.day): one for series, days in self.past.items() for one in days}
 
     def _newest(self) -> date:
@@ -179,7 +183,7 @@ class _Replay:
                 said[day] = found
         tables = [table for table in observe.tables(self.facts, settings.raw_schema()) if table.dated_by]
         quiet = [day for day in _each(self.first, self.last - timedelta(_SETTLED)) if day not in said]
-        faults = [*planted(self.cursor, tables, quiet, random)]
+        faults = [*planted(self.cursor, tables, quiet, random, self._is_as_it_was)]
         return Proof(
             self.first,
             self.last,
@@ -188,6 +192,15 @@ class _Replay:
             tuple(self._planted(fault, said) for fault in faults),
             {day: told for day, found in said.items() if (told := _by_themselves(found))},
         )
+
+    def _is_as_it_was(self, table: Table, column: str, day: date) -> bool:
+        """Whether the column of the day's rows is still what it was when the day was observed."""
+        if (table.unique_id, day) not in self.sound:
+            measured = self._measured(table, (day, day))
+            self.sound[table.unique_id, day] = {one.series: one.value for one in measured}
+        series = Series(table.unique_id, Measure.NULLS, column)
+        kept = self.kept.get((series, day))
+        return kept is not None and _same(self.sound[table.unique_id, day].get(series), kept.value)
 
     def _planted(self, fault: Fault, said: Mapping[date, tuple[Unusual, ...]]) -> Planted:
         """What is said on the days of a fault that is not said without it."""
@@ -224,7 +237,10 @@ class _Replay:
         for one in faulty:
             kept = self.kept.get((one.series, one.day))
             if kept and _same(sound.get((one.series, one.day)), kept.value):
-                found[one.series][one.day] = replace(one, afterwards=kept.afterwards)
+                value = one.value
+                if one.series.measure is Measure.ROWS and value and kept.value:
+                    value *= kept.value / (sound[one.series, one.day] or value)
+                found[one.series][one.day] = replace(one, value=value, afterwards=kept.afterwards)
         return found
 
     def _measured(self, table: Table, days: tuple[date, date]) -> list[Observation]:
@@ -247,10 +263,10 @@ def _since_the_first(days: Sequence[Observation]) -> list[Observation]:
 
 
 def _same(measured: float | None, kept: float | None) -> bool:
-    """Whether the rows tell the same of a day as when it was observed."""
+    """Whether the rows tell of a day what was observed of it, but for the few that came later."""
     if measured is None or kept is None:
         return measured is kept
-    return abs(measured - kept) <= 1e-6 * max(abs(measured), abs(kept))
+    return abs(measured - kept) <= _CAME_LATER * max(abs(measured), abs(kept))
 
 
 def _flat(said: Mapping[date, Sequence[Unusual]]) -> list[Unusual]:
@@ -320,10 +336,14 @@ def told(proof: Proof, facts: Manifest) -> str:
     if proof.alarms:
         lines += ["", "False alarms:"]
     for day, said in proof.alarms.items():
-        for one in said:
-            told_value, usual_values = value(one.value, one.series, facts), usual(one.expected, one.series, facts)
-            lines.append(f"  {day}: {title(one.series, facts)} {told_value}, usually {usual_values}")
+        lines += [f"  {day}: {sentence(one, facts)}" for one in said]
     return "\n".join(lines)
+
+
+def sentence(one: Unusual, facts: Manifest) -> str:
+    """What is unusual, in a few words: "rows of raw.users 54, usually 109 to 215"."""
+    told, usually = value(one.value, one.series, facts), usual(one.expected, one.series, facts)
+    return f"{title(one.series, facts)} {told}, usually {usually}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -70,7 +70,8 @@ def usual(expected: Expected, series: Series, facts: Manifest) -> str:
     first, last = (value(one, series, facts) for one in (least, most))
     if first == last:
         return first
-    return f"{first.removesuffix(' %')} to {last}"
+    number, _, unit = first.partition(" ")
+    return f"{number if unit == last.partition(' ')[2] else first} to {last}"
 
 
 def unit_of(series: Series, facts: Manifest) -> Unit:
@@ -84,6 +85,9 @@ def _time_of_day(hours: float) -> str:
     minutes = round(hours * 60)
     days, of_day = divmod(minutes, 24 * 60)
     clock = f"{of_day // 60:02}:{of_day % 60:02}"
-    if not days:
-        return clock
+    match days:
+        case 0:
+            return clock
+        case 1:
+            return f"{clock} the next day"
     return f"{clock} {words.count(abs(days), 'day')} {'later' if days > 0 else 'before'}"

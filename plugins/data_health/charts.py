@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from include.dbt_project.manifest import Manifest
     from include.unusual.series import Series
+    from plugins.data_health.bands import DayOfSeries
     from plugins.data_health.figures_over_time import DayValue, RunValue
     from plugins.data_health.times import ModelTime, TaskTime
-    from plugins.data_health.views.series import DayOfSeries
 
 Spec = dict[str, Any]
 # The name of the script that draws, below `static/`.
@@ -41,6 +41,10 @@ MINUTE = "%-d %b %Y %H:%M UTC"
 CLOCK = "clock"
 # As `words.figure` puts them into words.
 _FORMATS = {Unit.NUMBER: ",.1~f", Unit.DOLLARS: "$,.0f", Unit.PERCENT: ".1%"}
+
+
+# An axis of rows.
+ROWS = _FORMATS[Unit.NUMBER]
 
 
 def vega() -> bytes:

@@ -1,14 +1,13 @@
-"""What runs observed of the data: the series that are watched, and the days of one with what was usual on each."""
+"""What runs observed of the data: the series that are watched, since when, and their values."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import lru_cache
 
-from include.unusual import expect, find
-from include.unusual.series import Expected, Measure, Observation, Series, Unusual
+from include.results.unusual import is_personal
+from include.unusual import expect, words
+from include.unusual.series import Measure, Observation, Series
 from plugins.data_health.reading import Reading
 
 # A series of which nothing was observed for longer is watched no more.
@@ -17,16 +16,17 @@ FORGOTTEN_AFTER = timedelta(days=7)
 
 @dataclass(frozen=True)
 class Watched:
-    """A series that is watched: since which UTC day, the newest day with an observation, and that one's value.
+    """A series that is watched since a UTC day; `said` is its value on its newest `day`, in words.
 
-    `days` counts its days with a value, up to as many as were asked for.
+    `speaks_from` is the day from which it is judged, None where it is already.
     """
 
     series: Series
+    title: str
     since: date
     day: date
-    value: float | None
-    days: int
+    said: str
+    speaks_from: date | None
 
 
 _COLUMNS = "unique_id, measure, column_name, item"
@@ -35,7 +35,9 @@ _WATCHED = f"""
 with newest as (
     select distinct on ({_COLUMNS}) {_COLUMNS}, day, value
     from ops.observations
-    where day > (select max(day) from ops.observations) - %(forgotten_after)s and measure = any(%(measures)s)
+    where day > (select max(day) from ops.observations) - %(forgotten_after)s
+        and measure = any(%(measures)s)
+        and unique_id = coalesce(%(unique_id)s, unique_id)
     order by {_COLUMNS}, day desc
 )
 
@@ -60,19 +62,21 @@ cross join lateral (
 """  # noqa: S608 - constants
 
 
-def watched(reading: Reading, enough: int) -> tuple[Watched, ...]:
-    """All series that are watched. Of their days with a value at most so many are counted."""
-    parameters = {"forgotten_after": FORGOTTEN_AFTER.days, "measures": list(Measure), "enough": enough}
-    return tuple(
-        Watched(
-            Series(row.unique_id, Measure(row.measure), row.column_name, row.item),
-            row.since,
-            row.day,
-            row.value,
-            row.days,
-        )
-        for row in reading.rows(_WATCHED, parameters)
-    )
+def watched(reading: Reading, unique_id: str | None = None) -> tuple[Watched, ...]:
+    """All series that are watched, or those of one table, model or metric; not those with personal values."""
+    parameters = {
+        "forgotten_after": FORGOTTEN_AFTER.days,
+        "measures": list(Measure),
+        "unique_id": unique_id,
+        "enough": expect.LEAST_DAYS,
+    }
+    found = []
+    for row in reading.rows(_WATCHED, parameters):
+        series = Series(row.unique_id, Measure(row.measure), row.column_name, row.item)
+        if not is_personal(series, reading.facts):
+            title, said = words.title(series, reading.facts), words.value(row.value, series, reading.facts)
+            found.append(Watched(series, title, row.since, row.day, said, speaks_from(row.day, row.days)))
+    return tuple(sorted(found, key=lambda one: one.series))
 
 
 def newest_run(reading: Reading) -> str | None:
@@ -117,47 +121,6 @@ def count(reading: Reading) -> int:
     """How many series the newest day has."""
     [row] = reading.rows("select count(*) from ops.observations where day = (select max(day) from ops.observations)")
     return row.count
-
-
-def bands(
-    observations: tuple[Observation, ...],
-    first: date,
-    told: tuple[Unusual, ...],
-    fine: Collection[date],
-    series_watched: int,
-    rows: Mapping[date, float],
-) -> dict[date, Expected]:
-    """What was usual on each day from one on, as it is judged; not of days with too little before. See `find.usual`."""
-    found = {}
-    for number, one in enumerate(observations):
-        if one.day >= first:
-            known = observations[max(0, number - expect.LONGEST) : number + 1]
-            usual = _usual(
-                one.series,
-                tuple((each.day, each.value, each.afterwards) for each in known),
-                tuple(each for each in told if each.day < one.day),
-                frozenset(day for day in fine if day < one.day),
-                series_watched,
-                rows.get(one.day),
-            )
-            if usual:
-                found[one.day] = usual
-    return found
-
-
-@lru_cache(maxsize=8192)
-def _usual(
-    series: Series,
-    values: tuple[tuple[date, float | None, bool], ...],
-    told: tuple[Unusual, ...],
-    fine: frozenset[date],
-    series_watched: int,
-    rows: float | None,
-) -> Expected | None:
-    """What was usual on the last day. That takes a millisecond or two, and the past does not change: it is kept."""
-    observations = [Observation(series, *one) for one in values]
-    of_day = {} if rows is None else {observations[-1].day: rows}
-    return find.usual(observations, told, fine, series_watched, of_day)
 
 
 def speaks_from(day: date, days: int) -> date | None:

@@ -93,9 +93,9 @@ def date(at: datetime | None) -> str:
     return f"{at:%-d %b %Y}" if at else ""
 
 
-def weekday(day: datetime) -> str:
+def weekday(day: datetime) -> Markup:
     """A day with its weekday, by which what is usual differs."""
-    return f"{day:%a %-d %b %Y}"
+    return Markup('<time datetime="{}">{}</time>').format(day.isoformat(), f"{day:%a %-d %b %Y}")
 
 
 def sentence(text: str) -> str:

@@ -25,6 +25,7 @@ from psycopg2.extensions import connection as Connection
 
 from include import raw
 from include.dbt_project import release
+from include.fast_cosmos.invocation import without_debugging
 from include.local import postgres
 from include.settings import PROJECT_ROOT
 from tests import in_memory
@@ -78,7 +79,8 @@ class Dbt:
         """Run a dbt command that needs no parse."""
         # What dbt would write beside it is in what it returns.
         quiet = ("--quiet", "--no-write-json", "--log-level", "none", "--log-level-file", "none")
-        return self._invoke(dbtRunner(manifest=self.manifest), *command, *quiet)
+        with without_debugging():
+            return self._invoke(dbtRunner(manifest=self.manifest), *command, *quiet)
 
     def names(self, *selection: str) -> set[str]:
         """The names of the nodes that a selection selects."""

@@ -16,10 +16,10 @@ from include.settings import PROJECT_ROOT
 from include.unusual.series import Expected
 from include.words import Unit
 from plugins.data_health import charts, pages
+from plugins.data_health.bands import DayOfSeries
 from plugins.data_health.figures_over_time import DayValue, Metric, RunValue
 from plugins.data_health.times import ModelTime, TaskTime
 from plugins.data_health.views.history import History
-from plugins.data_health.views.series import DayOfSeries
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DAYS = [DayValue(date(2026, 11, day), day / 100) for day in (21, 22, 23)]
@@ -50,7 +50,7 @@ def test_a_figure_that_is_no_number_leaves_the_page_json() -> None:
     day = date(2026, 11, 24)
     page = pages.render(
         "history.html",
-        answer=History(4, day, day, (), (), (), (Metric("revenue", "Revenue", Unit.DOLLARS, values),), (), (), ()),
+        answer=History(4, day, day, (), (), (), (Metric("revenue", "Revenue", Unit.DOLLARS, values),), {}, (), (), ()),
     )
 
     def refuse(constant: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from psycopg2.extensions import connection as Connection
@@ -13,18 +13,26 @@ from include.answers import answers
 from include.answers.answer import About, Kind
 from include.dbt_project.manifest import Manifest
 from include.unusual import expect
-from include.unusual.series import Expected, Measure, Observation, Series, Unusual
+from include.unusual.series import Measure, Observation, Series
 from plugins.data_health import observed, pages
-from plugins.data_health.views import proof, series, unusual
+from plugins.data_health.views import history, model, now, proof, run, series, unusual
 from tests.plugins import shop
 from tests.plugins.conftest import Ask
-from tests.plugins.unusual import ARRIVAL, FACTS, LAST, NULLS, OF_STATUS, REVENUE, ROWS, days, observe, of_weekdays
+from tests.plugins.unusual import (
+    ARRIVAL,
+    FACTS,
+    LAST,
+    NULLS,
+    OF_STATUS,
+    REVENUE,
+    ROWS,
+    days,
+    far_off,
+    observe,
+    of_weekdays,
+)
 
 pytestmark = pytest.mark.db
-
-
-def far_off(of: Series = ROWS, **more: object) -> Unusual:
-    return Unusual(of, LAST, 12.0, Expected(110, 100, 120, 40), 9.0, LAST, **more)
 
 
 def test_before_the_first_run_nothing_is_watched(ask: Ask) -> None:
@@ -39,7 +47,7 @@ def test_what_explains_another_is_told_with_it(ops: Connection, ask: Ask) -> Non
     assert (one.title, [each.title for each in one.with_it]) == ("rows of raw.orders", ["orders without promo_id"])
     page = pages.render("unusual.html", answer=found)
     assert "1 figure is unusual" in page
-    assert "<b>12</b> on Mon 23 Nov 2026; a Monday has 100 to 120" in page
+    assert '<b>12</b> on <time datetime="2026-11-23">Mon 23 Nov 2026</time>; a Monday has 100 to 120' in page
     assert "about=source.p.shop.orders&amp;measure=rows&amp;day=2026-11-23" in page
 
 
@@ -49,6 +57,46 @@ def test_what_was_unusual_before_the_newest_run_is_told_no_more(ops: Connection,
     found = ask(unusual.read, facts=FACTS)
     assert (found.run.run_id, found.findings) == ("run", ())
     assert "Nothing is unusual" in pages.render("unusual.html", answer=found)
+
+
+def test_what_is_muted_is_folded_away_and_who_sees_to_it_is_named(ops: Connection, ask: Ask) -> None:
+    observe(ops, "run", [Observation(ROWS, LAST, 12.0)], [far_off(), far_off(NULLS)])
+    today = datetime.now(UTC).date()
+    answers.give(ops, Kind.MUTE, About(*_parts(ROWS)), "ada", "we are <moving>", until=today)
+    answers.give(ops, Kind.MINE, About(*_parts(NULLS)), "bob", "looking")
+    found = ask(unusual.read, facts=FACTS)
+    assert [one.unusual.series for one in found.findings] == [NULLS]
+    page = pages.render("unusual.html", answer=found)
+    assert "1 figure is unusual" in page
+    assert "1 is unusual and muted" in page
+    assert "by ada: we are &lt;moving&gt;" in page
+    assert "bob sees to it" in page
+
+
+def test_it_stands_on_the_first_page_and_on_the_runs(ops: Connection, ask: Ask) -> None:
+    observe(ops, "run", [Observation(ROWS, LAST, 12.0)], [far_off()])
+    first = pages.render("now.html", answer=ask(now.read, facts=FACTS))
+    assert "1 figure is unusual" in first
+    of_run = pages.render("run.html", answer=ask(run.read, "run", facts=FACTS))
+    assert "What was unusual" in of_run
+    assert "measure=rows" in of_run
+
+
+def test_a_models_page_has_what_is_watched_of_it(ops: Connection, ask: Ask) -> None:
+    observe(ops, "run", [*of_weekdays(ROWS, 40), Observation(REVENUE, LAST, 5.0)], [far_off()])
+    found = ask(model.read, "raw.orders", facts=FACTS)
+    assert [one.series for one in found.watched] == [ROWS]
+    assert (found.rows[-1].day, found.rows[-1].is_unusual, found.rows[-1].usual) == (LAST, True, "100 to 120")
+    assert "What is usual of it" in pages.render("model.html", answer=found)
+    assert ask(model.read, "fact_orders", facts=FACTS).rows == ()
+
+
+def test_a_metric_over_time_has_its_band_but_for_a_year(ops: Connection, ask: Ask) -> None:
+    observe(ops, "run", of_weekdays(REVENUE, 40))
+    month, year = (ask(history.read, days, facts=FACTS).usual for days in (30, 365))
+    assert [one.day for one in month["revenue"]] == days(30)
+    assert month["revenue"][-1].usual
+    assert year == {}
 
 
 def test_it_says_since_when_each_is_watched_and_from_when_it_is_judged(ops: Connection, ask: Ask) -> None:

@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extras import Json, execute_values
 
 from include.results import runs
-from include.unusual.series import Measure, Observation, Series, Unusual
+from include.unusual.series import Expected, Measure, Observation, Series, Unusual
 from tests.plugins import shop
 
 ROWS = Series(shop.ORDERS, Measure.ROWS)
@@ -43,6 +43,11 @@ def of_weekdays(series: Series, number: int, last: date = LAST, scale: float = 1
         Observation(series, day, scale * (100 + 10 * day.weekday() + day.toordinal() * 7 % 5))
         for day in days(number, last)
     ]
+
+
+def far_off(of: Series = ROWS, **more: Any) -> Unusual:
+    """A value of the last day that is far from usual."""
+    return Unusual(of, LAST, 12.0, Expected(110, 100, 120, 40), 9.0, LAST, **more)
 
 
 def observe(ops: Connection, run_id: str, observations: Iterable[Observation], unusual: Iterable[Unusual] = ()) -> None:

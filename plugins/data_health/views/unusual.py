@@ -7,15 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from include.answers import answers
 from include.daily import promise
 from include.daily.promise import AtRisk
 from include.dbt_project import watched as said_of
 from include.dbt_project.manifest import Manifest
 from include.dbt_project.watched import Consequence
-from include.results.unusual import Finding, findings, is_personal
-from include.unusual import expect, words
+from include.results.answered import answered
+from include.results.unusual import Finding, findings
+from include.unusual import words
 from include.unusual.find import of_run
-from include.unusual.series import Series
 from plugins.data_health import nodes, observed, runs
 from plugins.data_health.observed import Watched
 from plugins.data_health.reading import Reading
@@ -28,21 +29,6 @@ _KINDS = ("metric", "source", "model")
 
 
 @dataclass(frozen=True)
-class WatchedSeries:
-    """A series that is watched since a UTC day; `value` is that of its newest `day`.
-
-    `speaks_from` is the day from which it is judged, None where it is already.
-    """
-
-    series: Series
-    title: str
-    since: date
-    day: date
-    value: str
-    speaks_from: date | None
-
-
-@dataclass(frozen=True)
 class WatchedNode:
     """What is watched of a table, model or metric, and what follows of an unusual figure. `page` names its page."""
 
@@ -50,7 +36,7 @@ class WatchedNode:
     name: str
     page: str | None
     consequence: Consequence
-    series: tuple[WatchedSeries, ...]
+    series: tuple[Watched, ...]
 
     @property
     def since(self) -> date:
@@ -72,13 +58,14 @@ class WatchedNode:
 class UnusualFigures:
     """What is unusual now, as the last run found it that observed, the worst first; and all that is watched.
 
-    `ignored` names what the project says not to watch. `promises` are the warnings that a promise was at risk, the
-    newest first. `proof` says how much of what is wrong would be noticed.
+    `muted` is what is unusual and muted; `ignored` names what the project says not to watch. `promises` are the
+    warnings that a promise was at risk, the newest first. `proof` says how much of what is wrong would be noticed.
     """
 
     at: datetime
     run: Run | None
     findings: tuple[Finding, ...]
+    muted: tuple[Finding, ...]
     watched: tuple[WatchedNode, ...]
     ignored: tuple[str, ...]
     promises: tuple[AtRisk, ...]
@@ -103,44 +90,42 @@ class UnusualFigures:
 def read(reading: Reading) -> UnusualFigures:
     """As of the last run that observed."""
     run_id = observed.newest_run(reading)
+    told, muted = found(reading, run_id)
     return UnusualFigures(
         at=reading.at,
         run=runs.named(reading, run_id) if run_id else None,
-        findings=findings(of_run(reading.connection, run_id), reading.facts) if run_id else (),
-        watched=_of_nodes(observed.watched(reading, expect.LEAST_DAYS), reading.facts),
+        findings=told,
+        muted=muted,
+        watched=_of_nodes(observed.watched(reading), reading.facts),
         ignored=_ignored(reading.facts),
         promises=tuple(promise.warnings(reading.connection)),
         proof=proof.newest(reading),
     )
 
 
+def found(reading: Reading, run_id: str | None) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """What a run found unusual, as its message tells it, and what of it is muted today."""
+    if run_id is None:
+        return (), ()
+    in_force = answers.in_force(reading.connection, reading.at.date())
+    return answered(findings(of_run(reading.connection, run_id), reading.facts), in_force)
+
+
 def _of_nodes(found: Iterable[Watched], facts: Manifest) -> tuple[WatchedNode, ...]:
     names, by_node = nodes.relations(facts), defaultdict(list)
     for one in found:
-        if not is_personal(one.series, facts):
-            by_node[one.series.unique_id].append(one)
+        by_node[one.series.unique_id].append(one)
     told = [
         WatchedNode(
             unique_id=unique_id,
             name=words.subject(unique_id, facts),
             page=names.get(unique_id),
             consequence=said_of.consequence(facts, unique_id),
-            series=tuple(sorted((_watched(one, facts) for one in of_node), key=lambda one: one.series)),
+            series=tuple(of_node),
         )
         for unique_id, of_node in by_node.items()
     ]
     return tuple(sorted(told, key=lambda node: (_KINDS.index(node.unique_id.partition(".")[0]), node.name)))
-
-
-def _watched(one: Watched, facts: Manifest) -> WatchedSeries:
-    return WatchedSeries(
-        series=one.series,
-        title=words.title(one.series, facts),
-        since=one.since,
-        day=one.day,
-        value=words.value(one.value, one.series, facts),
-        speaks_from=observed.speaks_from(one.day, one.days),
-    )
 
 
 def _ignored(facts: Manifest) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ FACTS = replace(
         (Series(EVENTS, Measure.ROWS), "rows of raw.events", 1204.0, "1,204"),
         (Series(EVENTS, Measure.HOURS), "hours of the day with rows of raw.events", 24.0, "24"),
         (Series(EVENTS, Measure.MIDDAY), "middle of the day’s rows of raw.events", 13.999, "14:00"),
-        (Series(EVENTS, Measure.LOADED), "arrival of raw.events", 29.675, "05:40 1 day later"),
+        (Series(EVENTS, Measure.LOADED), "arrival of raw.events", 29.675, "05:40 the next day"),
         (Series(EVENTS, Measure.NULLS, "product_id"), "events without product_id", 0.4104, "41.0 %"),
         (Series(EVENTS, Measure.DISTINCT, "session_id"), "distinct session_id of events", 0.5, "50.0 %"),
         (Series(EVENTS, Measure.SHARE, "type", "{<b>}"), "events with type {<b>}", 0.5, "50.0 %"),
@@ -57,6 +57,9 @@ def test_every_measure_has_words() -> None:
         (Series(EVENTS, Measure.HOURS), 24.0, 24.0, "24"),
         (Series(EVENTS, Measure.NULLS, "product_id"), 0.18, 0.23, "18.0 to 23.0 %"),
         (Series(EVENTS, Measure.LOADED), 4.5, 5.75, "04:30 to 05:45"),
+        (Series(EVENTS, Measure.LOADED), 28.5, 29.75, "04:30 to 05:45 the next day"),
+        (Series(EVENTS, Measure.LOADED), 23.5, 24.25, "23:30 to 00:15 the next day"),
+        (Series(MART, Measure.SECONDS), 2.0, 3.0, "2.00 to 3.00 s"),
         (Series(REVENUE, Measure.VALUE), 1000.0, 2000.0, "$1,000 to $2,000"),
     ],
 )
