@@ -250,6 +250,16 @@ def test_the_pages_of_a_test_and_of_a_model_have_the_answers_and_lead_to_the_for
         assert f'href="/data-health/answer?about={about}"' in page
 
 
+def test_what_is_wrong_now_is_shown_with_its_answers(ada: Browser, ops: Connection) -> None:
+    earlier(ops, "run", 0, DOUBLED)
+    answers.give(ops, Kind.MUTE, About(TEST), "grace", "the replica is moved", TODAY)
+    answers.give(ops, Kind.MINE, About(ORDERS), "vera", "at it")
+    page = ada.get("/data-health/").text
+    assert "by grace: the replica is moved" in page
+    assert "vera sees to it" in page
+    assert f'href="/data-health/answer?about={TEST}"' in page
+
+
 def test_a_mute_that_outlived_its_reason_says_so_in_the_list(ada: Browser, ops: Connection) -> None:
     answers.give(ops, Kind.MUTE, About(TEST), "grace", "known", TODAY)
     with ops.cursor() as cursor:
