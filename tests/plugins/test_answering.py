@@ -87,6 +87,8 @@ def test_the_form_is_filled_in_by_the_link_and_what_it_sends_is_kept_by_login(ad
     form = ada.get(f"/data-health/answer?{form_query(About(ORDERS, 'rows', day=TODAY))}").text
     hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', form))
     assert "rows of raw.orders" in form
+    assert "It was expected" in form
+    assert "It was expected" not in ada.get(f"/data-health/answer?about={ORDERS}").text, "on which day?"
     sent = ada.send(**hidden, kind="expected", reason="a sale")
     assert (sent.status_code, sent.headers["Location"]) == (303, "/data-health/answers#answer-1")
     [given] = answers.in_force(ops, TODAY)
