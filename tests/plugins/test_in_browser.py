@@ -169,6 +169,19 @@ def test_dbts_docs_are_read_behind_the_same_login(page: Page) -> None:
     _take_picture(page, "data-health-docs")
 
 
+def test_an_answer_is_given_by_a_click_and_is_in_the_list(page: Page) -> None:
+    page.goto(f"{settings.HEALTH_PATH}/models/int_orders")
+    page.get_by_role("link", name="Answer", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Answer: int_orders")
+    page.get_by_role("button", name="I see to it").click()
+    page.wait_for_url(f"**{settings.HEALTH_PATH}/answers#answer-*")
+    answer = page.locator("li.card", has_text="int_orders")
+    expect(answer.first).to_contain_text("I have seen it")
+    answer.first.get_by_role("link", name="End it").click()
+    page.get_by_role("button", name="End it").click()
+    expect(page.locator("li.card", has_text="int_orders").first).to_contain_text("no longer needed")
+
+
 def test_a_model_is_told_with_its_neighbours_and_its_sql(page: Page) -> None:
     page.goto(f"{settings.HEALTH_PATH}/models/fact_orders")
     expect(page.get_by_role("heading", level=1)).to_contain_text("fact_orders")
