@@ -7,7 +7,7 @@ TO ?= backups
 FROM ?= $(error say which backup: make restore FROM=backups/NAME)
 BENCH ?= orchestration size health
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down psql decide under-way backup restore slack-preview revision secrets test torture containers drill check format constraints digests sbom audit bench clean
+.PHONY: help install demo up down psql decide answer under-way backup restore prove slack-preview revision secrets test torture containers drill check format constraints digests sbom audit bench clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -30,6 +30,9 @@ psql: install ## psql on the warehouse: make psql ARGS='-Atc "select 1"'
 decide: install ## decide by hand what people query: make decide ARGS='roll-back --reason "revenue is wrong"'
 	$(RUN) -m include.local decide $(ARGS)
 
+answer: install ## answer what you are told: make answer ARGS='mute NAME --until 2026-12-03 --reason "known"'
+	$(RUN) -m include.local answer $(ARGS)
+
 under-way: install ## list who reads raw, messages, decisions and sessions (ARGS='end PID' ends one)
 	$(RUN) -m include.local under-way $(ARGS)
 
@@ -38,6 +41,9 @@ backup: install ## save the history, ops and Airflow's database into a folder in
 
 restore: install ## bring one back: make restore FROM=BACKUP (ARGS=--replace: over a history that is there)
 	$(RUN) -m include.local backup restore "$(FROM)" $(ARGS)
+
+prove: install ## what would have been called unusual in the shop's last 90 days, with faults planted in copies (on a demo shop at first)
+	$(RUN) -m include.local prove $(ARGS)
 
 slack-preview: install ## draw every kind of Slack message from sample runs: text, JSON for Block Kit Builder, a page
 	$(RUN) -m include.slack.preview

@@ -42,6 +42,9 @@ VIEWS = (
     "/orders",
     "/inventory",
     "/messages",
+    "/unusual",
+    "/unusual/series?about=source.greenery.greenery.orders&measure=rows&days=90",
+    "/unusual/series?about=source.greenery.greenery.events&measure=rows&days=365",
     "/api/history?days=365",
 )
 
@@ -86,6 +89,15 @@ order by days desc;
 
 insert into ops.metrics (run_id, metric, value)
 select past_id, metric, value * (0.9 + random() * 0.2) from ops.metrics join past using (run_id);
+
+insert into ops.observations (unique_id, column_name, measure, item, day, value, run_id, observed_at)
+select
+    unique_id, column_name, measure, item, day - days, value * (0.95 + random() * 0.1), past_id,
+    observed_at - days * interval '1 day'
+from ops.observations
+join past using (run_id)
+where day = (select max(day) from ops.observations)
+on conflict (unique_id, column_name, measure, item, day) do nothing;
 
 insert into ops.messages (run_id, kind, created_at, headline, body, blocks, sent_at, audience, number)
 select

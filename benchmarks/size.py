@@ -27,13 +27,14 @@ import psycopg2
 from dbt.cli.main import dbtRunner
 
 from include.daily import buffers
-from include.dbt_project.manifest import Manifest
+from include.dbt_project.manifest import Manifest, read
 from include.demo_shop import demo
 from include.local import postgres
 from include.local.progress import Progress
 from include.publish.publish import publish_run
 from include.results import runs
 from include.settings import BUILT, PROJECT_ROOT
+from include.unusual import observe
 from include.warehouse import connect, migrate
 
 PROJECT = PROJECT_ROOT / "dbt"
@@ -46,6 +47,8 @@ STEPS = {
     "snapshot": ("build", "--selector", "snapshot"),
     "history": ("build", "--select", "path:snapshots+", "--exclude", "path:snapshots", "test_type:unit"),
 }
+# What publish does of all that before it publishes.
+OBSERVE = "observe"
 
 # What the snapshot would have recorded, had a run followed each load of the history.
 CLOSE_VERSIONS = """
@@ -135,6 +138,7 @@ class Bench:
         self.loader.autocommit = True
         self.query(SHOP_CLOCK)
         self.manifest = dbtRunner().invoke(["--quiet", "parse", *self._flags()]).result
+        self.facts = read(self.work / "target" / "manifest.json")
         self.day, self.events = 0, 0
 
     def query(self, statement: str) -> list[tuple]:
@@ -148,7 +152,9 @@ class Bench:
         self.day += 1
         at = datetime.combine(self.first_day, datetime.min.time(), UTC) + timedelta(days=self.day, hours=5)
         self.query(f"set bench.now = '{at.isoformat()}'")
-        report = demo.play_day(self.loader, self.day, orders_per_day=self.orders_per_day, first_day=self.first_day)
+        report = demo.play_day(
+            self.loader, self.day, orders_per_day=self.orders_per_day, first_day=self.first_day, steady=True
+        )
         self.events += report.tables["events"].inserted
         return report.tables["events"].inserted
 
@@ -166,7 +172,7 @@ class Bench:
         self.say(f"{self.events:,} events in {self.day} days, {time.monotonic() - began:.0f} s")
 
     def run(self, *, full_refresh: bool = False) -> Measured:
-        """A run's dbt, and its publish."""
+        """A run's dbt, what it observes, and its publish."""
         self.runs += 1
         run_id = f"run {self.runs}"
         with connect("bench") as connection:
@@ -178,6 +184,10 @@ class Bench:
                 began = time.monotonic()
                 measured.nodes |= self.dbt(command)
                 measured.steps[step] = time.monotonic() - began
+            began = time.monotonic()
+            if not_seen := observe.of_run(run_id, self.facts, datetime.now(UTC)):
+                raise SystemExit(f"Not observed: {not_seen[0].why}")
+            measured.steps[OBSERVE] = time.monotonic() - began
         measured.cpu = cpu_seconds(self.server) - cpu_before
         measured.server_mb = peak[0]
         measured.temp_mb = (self._temp_bytes() - temp_before) / 1e6
@@ -281,7 +291,7 @@ def table(stages: list[Stage]) -> str:
     row("raw tables, MB", lambda stage: f"{stage.raw_mb:,.0f}")
     row("one buffer, MB", lambda stage: f"{stage.buffer_mb:,.0f}")
     row("full build, s", lambda stage: f"{stage.full.seconds:.1f}")
-    for step in STEPS:
+    for step in (*STEPS, OBSERVE):
         row(f"- of it {step}", lambda stage, step=step: f"{stage.full.steps[step]:.1f}")
     row("- seconds of the processors", lambda stage: f"{stage.full.cpu:.1f}")
     row("- memory of the server, MB", lambda stage: f"{stage.full.server_mb:,.0f}")
@@ -289,7 +299,7 @@ def table(stages: list[Stage]) -> str:
     row("the day's events", lambda stage: f"{stage.day_events:,}")
     row("**a day, s**", lambda stage: f"**{stage.day.seconds:.1f}**")
     row("**times the smallest**", lambda stage: f"**{stage.day.seconds / smallest.seconds:.2f}**")
-    for step in STEPS:
+    for step in (*STEPS, OBSERVE):
         row(f"- of it {step}", lambda stage, step=step: f"{stage.day.steps[step]:.1f}")
     row("- seconds of the processors", lambda stage: f"{stage.day.cpu:.1f}")
     row("- times the smallest", lambda stage: f"{stage.day.cpu / smallest.cpu:.2f}")

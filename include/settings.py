@@ -211,6 +211,11 @@ def messages_kept_for() -> timedelta:
     return _days("GREENERY_KEEP_MESSAGES_DAYS", 400)
 
 
+def observations_kept_for() -> timedelta:
+    """How long `ops.observations` keeps what was observed of a day; what is expected is learned from it."""
+    return _days("GREENERY_KEEP_OBSERVATIONS_DAYS", 800)
+
+
 def backup_folder() -> Path | None:
     """Where backups are saved if nobody says otherwise; None where they are not made here."""
     text = os.environ.get("GREENERY_BACKUP_DIR", "").strip()

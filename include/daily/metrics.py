@@ -30,6 +30,7 @@ def of_run(summary: Summary) -> None:
             "run.tests_warned": summary.warned,
             "run.tests_failed": summary.failed,
             "run.tests_skipped": summary.skipped,
+            "run.unusual_figures": len(summary.unusual),
         }
     )
 

@@ -14,12 +14,13 @@ from include.daily import metrics
 from include.daily.admission import let_go, release_of
 from include.dbt_project import release
 from include.dbt_project.manifest import read
-from include.results import figures, node_results, orders, publications, runs
+from include.results import answered, figures, node_results, orders, publications, runs
 from include.results.summary import gather
 from include.slack import notices, outbox, render, send
 from include.slack.channels import Audience
 from include.slack.message import Message
 from include.slack.transport import UnavailableError
+from include.unusual import observe
 from include.warehouse import connect
 
 # Under this name the report leaves word in Airflow that it spoke while the warehouse was down.
@@ -102,6 +103,7 @@ def _tell(
         node_results.settle_tasks(
             connection, run_id, {task: state for task, state in states.items() if task != "report"}
         )
+        answered.settle(connection, run_id, read(project.manifest))
         connection.commit()
         summary = gather(
             connection,
@@ -118,6 +120,7 @@ def _tell(
         metrics.of_run(summary)
         node_results.forget(connection, settings.results_kept_for(), settings.samples_kept_for())
         outbox.forget(connection, settings.messages_kept_for())
+        observe.forget(connection, settings.observations_kept_for())
         if summary.order_changes is not None:
             orders.note_told(connection, run_id)  # for what is kept in the outbox arrives
         send.deliver(

@@ -22,6 +22,7 @@ from include.results import publications
 from include.results.publications import Decision
 from include.slack.decision import tell, unheard
 from include.warehouse import connect
+from include.warehouse.login import at_a_shell
 
 # What decides when a row counts as changed.
 _CONFIG = ("strategy", "unique_key", "check_cols", "updated_at", "hard_deletes")
@@ -65,7 +66,7 @@ def accept(reason: str, *, name: str = "") -> Decision:
     Whoever is at this shell decides; `name` is what they typed. Raises ValueError without a reason.
     """
     with connect("greenery history") as connection, connection.cursor() as cursor:
-        login = publications.at_a_shell(connection)
+        login = at_a_shell(connection)
         decision = publications.decide(connection, publications.ACCEPT_HISTORY, None, login, reason, name=name)
         cursor.execute("delete from ops.snapshots")
         cursor.execute("update ops.buffers set scan = true")

@@ -7,7 +7,8 @@ where all is well, 1 where nothing was published in time, 2 where that can't be 
 no database of Airflow's; it sends through Slack connections in its environment (`AIRFLOW_CONN_SLACK_…`). Where there
 is none it says nothing to Slack and leaves that to the DAG, which may know one.
 
-What is late is said once a day, and once more when it is there. The outbox remembers that, so who asks first says it.
+What is late is said once a day, and once more when it is there; what will be late by all that is usual
+(`include.daily.promise`) is said before, once. The outbox remembers that, so who asks first says it.
 The same is said of backups, to engineers, where GREENERY_BACKUP_SCHEDULE says when one is due.
 That the warehouse is down is remembered in the folder `watchdog` of the state folder: let both askers share that one.
 """
@@ -30,7 +31,7 @@ from psycopg2.extensions import connection as Connection
 
 from include import settings
 from include.command_line import log_to_stderr
-from include.daily import admission, metrics
+from include.daily import admission, metrics, promise
 from include.results import backups, publications
 from include.results.backups import Made
 from include.slack import notices, send
@@ -108,6 +109,7 @@ def check(now: datetime | None = None, *, speaks: bool = True) -> Verdict:
             if speaks:
                 _was_up(connection, now)
             due, facts = _look(connection, now, speaks=speaks)
+            _look_ahead(connection, now, facts, speaks=speaks)
             backup = backups.newest(connection, now)
             backup_late = _look_at_backups(connection, now, backup, speaks=speaks)
             with suppress(UnavailableError):  # which is logged
@@ -170,6 +172,23 @@ def _look(connection: Connection, now: datetime, *, speaks: bool) -> tuple[datet
         send.keep(connection, _run_id(facts.said_of), to_all(message))
     connection.commit()
     return due, facts
+
+
+def _look_ahead(connection: Connection, now: datetime, facts: Facts, *, speaks: bool) -> None:
+    """Say once that the next promise is at risk, to those who can do something."""
+    promise.settle(connection, now)
+    risk = promise.risk(connection, now, facts.published_at) if speaks else None
+    if risk and promise.note(connection, risk, now):
+        live = publications.live(connection)
+        message = notices.at_risk(
+            risk.by,
+            risk.why,
+            data_as_of=live.data_as_of if live else None,
+            url=settings.airflow_url(),
+            health_url=settings.health_url("unusual"),
+        )
+        send.keep(connection, f"at risk {risk.due.isoformat()}", {Audience.ENGINEERS: message})
+    connection.commit()
 
 
 def backup_due(connection: Connection, now: datetime, made: Made | None) -> datetime | None:

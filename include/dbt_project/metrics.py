@@ -23,18 +23,37 @@ _TABLE = "daily_metrics"
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric that the message tells."""
+    """A metric as people read it."""
 
     name: str
     label: str
     unit: Unit
 
 
+def model(facts: Manifest) -> str | None:
+    """The unique id of the model that has their values, if there is one."""
+    return next((model for model in facts.models if facts.nodes[model]["name"] == _TABLE), None)
+
+
+def is_told(metric: dict[str, Any]) -> bool:
+    """Whether the message tells it, by the manifest's entry."""
+    return "in_message" in _meta(metric)
+
+
 def told(facts: Manifest) -> tuple[Metric, ...]:
     """Those that the message tells, in the order in which it does."""
-    found = [metric for metric in facts.metrics.values() if "in_message" in _meta(metric)]
+    found = [metric for metric in facts.metrics.values() if is_told(metric)]
     found.sort(key=lambda metric: (_meta(metric)["in_message"], metric["name"]))
     return tuple(Metric(one["name"], one.get("label") or one["name"], Unit(_unit(one))) for one in found)
+
+
+def one(unique_id: str, facts: Manifest) -> Metric:
+    """Any metric by its unique id, told or not; one that the project has no more is called by its name."""
+    metric = facts.metrics.get(unique_id) or {"name": unique_id.split(".")[-1]}
+    unit = _unit(metric)
+    return Metric(
+        metric["name"], metric.get("label") or metric["name"], Unit(unit) if unit in list(Unit) else Unit.NUMBER
+    )
 
 
 def problems(facts: Manifest) -> Iterator[tuple[str, str]]:
@@ -64,7 +83,7 @@ def _of_metric(metric: dict[str, Any], daily: list[str] | None) -> Iterator[str]
 
 def _daily(facts: Manifest) -> list[str] | None:
     """The names that the table has, as its `accepted_values` say; None where there is no such test."""
-    if not any(facts.nodes[model]["name"] == _TABLE for model in facts.models):
+    if model(facts) is None:
         return []
     return next(
         (

@@ -60,13 +60,17 @@ PRODUCTS = tuple(Product(named_id(f"product/{name}"), name, price, share) for na
 
 @dataclass(frozen=True)
 class Promo:
-    """A promo code: dollars off, known from its first day on, active for some days of each cycle."""
+    """A promo code: dollars off, known from its first day on, active for some days of each cycle.
+
+    A campaign is a promo that is advertised: while it is active, `draws` times as many orders come as otherwise.
+    """
 
     promo_id: str
     discount: int
     first_day: int
     cycle: int
     active_days: int
+    draws: float = 1
 
     def status(self, day: int) -> str:
         """ "active" or "inactive" on a day."""
@@ -81,9 +85,9 @@ PROMOS = (
     Promo("potting-party", 11, 0, 10, 1),
     Promo("greenhouse-key", 20, -5, 8, 6),
     Promo("moss-monday", 5, 8, 7, 1),
-    Promo("long-night", 15, 15, 30, 5),
+    Promo("long-night", 15, 15, 30, 5, draws=1.25),
     Promo("window-sill", 8, 29, 20, 10),
-    Promo("evergreen", 12, 61, 45, 15),
+    Promo("evergreen", 12, 61, 45, 45),
 )
 
 

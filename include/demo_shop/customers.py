@@ -14,17 +14,22 @@ from functools import lru_cache
 from random import Random
 
 from include.demo_shop.calendar import midnight
+from include.demo_shop.demand import demand
 
 FOUNDERS = 0  # the cohort of those who had signed up before the shop opened
 
 
 @dataclass(frozen=True)
 class Shop:
-    """One demo shop: what happens in it follows from its seed and its size, and when from the date of its first day."""
+    """One demo shop: what happens in it follows from its seed and its size, and when from the date of its first day.
+
+    In a `steady` one each day is as busy as the others: for who compares days.
+    """
 
     seed: int
     orders_per_day: int
     first_day: date
+    steady: bool = False
 
     def __post_init__(self) -> None:
         if self.orders_per_day < 1:
@@ -37,6 +42,10 @@ class Shop:
     def start_of(self, day: int) -> int:
         """When a day begins, and the one before ends."""
         return midnight(self.date_of(day))
+
+    def orders_on(self, day: int) -> float:
+        """How many orders are due on a day."""
+        return self.orders_per_day * (1 if self.steady else demand(day))
 
 
 # How many orders a customer makes in all, in percent of the customers who buy: 83 %
@@ -119,7 +128,7 @@ def _sizes(shop: Shop, last: int) -> list[int]:
             if 0 < age < day:
                 expected += sizes[day - age] * returning * share / 100
         on_sign_up = (1 - _NEVER_BUY) + returning * _RETURNS[0] / 100
-        sizes.append(max(1, round((shop.orders_per_day - expected) / on_sign_up)))
+        sizes.append(max(1, round((shop.orders_on(day) - expected) / on_sign_up)))
     return sizes
 
 

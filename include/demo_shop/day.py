@@ -33,7 +33,7 @@ class Before:
 
 def opening_shelf(shop: Shop) -> Shelf:
     """The shelf on the eve of day 1: between two and four days' worth of each plant."""
-    stock = [round(units * (2 + number % 5 / 2)) + 10 for number, units in enumerate(_daily_units(shop))]
+    stock = [round(units * (2 + number % 5 / 2)) + 10 for number, units in enumerate(_daily_units(shop, 1))]
     return Shelf(tuple(product.price for product in PRODUCTS), tuple(stock))
 
 
@@ -90,7 +90,7 @@ class _Day:
     def _overnight(self, shelf: Shelf) -> Shelf:
         """What is new when the doors open: some prices, and plants where they ran low."""
         prices, stock = list(shelf.prices), list(shelf.stock)
-        for number, daily in enumerate(_daily_units(self.shop)):
+        for number, daily in enumerate(_daily_units(self.shop, self.day)):
             if self.random.random() < _PRICE_CHANGES:
                 # Five cents up or down at least, and never away from where it began.
                 usual = PRODUCTS[number].price
@@ -247,9 +247,9 @@ class _Day:
         return self.shop.start_of(cohort) + _SIGN_UP_HOURS[hour % len(_SIGN_UP_HOURS)] * HOUR + second
 
 
-def _daily_units(shop: Shop) -> list[float]:
-    """How many units of each plant are sold on an ordinary day."""
-    return [shop.orders_per_day * _UNITS_PER_ORDER * product.popularity / len(_SHELF) for product in PRODUCTS]
+def _daily_units(shop: Shop, day: int) -> list[float]:
+    """How many units of each plant are sold on a day like this one."""
+    return [shop.orders_on(day) * _UNITS_PER_ORDER * product.popularity / len(_SHELF) for product in PRODUCTS]
 
 
 def _dollars(cents: int) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 from psycopg2 import sql
@@ -25,7 +26,7 @@ from include.demo_shop.orders import Order
 from include.raw import load
 from include.raw.contract import TABLES
 from include.raw.load import LoadReport, TableReport
-from include.warehouse import connect
+from include.warehouse import connect, transaction
 
 NAME = load.DEMO
 ORDERS_PER_DAY = 180
@@ -61,18 +62,19 @@ def play_day(
     seed: int = SEED,
     orders_per_day: int = ORDERS_PER_DAY,
     first_day: date | None = None,
+    steady: bool = False,
 ) -> LoadReport:
-    """Play one day of the shop into the raw tables, in one transaction (see `load.transaction`).
+    """Play one day of the shop into the raw tables, in one transaction (see `warehouse.transaction`).
 
     A day that was played before changes nothing: its report counts no row, and tells when it was loaded. Days are
     played in order, when they are over, and with the same seed and size throughout; a new shop begins on `first_day`,
-    or where it is None as the settings say. `raw.loads` gets a row for each of the seven tables, of how many rows are
-    new or changed. Raises ShopError.
+    or where it is None as the settings say. In a `steady` shop each day is as busy as the others. `raw.loads` gets a
+    row for each of the seven tables, of how many rows are new or changed. Raises ShopError.
     """
-    with load.transaction(connection) as cursor:
+    with transaction(connection) as cursor:
         load.prepare(cursor)
         begun = _begun(cursor)
-        shop = Shop(seed, orders_per_day, first_day or (begun.first_day if begun else _opening()))
+        shop = Shop(seed, orders_per_day, first_day or (begun.first_day if begun else _opening()), steady)
         last = _check(cursor, shop, begun, day)
         if day <= last:
             return LoadReport(_loaded_at(cursor, day), {table: TableReport() for table in TABLES})
@@ -117,7 +119,7 @@ def _check(cursor: Cursor, shop: Shop, begun: Shop | None, day: int) -> int:
     last = _last_day(cursor)
     if not 1 <= day <= last + 1:
         raise ShopError(f"day {day} can't be played: the next day of this shop is {last + 1}")
-    if begun and begun != shop:
+    if begun and begun != replace(shop, steady=False):
         raise ShopError(
             f"this shop was begun with {_told(begun)}, not with {_told(shop)}; go on with the same, or begin anew "
             "in an empty warehouse"

@@ -20,7 +20,7 @@ from include.erase import erasure
 from include.erase.erasure import Certificate
 from include.erase.places import EraseError
 from include.erase.stand_in import CertificateError
-from include.results import publications
+from include.warehouse.login import at_a_shell
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,12 +36,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.user is None:
             told = [json.loads(file.read_text()) for file in options.again]
-            count = erasure.again(told, publications.at_a_shell, settings.warehouse_admin())
+            count = erasure.again(told, at_a_shell, settings.warehouse_admin())
             print(f"Erased again: {count}.", file=sys.stderr)
         else:
-            certificate = erasure.erase(
-                options.user, options.reason, publications.at_a_shell, settings.warehouse_admin()
-            )
+            certificate = erasure.erase(options.user, options.reason, at_a_shell, settings.warehouse_admin())
             print(certificate.as_json())
             print(in_words(certificate), file=sys.stderr)
     except (EraseError, CertificateError) as refusal:

@@ -14,11 +14,13 @@ from psycopg2.extras import Json
 
 from include.erase.person import Person
 from include.erase.places import OPS
+from include.warehouse import exists
 
 ERASED = "[erased]"
 # The columns that people or runs write sentences into. The others are keys, states and signatures: a street may be
 # called like one of them.
 PROSE = {
+    "answers": ("reason", "name_given", "item"),
     "compiled_sql": ("sql",),
     "decisions": ("reason", "name_given"),
     "erasures": ("reason",),
@@ -28,6 +30,8 @@ PROSE = {
 }
 # Samples of rows: one that has a value of the person goes as a whole.
 _SAMPLES = "failing_rows"
+# Rows about a value that a column has: where it names the person, they go as a whole, since it is a part of their keys.
+_ABOUT_A_VALUE = {"observations": "item", "unusual": "item || coalesce(because ->> 'item', '')"}
 # A value is a word of its own. Python and Postgres have their own words for what is no part of one.
 _IN_PYTHON, _IN_POSTGRES = (r"(?<![^\W_])", r"(?![^\W_])"), ("(?<![[:alnum:]])", "(?![[:alnum:]])")
 
@@ -123,6 +127,16 @@ def take_out(cursor: Cursor, about: About) -> dict[str, int]:
         rows = _take_out_of(cursor, about, sql.Identifier(schema, name), dict(zip(columns, types, strict=True)))
         if rows:
             changed[f"{schema}.{name}"] = rows
+    for schema in OPS:
+        for name, value in _ABOUT_A_VALUE.items():
+            if exists(cursor, f"{schema}.{name}"):
+                cursor.execute(
+                    sql.SQL("delete from {} where {}").format(
+                        sql.Identifier(schema, name), about.may_be_in(sql.SQL(f"({value})"))
+                    )
+                )
+                if cursor.rowcount:
+                    changed[f"{schema}.{name}"] = cursor.rowcount
     return changed
 
 

@@ -57,6 +57,10 @@ class OnRelease:
     def keep(self, context: Any, release: Release, done: dbtRunnerResult) -> None:
         """Called with dbt's results, before a failure is raised."""
 
+    def forgives(self, done: dbtRunnerResult) -> bool:  # noqa: ARG002
+        """Whether a task goes on as well done, although nodes failed."""
+        return False
+
     def build_and_run_cmd(self, context: Any, cmd_flags: list[str] | None = None, **_: Any) -> dbtRunnerResult:
         """Run the operator's dbt command. Raises what dbt failed of."""
         return self.run_dbt(context, self.release(context), cmd_flags)
@@ -72,5 +76,6 @@ class OnRelease:
         self.compiled_sql = "\n\n".join(f"-- {node.name}\n{node.compiled_code}" for node in ran)
         self.template_fields = ("compiled_sql",)
         self.overwrite_rtif_after_execution = True
-        handle_exception_if_needed(done)
+        if done.exception or not (done.success or self.forgives(done)):
+            handle_exception_if_needed(done)
         return done

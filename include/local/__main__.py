@@ -1,4 +1,4 @@
-"""The commands behind `make`: demo, up, down, psql, decide, under-way, backup, clean.
+"""The commands behind `make`: demo, up, down, psql, decide, answer, under-way, backup, clean.
 
 What was asked for goes to stdout, how far a command is and what to do next to stderr.
 """
@@ -43,14 +43,22 @@ def main(arguments: list[str] | None = None) -> int:
         "decide", help="roll back, publish or hold by hand; takes what `python -m include.publish` does", add_help=False
     )
     commands.add_parser(
+        "answer",
+        help="mute, expect or take what you are told; takes what `python -m include.answers` does",
+        add_help=False,
+    )
+    commands.add_parser(
         "under-way", help="who reads, waits and decided; takes what `python -m include.under_way` does", add_help=False
     )
     commands.add_parser(
         "backup", help="save or restore the history; takes what `python -m include.backup` does", add_help=False
     )
+    commands.add_parser(
+        "prove", help="what would have been called unusual of the shop's past; its own --help says more", add_help=False
+    )
     commands.add_parser("clean", help="stop the stack and forget its state")
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.command not in ("psql", "decide", "under-way", "backup"):
+    if rest and options.command not in ("psql", "decide", "answer", "under-way", "backup", "prove"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -115,6 +123,13 @@ def _decide(stack: Stack, options: argparse.Namespace) -> int:
     return main(options.rest)
 
 
+def _answer(stack: Stack, options: argparse.Namespace) -> int:
+    from include.answers.__main__ import main
+
+    os.environ.update(warehouse.as_transformer(stack.postgres()).environment())
+    return main(options.rest)
+
+
 def _under_way(stack: Stack, options: argparse.Namespace) -> int:
     from include.under_way import main
 
@@ -132,6 +147,12 @@ def _backup(stack: Stack, options: argparse.Namespace) -> int:
     if "restore" in options.rest:
         stack.migrate_again()
     return main(options.rest)
+
+
+def _prove(stack: Stack, options: argparse.Namespace) -> int:
+    from include.local.proof import run
+
+    return run(stack, options.rest)
 
 
 def _clean(stack: Stack, _: argparse.Namespace) -> int:
@@ -156,8 +177,10 @@ _COMMANDS = {
     "down": _down,
     "psql": _psql,
     "decide": _decide,
+    "answer": _answer,
     "under-way": _under_way,
     "backup": _backup,
+    "prove": _prove,
     "clean": _clean,
 }
 

@@ -17,10 +17,10 @@ from include.command_line import log_to_stderr
 from include.fast_cosmos.releases import ProjectError
 from include.publish import by_hand
 from include.publish.gate import NotPublishedError
-from include.results import publications
 from include.results.publications import PUBLISH
 from include.slack.decision import unheard
 from include.warehouse import connect
+from include.warehouse.login import at_a_shell
 
 # An answer that was lost on its way may have been yes.
 _LOOK = "Before you try again, see whether it took effect: python -m include.under_way lists the newest decisions."
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         with connect("greenery by hand") as connection:
-            login = publications.at_a_shell(connection)
+            login = at_a_shell(connection)
         decision = by_hand.decide(options.do, getattr(options, "run", None), login, options.reason, name=options.by)
     except (NotPublishedError, ProjectError, ValueError) as refusal:
         print(refusal, file=sys.stderr)

@@ -40,13 +40,14 @@ def exchange(
     as_of: datetime | None = None,
     decision: Decision | None = None,
     attempts: int | None = None,
+    notes: Collection[str] = (),
 ) -> datetime:
     """Make what was built aside what people query; returns as of when it is.
 
     `buffer` is what was looked at and found fit. `manifest` says which tables in it models own:
     what nobody owns is dropped (None: nothing is). `as_of` is None where the marts are new, else when they were first
-    published. Raises NotPublishedError, with nothing changed, where readers hold their locks through all attempts, or
-    where somebody else built or published meanwhile.
+    published. `notes` are for the message. Raises NotPublishedError, with nothing changed, where readers hold their
+    locks through all attempts, or where somebody else built or published meanwhile.
     """
     attempts = attempts or ATTEMPTS
     refresh_statistics()
@@ -55,7 +56,7 @@ def exchange(
             try:
                 with connection.cursor() as cursor:
                     _check_nothing_came_between(cursor, buffer, by_hand=decision is not None)
-                    told_as_of = _exchange(cursor, run_id, manifest, as_of, decision)
+                    told_as_of = _exchange(cursor, run_id, manifest, as_of, decision, notes)
                     connection.commit()
                     return told_as_of
             except locks.NotGot:
@@ -109,10 +110,11 @@ def _exchange(
     manifest: Manifest | None,
     as_of: datetime | None,
     decision: Decision | None,
+    told: Collection[str],
 ) -> datetime:
     cursor.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(LIVE)))  # somebody dropped it
     locks.keep_out_maintenance(cursor, LIVE, BUILT)
-    notes = _prune(cursor, manifest) if manifest and manifest.models else []
+    notes = [*told, *(_prune(cursor, manifest) if manifest and manifest.models else ())]
     models = _models(cursor, manifest)
     _check_nobodys_is_lost(cursor, models, then="clear publish" if decision is None else "decide again")
     of_models = _of_models(manifest, models)

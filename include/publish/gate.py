@@ -5,19 +5,23 @@ The gate is a list and not a colour: task states don't say that a test which no 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from airflow.sdk.exceptions import AirflowFailException
 from psycopg2.extensions import connection as Connection
 
+from include import words
 from include.daily import buffers
 from include.daily.buffers import Buffer
 from include.dbt_project.manifest import ANY_ROW, DataTest, Manifest
 from include.results import node_results, publications
+from include.results.failures import without_data
 from include.results.node_results import Pass
 from include.settings import BUILT
+from include.unusual import words as series_words
+from include.unusual.look import Looked
 
 # Who built a model last, and when, by its unique id.
 Builds = Mapping[str, tuple[str, datetime]]
@@ -96,13 +100,38 @@ def check_not_held(connection: Connection) -> None:
         )
 
 
-def check_proven(manifest: Manifest, built: Built, passed: Mapping[str, Pass]) -> None:
-    """Raise NotPublishedError if an error-severity test has not passed on this build; `passed` says how each did."""
-    if missing := unproven_tests(manifest, built.builds, passed):
+def check_proven(
+    manifest: Manifest, built: Built, passed: Mapping[str, Pass], waived: Collection[str] = frozenset()
+) -> None:
+    """Raise NotPublishedError if an error-severity test has not passed on this build; `passed` says how each did.
+
+    `waived` are the unique ids of tests that somebody lets through.
+    """
+    if missing := [one for one in unproven_tests(manifest, built.builds, passed) if one.unique_id not in waived]:
         raise NotPublishedError(
             f"{len(missing)} tests of severity error have no passing result on what this run built, so nothing was "
             f"published:\n{_lines(_unproven(test, passed.get(test.unique_id)) for test in missing)}\n"
             "Clear the tasks that run them (their logs say what went wrong); publish follows."
+        )
+
+
+def check_usual(run_id: str, manifest: Manifest, seen: Looked) -> None:
+    """Raise NotPublishedError if something is unusual whose owner wants no publish with it.
+
+    Or if it could not be found out whether it is.
+    """
+    all_the_same = f"publish it all the same: `python -m include.publish publish --run {run_id} --reason …`"
+    if held := [series_words.title(one.series, manifest) for one in seen.unusual if one.holds]:
+        raise NotPublishedError(
+            f"Held: {words.count(len(held), 'figure')} {'is' if len(held) == 1 else 'are'} unusual and may not be "
+            f"published so (`unusual: hold`); nothing was published:\n{_lines(held)}\n"
+            f"If that is right all the same, answer `expected` and clear publish, or {all_the_same}."
+        )
+    if unknown := [without_data(one.why) for one in seen.not_seen if one.holds]:
+        raise NotPublishedError(
+            "Held: whether something is unusual could not be looked at, and it may not be published so "
+            f"(`unusual: hold`); nothing was published:\n{_lines(unknown)}\n"
+            f"Mend that and clear publish, or {all_the_same}."
         )
 
 

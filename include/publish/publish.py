@@ -9,14 +9,17 @@ import psycopg2
 from airflow.sdk import Asset, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
+from include.answers import answers
 from include.daily import admission
 from include.dbt_project.manifest import Manifest, read
 from include.publish import gate
 from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
 from include.results import node_results, publications
+from include.results.failures import without_data
 from include.results.publications import Decision
 from include.slack import progress
+from include.unusual.look import look
 from include.warehouse import connect
 
 # Other DAGs can be scheduled on it: it changes when, and only when, tested data was published.
@@ -55,8 +58,9 @@ def published_by_a_former_try(context: Any) -> bool:
 def publish_run(run_id: str, manifest: Manifest, decision: Decision | None = None) -> bool:
     """Put what this run built in place of what people query, if it is whole and every error-severity test passed on it.
 
-    Somebody's `decision` waives the tests and a hold, and nothing else. False where the run was published before and
-    has built nothing since. Raises NotPublishedError, which says why; nothing has changed then.
+    Somebody's `decision` waives the tests, a hold and what is unusual, and nothing else; a mute may let a single test
+    through. False where the run was published before and has built nothing since. Raises NotPublishedError, which says
+    why; nothing has changed then.
     """
     with connect("greenery publish") as connection:
         made = gate.built(connection)
@@ -64,8 +68,14 @@ def publish_run(run_id: str, manifest: Manifest, decision: Decision | None = Non
             return False
         changed = admission.project_has_changed(connection, run_id)
         gate.check_built(connection, run_id, manifest, made, project_has_changed=changed)
+        notes: list[str] = []
         if decision is None:
+            # Before what may refuse: days are observed whatever becomes of the run. By hand raw may be newer.
+            seen = look(run_id, manifest, made.buffer.since)
+            notes = [f"What is unusual could not be looked at: {without_data(one.why)}" for one in seen.not_seen]
             gate.check_not_held(connection)
-            gate.check_proven(manifest, made, node_results.passed_tests(connection, run_id))
-    exchange(run_id, made.buffer, manifest=manifest, decision=decision)
+            waived = answers.waived(connection)
+            gate.check_proven(manifest, made, node_results.passed_tests(connection, run_id), waived)
+            gate.check_usual(run_id, manifest, seen)
+    exchange(run_id, made.buffer, manifest=manifest, decision=decision, notes=notes)
     return True

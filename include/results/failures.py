@@ -9,6 +9,8 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from include import words
+from include.answers import answers
+from include.answers.answer import Answer, Kind
 from include.dbt_project.manifest import Manifest
 from include.results.nodes import UNEXPLAINED, NodeResult
 
@@ -31,7 +33,7 @@ class Failure:
     `measured` is what was found and `expected` what should have been, where that can be said apart. `rows` are the
     first rows that a test found, as text, without personal columns. `since` is the start of the first run that found
     the same, None where this one is the first; `days` is how many
-    UTC days ago that was.
+    UTC days ago that was. `muted` is the answer by which it is told in short, `mine` that of who sees to it.
     """
 
     kind: str
@@ -42,6 +44,9 @@ class Failure:
     rows: tuple[Mapping[str, Any], ...] = ()
     since: datetime | None = None
     days: int = 0
+    unique_id: str = ""
+    muted: Answer | None = None
+    mine: Answer | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class Root:
 
     `not_built` are the models behind it that were not built because of it, `also_failed` what failed behind it, and
     `exposures` what people look at that stands on it, each by name. `log_url` leads to the log of its task.
+    `unique_id` is that of the node, where it broke at one.
     """
 
     kind: str
@@ -60,6 +66,12 @@ class Root:
     also_failed: tuple[str, ...] = ()
     exposures: tuple[str, ...] = ()
     log_url: str | None = None
+    unique_id: str = ""
+
+    @property
+    def muted(self) -> bool:
+        """Whether somebody has muted all of it."""
+        return all(failure.muted for failure in self.failures)
 
     @property
     def known(self) -> bool:
@@ -79,11 +91,15 @@ class _Place:
 
 @dataclass(frozen=True)
 class RunContext:
-    """What is known of the run whose results they are: `since` and `log_urls` go by the results' unique ids."""
+    """What is known of the run whose results they are: `since` and `log_urls` go by the results' unique ids.
+
+    `answers` are those in force.
+    """
 
     started_at: datetime | None
     since: Mapping[str, datetime]
     log_urls: Mapping[str, str]
+    answers: tuple[Answer, ...] = ()
 
 
 def broken(results: Iterable[NodeResult], facts: Manifest, run: RunContext, not_built: Iterable[str]) -> list[Root]:
@@ -125,6 +141,7 @@ def _root(
         also_failed=also_failed,
         exposures=exposures(place.node, facts),
         log_url=run.log_urls.get(place.results[0].unique_id),
+        unique_id=place.node or "",
     )
 
 
@@ -206,6 +223,7 @@ def failure(result: NodeResult, facts: Manifest, run: RunContext) -> Failure:
     measured, expected = _measured(result, facts)
     column = node.get("column_name") if result.resource_type == "test" else None
     hidden, since = facts.personal_columns, run.since.get(result.unique_id)
+    tested = tested_by(result, facts)
     rows = [] if facts.tests_personal(result.unique_id) else result.failing_rows
     return Failure(
         kind=result.resource_type,
@@ -216,7 +234,17 @@ def failure(result: NodeResult, facts: Manifest, run: RunContext) -> Failure:
         rows=tuple({name: row[name] for name in row if name not in hidden} for row in rows),
         since=since,
         days=(_utc_date(run.started_at) - _utc_date(since)).days if since and run.started_at else 0,
+        unique_id=result.unique_id,
+        muted=answers.of(run.answers, Kind.MUTE, result.unique_id, tested) if tested else None,  # no model that broke
+        mine=answers.of(run.answers, Kind.MINE, result.unique_id, tested),
     )
+
+
+def tested_by(result: NodeResult, facts: Manifest) -> list[str]:
+    """Unique ids of what a test or a freshness is of: what is answered to that is answered to it. Of others, none."""
+    if result.resource_type == "freshness":
+        return [result.unique_id.removeprefix("freshness.")]
+    return facts.tested(result.unique_id) if result.resource_type == "test" and result.unique_id in facts.nodes else []
 
 
 def _utc_date(at: datetime) -> date:
@@ -233,6 +261,8 @@ def _measured(result: NodeResult, facts: Manifest) -> tuple[str, str | None]:
         return (message if result.resource_type == "task" else without_data(message)), None
     metadata = node.get("test_metadata") or {}
     found, expected = _of_test(metadata.get("name"), metadata.get("kwargs", {}), result.failures)
+    if metadata.get("name") == "well_formed" and (faults := _faults(result.failing_rows)):
+        found += f": {faults}"
     config = node["config"]
     if where := config.get("where"):
         found += f" (where {where})"
@@ -251,20 +281,19 @@ def _description(node: Mapping[str, Any]) -> str | None:
 
 def _of_test(name: str | None, arguments: Mapping[str, Any], count: int) -> tuple[str, str]:
     """The same of dbt's own generic tests and of this project's; of others, the number of rows."""
-    columns = ", ".join(map(str, arguments.get("columns", ())))
+    columns, rows = ", ".join(map(str, arguments.get("columns", ()))), words.count(count, "row")
     match name:
         case "unique":
             return f"{_values(count)} more than once", "each value once"
         case "unique_combination":
             return f"{_values(count, f'combination of {columns}')} more than once", "each once"
         case "not_null":
-            return f"{words.count(count, 'row')} without a value", "a value in every row"
+            return f"{rows} without a value", "a value in every row"
         case "accepted_values":
             allowed = ", ".join(map(str, arguments.get("values", ())))
             return f"{words.count(count, 'other value')}", f"one of {allowed}"
         case "relationships":
-            to = re.sub(r".*?'([^']+)'\s*\)$", r"\1", str(arguments.get("to", "")))
-            return f"{words.count(count, 'row')} without a match", f"each in {to}.{arguments.get('field', '')}"
+            return f"{rows} without a match", f"each in {_parent(arguments)}.{arguments.get('field', '')}"
         case "not_empty":
             return "no rows", "at least one"
         case "has_shape":
@@ -273,10 +302,37 @@ def _of_test(name: str | None, arguments: Mapping[str, Any], count: int) -> tupl
         case "not_negative":
             return f"{words.count(count, 'negative value')}", "none"
         case "is_finite":
-            return f"{words.count(count, 'row')} with NaN or an infinite number", "a number in every row"
+            return f"{rows} with NaN or an infinite number", "a number in every row"
+        case "not_before":
+            moment = arguments.get("moment")
+            return f"{rows} where {arguments.get('column_name')} is before {moment}", f"{moment} first"
+        case "happens_within":
+            began, ended = arguments.get("began"), arguments.get("ended")
+            late = f" or after {ended}" if ended else ""
+            found = f"{rows} where {arguments.get('column_name')} is before {began}{late} in {_parent(arguments)}"
+            return found, f"between {began} and {ended}" if ended else f"{began} first"
+        case "unique_but_for_case":
+            return (
+                f"{words.count(count, 'key')} written in more than one way",
+                "one way, whatever the case and the space",
+            )
+        case "is_zip_code":
+            return f"{rows} with a zip code of another form than its country's", "one of the country's in every row"
+        case "well_formed":
+            return f"{words.count(count, 'value')} not well formed", "what the column is for, as people write it"
         case "holds":
-            return f"{words.count(count, 'row')} where it does not hold", str(arguments.get("expression"))
-    return f"{words.count(count, 'row')} found", "none"
+            return f"{rows} where it does not hold", str(arguments.get("expression"))
+    return f"{rows} found", "none"
+
+
+def _faults(rows: Iterable[Mapping[str, Any]]) -> str:
+    """What the first rows of `well_formed` tell: "email: no e-mail address"."""
+    return ", ".join(dict.fromkeys(f"{row['column_name']}: {row['fault']}" for row in rows if "fault" in row))
+
+
+def _parent(arguments: Mapping[str, Any]) -> str:
+    """The model or table that a test compares with, by its name in `to`."""
+    return re.sub(r".*?'([^']+)'\s*\)$", r"\1", str(arguments.get("to", "")))
 
 
 def _fresh_within(result: NodeResult, facts: Manifest) -> str | None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import socket
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -118,7 +115,8 @@ def decide(
 ) -> Decision:
     """Keep what somebody decided, in the caller's transaction. Raises ValueError without a login or a reason.
 
-    `decided_by` is a login that somebody has checked: Airflow, or who is `at_a_shell`. `name` is what they typed.
+    `decided_by` is a login that somebody has checked: Airflow, or `warehouse.login.at_a_shell`. `name` is what they
+    typed.
     """
     decided_by, reason = decided_by.strip(), reason.strip()
     if not decided_by or not reason:
@@ -132,17 +130,6 @@ def decide(
             (action, run_id, decided_by, reason, name.strip() or None),
         )
         return Decision(*cursor.fetchone())
-
-
-def at_a_shell(connection: Connection) -> str:
-    """Who decides at a command line: the login in the warehouse, and in brackets the system's."""
-    try:
-        system = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container's user has no name
-        system = f"user {os.getuid()}"
-    with connection.cursor() as cursor:
-        cursor.execute("select session_user")
-        return f"{cursor.fetchone()[0]} ({system} on {socket.gethostname()})"
 
 
 def forget(connection: Connection, decision: Decision) -> bool:

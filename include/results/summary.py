@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 from psycopg2.extensions import connection as Connection
 
+from include.answers import answers
+from include.answers.answer import Answer
 from include.dbt_project.manifest import Manifest
-from include.results import earlier, failures, figures, node_results, orders, publications, runs
+from include.results import answered, earlier, failures, figures, node_results, orders, publications, runs, unusual
+from include.results.answered import Outlived, Told
 from include.results.failures import BROKEN, Failure, Root
 from include.results.figures import Figures
 from include.results.nodes import NodeResult
 from include.results.orders import OrderChange
 from include.results.publications import Decision, Publication
+from include.results.unusual import Finding
+from include.unusual import find
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,12 @@ class Summary:
     figures: Figures
     order_changes: tuple[OrderChange, ...] | None
     follows_orders: bool = True
+    # What the past of the data makes unlikely, the worst first.
+    unusual: tuple[Finding, ...] = ()
+    # What of that is muted; what was answered since the run before; mutes that outlived their reason.
+    muted: tuple[Finding, ...] = ()
+    news: tuple[Told, ...] = ()
+    outlived: tuple[Outlived, ...] = ()
     notes: tuple[str, ...] = ()
     # What is wrong with the dbt project as it is now, where the run had to use an older release.
     project_problem: str | None = None
@@ -96,13 +107,18 @@ def gather(
     expected_tests = {test.unique_id for test in facts.data_tests}
     live, own = publications.live(connection), publications.of_run(connection, run_id)
     published = bool(own and live and live.run_id == run_id) and not run_failed
-    roots, warnings = _what_broke(connection, run_id, run_url, results, facts, run)
+    given = answers.in_force(connection, datetime.now(UTC).date())
+    roots, warnings = _what_broke(connection, run_id, run_url, results, facts, run, given)
+    told, muted = answered.answered(unusual.findings(find.of_run(connection, run_id), facts), given)
+    bad = [check.unique_id for check in checks if check.status in ("warn", *BROKEN)]
     # Another project may have a snapshot of that name that tells of something else.
     recorded = figures.has(
         connection, "snapshots.orders_snapshot", "order_id", "status", "dbt_valid_from", "dbt_valid_to"
     ) and any(result.name == "orders_snapshot" and result.status == "success" for result in results)
     ended_at = runs.last_word_at(connection, run_id)
-    resolved = _resolved(connection, run_id, own, facts) if published else None
+    # What somebody lets through is not well again.
+    well = published and not any(check.status in BROKEN for check in checks)
+    resolved = _resolved(connection, run_id, own, facts) if well else None
     explained = {model for root in roots for model in root.not_built}
     broke = {root.name for root in roots}
     not_built = [
@@ -130,6 +146,10 @@ def gather(
         figures=figures.gather(connection, live, facts),
         order_changes=tuple(orders.changes(connection, run_id)) if recorded else None,
         follows_orders=any(node["name"] == "orders_snapshot" for node in facts.snapshots.values()),
+        unusual=told,
+        muted=muted,
+        news=answered.news(connection, run_id, facts),
+        outlived=answered.outlived(connection, run_id, facts, bad),
         notes=(*notes, *(own.notes if own else ())),
         project_problem=project_problem,
         health_url=health_url,
@@ -143,6 +163,7 @@ def _what_broke(
     results: list[NodeResult],
     facts: Manifest,
     run: runs.RunStart | None,
+    given: tuple[Answer, ...],
 ) -> tuple[tuple[Root, ...], tuple[Root, ...]]:
     """The roots of what failed, and what warned."""
     failed = [result for result in results if result.status in BROKEN]
@@ -157,6 +178,7 @@ def _what_broke(
         started_at=run.started_at if run else None,
         since=since,
         log_urls={name: f"{run_url}/tasks/{quote(task, safe='')}" for name, task in tasks.items()},
+        answers=given,
     )
     broken = failures.broken(failed, facts, of_run, _not_built(results, facts))
     return tuple(broken), tuple(failures.warned(warned, facts, of_run))

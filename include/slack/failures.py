@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from include import words
+from include import settings, words
+from include.answers.answer import About, form_url
 from include.dbt_project import helpers
 from include.results.failures import Failure, Root
 from include.results.summary import Summary
+from include.slack import answered
 from include.slack.message import INDENT, Bold, Code, Line, Link, Mention, Section, listed, short, size
 
 # Told in full: so many places of either, and as long as no more than this is used.
@@ -42,19 +44,42 @@ def broken(title: str, roots: Iterable[Root], summary: Summary, limit: int) -> I
         if count < len(root.failures):
             break
     if brief:
-        yield [(Bold(f"{title}:"),), *brief]
+        page = _page(title, ordered)
+        yield [(Bold(f"{title}:"),), *brief, *([(page,)] if page else [])]
     if told < total:
         yield [(f"… and {total - told:,} more {title.lower()}. ", Link("All of them", summary.run_url))]
 
 
+def _page(title: str, roots: Iterable[Root]) -> Link | None:
+    """The page that leads to an answer to each test which is told in a line; None where none is."""
+    if not any(failure.unique_id for root in roots for failure in root.failures):
+        return None
+    state = "warn" if title == "Warned" else "fail"
+    return Link("Mute one, or say that you see to it", f"{settings.health_url('tests')}?state={state}")
+
+
 def newest_first(roots: Iterable[Root]) -> list[Root]:
-    return sorted(roots, key=lambda root: root.known)
+    return sorted(roots, key=lambda root: (root.muted, root.known))
+
+
+def loud(roots: Iterable[Root]) -> list[Root]:
+    """The same without what is muted."""
+    return [
+        replace(root, failures=tuple(failure for failure in root.failures if not failure.muted))
+        for root in roots
+        if not root.muted
+    ]
 
 
 def _root(root: Root, room: int) -> tuple[Section, int]:
     """A place where it broke, in full, and how many of its failures have found room."""
     own = [failure for failure in root.failures if failure.kind not in ("test", "freshness")]
-    lines: Section = [(*_heading(root), *((f": {short(own[0].measured)}", _age(own[0])) if own else ()))]
+    lines: Section = [
+        (
+            *_heading(root),
+            *((f": {short(own[0].measured)}", _age(own[0]), answered.sees_to_it(own[0].mine)) if own else ()),
+        )
+    ]
     ending = list(_consequences(root))
     used, told = size(lines) + size(ending), len(own)
     for failure in sorted(root.failures, key=lambda failure: failure.since is not None):
@@ -91,7 +116,7 @@ def _failure(failure: Failure) -> Iterator[Line]:
 
 def _line(failure: Failure, where: str) -> Line:
     expected = f"; expected {short(failure.expected, 160)}" if failure.expected else ""
-    return (f"• {where}{short(failure.measured)}{expected}", _age(failure))
+    return (f"• {where}{short(failure.measured)}{expected}", _age(failure), answered.sees_to_it(failure.mine))
 
 
 def _column(failure: Failure) -> str:
@@ -131,8 +156,16 @@ def _consequences(root: Root) -> Iterator[Line]:
         yield (f"Failed because of it: {listed(root.also_failed)}",)
     if root.exposures:
         yield (f"Downstream: {listed(root.exposures, 5)}",)
-    if root.log_url:
-        yield (Link("Log of the task", root.log_url),)
+    links = [Link("Log of the task", root.log_url)] if root.log_url else []
+    links += [Link("Answer", form_url(about))] if (about := _asked(root)) else []
+    if links:
+        yield tuple(piece for link in links for piece in (" · ", link))[1:]
+
+
+def _asked(root: Root) -> About | None:
+    """What an answer to a place is about: the one test that failed there, or all of the place."""
+    alone = root.failures[0].unique_id if len(root.failures) == 1 else ""
+    return About(alone or root.unique_id) if root.unique_id else None
 
 
 def _not_built(models: Sequence[str], why: str = "") -> str:

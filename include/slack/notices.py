@@ -1,5 +1,6 @@
-"""What is said beside a run's own message, or in its place: that nothing was published, that something was again, how
-far a run is, what somebody decided by hand, that not even the run's message could be made.
+"""What is said beside a run's own message, or in its place: that nothing was published, or will hardly be in time,
+that something was again, how far a run is, what somebody decided by hand, that not even the run's message could be
+made.
 
 Pure functions, as in `render`.
 """
@@ -14,7 +15,7 @@ from include.results.publications import Decision, Publication
 from include.slack.message import Code, Line, Link, Message, Section, compose, short
 from include.slack.outbox import PROGRESS
 
-LATE, BACK = "late", "back"
+LATE, BACK, AT_RISK = "late", "back", "at risk"
 WATCHDOG = "greenery_watchdog"
 # The steps of a run, as somebody who waits for it calls them.
 LAYERS = ("sources", "models", "snapshot", "history", "publish")
@@ -54,6 +55,17 @@ def late(
         LATE,
         f"🔴 Greenery data is late: nothing was published by {words.moment(by)}",
         [f"It was due at {words.moment(due)}.", short(why, LONGEST_REASON), _seen(data_as_of)],
+        _health(health_url),
+        _airflow(url),
+    )
+
+
+def at_risk(by: datetime, why: str, *, data_as_of: datetime | None, url: str, health_url: str) -> Message:
+    """What is promised by a time will hardly be there then, by what is usual."""
+    return _notice(
+        AT_RISK,
+        f"⚠️ Greenery data: the promise of {words.moment(by)} is at risk",
+        [f"{short(why, LONGEST_REASON)}.", _seen(data_as_of)],
         _health(health_url),
         _airflow(url),
     )

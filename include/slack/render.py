@@ -10,7 +10,8 @@ from datetime import datetime
 
 from include import words
 from include.results.summary import Summary
-from include.slack import failures, figures, orders
+from include.results.unusual import Finding
+from include.slack import answered, failures, figures, orders, unusual
 from include.slack.message import Bold, Line, Link, Message, Section, compose, listed, short
 from include.slack.notices import by_hand, of_run
 
@@ -24,20 +25,31 @@ LONGEST_PROBLEM = 600
 def render(summary: Summary) -> Message:
     """The one message of a run, in full."""
     broken = [
-        *failures.broken("Failed", summary.roots, summary, FAILED_LIMIT),
+        *failures.broken("Failed", failures.loud(summary.roots), summary, FAILED_LIMIT),
         *failures.elsewhere(summary),
-        *failures.broken("Warned", summary.warnings, summary, WARNED_LIMIT),
+        *failures.broken("Warned", failures.loud(summary.warnings), summary, WARNED_LIMIT),
+        answered.lines(summary),
     ]
     data = [figures.lines(summary), orders.lines(summary)]
-    sections = [_state(summary), *((*data, *broken) if summary.published else (*broken, *data))]
+    odd = unusual.lines(summary.unusual, summary)
+    sections = [_state(summary), *((odd, *data, *broken) if summary.published else (*broken, odd, *data))]
     return compose(summary.kind, _headline(summary), filter(None, sections), _footer(summary))
 
 
 def render_state(summary: Summary) -> Message:
     """The same run to those who look at the data: what they see, its figures, and who is at it. No technical detail."""
-    sections = [_state_of_the_data(summary), figures.lines(summary), orders.lines(summary) if summary.published else []]
+    # What they see on a red day is as it was told then.
+    odd = unusual.of_marts(summary.unusual) if summary.published else ()
+    sections = [
+        _state_of_the_data(summary),
+        unusual.lines(odd, summary),
+        answered.muted_figures(one for one in summary.muted if one.of_marts and summary.published),
+        figures.lines(summary),
+        orders.lines(summary) if summary.published else [],
+    ]
     headline = _headline(summary) if summary.published or summary.overtaken else "🔴 Greenery data: no new data"
-    return compose(summary.kind, headline.split(", ")[0], filter(None, sections), (f"run {short(summary.run_id, 80)}",))
+    headline = ", ".join(filter(None, (headline.split(", ")[0], unusual.counted(odd))))
+    return compose(summary.kind, headline, filter(None, sections), (f"run {short(summary.run_id, 80)}",))
 
 
 def unparsed(problem: str) -> str:
@@ -56,9 +68,17 @@ def _headline(summary: Summary) -> str:
         return "ℹ️ Greenery data: a run that was published before ran again, and changed nothing"
     if summary.published and summary.decision and summary.failed:
         return f"✋ Greenery data was published by hand, although {words.count(summary.failed, 'test')} failed"
+    if summary.published and summary.failed:
+        were = "was" if summary.failed == 1 else "were"
+        return (
+            f"✋ Greenery data was published, although {words.count(summary.failed, 'failed test')} {were} let through"
+        )
     if summary.published:
-        warned = f", {words.count(summary.warned, 'warning')}" if summary.warned else ""
-        return f"✅ Greenery data is up to date{warned}"
+        warned = words.count(summary.warned, "warning") if summary.warned else ""
+        if muted := sum(bool(one.muted) for root in summary.warnings for one in root.failures):
+            warned += f" ({muted:,} muted)"
+        said = ("✅ Greenery data is up to date", warned, _unusual(summary))
+        return ", ".join(filter(None, said))
     return f"🔴 Greenery data was not published: {_what_broke(summary)}"
 
 
@@ -67,6 +87,8 @@ def _what_broke(summary: Summary) -> str:
     roots = failures.newest_first(summary.roots)
     if not roots:
         return f"{words.count(summary.failed, 'test')} failed" if summary.failed else "the run did not reach the end"
+    if [root.name for root in roots] == ["publish"] and (held := _holding(summary)):
+        return f"held, as {unusual.counted(held)}"
     tests = [failure for failure in roots[0].failures if failure.kind in ("test", "freshness")]
     if tests and all(one.kind == "freshness" for one in tests):
         first = f"{short(roots[0].name, 60)} is stale"
@@ -74,9 +96,25 @@ def _what_broke(summary: Summary) -> str:
         first = f"{roots[0].kind} {short(roots[0].name, 60)} failed"
     else:
         first = f"{words.count(len(tests), 'test')} failed on {short(roots[0].name, 60)}"
-    if roots[0].known:
+    if roots[0].muted:
+        first += ", which is muted"
+    elif roots[0].known:
         first += f", known since {words.day(min(one.since for one in roots[0].failures if one.since))}"
     return f"{first}, and {len(roots) - 1} more" if roots[1:] else first
+
+
+def _unusual(summary: Summary) -> str:
+    """How much is unusual, what is muted included."""
+    said, muted = unusual.counted(summary.unusual), len(summary.muted)
+    if said and muted:
+        return f"{said} ({muted:,} more muted)"
+    return said or unusual.counted(summary.muted).replace(" figure", " muted figure")
+
+
+def _holding(summary: Summary) -> list[Finding]:
+    """What is unusual and holds the publish, whatever it is told with."""
+    every = [*(each for one in summary.unusual for each in (one, *one.with_it)), *summary.muted]
+    return [one for one in every if one.unusual.holds]
 
 
 def _state(summary: Summary) -> Section:
@@ -103,6 +141,8 @@ def _state_of_the_data(summary: Summary) -> Section:
         lines: Section = [(Bold(f"Published {when}."),), ("All tests that guard the data passed.",)]
         if summary.decision:
             lines[1:] = [(by_hand(summary.decision),)]
+        elif waived := list(answered.waived(summary)):
+            lines[1:] = [(said,) for said in waived[: answered.SHOWN]]
         return lines + ([(f"New data again after {words.span(summary.resolved.after)}.",)] if summary.resolved else [])
     if summary.overtaken:
         return [(Bold(f"You see the data as of {when}."),)]

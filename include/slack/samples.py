@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
+from include.answers.answer import About, Answer, Kind
+from include.answers.answers import End
+from include.results.answered import Outlived, Told
 from include.results.failures import Failure, Owner, Root
 from include.results.figures import Figure, Figures
 from include.results.nodes import UNEXPLAINED
 from include.results.orders import OrderChange
 from include.results.publications import Decision, Publication
 from include.results.summary import Resolved, Summary
+from include.results.unusual import Finding
 from include.slack.message import Message
-from include.slack.notices import decided, unreachable, unreported
+from include.slack.notices import at_risk, decided, unreachable, unreported
 from include.slack.render import render, render_state
+from include.unusual.series import Expected, Measure, Series, Unusual
 from include.words import Unit
 
 _AIRFLOW = "http://localhost:8080/dags/greenery_daily/runs"
@@ -113,6 +119,7 @@ DOUBLED_ORDER = Failure(
     expected="each value once",
     column="order_id",
     rows=({"unique_field": "914b8929-e04a-40f8-86ee-357f2be3a2a2", "n_records": "2"},),
+    unique_id="test.greenery.source_unique_greenery_orders_order_id.5a4b1c2d3e",
 )
 UNKNOWN_STATUS = Failure(
     kind="test",
@@ -130,6 +137,7 @@ BROKEN_SOURCE = Root(
     not_built=_MODELS,
     exposures=("Daily message in Slack", "Data-health page", *_DASHBOARDS),
     log_url=_log("check_sources"),
+    unique_id="source.greenery.greenery.orders",
 )
 BROKEN_TOTAL = Root(
     kind="model",
@@ -185,6 +193,87 @@ def _known(root: Root) -> Root:
     return replace(root, failures=tuple(replace(one, since=KNOWN, days=2) for one in root.failures))
 
 
+def _answer(kind: Kind, about: About, reason: str, *, until: date | None = None, **others: Any) -> Answer:
+    return Answer(7, _TODAY, "ada", kind, about, reason, until, **others)
+
+
+def _with(root: Root, **answers: Answer) -> Root:
+    """A place with one failure, answered."""
+    return replace(root, failures=(replace(root.failures[0], **answers),))
+
+
+_UNTIL = date(2026, 12, 3)
+_ORDER_ID = About(DOUBLED_ORDER.unique_id)
+_MUTED = _answer(Kind.MUTE, _ORDER_ID, "the shop mends it on Thursday", until=_UNTIL)
+_MINE = _answer(Kind.MINE, _ORDER_ID, "asked the shop")
+_DAY = date(2026, 11, 23)
+_EXPECTED = Expected(0, 0, 0, 90)
+
+
+def _unusual(unique_id: str, measure: Measure, *, since: date = _DAY, holds: bool = False, **of: str) -> Unusual:
+    return Unusual(Series(unique_id, measure, **of), _DAY, 0, _EXPECTED, 1, since, holds=holds)
+
+
+FEW_ORDERS = Finding(
+    _unusual("source.greenery.greenery.orders", Measure.ROWS),
+    "rows of raw.orders",
+    "12",
+    "31 to 48",
+    by_weekday=True,
+    owner=_PLATFORM,
+    exposures=_DASHBOARDS,
+    with_it=(
+        Finding(
+            _unusual("metric.greenery.orders", Measure.VALUE),
+            "Orders",
+            "12",
+            "31 to 48",
+            of_marts=True,
+            by_weekday=True,
+            owner=_CORE,
+            exposures=("Sales", "Website"),
+        ),
+        Finding(
+            _unusual("metric.greenery.revenue", Measure.VALUE),
+            "Revenue",
+            "$1,207",
+            "$3,180 to $4,916",
+            of_marts=True,
+            by_weekday=True,
+            owner=_CORE,
+            exposures=("Sales",),
+        ),
+        Finding(_unusual("source.greenery.greenery.order_items", Measure.ROWS), "rows of raw.order_items", "30", "90"),
+        Finding(_unusual("source.greenery.greenery.orders", Measure.HOURS), "hours with rows of raw.orders", "9", "21"),
+    ),
+)
+NO_PRODUCT = Finding(
+    _unusual("source.greenery.greenery.events", Measure.NULLS, column="product_id"),
+    "events without product_id",
+    "41.0 %",
+    "18.0 to 23.0 %",
+    owner=_PLATFORM,
+    exposures=("Products",),
+)
+CONVERSION = Finding(
+    _unusual("metric.greenery.conversion", Measure.VALUE, since=date(2026, 11, 21)),
+    "Conversion",
+    "62.5 %",
+    "71.0 to 78.1 %",
+    of_marts=True,
+    by_weekday=True,
+    owner=_CORE,
+    exposures=("Website",),
+)
+SLOW_MODEL = Finding(
+    _unusual("model.greenery.fact_product", Measure.SECONDS),
+    "time to build fact_product",
+    "4 min",
+    "20 s to 31 s",
+    of_day=False,
+    owner=_PRODUCT,
+    exposures=("Products",),
+)
 LONG = "0123456789" * 1000
 HOSTILE = (
     "<!channel> <@U123456789> <http://evil.example|click> & *bold* `code` _it_ :tada: http://evil.example",
@@ -228,6 +317,33 @@ def summaries() -> dict[str, Summary]:
         )
         for text in HOSTILE
     )
+    orders, revenue, conversion = PUBLISHED.figures.daily
+    few = (replace(orders, value=12), replace(revenue, value=1207), conversion)
+    few_orders = replace(PUBLISHED, figures=replace(PUBLISHED.figures, daily=few), order_changes=())
+    loud = _answer(Kind.MUTE, About("test.t"), LONG, until=_UNTIL, name_given=HOSTILE[0])
+    hostile_answers = {
+        "muted": tuple(Finding(_unusual(text, Measure.MEAN), text, text, text, True, muted=loud) for text in HOSTILE),
+        "news": tuple(
+            Told(text, replace(loud, kind=kind, answer_id=8, reason=text, answered_by=text), end)
+            for text in HOSTILE
+            for kind in Kind
+            for end in (None, End(_TODAY, text, text))
+        ),
+        "outlived": tuple(Outlived(text, replace(loud, answered_by=text), _DAY) for text in HOSTILE),
+    }
+    odd = tuple(
+        Finding(
+            _unusual(text, Measure.SHARE, column=text, item=text),
+            text,
+            text,
+            text,
+            of_marts=True,
+            owner=Owner(text, text),
+            exposures=(text,) * 30,
+            with_it=(Finding(_unusual(text, Measure.MEAN), text, text, text, of_marts=True),) * 30,
+        )
+        for text in HOSTILE
+    )
     task = Root(
         kind="task",
         name="snapshot",
@@ -251,6 +367,43 @@ def summaries() -> dict[str, Summary]:
         ),
         "published_with_warnings": replace(
             PUBLISHED, passed=272, warned=2, warnings=(STALE_EVENTS, _known(replace(BROKEN_TOTAL, not_built=())))
+        ),
+        "published_unusual": replace(few_orders, unusual=(FEW_ORDERS, NO_PRODUCT)),
+        "published_much_unusual": replace(
+            few_orders,
+            passed=273,
+            warned=1,
+            warnings=(STALE_EVENTS,),
+            unusual=(CONVERSION, FEW_ORDERS, NO_PRODUCT, SLOW_MODEL, *(replace(NO_PRODUCT, with_it=()),) * 30),
+        ),
+        "published_known_unusual": replace(PUBLISHED, order_changes=(), unusual=(CONVERSION,)),
+        "published_hostile": replace(PUBLISHED, unusual=odd, **hostile_answers),
+        "published_muted": replace(
+            few_orders,
+            passed=273,
+            warned=1,
+            warnings=(_with(STALE_EVENTS, muted=replace(_MUTED, reason="the replica is moved")),),
+            unusual=(replace(FEW_ORDERS, mine=_MINE),),
+            muted=(replace(CONVERSION, muted=replace(_MUTED, reason="the shop tries out another checkout")),),
+            outlived=(
+                Outlived("unique on raw.orders.order_id", _MUTED, date(2026, 11, 20)),
+                Outlived("fact_orders", replace(_MUTED, until=date(2026, 11, 22)), None),
+            ),
+        ),
+        "published_let_through": replace(
+            PUBLISHED,
+            passed=273,
+            failed=1,
+            roots=(_with(replace(BROKEN_TOTAL, not_built=(), also_failed=()), muted=replace(_MUTED, waives=True)),),
+        ),
+        "published_answered": replace(
+            PUBLISHED,
+            news=(
+                Told("raw.orders, rows", _answer(Kind.EXPECTED, About(""), "a sale", name_given="Ada")),
+                Told("fact_orders", _MINE),
+                Told("dim_users", _MUTED),
+                Told("raw.events", _MUTED, End(_TODAY, "grace", "mended")),
+            ),
         ),
         "published_by_hand": replace(
             PUBLISHED,
@@ -282,6 +435,44 @@ def summaries() -> dict[str, Summary]:
             roots=(BROKEN_TOTAL, BROKEN_MODEL, STALE_EVENTS),
             fixed=("unique on raw.orders.order_id",),
             order_changes=PUBLISHED.order_changes,
+        ),
+        "failed_muted": replace(
+            FAILED,
+            passed=273,
+            failed=1,
+            roots=(_with(_known(BROKEN_SOURCE), muted=_MUTED),),
+            news=(Told("it", _MUTED),),
+        ),
+        "failed_partly_muted": replace(
+            FAILED,
+            passed=272,
+            failed=2,
+            roots=(
+                replace(
+                    BROKEN_SOURCE,
+                    failures=(replace(DOUBLED_ORDER, muted=_MUTED), replace(UNKNOWN_STATUS, mine=_MINE)),
+                ),
+            ),
+        ),
+        "failed_unusual": replace(FAILED, passed=270, failed=1, roots=(BROKEN_TOTAL,), unusual=(FEW_ORDERS,)),
+        "failed_held_unusual": replace(
+            FAILED,
+            unusual=(replace(NO_PRODUCT, unusual=replace(NO_PRODUCT.unusual, holds=True)),),
+            roots=(
+                Root(
+                    "task",
+                    "publish",
+                    (
+                        Failure(
+                            "task",
+                            "publish",
+                            "Held: events without product_id is unusual, and its owner says `unusual: hold`. Nothing "
+                            "was published.",
+                        ),
+                    ),
+                    log_url=_log("publish"),
+                ),
+            ),
         ),
         "failed_known": replace(
             FAILED,
@@ -332,6 +523,8 @@ def summaries() -> dict[str, Summary]:
             not_built=HOSTILE,
             fixed=HOSTILE,
             notes=HOSTILE,
+            unusual=odd,
+            **hostile_answers,
             project_problem=LONG,
             hold=replace(_decision("hold"), decided_by=HOSTILE[0], name_given=HOSTILE[0], reason=LONG),
             order_changes=tuple(OrderChange(text, text, 10_000, (text,) * 5) for text in HOSTILE * 3),
@@ -352,6 +545,13 @@ def messages() -> dict[str, Message]:
             replace(_decision("hold"), decided_by="greenery_transformer (root on airflow-1)", name_given="Ada"), live
         ),
         "decided_before_anything": decided(_decision("hold"), None),
+        "at_risk": at_risk(
+            datetime(2026, 11, 24, 7, 0, tzinfo=UTC),
+            "raw.orders usually comes by 05:40 UTC and is not there",
+            data_as_of=_YESTERDAY,
+            url="http://localhost:8080",
+            health_url="http://localhost:8080/data-health/unusual",
+        ),
         "unreported": unreported(_RUN, _RUN_URL, "UndefinedFunction: operator does not exist: text >= integer"),
         "unreachable": unreachable(_RUN, _RUN_URL, 'connection to server at "127.0.0.1", port 5432 failed: refused'),
     }

@@ -10,7 +10,7 @@ from enum import StrEnum
 class Measure(StrEnum):
     """What the numbers of a series are. Shares are between 0 and 1."""
 
-    ROWS = "rows"  # of a raw table: dated on the day; of a model: all there are
+    ROWS = "rows"  # of a raw table: dated on the day; of a model, or a table whose rows have no date: all there are
     HOURS = "hours"  # of a raw table: in how many hours of the day there was a row
     MIDDAY = "midday"  # of a raw table: the middle of the day's rows, in hours after midnight UTC
     LOADED = "loaded"  # of a raw table: when the load came that a run built from, in hours after midnight UTC
@@ -21,7 +21,7 @@ class Measure(StrEnum):
     LEAST = "least"
     GREATEST = "greatest"
     MEAN = "mean"
-    VALUE = "value"  # of a metric
+    VALUE = "value"  # of a metric; what no dbt metric is called is the `item` of the mart that tells it
     SECONDS = "seconds"  # of a model: how long its build took
 
 
@@ -40,11 +40,15 @@ class Series:
 
 @dataclass(frozen=True)
 class Observation:
-    """A number of a series on a day; None where there was nothing to measure."""
+    """A number of a series on a day; None where there was nothing to measure.
+
+    `afterwards` where it was not measured by the day after, but later: rows change as orders are shipped, say.
+    """
 
     series: Series
     day: date
     value: float | None
+    afterwards: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,8 @@ class Unusual:
 
     `score` orders them: how far outside, the larger the worse. `since` is the first of the days in a row on which it
     was so, `day` itself where it is new. `because` is the series that explains it: told with that one and not by
-    itself. `holds` where its owner wants no publish with it.
+    itself. `holds` where its owner wants no publish with it. `days`: `value` is the middle of so many days up to `day`,
+    without what weekdays add; 7 where a slow change was found that no single day shows.
     """
 
     series: Series
@@ -77,3 +82,4 @@ class Unusual:
     since: date
     because: Series | None = None
     holds: bool = False
+    days: int = 1

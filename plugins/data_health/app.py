@@ -14,6 +14,7 @@ from pydantic import BeforeValidator
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException as AnyHTTPException
 
+from include.unusual.series import Measure
 from plugins.data_health import charts, dbt_docs, monitor, pages
 from plugins.data_health.access import may_see, to_login
 from plugins.data_health.answers import Question, as_json, as_page
@@ -27,10 +28,13 @@ from plugins.data_health.views import (
     models,
     now,
     orders,
+    proof,
     run,
     run_list,
+    series,
     test,
     tests,
+    unusual,
 )
 
 log = logging.getLogger(__name__)
@@ -52,6 +56,28 @@ def _now() -> Question:
 
 def _history(days: Days = 90) -> Question:
     return Question(history.read, (days,))
+
+
+def _unusual() -> Question:
+    return Question(unusual.read)
+
+
+# Text of any kind, as data may have it.
+Part = Annotated[str, Query(max_length=512, pattern=r"^[^\x00]*$")]
+
+
+def _series(
+    about: Annotated[str, Query(max_length=512, pattern=_TEXT, description="The unique id in dbt of what it is of.")],
+    measure: Measure,
+    column: Part = "",
+    item: Part = "",
+    days: Days = 90,
+) -> Question:
+    return Question(series.read, (days, about, measure, column, item))
+
+
+def _proof() -> Question:
+    return Question(proof.read)
 
 
 def _runs(days: Days = 30) -> Question:
@@ -104,6 +130,9 @@ def _message(message_id: Annotated[int, Path(ge=1, lt=2**63)]) -> Question:
 VIEWS: tuple[tuple[str, type, Any, str], ...] = (
     ("/", now.Now, _now, "now.html"),
     ("/history", history.History, _history, "history.html"),
+    ("/unusual", unusual.UnusualFigures, _unusual, "unusual.html"),
+    ("/unusual/series", series.OneSeries, _series, "series.html"),
+    ("/unusual/proof", proof.Proved, _proof, "proof.html"),
     ("/runs", run_list.RunList, _runs, "run_list.html"),
     ("/runs/{run_id}", run.RunResults, _run, "run.html"),
     ("/models", models.Models, _models, "models.html"),

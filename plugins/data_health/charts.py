@@ -15,11 +15,16 @@ from importlib.metadata import version
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from include import words
+from include.unusual.words import TIMES_OF_DAY, unit_of
 from include.words import Unit
 
 if TYPE_CHECKING:
     from altair import TopLevelMixin
 
+    from include.dbt_project.manifest import Manifest
+    from include.unusual.series import Series
+    from plugins.data_health.bands import DayOfSeries
     from plugins.data_health.figures_over_time import DayValue, RunValue
     from plugins.data_health.times import ModelTime, TaskTime
 
@@ -27,12 +32,19 @@ Spec = dict[str, Any]
 # The name of the script that draws, below `static/`.
 VEGA = "vega.js"
 _POINTS, _FAILED = "points", "failed"
-_HEIGHT = 150
+_BAND, _UNUSUAL, _ANSWERED = "band", "unusual", "answered"
+_HEIGHT, _TALL = 150, 240
 _NEVER = datetime.min
 _bundling = Lock()
 MINUTE = "%-d %b %Y %H:%M UTC"
+# An axis of hours after midnight.
+CLOCK = "clock"
 # As `words.figure` puts them into words.
 _FORMATS = {Unit.NUMBER: ",.1~f", Unit.DOLLARS: "$,.0f", Unit.PERCENT: ".1%"}
+
+
+# An axis of rows.
+ROWS = _FORMATS[Unit.NUMBER]
 
 
 def vega() -> bytes:
@@ -53,16 +65,37 @@ def vega_version() -> str:
     return version("vl-convert-python")
 
 
-def by_day(values: Iterable[DayValue], failed: Iterable[date], unit: Unit) -> Spec:
-    """A line by day, with a mark on the days on which runs failed."""
-    points = [{"at": _iso(one.day), "value": one.value} for one in values]
-    return _with_marks(_line(_FORMATS[unit], "%-d %b %Y", max(_days(points), 1)), points, failed)
+def by_day(values: Iterable[DayValue], failed: Iterable[date], unit: Unit, days: Iterable[DayOfSeries] = ()) -> Spec:
+    """A line by day, a mark on days on which runs failed, and the band of what is usual where `days` have one."""
+    days = list(days)
+    usual = {one.day: one.usual for one in days}
+    points = [
+        {
+            "at": _iso(one.day),
+            "value": one.value,
+            "said": words.figure(one.value, unit),
+            "usual": usual.get(one.day, ""),
+        }
+        for one in values
+    ]
+    line = _line(_FORMATS[unit], "%-d %b %Y", max(_days(points), 1), banded=bool(days))
+    return _with_marks(line, points, failed, days)
 
 
 def by_run(values: Iterable[RunValue], failed: Iterable[date], unit: Unit) -> Spec:
     """A line by run, with the same marks."""
-    points = [{"at": _iso(one.started_at), "value": one.value} for one in values]
+    points = [{"at": _iso(one.started_at), "value": one.value, "said": words.figure(one.value, unit)} for one in values]
     return _with_marks(_line(_FORMATS[unit], MINUTE, _days(points)), points, failed)
+
+
+def of_series(days: Sequence[DayOfSeries], axis: str, *, small: bool = False) -> Spec:
+    """A series by day with its band; days that were told as unusual, or answered to, are marked.
+
+    `axis` is what `axis_of` says of it.
+    """
+    points = [{"at": _iso(one.day), "value": one.value, "said": one.said, "usual": one.usual} for one in days]
+    height = _HEIGHT if small else _TALL
+    return _with_marks(_line(axis, "%-d %b %Y", max(_days(points), 1), height, banded=True), points, (), days)
 
 
 def task_times(times: Iterable[TaskTime], tasks: Sequence[str]) -> Spec:
@@ -83,11 +116,32 @@ def model_times(models: Iterable[ModelTime]) -> Spec:
     return {**_bars(), "height": 22 * len(data), "datasets": {_POINTS: data}}
 
 
-def _with_marks(spec: Spec, points: list[Spec], failed: Iterable[date]) -> Spec:
-    known = [] if not points else [day for day in failed if points[0]["at"] <= _iso(day) <= points[-1]["at"]]
-    marks = [{"at": _iso(day), "run": "failed"} for day in known]
-    layers = spec["layer"] if marks else spec["layer"][:-1]  # Vega warns of a layer of nothing
-    return {**spec, "layer": layers, "datasets": {_POINTS: points, _FAILED: marks}}
+def axis_of(series: Series, facts: Manifest) -> str:
+    """How the axis of a series says its values."""
+    return CLOCK if series.measure in TIMES_OF_DAY else _FORMATS[unit_of(series, facts)]
+
+
+def _with_marks(spec: Spec, points: list[Spec], failed: Iterable[date], days: Iterable[DayOfSeries] = ()) -> Spec:
+    """The spec with its data, and without the layers that would show nothing: Vega warns of those."""
+    shown = {one["at"] for one in points}
+    days = [one for one in days if _iso(one.day) in shown]
+    data = {
+        _POINTS: points,
+        _BAND: [
+            {"at": _iso(one.day), "least": one.expected.least, "most": one.expected.most}
+            for one in days
+            if one.expected
+        ],
+        _UNUSUAL: [{"at": _iso(one.day), "value": one.value} for one in days if one.is_unusual],
+        _ANSWERED: [{"at": _iso(one.day), "answer": " · ".join(one.answers)} for one in days if one.answers],
+        _FAILED: [
+            {"at": _iso(day), "run": "failed"}
+            for day in failed
+            if points and points[0]["at"] <= _iso(day) <= points[-1]["at"]
+        ],
+    }
+    layers = [layer for layer in spec["layer"] if layer["data"]["name"] == _POINTS or data[layer["data"]["name"]]]
+    return {**spec, "layer": layers, "datasets": data}
 
 
 def _days(points: list[Spec]) -> int:
@@ -105,36 +159,51 @@ def _iso(at: date) -> str:
 
 
 @cache
-def _line(number_format: str, time_format: str, every: int) -> Spec:
+def _line(number_format: str, time_format: str, every: int, height: int = _HEIGHT, *, banded: bool = False) -> Spec:
     import altair as alt
 
     nearest = alt.selection_point(name="nearest", nearest=True, on="pointerover", fields=["at"], empty=False)
     ticks = alt.TimeIntervalStep(interval="day", step=every) if every else 3
     days = alt.Axis(grid=False, labelOverlap=True, format="%-d %b" if every else "%-d %b %H:%M", tickCount=ticks)
-    values = alt.Axis(format=number_format, tickCount=4, tickMinStep=0.001 if "%" in number_format else 1)
+    if number_format == CLOCK:
+        values = alt.Axis(labelExpr="utcFormat(datum.value * 3600000, '%H:%M')", tickCount=4)
+    else:
+        values = alt.Axis(format=number_format, tickCount=4, tickMinStep=0.001 if "%" in number_format else 1)
     at = alt.X("at:T", title=None, scale=alt.Scale(type="utc"), axis=days)
     value = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=values)
     # Here a text worked out would be lost: Vega-Lite looks for it in the wrong place where the nearest point is shown.
     when = alt.Tooltip("utcyearmonthdatehoursminutes(at):T", title="At", format=time_format)
-    tooltip = [when, alt.Tooltip("value:Q", title="Value", format=number_format)]
+    tooltip = [when, alt.Tooltip("said:N", title="Value")]
+    tooltip += [alt.Tooltip("usual:N", title="Usual")] if banded else []
     points = alt.Chart(alt.NamedData(_POINTS)).encode(x=at, y=value)
-    failed = (
-        alt.Chart(alt.NamedData(_FAILED))
-        .transform_calculate(when=_said("%-d %b %Y"))
-        .mark_rule(style="failed")
-        .encode(
-            x=at,
-            y=alt.value(_HEIGHT - 12),
-            y2=alt.value(_HEIGHT),
-            tooltip=[alt.Tooltip("when:N", title="At"), alt.Tooltip("run:N", title="Run")],
-        )
+    band = (
+        alt.Chart(alt.NamedData(_BAND))
+        .mark_area(style="band")
+        .encode(x=at, y=alt.Y("least:Q", title=None, scale=alt.Scale(zero=False), axis=values), y2="most:Q")
+    )
+    unusual = (
+        alt.Chart(alt.NamedData(_UNUSUAL)).mark_point(style="unusual", shape="diamond", size=90).encode(x=at, y=value)
+    )
+    foot = {"y": alt.value(height - 12), "y2": alt.value(height)}
+    failed = _mark(_FAILED).encode(
+        x=at, **foot, tooltip=[alt.Tooltip("when:N", title="At"), alt.Tooltip("run:N", title="Run")]
+    )
+    answered = _mark(_ANSWERED).encode(
+        x=at, **foot, tooltip=[alt.Tooltip("when:N", title="At"), alt.Tooltip("answer:N", title="Answer")]
     )
     hovered = (
         points.mark_point(style="hovered", size=60)
         .encode(opacity=alt.condition(nearest, alt.value(1), alt.value(0)), tooltip=tooltip)
         .add_params(nearest)
     )
-    return _finished(alt.layer(points.mark_line(), hovered, failed))
+    return _finished(alt.layer(band, points.mark_line(), unusual, hovered, failed, answered), height)
+
+
+def _mark(name: str) -> Any:
+    """A short line at the foot of a day."""
+    import altair as alt
+
+    return alt.Chart(alt.NamedData(name)).transform_calculate(when=_said("%-d %b %Y")).mark_rule(style=name)
 
 
 @cache

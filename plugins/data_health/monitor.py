@@ -70,6 +70,11 @@ GAUGES = (
         _if_known(lambda found, _: found.waiting_messages),
     ),
     Gauge(
+        "greenery_unusual_figures",
+        "Figures that are unusual by the data's own past, as the last run found.",
+        _if_known(lambda found, _: found.unusual_figures),
+    ),
+    Gauge(
         "greenery_backup_late",
         "1 while a backup that was due is not made.",
         _if_known(lambda found, _: found.backup_late_since is not None),

@@ -25,6 +25,12 @@ class Names:
         title = self._titles[unique_id]
         return title if self._shared[title] == 1 else unique_id
 
+    def get(self, unique_id: str) -> str | None:
+        """The same; None for what has no page."""
+        if unique_id not in self:
+            return None
+        return self[unique_id]
+
     def __contains__(self, unique_id: str) -> bool:
         """Whether it has a page."""
         return unique_id in self._titles

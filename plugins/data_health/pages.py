@@ -7,15 +7,17 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from pydantic_core import to_json
 
 from include import settings, words
+from include.answers.answer import About, form_url
 from include.dbt_project import helpers
 from include.slack.draw import draw
+from include.unusual.series import Series
 from plugins.data_health import charts, lineage
 
 HERE = Path(__file__).parent
@@ -23,6 +25,7 @@ HERE = Path(__file__).parent
 SECTIONS = (
     ("", "Now"),
     ("history", "Over time"),
+    ("unusual", "Unusual"),
     ("models", "Models"),
     ("tests", "Tests"),
     ("orders", "Orders"),
@@ -40,6 +43,18 @@ def render(template: str, **values: Any) -> str:
 def path(*parts: str) -> str:
     """The path of a page of ours: `path("models", "dim_users")`; `path()` is the first page."""
     return settings.health_path(*parts) if parts and parts[0] else settings.health_path() + "/"
+
+
+def series_path(series: Series, days: int | None = None) -> str:
+    """The path of the page of a series."""
+    given = {"about": series.unique_id, "measure": series.measure, "column": series.column, "item": series.item}
+    asked = {name: value for name, value in {**given, "days": days}.items() if value}
+    return f"{path('unusual', 'series')}?{urlencode(asked)}"
+
+
+def answer_url(series: Series, day: datetime) -> str:
+    """Where to answer to a day of a series."""
+    return form_url(About(series.unique_id, series.measure, series.column, series.item, day))
 
 
 def task_url(run_url: str, task_id: str) -> str:
@@ -70,6 +85,16 @@ def moment(at: datetime | None) -> Markup:
 def date(at: datetime | None) -> str:
     """A date as people read it, with its year."""
     return f"{at:%-d %b %Y}" if at else ""
+
+
+def weekday(day: datetime) -> Markup:
+    """A day with its weekday, by which what is usual differs."""
+    return Markup('<time datetime="{}">{}</time>').format(day.isoformat(), f"{day:%a %-d %b %Y}")
+
+
+def sentence(text: str) -> str:
+    """With a capital letter, for a title."""
+    return text[:1].upper() + text[1:]
 
 
 def duration(length: timedelta | float | None) -> str:
@@ -116,7 +141,9 @@ _templates = Environment(
 )
 _templates.policies["json.dumps_function"] = _json
 _templates.filters.update(moment=moment, date=date, duration=duration, number=number, figure=words.figure)
+_templates.filters.update(weekday=weekday, sentence=sentence)
 _templates.filters.update(prose=prose, size=size, slack=slack)
 _templates.globals.update(lineage=lineage.picture, apart=helpers.apart)
 _templates.globals.update(path=path, static=static, task_url=task_url, sections=SECTIONS, airflow=settings.airflow_url)
+_templates.globals.update(series_path=series_path, answer_url=answer_url)
 _templates.globals.update(charts=charts, vega=vega, percent=words.Unit.PERCENT)

@@ -114,7 +114,13 @@ select
     (select max(started_at) from ops.runs),
     (select max(greatest(taken_at, released_at)) from ops.leases),
     (select max(greatest(created_at, sent_at, tried_at)) from ops.messages),
-    (select count(*) filter (where waiting) from ops.messages)
+    (select count(*) filter (where waiting) from ops.messages),
+    (select max(observed_at) from ops.observations where day = (select max(day) from ops.observations)),
+    (select count(*) from ops.unusual),
+    (select max(answer_id) from ops.answers),
+    (select max(proof_id) from ops.proofs),
+    (select max(said_at) from ops.risks),
+    (select count(kept) from ops.risks)
 """
 
 

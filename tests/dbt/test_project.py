@@ -12,6 +12,7 @@ from include import raw
 from include.dbt_project import follows
 from include.dbt_project.manifest import read
 from include.settings import PROJECT_ROOT
+from include.unusual import observe
 from tests.dbt.conftest import PROJECT, Dbt
 
 # By name, how a column is marked: true, or the key that it holds.
@@ -120,6 +121,18 @@ def test_mart_is_a_table_with_a_contract_in_the_folder_of_those_who_ask_for_it(m
         assert mart.fqn == ["greenery", "marts", mart.group, mart.name]
         assert mart.config.materialized in ("table", "incremental"), mart.name
         assert (mart.config.contract.enforced, mart.schema) == (True, "analytics_next"), mart.name
+
+
+def test_raw_tables_say_what_dates_their_rows(project: Dbt):
+    tables = {one.name: one for one in observe.tables(read(project.work / "target" / "manifest.json"), "raw")}
+    assert {name: one.dated_by for name, one in tables.items()} == {
+        "users": "created_at",
+        "orders": "created_at",
+        "events": "created_at",
+        **dict.fromkeys(("addresses", "products", "promos", "order_items"), ""),
+    }
+    assert {"event_id", "user_id", "product_id", "page_url"} <= tables["events"].counted_only
+    assert "event_type" not in tables["events"].counted_only
 
 
 def test_every_incremental_mart_follows_what_it_reads(project: Dbt):

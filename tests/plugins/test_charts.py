@@ -13,15 +13,25 @@ import pytest
 import vl_convert
 
 from include.settings import PROJECT_ROOT
+from include.unusual.series import Expected
 from include.words import Unit
 from plugins.data_health import charts, pages
+from plugins.data_health.bands import DayOfSeries
 from plugins.data_health.figures_over_time import DayValue, Metric, RunValue
 from plugins.data_health.times import ModelTime, TaskTime
 from plugins.data_health.views.history import History
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DAYS = [DayValue(date(2026, 11, day), day / 100) for day in (21, 22, 23)]
+OF_SERIES = [
+    DayOfSeries(
+        one.day, one.value, Expected(0.2, 0.1, 0.3, 40), "21 %", "10 to 30 %", index == 1, ("mine, by ada",) * index
+    )
+    for index, one in enumerate(DAYS)
+]
 SPECS = {
+    "series": charts.of_series(OF_SERIES, charts.CLOCK),
+    "by day with a band": charts.by_day(DAYS, [], Unit.PERCENT, OF_SERIES),
     "by day": charts.by_day(DAYS, [date(2026, 11, 22)], Unit.PERCENT),
     "by run": charts.by_run([RunValue("run", NOON, 0.5)], [], Unit.PERCENT),
     "tasks": charts.task_times([TaskTime("run", NOON, task, 1.5) for task in ("a", "b")], ("a", "b")),
@@ -40,7 +50,7 @@ def test_a_figure_that_is_no_number_leaves_the_page_json() -> None:
     day = date(2026, 11, 24)
     page = pages.render(
         "history.html",
-        answer=History(4, day, day, (), (), (), (Metric("revenue", "Revenue", Unit.DOLLARS, values),), (), (), ()),
+        answer=History(4, day, day, (), (), (), (Metric("revenue", "Revenue", Unit.DOLLARS, values),), {}, (), (), ()),
     )
 
     def refuse(constant: str) -> None:
@@ -61,9 +71,19 @@ def test_failed_days_are_marked_where_there_are_figures() -> None:
     assert [mark["at"] for mark in before["datasets"]["failed"]] == ["2026-11-22T00:00:00Z"]
 
 
+def test_a_series_has_its_band_and_marks_what_was_unusual_and_answered() -> None:
+    data = SPECS["series"]["datasets"]
+    assert [(one["least"], one["most"]) for one in data["band"]] == [(0.1, 0.3)] * 3
+    assert [one["at"][:10] for one in data["unusual"]] == ["2026-11-22"]
+    assert [(one["at"][:10], one["answer"]) for one in data["answered"]] == [
+        ("2026-11-22", "mine, by ada"),
+        ("2026-11-23", "mine, by ada · mine, by ada"),
+    ]
+
+
 def test_what_one_chart_shows_is_not_in_the_next() -> None:
     empty = charts.by_day([], [date(2026, 11, 22)], Unit.PERCENT)
-    assert empty["datasets"] == {"points": [], "failed": []}
+    assert not any(empty["datasets"].values())
 
 
 def test_what_draws_them_needs_no_eval_and_has_its_version_in_its_address() -> None:

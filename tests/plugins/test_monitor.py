@@ -17,11 +17,13 @@ from include import settings
 from include.daily.admission import holder_of
 from include.results import backups, node_results, publications, runs
 from include.results.backups import Made
+from include.unusual.series import Observation
 from plugins.data_health import monitor
 from plugins.data_health.app import app
 from plugins.data_health.views import health
 from plugins.data_health.views.health import Status
 from tests.plugins.conftest import Ask
+from tests.plugins.unusual import LAST, NULLS, ROWS, far_off, observe
 
 pytestmark = pytest.mark.db
 
@@ -145,6 +147,7 @@ def test_gauges_tell_what_is_published(ops: Connection, client: TestClient) -> N
         "greenery_published_late": 0,
         "greenery_run_failed": 0,
         "greenery_messages_waiting": 0,
+        "greenery_unusual_figures": 0,
         "greenery_backup_late": 0,
     }
 
@@ -160,6 +163,7 @@ def test_gauges_tell_what_is_wrong(ops: Connection, client: TestClient, monkeypa
             "insert into ops.messages (run_id, kind, headline, body, blocks, waiting)"
             " values ('run', 'failed', '', '', '[]', true)"
         )
+    observe(ops, "run", [Observation(ROWS, LAST, 12.0)], [far_off(), far_off(NULLS, because=ROWS)])
     monkeypatch.setenv("GREENERY_SCHEDULE", "0 6 * * *")
     monkeypatch.setenv("GREENERY_BACKUP_SCHEDULE", "30 7 * * *")
     assert gauges(client.get("/data-health/metrics", headers=bearer(TOKEN)).text) == {
@@ -167,6 +171,7 @@ def test_gauges_tell_what_is_wrong(ops: Connection, client: TestClient, monkeypa
         "greenery_published_late": 1,
         "greenery_run_failed": 1,
         "greenery_messages_waiting": 1,
+        "greenery_unusual_figures": 1,
         "greenery_backup_late": 1,
     }
 

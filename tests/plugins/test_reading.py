@@ -54,6 +54,15 @@ def test_whatever_a_page_shows_changes_the_stamp(ops: Connection) -> None:
         "insert into ops.decisions (action, decided_by, reason) values ('hold', 'ada', 'why')",
         "insert into ops.messages (run_id, kind, headline, body, blocks, waiting)"
         " values ('one', 'k', '', '', '[]', true)",
+        "insert into ops.observations (unique_id, measure, day, run_id) values ('source', 'rows', '2026-11-23', 'one')",
+        "update ops.observations set value = 1, observed_at = clock_timestamp()",
+        "insert into ops.unusual (run_id, unique_id, measure, day, value, expected, least, most, score, since)"
+        " values ('one', 'source', 'rows', '2026-11-23', 1, 3, 2, 4, 2, '2026-11-23')",
+        "insert into ops.answers (answered_by, kind, unique_id, reason) values ('ada', 'mine', 'source', 'why')",
+        "insert into ops.risks (due, promised_by, said_at, why, awaited, loaded_since)"
+        " values (now(), now(), now(), 'late', '{}', now())",
+        "update ops.risks set kept = true",
+        "insert into ops.proofs (result) values ('{}')",
         "update ops.messages set waiting = false, sent_at = clock_timestamp()",
     ):
         cursor.execute(statement)

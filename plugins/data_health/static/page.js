@@ -45,7 +45,11 @@ function look() {
     legend: { labelColor: text, labelFontSize: 11 },
     line: { color: first, strokeWidth: 2 },
     bar: { color: first },
-    style: { failed: { color: color("fail"), strokeWidth: 2 }, hovered: { color: first, filled: true } },
+    style: {
+      failed: { color: color("fail"), strokeWidth: 2 }, answered: { color: color("run"), strokeWidth: 3 },
+      band: { color: first, opacity: 0.18 }, unusual: { color: color("warn"), filled: true, opacity: 1 },
+      hovered: { color: first, filled: true },
+    },
     range: { category: [1, 2, 3, 4, 5, 6, 7, 8].map((number) => color(`chart-${number}`)) },
   };
 }

@@ -9,10 +9,10 @@ from enum import StrEnum
 from include import settings
 from include.daily import watchdog
 from include.results import backups, publications
-from plugins.data_health import runs
+from plugins.data_health import observed, runs
 from plugins.data_health.reading import Reading
 from plugins.data_health.runs import Run, State
-from plugins.data_health.views import messages
+from plugins.data_health.views import messages, unusual
 
 
 class Status(StrEnum):
@@ -33,6 +33,7 @@ class Health:
     `late`: what was due at `late_since` is not published. `failed`: nor did the last `run` publish, whose id it is.
     `never`: no run has begun. `unreachable`: the warehouse does not answer, and nothing else is known.
     `data_as_of` is as of when people see the data; times are UTC. `waiting_messages` wait to be sent to Slack.
+    `unusual_figures` are those that the last run found that observed: the data is published all the same.
     `backup_as_of` is the last backup, and `backup_late_since` when one was due that was not made. The data is well
     without it.
     """
@@ -42,6 +43,7 @@ class Health:
     late_since: datetime | None = None
     run: str | None = None
     waiting_messages: int = 0
+    unusual_figures: int = 0
     backup_as_of: datetime | None = None
     backup_late_since: datetime | None = None
 
@@ -61,6 +63,7 @@ def read(reading: Reading) -> Health:
         late_since=late,
         run=run.run_id if run else None,
         waiting_messages=waiting.count if waiting else 0,
+        unusual_figures=len(unusual.found(reading, observed.newest_run(reading))[0]),
         backup_as_of=backup.made_at if backup else None,
         backup_late_since=watchdog.backup_due(reading.connection, reading.at, backup),
     )

@@ -7,13 +7,19 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 
-from plugins.data_health import figures_over_time, runs, stretches, tests_by_day, times
+from include.dbt_project import metrics
+from include.unusual.series import Measure, Series
+from plugins.data_health import bands, figures_over_time, runs, stretches, tests_by_day, times
+from plugins.data_health.bands import DayOfSeries
 from plugins.data_health.figures_over_time import Metric, RunValue
 from plugins.data_health.reading import Reading
 from plugins.data_health.runs import Run, State
 from plugins.data_health.stretches import Stretch
 from plugins.data_health.tests_by_day import DaysOfTest
 from plugins.data_health.times import OTHER_TASKS, ModelTime, TaskTime
+
+# A band of more days takes too long for a page of many charts; the page of a series has it.
+BANDED = 90
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,8 @@ class History:
 
     `runs` are the runs by day: published, failed, running, unknown, or none. `tests` are those that failed or warned,
     the worst first, `steady` those that never did. `metrics` are None where `analytics.daily_metrics` can't be read;
-    they begin with the first order or session, and end with the day whose figures the message tells.
+    they begin with the first order or session, and end with the day whose figures the message tells. `usual` has their
+    days as they were observed, by name, with what is usual; of a year it has none.
     """
 
     days: int
@@ -32,6 +39,7 @@ class History:
     tests: tuple[DaysOfTest, ...]
     steady: tuple[DaysOfTest, ...]
     metrics: tuple[Metric, ...] | None
+    usual: dict[str, tuple[DayOfSeries, ...]]
     repeat_rate: tuple[RunValue, ...]
     tasks: tuple[TaskTime, ...]
     models: tuple[ModelTime, ...]
@@ -80,11 +88,20 @@ def read(reading: Reading, days: int) -> History:
         tests=tuple(sorted((one for one in tests if one.failed or one.warned), key=_worst)),
         steady=tuple(sorted((one for one in tests if not one.failed and not one.warned), key=lambda one: one.title)),
         repeat_rate=figures_over_time.repeat_rate(reading, since),
+        usual=_usual(reading, days) if days <= BANDED else {},
         tasks=times.of_tasks(reading, since),
         models=times.of_models(reading, since),
         # Last, since nothing more can be read after an error.
         metrics=figures_over_time.metrics(reading, days),
     )
+
+
+def _usual(reading: Reading, days: int) -> dict[str, tuple[DayOfSeries, ...]]:
+    found = {}
+    for unique_id, metric in reading.facts.metrics.items():
+        if metrics.is_told(metric) and (of_it := bands.of_newest(reading, Series(unique_id, Measure.VALUE), days)):
+            found[metric["name"]] = of_it
+    return found
 
 
 def _run_of(time: TaskTime) -> tuple[datetime, str]:

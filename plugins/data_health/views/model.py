@@ -10,9 +10,12 @@ from typing import Any
 from include.dbt_project import helpers
 from include.results import failures
 from include.results.failures import Owner
-from plugins.data_health import catalog, nodes, results
+from include.unusual.series import Measure, Series
+from plugins.data_health import bands, catalog, nodes, observed, results
+from plugins.data_health.bands import DayOfSeries
 from plugins.data_health.catalog import Relation
 from plugins.data_health.nodes import Names
+from plugins.data_health.observed import Watched
 from plugins.data_health.reading import Reading
 from plugins.data_health.results import Day, Result, Standing
 
@@ -57,7 +60,7 @@ class Model:
     `leads_to` the same where one looks through helpers at what is behind them. `exposures` are what people look at
     that stands on it. `results` are those of the runs of the last 90 days, the last one first (of a
     source: its freshness). `sql` is what dbt ran last for it; where `has_run` is false, the code as it was written;
-    None of sources.
+    None of sources. `watched` are the series that are watched of it, `rows` the days of the one of its rows.
     """
 
     name: str
@@ -81,6 +84,8 @@ class Model:
     exposures: tuple[str, ...]
     sql: str | None
     has_run: bool
+    watched: tuple[Watched, ...]
+    rows: tuple[DayOfSeries, ...]
     at: datetime
 
     @property
@@ -122,6 +127,8 @@ def read(reading: Reading, name: str) -> Model:
         exposures=failures.exposures(unique_id, facts),
         sql=sql or node.get("raw_code"),
         has_run=sql is not None,
+        watched=observed.watched(reading, unique_id),
+        rows=bands.of_newest(reading, Series(unique_id, Measure.ROWS), DAYS),
         at=reading.at,
     )
 

@@ -7,7 +7,7 @@ from psycopg2.extensions import connection as Connection
 
 from include.daily import buffers, snapshots
 from include.dbt_project.manifest import Manifest
-from include.results import publications
+from include.warehouse.login import at_a_shell
 
 pytestmark = pytest.mark.db
 
@@ -69,7 +69,7 @@ def test_what_somebody_accepts_with_a_reason_goes_on(taken: Connection) -> None:
     assert snapshots.problem(project()) is None
     with taken.cursor() as cursor:
         cursor.execute("select action, decided_by, name_given, reason from ops.decisions")
-        assert cursor.fetchall() == [("accept history", publications.at_a_shell(taken), "ada", "a new shop")]
+        assert cursor.fetchall() == [("accept history", at_a_shell(taken), "ada", "a new shop")]
         cursor.execute("select headline from ops.messages")
         assert cursor.fetchall() == [("✋ Greenery data: the snapshots are accepted as they are",)]
 

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from psycopg2.extensions import connection as Connection
 
+from include.daily.promise import warnings
 from include.daily.watchdog import FINE, TOO_LATE, UNKNOWN, Facts, check, due_tick, to_say
 from include.results import backups
 from include.results.backups import Made
@@ -180,6 +181,37 @@ def test_a_run_that_is_under_way_and_one_that_failed_are_told_apart(watched: Con
         cursor.execute("delete from ops.messages where kind = 'late'")
     check(at("24 07:05"))
     assert "Run run 1 failed; its message says of what." in str(slack.accepted[-1]["blocks"])
+
+
+@pytest.mark.db
+def test_engineers_alone_hear_once_that_a_promise_is_at_risk_before_everybody_hears_that_it_is_broken(
+    watched: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for day in range(3, 24):
+        publish(watched, f"{day:02} 06:05")
+    with slack_server() as theirs:
+        monkeypatch.setenv("AIRFLOW_CONN_SLACK_ENGINEERS", theirs.connection())
+        for minute in ("10", "20", "25", "59"):
+            assert check(at(f"24 06:{minute}")).code == FINE
+        assert said(theirs) == ["⚠️ Greenery data: the promise of 24 Nov 2026 07:00 UTC is at risk"]
+        assert "No run has begun, and one usually begins by 06:05 UTC." in str(theirs.accepted[0]["blocks"])
+        assert said(slack) == []
+        check(at("24 07:00"))
+        assert (
+            said(theirs)[1:]
+            == said(slack)
+            == ["🔴 Greenery data is late: nothing was published by 24 Nov 2026 07:00 UTC"]
+        )
+    [warned] = warnings(watched)
+    assert warned.was_right
+
+
+@pytest.mark.db
+def test_who_does_not_speak_gives_no_warning_either(watched: Connection) -> None:
+    for day in range(3, 24):
+        publish(watched, f"{day:02} 06:05")
+    check(at("24 06:20"), speaks=False)
+    assert warnings(watched) == []
 
 
 def back_up(db: Connection, when: str) -> None:

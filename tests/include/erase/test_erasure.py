@@ -14,6 +14,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
+from include.answers import answers
+from include.answers.answer import About, Kind
 from include.erase import __main__ as command
 from include.erase import erasure, texts
 from include.erase.by_hand import erase_in_airflow
@@ -27,7 +29,7 @@ from include.results.nodes import NodeResult
 from include.settings import Warehouse
 from include.slack import outbox
 from include.slack.message import Message
-from include.warehouse import connect, personal, roles
+from include.warehouse import connect, personal, roles, transaction
 from include.warehouse.roles import LOADER, TRANSFORMER
 
 pytestmark = pytest.mark.db
@@ -56,17 +58,21 @@ SHOP: dict[str, list[dict[str, object]]] = {
         {"event_id": "e2", "user_id": "eve-0003", "page_url": "https://shop/fern", "created_at": AT},
     ],
 }
-# What else is text in `ops`: keys, states, signatures, and what names nobody.
+# What else is text in `ops`: keys, states, signatures, and what names nobody. (An `item` goes with its row.)
 NO_PROSE = """
+    answers.answered_by answers.column_name answers.kind answers.measure answers.unique_id
     alembic_version.version_num backups.databases backups.name buffer_models.checksum buffer_models.identifier
     buffer_models.unique_id buffers.products buffers.run_id compiled_sql.run_id compiled_sql.unique_id
     decisions.action decisions.decided_by decisions.run_id erasures.changed erasures.erased_by leases.holder
     messages.audience messages.channel messages.kind messages.run_id messages.ts metrics.metric metrics.run_id
     node_results.error_if node_results.name node_results.resource_type node_results.run_id node_results.severity
-    node_results.status node_results.task_id node_results.unique_id personal_columns.column_name
-    personal_columns.key_of publications.run_id releases.stamp runs.release runs.run_id snapshots.config
+    node_results.status node_results.task_id node_results.unique_id observations.column_name observations.item
+    observations.measure observations.run_id observations.unique_id personal_columns.column_name
+    personal_columns.key_of proofs.result publications.run_id releases.stamp risks.awaited risks.why runs.release
+    runs.run_id snapshots.config
     snapshots.name snapshots.run_id stand_ins.content stand_ins.hash stand_ins.of_user stand_ins.stand_in
-    stand_ins.table_name watermarks.source
+    stand_ins.table_name unusual.because unusual.column_name unusual.item unusual.measure unusual.run_id
+    unusual.unique_id watermarks.source
 """
 ANN = ("ann-0001", "ann@example.com", "555-0001", "1 Elm Street", "parcel-1", "parcel-2", "Ann")
 
@@ -83,7 +89,7 @@ def brought(shop: dict[str, list[dict[str, object]]]) -> dict[str, Rows]:
 
 
 def loaded(connection: Connection, shop: dict[str, list[dict[str, object]]]) -> LoadReport:
-    with load.transaction(connection) as cursor:
+    with transaction(connection) as cursor:
         load.prepare(cursor)
         return load.replace(cursor, brought(shop), "a shop")
 
@@ -183,7 +189,7 @@ def test_the_next_loads_do_not_bring_the_person_back(shop: Connection) -> None:
     forget("ann-0001")
     before = ask(shop, "select users.*, orders.* from raw.users left join raw.orders using (user_id) order by 1, 2")
     assert loaded(shop, SHOP).changed == 0
-    with load.transaction(shop) as cursor:
+    with transaction(shop) as cursor:
         load.prepare(cursor)
         keys = {name: Rows() for name in PERSONS}
         for name, rows in keys.items():
@@ -540,11 +546,39 @@ def test_every_text_of_ops_is_known_as_prose_or_as_something_else(db: Connection
     assert prose <= {name for (name,) in found}
 
 
+def test_what_was_observed_of_a_value_of_the_person_goes(shop: Connection) -> None:
+    """Of a column of few values that nobody has marked as personal so far."""
+    runs.begin(shop, "run 1", "release")
+    with shop.cursor() as cursor:
+        cursor.execute(
+            """
+            insert into ops.observations (unique_id, column_name, measure, item, day, value, run_id)
+            select 'source.s.t', 'sent_by', 'share', item, '2026-03-01', 0.5, 'run 1'
+            from unnest('{ann@example.com,bob@example.com}'::text[]) as item;
+            insert into ops.unusual
+                (run_id, unique_id, column_name, measure, item, day, expected, least, most, score, since, because)
+            select
+                'run 1', 'source.s.t', 'sent_by', 'share', item, '2026-03-01', 1, 0, 2, 9, '2026-03-01',
+                jsonb_build_object('item', explains)
+            from (values ('ann@example.com', ''), ('bob@example.com', 'Ann@Example.com'), ('eve', 'bob'))
+                as found (item, explains)
+            """
+        )
+    certificate = forget("ann-0001")
+    assert ask(shop, "select item from ops.observations") == [("bob@example.com",)]
+    assert ask(shop, "select item from ops.unusual") == [("eve",)]
+    assert (certificate.changed["ops.observations"], certificate.changed["ops.unusual"]) == (1, 2)
+
+
 def test_names_go_out_of_a_text_that_names_the_person_and_stay_elsewhere(shop: Connection) -> None:
     publications.decide(shop, "hold", None, "ada", "Ann  complained in May")
     publications.decide(shop, "hold", None, "ada", "ann, ANN@example.com: <May> & 1 Elm Street")
     publications.decide(shop, "hold", None, "ada", "Ann was here")
+    answers.give(shop, Kind.MINE, About("model.m"), "ada", "asked ann@example.com", name="555-0001")
     forget("ann-0001")
+    assert ask(shop, "select reason, name_given, answered_by from ops.answers") == [
+        ("asked [erased]", "[erased]", "ada")
+    ]
     assert ask(shop, "select reason from ops.decisions order by decision_id") == [
         ("[erased]  complained in [erased]",),
         ("[erased], [erased]: <[erased]> & [erased]",),

@@ -38,7 +38,9 @@ def made(project: Path, tmp_path: Path) -> Releases:
     return Releases(project, tmp_path / "releases", "greenery", "warehouse")
 
 
-def build(made: Releases, *, tests: Collection[str] | None = None) -> tuple[Any, list[dbtRunnerResult]]:
+def build(
+    made: Releases, *, tests: Collection[str] | None = None, forgiving: bool = False
+) -> tuple[Any, list[dbtRunnerResult]]:
     """A task that builds the model, and what was handed to it to keep."""
     kept: list[dbtRunnerResult] = []
 
@@ -51,6 +53,9 @@ def build(made: Releases, *, tests: Collection[str] | None = None) -> tuple[Any,
 
         def keep(self, context: Any, release: Release, done: dbtRunnerResult) -> None:  # noqa: ARG002
             kept.append(done)
+
+        def forgives(self, done: dbtRunnerResult) -> bool:
+            return forgiving and not done.success
 
     return Build(task_id="one", select="one", **arguments(made.refresh())), kept
 
@@ -77,4 +82,11 @@ def test_what_failed_is_kept_before_it_is_raised(made: Releases) -> None:
     task, kept = build(made)
     with pytest.raises(CosmosDbtRunError):
         task.execute(context={"run_id": "run"})
+    assert ran(kept) == {"one", "of_one"}
+
+
+def test_what_a_task_forgives_is_kept_and_fails_nothing(made: Releases) -> None:
+    (made.source / MODEL).write_text("select 2 as one")
+    task, kept = build(made, forgiving=True)
+    task.execute(context={"run_id": "run"})
     assert ran(kept) == {"one", "of_one"}

@@ -39,6 +39,7 @@ from include.slack.channels import to_all
 from include.slack.message import Message
 from include.slack.send import deliver
 from include.warehouse import connect
+from include.warehouse.login import at_a_shell
 from tests.forks import NO_AIRFLOW, Forks, command
 from tests.include.publish.test_publish import BUILT, MANIFEST, PASSED, build, published
 from tests.releases import make_release
@@ -314,7 +315,7 @@ def test_a_connection_that_is_lost_on_the_way_says_where_to_look(
     assert main(["roll-back", "--by", "ada", "--reason", "wrong"]) == 1
     assert "python -m include.under_way lists the newest decisions" in capsys.readouterr().err
     assert published(days) == ["day 1"]
-    listed = f"roll back by {publications.at_a_shell(days)}, who signs as ada: wrong"
+    listed = f"roll back by {at_a_shell(days)}, who signs as ada: wrong"
     assert [line for line in under_way.lines(days) if line.endswith(listed)], "took effect"
     assert slack.accepted[-1]["text"] == "✋ Greenery data: rolled back"
 

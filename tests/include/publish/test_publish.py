@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,8 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from include import raw
+from include.answers import answers
+from include.answers.answer import About, Kind
 from include.daily import buffers
 from include.dbt_project.manifest import Manifest
 from include.publish import exchange
@@ -20,6 +23,7 @@ from include.publish.publish import publish_run, published_by_a_former_try
 from include.results import node_results, publications, runs
 from include.results.nodes import NodeResult
 from include.settings import Warehouse
+from include.unusual import find
 
 pytestmark = pytest.mark.db
 
@@ -106,6 +110,47 @@ def test_a_test_that_did_not_pass_blocks(db: Connection, status: str) -> None:
     assert published(db) == []
 
 
+def observed(connection: Connection) -> list[tuple]:
+    with connection.cursor() as cursor:
+        cursor.execute("select run_id, unique_id, value from ops.observations where measure = 'rows' order by 2")
+        return cursor.fetchall()
+
+
+def test_what_is_published_was_observed(built: Connection) -> None:
+    publish_run("run 1", MANIFEST)
+    assert observed(built) == [("run 1", "model.m", 1), ("run 1", "model.n", 1)]
+    assert publications.live(built).notes == ()
+
+
+def test_what_was_refused_was_observed_as_well(db: Connection) -> None:
+    build(db, "run 1", "new", BUILT, replace(PASSED, status="fail"))
+    with pytest.raises(NotPublishedError):
+        publish_run("run 1", MANIFEST)
+    assert [unique_id for _, unique_id, _ in observed(db)] == ["model.m", "model.n"]
+
+
+def test_what_could_not_be_observed_is_published_and_said(built: Connection) -> None:
+    dated = {"schema": "raw", "name": "sales", "config": {"event_time": "ordered_at"}}
+    with built.cursor() as cursor:
+        cursor.execute("create schema if not exists raw; create table raw.sales as select now() as created_at")
+    publish_run("run 1", Manifest(MANIFEST.nodes, {"source.sales": dated}))
+    assert published(built) == ["new"]
+    assert publications.live(built).notes == (
+        "What is unusual could not be looked at: raw.sales: it has no column ordered_at of dates or times, which its "
+        "`event_time` names",
+    )
+
+
+@pytest.mark.parametrize("waives", [True, False])
+def test_a_failed_test_that_is_muted_blocks_unless_somebody_lets_it_through(db: Connection, waives: bool) -> None:
+    build(db, "run 1", "new", BUILT, replace(PASSED, status="fail"))
+    today = datetime.now(UTC).date()
+    answers.give(db, Kind.MUTE, About(PASSED.unique_id), "ada", "mended tomorrow", today, waives=waives)
+    with nullcontext() if waives else pytest.raises(NotPublishedError, match="keys_are_unique"):
+        publish_run("run 1", MANIFEST)
+    assert published(db) == (["new"] if waives else [])
+
+
 def test_a_test_without_a_result_blocks(db: Connection) -> None:
     build(db, "run 1", "new", BUILT)
     with pytest.raises(NotPublishedError, match="keys_are_unique"):
@@ -139,6 +184,60 @@ def test_a_test_that_lets_some_rows_through_has_passed_as_it_says(db: Connection
     build(db, "run 1", "new", BUILT, replace(PASSED, status="warn", failures=7, error_if=">10"))
     publish_run("run 1", Manifest(nodes, {}))
     assert published(db) == ["new"]
+
+
+def of_mart_m(said: str) -> Manifest:
+    """The same project, where the model `m` says what follows of an unusual figure of it."""
+    config = {**MANIFEST.nodes["model.m"]["config"], "meta": {"unusual": said}}
+    return Manifest({**MANIFEST.nodes, "model.m": {**MANIFEST.nodes["model.m"], "config": config}}, {})
+
+
+@pytest.fixture
+def odd(built: Connection) -> Connection:
+    """The same warehouse, in whose past `m` had a thousand rows on each of sixty days; now it has one."""
+    runs.begin(built, "run 0", "release")
+    with built.cursor() as cursor:
+        cursor.execute(
+            """
+            insert into ops.observations (unique_id, measure, day, value, run_id)
+            select 'model.m', 'rows', (now() at time zone 'UTC')::date - 1 - day, 1000 + day % 3, 'run 0'
+            from generate_series(1, 60) as day
+            """
+        )
+    return built
+
+
+def test_what_is_unusual_is_published_where_its_owner_says_nothing_else(odd: Connection) -> None:
+    publish_run("run 1", of_mart_m("say"))
+    assert published(odd) == ["new"]
+    assert [one.series.unique_id for one in find.of_run(odd, "run 1")] == ["model.m"]
+
+
+def test_what_is_unusual_holds_the_publish_where_its_owner_says_so_until_somebody_publishes(odd: Connection) -> None:
+    with pytest.raises(NotPublishedError, match=r"(?s)1 figure is unusual.*rows of m\n.*publish --run run 1 --reason"):
+        publish_run("run 1", of_mart_m("hold"))
+    assert published(odd) == []
+    assert [one.holds for one in find.of_run(odd, "run 1")] == [True], "what held it is there to be told"
+    decision = publications.decide(odd, publications.PUBLISH, "run 1", "ada", "a new shop")
+    publish_run("run 1", of_mart_m("hold"), decision)
+    assert published(odd) == ["new"]
+
+
+def test_what_is_answered_to_be_expected_holds_no_publish(odd: Connection) -> None:
+    day = datetime.now(UTC).date() - timedelta(days=1)
+    answers.give(odd, Kind.EXPECTED, About("model.m", "rows", day=day), "ada", "a new shop")
+    publish_run("run 1", of_mart_m("hold"))
+    assert published(odd) == ["new"]
+
+
+def test_what_may_not_be_published_unusual_is_held_where_nobody_can_look(built: Connection) -> None:
+    with built.cursor() as cursor:
+        cursor.execute("alter table ops.observations rename to elsewhere")
+    with pytest.raises(NotPublishedError, match=r"(?s)could not be looked at.*observations.* does not exist.*publish"):
+        publish_run("run 1", of_mart_m("hold"))
+    publish_run("run 1", of_mart_m("say"))
+    assert published(built) == ["new"]
+    assert "What is unusual could not be looked at" in publications.live(built).notes[0]
 
 
 def test_publish_alone_again_changes_nothing(built: Connection) -> None:

@@ -66,6 +66,18 @@ def test_a_failure_is_told_with_its_rows(ops: Connection) -> None:
     assert (failure.name, failure.measured, failure.rows) == ("f", "Got 1 result", ({"k": "a"},))
 
 
+def test_what_the_run_found_unusual_is_told_though_it_failed(ops: Connection) -> None:
+    with ops.cursor() as cursor:
+        cursor.execute(
+            "insert into ops.unusual"
+            " (run_id, unique_id, measure, day, value, expected, least, most, score, since, learned_from)"
+            " values ('run', 'source.p.shop.orders', 'rows', '2026-11-23', 12, 40, 31, 48, 2, '2026-11-23', 60)"
+        )
+    assert [one.title for one in summed_up(ops, FAILED, failed=True).unusual] == ["rows of raw.orders"]
+    earlier(ops, "another run", 1, PASSED)
+    assert gather(ops, "another run", "url", run_failed=False, facts=FACTS).unusual == ()
+
+
 def test_a_broken_source_is_told_once_with_all_that_it_held_up(ops: Connection) -> None:
     report = summed_up(ops, DOUBLED, failed=True)
     [root] = report.roots

@@ -15,7 +15,18 @@ from include.results.summary import Resolved
 from include.slack.message import Message
 from include.slack.notices import unreachable
 from include.slack.render import render, render_state
-from include.slack.samples import BROKEN_SOURCE, BROKEN_TOTAL, FAILED, KNOWN, PUBLISHED, STALE_EVENTS
+from include.slack.samples import (
+    BROKEN_SOURCE,
+    BROKEN_TOTAL,
+    CONVERSION,
+    FAILED,
+    FEW_ORDERS,
+    KNOWN,
+    NO_PRODUCT,
+    PUBLISHED,
+    SLOW_MODEL,
+    STALE_EVENTS,
+)
 from include.words import Unit
 from tests.slack_server import _problem
 
@@ -62,7 +73,8 @@ def test_a_failure_says_where_what_which_rows_since_when_whose_and_what_stands_o
         in body
     )
     assert "Downstream: Daily message in Slack, Data-health page, Sales, Products and Website\n" in body
-    assert f"Log of the task: {BROKEN_SOURCE.log_url}\n" in body
+    answer = f"http://localhost:8080/data-health/answer?about={BROKEN_SOURCE.unique_id}"
+    assert f"Log of the task: {BROKEN_SOURCE.log_url} · Answer: {answer}\n" in body
 
 
 def test_the_owner_of_something_new_is_mentioned_and_of_something_known_named() -> None:
@@ -266,3 +278,63 @@ def test_notes_that_do_not_fit_are_counted() -> None:
     said = everything(render(replace(PUBLISHED, notes=tuple(f"note {number}" for number in range(6)))))
     assert "note 3 · and 2 more such notes" in said
     assert "more such notes" not in everything(render(replace(PUBLISHED, notes=("one", "two", "three", "four"))))
+
+
+def test_the_first_line_counts_what_is_unusual() -> None:
+    assert render(replace(PUBLISHED, unusual=(FEW_ORDERS, NO_PRODUCT))).headline == (
+        "✅ Greenery data is up to date, 2 figures are unusual"
+    )
+    assert render(replace(PUBLISHED, warned=1, unusual=(FEW_ORDERS,))).headline.endswith(
+        "up to date, 1 warning, 1 figure is unusual"
+    )
+    assert render(replace(PUBLISHED, unusual=(CONVERSION,))).headline.endswith("1 figure is unusual since Sat 21 Nov")
+
+
+def test_what_is_unusual_says_what_is_usual_what_goes_with_it_whose_it_is_and_where_to_answer() -> None:
+    message = render(replace(PUBLISHED, unusual=(FEW_ORDERS,)))
+    assert "Rows of raw.orders: 12 on Mon 23 Nov; a Monday has 31 to 48 · Data platform\n" in message.body
+    assert "With it 4 figures: Orders, Revenue, rows of raw.order_items and 1 more\n" in message.body
+    assert "Downstream: Sales, Products and Website · Answer: http" in message.body
+    assert "/answer?about=source.greenery.greenery.orders&amp;measure=rows&amp;day=2026-11-23|Answer>" in everything(
+        message
+    )
+    assert "<!subteam^S0PLATFORM>" in everything(message)
+
+
+def test_a_slow_change_is_told_of_the_days_that_show_it() -> None:
+    slow = replace(FEW_ORDERS, unusual=replace(FEW_ORDERS.unusual, days=7))
+    body = render(replace(PUBLISHED, unusual=(slow,))).body
+    assert "Rows of raw.orders: 12 over the 7 days to Mon 23 Nov; usually 31 to 48" in body
+
+
+def test_three_unusual_figures_are_told_in_full_what_is_known_in_a_line_and_the_rest_counted() -> None:
+    known = tuple(replace(CONVERSION, title=f"Known {n}") for n in range(5))
+    body = render(replace(PUBLISHED, unusual=(*known, *[NO_PRODUCT] * 10))).body
+    assert body.count("Events without product_id: 41.0 %") == body.count("Answer: ") == 3
+    assert [f"Known {n}: 62.5 %" in body for n in range(5)] == [True] * 3 + [False] * 2
+    assert "(since Sat 21 Nov, 2 days) · Analytics\n… and 9 more. All that is unusual: http" in body
+
+
+def test_stakeholders_hear_of_figures_of_marts_alone_and_by_the_first_that_a_lost_load_explains() -> None:
+    message = render_state(replace(PUBLISHED, unusual=(FEW_ORDERS, NO_PRODUCT, SLOW_MODEL)))
+    assert message.headline == "✅ Greenery data is up to date, 1 figure is unusual"
+    assert "• Orders: 12 on Mon 23 Nov; a Monday has 31 to 48" in message.body
+    assert "With it 1 figure: Revenue\n" in message.body
+    assert not any(told in message.body for told in ("raw.", "product_id", "fact_product"))
+    assert render_state(replace(PUBLISHED, unusual=(NO_PRODUCT,))) == render_state(PUBLISHED)
+
+
+def test_a_red_run_tells_engineers_what_is_unusual_behind_what_failed() -> None:
+    red = replace(FAILED, roots=(BROKEN_TOTAL,), unusual=(FEW_ORDERS,))
+    assert render(red).body.index("Failed:") < render(red).body.index("Unusual:") < render(red).body.index("Repeat")
+    assert render_state(red) == render_state(replace(red, unusual=()))
+
+
+def test_the_first_line_says_that_something_unusual_holds_the_publish() -> None:
+    holds = replace(NO_PRODUCT, unusual=replace(NO_PRODUCT.unusual, holds=True))
+    refused = Root("task", "publish", (Failure("task", "publish", "Held: 1 figure is unusual"),))
+    held = replace(FAILED, roots=(refused,), unusual=(replace(FEW_ORDERS, with_it=(holds,)),))
+    assert render(held).headline == "🔴 Greenery data was not published: held, as 1 figure is unusual"
+    assert render(replace(held, unusual=(FEW_ORDERS,))).headline.endswith("task publish failed")
+    assert "usually 18.0 to 23.0 % · holds the publish" in render(replace(held, unusual=(holds,))).body
+    assert "holds the publish" not in render(replace(PUBLISHED, unusual=(holds,))).body

@@ -1,4 +1,4 @@
-"""What runs observed of the data, what of it was unusual, and what people answered."""
+"""What runs observed of the data, what of it was unusual, what people answered, and promises at risk."""
 
 from alembic import op
 
@@ -6,7 +6,8 @@ revision = "0017"
 down_revision = "0016"
 
 # A number about the data, by UTC day (`include.unusual.series`). Without a value there was nothing to measure.
-# `unique_id` is dbt's: of a source, a model, or a metric.
+# `unique_id` is dbt's: of a source, a model, or a metric. `observed_at` is as of when the data was, and `afterwards`
+# says that this was later than the day after.
 OBSERVATIONS = """
 create table ops.observations (
     unique_id text not null,
@@ -15,6 +16,7 @@ create table ops.observations (
     item text not null default '',
     day date not null,
     value double precision,
+    afterwards boolean not null default false,
     run_id text not null references ops.runs,
     observed_at timestamptz not null default clock_timestamp(),
     primary key (unique_id, column_name, measure, item, day)
@@ -23,6 +25,7 @@ create table ops.observations (
 BY_DAY = "create index observations_by_day on ops.observations (day)"
 
 # What a run found unusual, with what was to be expected then. `since` is the first day of a run of such days.
+# `value` is the middle of so many `days`; what was expected was learned from `learned_from` days.
 # `because` names the series that explains it, as this table's own columns do, in a JSON object.
 UNUSUAL = """
 create table ops.unusual (
@@ -40,6 +43,8 @@ create table ops.unusual (
     since date not null,
     because jsonb,
     holds boolean not null default false,
+    days integer not null default 1,
+    learned_from integer not null default 0,
     primary key (run_id, unique_id, column_name, measure, item)
 )
 """
@@ -74,14 +79,29 @@ create table ops.proofs (
 )
 """
 
+# A promise to publish by some time, of the run that is due at `due`, that was said to be at risk. `awaited` are the raw
+# tables that had not come, of which loads after `loaded_since` count. `kept`, once its time has come: whether it was
+# published by then, with what was awaited.
+RISKS = """
+create table ops.risks (
+    due timestamptz primary key,
+    promised_by timestamptz not null,
+    said_at timestamptz not null,
+    why text not null,
+    awaited text[] not null,
+    loaded_since timestamptz not null,
+    kept boolean
+)
+"""
+
 
 def upgrade() -> None:
     """Create them; observations come with the next run."""
-    for statement in (OBSERVATIONS, BY_DAY, UNUSUAL, ANSWERS, PROOFS):
+    for statement in (OBSERVATIONS, BY_DAY, UNUSUAL, ANSWERS, PROOFS, RISKS):
         op.execute(statement)
 
 
 def downgrade() -> None:
     """Forget them: what is expected is learned again, and answers are gone."""
-    for table in ("proofs", "answers", "unusual", "observations"):
+    for table in ("risks", "proofs", "answers", "unusual", "observations"):
         op.execute(f"drop table ops.{table}")

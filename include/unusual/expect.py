@@ -1,0 +1,376 @@
+"""What a series' own past makes likely on a day. Pure: docs/unusual.md says why it is so, and how well it does.
+
+A rule foretells each past day from the days before it: the middle of the last two weeks, and what the weekday adds.
+How far it was off on those days says how far off is usual. A second look compares the last seven days with the weeks
+before: a slow leak moves no single day far enough.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from statistics import NormalDist
+
+from include.unusual.series import Expected, Measure, Observation
+
+# How many false alarms all series together may give in a quarter. The promise is one; half of it is left for what no
+# distribution foretells.
+FALSE_ALARMS, QUARTER = 0.25, 90
+# Below four weeks nothing is told: each weekday was there four times.
+LEAST_DAYS, LEAST_OF_A_WEEKDAY = 28, 4
+LONGEST = 126  # days that are looked at
+_LEVEL = 14  # days
+# A week is compared with the six weeks, at least four, that ended a week before it: a leak is slow.
+_WEEK, _BETWEEN, _BEFORE, _LEAST_BEFORE = 7, 7, 42, 28
+# What happened on two days before is not unusual, within this many usual errors.
+_AGAIN = 2.5
+_WIDER = 1.25
+_CHANGES = 5  # of weeks before, at least
+# How much less the level of a week strays than a day: days are not quite independent.
+_OF_A_WEEK = 0.5
+# The day the month ends differs where it did so each time, and at least so often.
+_MONTHS = 3
+
+_COUNTS = frozenset({Measure.ROWS, Measure.NEW_VALUES})
+_SHARES = frozenset({Measure.NULLS, Measure.SHARE})
+# What is late or slow may be so by far.
+_SKEWED = frozenset({Measure.LOADED, Measure.SECONDS, Measure.LEAST, Measure.GREATEST})
+# Of these a week's level says nothing that a day does not.
+_NO_WEEK = frozenset({Measure.LOADED, Measure.SECONDS, Measure.LEAST, Measure.GREATEST, Measure.NEW_VALUES})
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Where the noise of a measure is alike on all days: values go `to` it and come `back`."""
+
+    to: Callable[[float], float]
+    back: Callable[[float], float]
+
+
+_AS_IT_IS = _Scale(float, float)
+_ROOT = _Scale(lambda x: math.sqrt(max(x, 0.0) + 0.375), lambda y: max(max(y, 0.0) ** 2 - 0.375, 0.0))
+_LOG = _Scale(lambda x: math.log(max(x, 1e-9)), lambda y: math.exp(min(y, 700.0)))
+_ARC = _Scale(
+    lambda x: math.asin(math.sqrt(min(max(x, 0.0), 1.0))), lambda y: math.sin(min(max(y, 0.0), math.pi / 2)) ** 2
+)
+
+
+def expected(
+    history: Sequence[Observation],
+    day: date,
+    measure: Measure,
+    series_watched: int,
+    *,
+    rows: Mapping[date, float] | None = None,
+    fine: Collection[date] = (),
+) -> Expected | None:
+    """What the days before `day` make likely on it; None while they are too few.
+
+    `rows`: how many rows a share is of, by day. `fine`: days of which somebody said that they were to be expected.
+    """
+    past = Past.of(history, day, measure, rows, fine)
+    return past.day(series_watched) if past else None
+
+
+def score(value: float | None, expected: Expected) -> float:
+    """How far outside of what is usual: up to 1 is within; 2 is as far again."""
+    if value is None:
+        return 0.0
+    edge = expected.most if value > expected.middle else expected.least
+    off, usual = abs(value - expected.middle), abs(edge - expected.middle)
+    if not off:
+        return 0.0
+    return off / usual if usual else math.inf
+
+
+@dataclass(frozen=True)
+class Past:
+    """The past of a series, prepared for both looks at `on`."""
+
+    on: date
+    measure: Measure
+    scale: _Scale
+    days: list[int]  # ordinals, of those that count
+    values: list[float]  # on the scale, without what the weekday adds
+    weekday: float  # what the weekday of `on` adds
+    errors: list[float]  # of the rule, on each past day but the first ones
+    wanders: bool  # yesterday says more than two weeks do
+    level: float
+    error: float  # the middle one
+    spread: tuple[float, float]  # of the errors, down and up
+    floor: float  # the least spread that chance alone makes, on the scale
+    again: tuple[float, float]  # the errors, down and up, that happened before and were fine
+
+    @classmethod
+    def of(
+        cls,
+        history: Sequence[Observation],
+        on: date,
+        measure: Measure,
+        rows: Mapping[date, float] | None = None,
+        fine: Collection[date] = (),
+    ) -> Past | None:
+        """None where too few days before `on` have a value."""
+        first = on - timedelta(days=LONGEST)
+        known = [(one.day, one.value) for one in history if first <= one.day < on and one.value is not None]
+        if len(known) < LEAST_DAYS:
+            return None
+        if measure is Measure.DISTINCT:
+            known = [(day, value) for day, value in known if value > 0]
+        raw = [value for _, value in known]
+        if len(raw) < LEAST_DAYS:
+            return None
+        scale = _scale(measure, raw)
+        days = [day.toordinal() for day, _ in known]
+        values = [scale.to(value) for value in raw]
+        if measure is Measure.DISTINCT and rows and rows.get(on):
+            scale, values = _distinct(known, scale, values, rows, rows[on])
+        total = scale is _ROOT and _never_falls(raw)
+        if total:
+            scale, values = _AS_IT_IS, raw
+        effects = None if total else _weekdays(days, values)
+        weekday = 0.0
+        if effects:
+            if sum(one % 7 == on.toordinal() % 7 for one in days) < LEAST_OF_A_WEEKDAY:
+                return None
+            values = [value - effects[one % 7] for one, value in zip(days, values, strict=True)]
+            weekday = effects[on.toordinal() % 7]
+        steps = [later - earlier for earlier, later in itertools.pairwise(values)]
+        errors = (
+            steps if total else [values[n] - _middle(values[max(0, n - _LEVEL) : n]) for n in range(7, len(values))]
+        )
+        wanders = total or _spread(steps) < 0.75 * _spread(errors)
+        if wanders:
+            errors = steps
+        error = _middle(errors)
+        level = values[-1] if wanders else _middle(values[-_LEVEL:])
+        return cls(
+            on,
+            measure,
+            scale,
+            days,
+            values,
+            weekday,
+            errors,
+            wanders,
+            level,
+            error,
+            _spreads(errors, alike=measure not in _SKEWED),
+            _floor(measure, scale, error, total, (rows or {}).get(on)),
+            _again(errors, days[-len(errors) :], error, {one.toordinal() for one in fine}),
+        )
+
+    def day(self, series_watched: int) -> Expected:
+        """What is likely on the day."""
+        gap = self.on.toordinal() - self.days[-1] if self.wanders else 1
+        middle = self.level + self.weekday + self.error * gap + self._month_end()
+        far = _far(series_watched, len(self.errors) / 2)
+        spreads = [max(one, self.floor) * math.sqrt(gap) for one in self.spread]
+        below, above = (
+            max(far * spread, again + _AGAIN * spread) for spread, again in zip(spreads, self.again, strict=True)
+        )
+        return self._expected(middle, middle - below, middle + above)
+
+    def week(self, value: float, series_watched: int) -> tuple[float, Expected] | None:
+        """The level of the seven days up to and with `value`, and what the four weeks before them make likely.
+
+        None where there are not enough weeks, or where the level wanders anyway.
+        """
+        if self.wanders or self.measure in _NO_WEEK:
+            return None
+        values = [*self.values, self.scale.to(value) - self.weekday]
+        newest, least = len(values), _LEAST_BEFORE + _BETWEEN + _WEEK
+        # Not those of the last two weeks, in which it may have leaked already. Each third one: they are much alike.
+        before = [_change(values, end) for end in range(newest - _BETWEEN - _WEEK, least - 1, -3)]
+        if len(before) < _CHANGES:
+            return None
+        change = _middle(before)
+        middle = _before(values, newest) + change
+        errors = self.errors[: -_BETWEEN - _WEEK]
+        far = _far(series_watched / _WEEK, len(errors))
+        below, above = (
+            far * max(of_changes, _OF_A_WEEK * max(of_days, self.floor))
+            for of_changes, of_days in zip(_spreads(before, alike=True), _spreads(errors, alike=True), strict=True)
+        )
+        expected = self._expected(middle, middle - below, middle + above)
+        level = self.scale.back(_level(values[-_WEEK:]))
+        if self.measure in _LIMITS:
+            level = min(max(level, 0.0), _LIMITS[self.measure])
+        if self.scale is _ROOT:  # what grows is no leak
+            expected = replace(expected, most=max(expected.most, level))
+        return level, expected
+
+    def _month_end(self) -> float:
+        """What the last day of a month adds, where it always did."""
+        if (self.on + timedelta(days=1)).day != 1:
+            return 0.0
+        ends = [
+            error - self.error
+            for day, error in zip(self.days[-len(self.errors) :], self.errors, strict=True)
+            if date.fromordinal(day + 1).day == 1
+        ]
+        down, up = self.spread
+        if len(ends) < _MONTHS or not (min(ends) > up or max(ends) < -down):
+            return 0.0
+        return _middle(ends)
+
+    def _expected(self, middle: float, least: float, most: float) -> Expected:
+        """Back from the scale, and never narrower than what matters to people."""
+        back = self.scale.back
+        center = back(middle)
+        down, up = _material(self.measure, center)
+        lowest, highest = min(back(least), center - down), max(back(most), center + up)
+        if self.scale is not _AS_IT_IS:
+            lowest = max(lowest, 0.0)
+        if self.measure in _LIMITS:
+            lowest, highest = max(lowest, 0.0), min(highest, _LIMITS[self.measure])
+        return Expected(center, lowest, highest, len(self.values))
+
+
+def _far(series_watched: int, errors: int) -> float:
+    """How many usual errors are so many that chance makes them too seldom to be told: the more series, the more.
+
+    Two looks at each series each day, two sides. Student's t, since the usual error is itself known from few days
+    (Cornish and Fisher's first terms: exact enough here from 10 days on).
+    """
+    looks = 4 * QUARTER * max(series_watched, 1)
+    z = NormalDist().inv_cdf(1 - FALSE_ALARMS / looks)
+    freedom = 0.7 * errors
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+
+
+def _scale(measure: Measure, values: Sequence[float]) -> _Scale:
+    if measure in _SHARES:
+        return _ARC
+    if measure in _COUNTS or (
+        measure is Measure.VALUE and min(values) >= 0 and all(float(value).is_integer() for value in values)
+    ):
+        return _ROOT
+    if measure in (Measure.HOURS, Measure.MIDDAY, Measure.LOADED) or min(values) <= 0:
+        return _AS_IT_IS
+    return _LOG
+
+
+def _distinct(
+    known: Sequence[tuple[date, float]], scale: _Scale, values: list[float], rows: Mapping[date, float], now: float
+) -> tuple[_Scale, list[float]]:
+    """A share of distinct values, or where that is steadier their number: 30 products are 30 on a busy day, too."""
+    of_rows = _Scale(lambda x: math.log(x * now) if x > 0 else 0.0, lambda y: math.exp(min(y, 700.0)) / now)
+    numbers = [value + math.log(rows.get(day) or now) for (day, _), value in zip(known, values, strict=True)]
+    return (of_rows, numbers) if _spread(numbers) < _spread(values) else (scale, values)
+
+
+def _floor(measure: Measure, scale: _Scale, step: float, total: bool, rows: float | None) -> float:
+    """The least that chance makes: Poisson's for counts, the binomial's for shares."""
+    if total:
+        return math.sqrt(max(abs(step), 1.0))
+    if scale is _ROOT:
+        return 0.5
+    if measure in _SHARES:
+        return 0.5 / math.sqrt(rows) if rows else 0.01
+    if measure is Measure.HOURS:
+        return 0.75
+    if measure is Measure.MIDDAY:
+        return 8.0 / math.sqrt(rows) if rows else 0.25
+    return _LEAST_SPREAD.get(measure, 0.0)
+
+
+_LEAST_SPREAD = {Measure.LOADED: 0.5, Measure.SECONDS: 0.2, Measure.DISTINCT: 0.01, Measure.MEAN: 0.01}
+_LIMITS = {Measure.HOURS: 24.0, Measure.NULLS: 1.0, Measure.SHARE: 1.0, Measure.DISTINCT: 1.0}
+
+
+def _material(measure: Measure, center: float) -> tuple[float, float]:
+    """How far down and up is too little to be told."""
+    if measure in _SHARES or measure is Measure.DISTINCT:
+        least = max(0.02, 0.1 * min(center, 1 - center))
+        return least, least
+    match measure:
+        case Measure.HOURS:
+            return 3.0, 3.0
+        case Measure.MIDDAY:
+            return 0.75, 0.75
+        case Measure.LOADED:
+            return 6.0, 6.0
+        case Measure.SECONDS:
+            return center, 30.0 + 2 * center
+        case Measure.LEAST | Measure.GREATEST:
+            return abs(center) * 2 / 3, abs(center) * 2
+    return abs(center) * 0.1, abs(center) * 0.1
+
+
+def _never_falls(values: Sequence[float]) -> bool:
+    """Whether these are totals, or never move: they fell on fewer than one day of thirty."""
+    falls = sum(later < earlier for earlier, later in itertools.pairwise(values))
+    return falls * 30 < len(values)
+
+
+def _weekdays(days: Sequence[int], values: Sequence[float]) -> list[float] | None:
+    """What each weekday adds to its week's middle, where weekdays differ by more than the noise."""
+    around = [_middle(values[n - 3 : n + 4]) for n in range(3, len(values) - 3)]
+    off = [value - middle for value, middle in zip(values[3:], around, strict=False)]
+    by_weekday: list[list[float]] = [[] for _ in range(7)]
+    for day, one in zip(days[3:], off, strict=False):
+        by_weekday[day % 7].append(one)
+    effects = [_middle(of_one) if of_one else 0.0 for of_one in by_weekday]
+    left = [one - effects[day % 7] for day, one in zip(days[3:], off, strict=False)]
+    fitted = math.sqrt(len(off) / max(len(off) - 6, 1))
+    return effects if _spread(left) * fitted < 0.95 * _spread(off) else None
+
+
+def _before(values: Sequence[float], end: int) -> float:
+    """The level of the weeks that a week is compared with."""
+    stop = end - _WEEK - _BETWEEN
+    return _middle(values[max(stop - _BEFORE, 0) : stop])
+
+
+def _change(values: Sequence[float], end: int) -> float:
+    """From there to the level of the week."""
+    return _level(values[end - _WEEK : end]) - _before(values, end)
+
+
+def _again(errors: Sequence[float], days: Sequence[int], error: float, fine: set[int]) -> tuple[float, float]:
+    """How far down and up was no fault: what happened on two days, or on one of which somebody said it was fine."""
+    off = sorted(one - error for one in errors)
+    said = [one - error for day, one in zip(days, errors, strict=True) if day in fine]
+    return max([-off[1], *(-one for one in said)]), max([off[-2], *said])
+
+
+def _middle(values: Sequence[float]) -> float:
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def _level(week: Sequence[float]) -> float:
+    """The mean of a week without its least and greatest day."""
+    return sum(sorted(week)[1:-1]) / (len(week) - 2)
+
+
+def _spreads(values: Sequence[float], *, alike: bool) -> tuple[float, float]:
+    """The same below and above the middle: campaigns make a shop busier, and say nothing of how slow it can be.
+
+    Where noise is `alike` on both sides the wider one is more than noise, and counts for a quarter more at most.
+    """
+    middle = _middle(values)
+    below = _spread_about(middle, [one for one in values if one < middle])
+    above = _spread_about(middle, [one for one in values if one > middle])
+    if alike and below and above:
+        return min(below, _WIDER * above), min(above, _WIDER * below)
+    return below, above
+
+
+def _spread(values: Sequence[float]) -> float:
+    """The standard deviation about the middle."""
+    return _spread_about(_middle(values), values)
+
+
+def _spread_about(middle: float, values: Sequence[float]) -> float:
+    """With what is beyond three of them drawn in."""
+    off = [abs(value - middle) for value in values]
+    if not off:
+        return 0.0
+    most = 3 * 1.4826 * _middle(off) or math.inf  # more than half may be the same
+    return math.sqrt(sum(min(one, most) ** 2 for one in off) / len(off))

@@ -1,0 +1,117 @@
+"""What people answer is kept with their login, counts until its day, and is never changed."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from psycopg2.extensions import connection as Connection
+
+from include.answers import answers, known
+from include.answers.answer import About, Answer, Kind
+from include.answers.answers import AnswerError, Kept
+from tests.include.results.project import FACTS, ORDERS
+
+TODAY = datetime.now(UTC).date()
+TEST = About("test.p.orders_unique")
+ROWS = About(ORDERS, "rows", day=TODAY)
+
+
+def mute(connection: Connection, about: About = TEST, days: int = 3, **others: object) -> Answer:
+    return answers.give(connection, Kind.MUTE, about, "ada", "known", TODAY + timedelta(days=days), **others)
+
+
+@pytest.mark.db
+def test_an_answer_is_kept_whole(db: Connection) -> None:
+    about = About(ORDERS, "share", "status", "new", TODAY)
+    given = answers.give(db, Kind.EXPECTED, about, " ada ", " a sale ", name="Ada")
+    assert (given.about, given.answered_by, given.reason, given.by) == (about, "ada", "a sale", "ada, who signs as Ada")
+    assert answers.in_force(db, TODAY) == (given,)
+    assert answers.find(db, given.answer_id) == Kept(given)
+
+
+@pytest.mark.db
+def test_a_mute_counts_until_its_last_day_and_no_longer(db: Connection) -> None:
+    given = mute(db)
+    assert answers.in_force(db, given.until) == (given,)
+    assert answers.in_force(db, given.until + timedelta(days=1)) == ()
+    assert answers.passed_since(db, given.until, given.until + timedelta(days=1)) == (given,)
+    assert answers.passed_since(db, TODAY, given.until) == ()
+
+
+@pytest.mark.db
+def test_an_answer_is_ended_once_and_by_whom_stays(db: Connection) -> None:
+    given, other = mute(db), mute(db, ROWS)
+    assert answers.end(db, given.answer_id, "grace", "mended") == given
+    assert answers.in_force(db, TODAY) == (other,)
+    [_, ended] = answers.kept(db)
+    assert (ended.answer, ended.end.ended_by, ended.end.reason) == (given, "grace", "mended")
+    for answer_id, said in ((given.answer_id, "has ended already"), (99, "is not there"), (2**70, "is not there")):
+        with pytest.raises(AnswerError, match=said):
+            answers.end(db, answer_id, "grace", "again")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"login": " "}, "takes a login"),
+        ({"reason": " "}, "takes a reason"),
+        ({"reason": "a\x00b"}, "reason has a null character"),
+        ({"reason": "a" * 301}, "301 characters; 300 is the most"),
+        ({"name": "a" * 81}, "80 is the most"),
+        ({"about": About("a\x00b")}, "can't be kept"),
+        ({"about": About("")}, "can't be kept"),
+        ({"until": None}, "takes its last day"),
+        ({"until": TODAY - timedelta(days=1)}, "is in the past"),
+        ({"until": TODAY + timedelta(days=93)}, "too far away"),
+        ({"kind": Kind.EXPECTED}, "answer to an unusual figure"),
+        ({"kind": Kind.MINE, "waives": True}, "Only a mute"),
+        ({"about": About(ORDERS), "waives": True}, "Only a single test"),
+    ],
+)
+def test_what_can_not_be_kept_is_refused_with_a_sentence(given: dict, said: str) -> None:
+    whole = {"kind": Kind.MUTE, "about": TEST, "login": "ada", "reason": "known", "until": TODAY} | given
+    with pytest.raises(AnswerError, match=said):
+        answers.give(None, **whole)  # before the warehouse is asked
+
+
+def an(about: About, answer_id: int = 1, kind: Kind = Kind.MUTE) -> Answer:
+    return Answer(answer_id, datetime.now(UTC), "ada", kind, about, "known", date(2100, 1, 1))
+
+
+def test_an_answer_to_a_table_is_one_to_its_series_and_one_to_a_series_to_no_other() -> None:
+    share = {"measure": "share", "column": "status", "item": "new"}
+    assert answers.is_about(an(About(ORDERS)), ORDERS, **share)
+    assert answers.is_about(an(About(ORDERS, column="status")), ORDERS, **share)
+    assert not answers.is_about(an(About(ORDERS, "rows")), ORDERS, **share)
+    assert not answers.is_about(an(About(ORDERS, "share", "status", "old")), ORDERS, **share)
+    assert not answers.is_about(an(About("source.p.shop.users")), ORDERS, **share)
+
+
+def test_an_answer_to_a_model_is_one_to_its_tests_and_one_to_a_series_is_none() -> None:
+    both = [an(About("model.a"), 2), an(About("model.a"), 1)]
+    assert answers.of(both, Kind.MUTE, "test.t", ["model.a"]) is both[0]
+    assert answers.of([an(TEST), *both], Kind.MUTE, TEST.unique_id, ["model.a"]).about == TEST
+    assert answers.of(both, Kind.MINE, "test.t", ["model.a"]) is None
+    assert answers.of([an(About("model.a", "rows"))], Kind.MUTE, "test.t", ["model.a"]) is None
+
+
+def test_of_a_test_across_two_models_both_have_to_be_muted() -> None:
+    first, other = an(About("model.a")), an(About("model.b"))
+    assert answers.of([first], Kind.MUTE, "test.t", ["model.a", "model.b"]) is None
+    assert answers.of([first, other], Kind.MUTE, "test.t", ["model.a", "model.b"]) is first
+
+
+def test_what_it_is_about_goes_by_its_name_or_its_id() -> None:
+    assert known.find(FACTS, "raw.orders") == ORDERS
+    assert known.find(FACTS, "fact_orders") == "model.p.fact_orders"
+    assert known.find(FACTS, "test.p.adds_up") == "test.p.adds_up"
+    assert known.find(FACTS, f"freshness.{ORDERS}") == f"freshness.{ORDERS}"
+    with pytest.raises(AnswerError, match="no test, model, source or metric raw"):
+        known.find(FACTS, "raw")
+
+
+def test_what_it_is_about_is_named_as_people_call_it() -> None:
+    assert known.titled(FACTS, About(ORDERS, "share", "status", "new")) == "raw.orders.status = new, share"
+    assert known.titled(FACTS, About(f"freshness.{ORDERS}")) == "freshness of raw.orders"
+    assert known.titled(FACTS, About("test.p.gone.0a1b")) == "gone"
