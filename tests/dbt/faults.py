@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 from include.raw.contract import TABLES
@@ -106,12 +107,12 @@ def a_delivery_comes_before_the_order(tables: Tables, random: Random) -> None:
 
 
 def an_order_is_dated_after_its_events(tables: Tables, random: Random) -> None:
-    """Which nobody loaded again."""
-    random.choice(tables["orders"])["created_at"] = "2099-01-01 00:00:00+00"
+    """Which nobody loads again."""
+    random.choice(tables["orders"])["created_at"] = _tomorrow()
 
 
 def a_user_is_dated_after_the_orders(tables: Tables, random: Random) -> None:
-    random.choice(tables["users"])["created_at"] = "2099-01-01 00:00:00+00"
+    random.choice(tables["users"])["created_at"] = _tomorrow()
 
 
 def an_event_is_dated_before_everything(tables: Tables, random: Random) -> None:
@@ -150,3 +151,7 @@ FAULTS: tuple[Edit, ...] = (
     a_zip_code_loses_its_zero,
     two_keys_read_the_same,
 )
+
+
+def _tomorrow() -> str:
+    return (datetime.now(UTC) + timedelta(days=1)).isoformat()

@@ -1,4 +1,4 @@
-"""What can't be right in any shop is found, whatever the shop: order in time, shapes of codes, text that something went through."""
+"""What can't be right in any shop is found: order in time, shapes of codes, text that something went through."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_a_zip_code_is_told_by_what_it_looks_like(spoilt):
     assert {"country": "United States", "looks_like": "9999"} in told.rows
 
 
-# What happens to a copy of the real data, and the test that names it: the first two were once published under a green tick.
+# What happens to a copy of the real data, by the test that names it. The first two were once published under a green tick.
 REAL_FAULTS = {
     "no_session_starts_before_its_user_signed_up": """
         update raw.events set created_at = users.created_at - interval '1 day' from raw.users
@@ -194,7 +194,8 @@ REAL_FAULTS = {
         where order_id = (select max(order_id) from raw.orders where status = 'delivered')
     """,
     "dates_from_the_future": """
-        update raw.users set updated_at = now() + interval '2 hours' where user_id = (select min(user_id) from raw.users)
+        update raw.users set updated_at = now() + interval '2 hours'
+        where user_id = (select min(user_id) from raw.users)
     """,
     "source_unique_but_for_case_greenery_promos_promo_id": """
         insert into raw.promos select upper(promo_id), discount, status, _loaded_at from raw.promos limit 1
