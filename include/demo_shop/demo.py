@@ -26,7 +26,7 @@ from include.demo_shop.orders import Order
 from include.raw import load
 from include.raw.contract import TABLES
 from include.raw.load import LoadReport, TableReport
-from include.warehouse import connect
+from include.warehouse import connect, transaction
 
 NAME = load.DEMO
 ORDERS_PER_DAY = 180
@@ -64,14 +64,14 @@ def play_day(
     first_day: date | None = None,
     steady: bool = False,
 ) -> LoadReport:
-    """Play one day of the shop into the raw tables, in one transaction (see `load.transaction`).
+    """Play one day of the shop into the raw tables, in one transaction (see `warehouse.transaction`).
 
     A day that was played before changes nothing: its report counts no row, and tells when it was loaded. Days are
     played in order, when they are over, and with the same seed and size throughout; a new shop begins on `first_day`,
     or where it is None as the settings say. In a `steady` shop each day is as busy as the others. `raw.loads` gets a
     row for each of the seven tables, of how many rows are new or changed. Raises ShopError.
     """
-    with load.transaction(connection) as cursor:
+    with transaction(connection) as cursor:
         load.prepare(cursor)
         begun = _begun(cursor)
         shop = Shop(seed, orders_per_day, first_day or (begun.first_day if begun else _opening()), steady)

@@ -16,7 +16,7 @@ from include.raw import load
 from include.raw.contract import TABLES
 from include.raw.csv_file import CsvError, read
 from include.raw.load import LoadError, LoadReport
-from include.warehouse import connect
+from include.warehouse import connect, transaction
 
 __all__ = ["CsvError", "load_folder", "origin_of"]
 
@@ -27,7 +27,7 @@ def load_folder(connection: Connection, folder: Path) -> LoadReport:
     Duplicates and orphans are loaded as they are. A row that was there already keeps its `_loaded_at`. Each table's
     load is noted in `raw.loads`, and in `raw.deletions` each key that has fewer rows than before.
     Every file is read and checked before the warehouse is touched, and everything is written in one transaction (see
-    `load.transaction`). Raises CsvError, which names file, line and column, with the warehouse as it was.
+    `warehouse.transaction`). Raises CsvError, which names file, line and column, with the warehouse as it was.
     """
     if not folder.is_dir():
         raise CsvError(str(folder), "there is no such folder; name one that holds the seven CSV files")
@@ -38,7 +38,7 @@ def load_folder(connection: Connection, folder: Path) -> LoadReport:
         notes += [
             f"{file}: column {name or '(without a name)'} is not one of the table's and was ignored" for name in extra
         ]
-    with load.transaction(connection) as cursor:
+    with transaction(connection) as cursor:
         load.prepare(cursor)
         return load.replace(cursor, rows, origin_of(folder), tuple(notes))
 

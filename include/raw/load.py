@@ -7,15 +7,12 @@ the other, and where rows have gone it stages the keys that are left as well.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from tempfile import SpooledTemporaryFile
 
-import psycopg2
 from psycopg2 import sql
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
@@ -114,29 +111,6 @@ def _escaped(value: str) -> str:
     if "\\" in value:
         value = value.replace("\\", "\\\\")
     return value.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-
-
-@contextmanager
-def transaction(connection: Connection) -> Iterator[Cursor]:
-    """All or nothing: a transaction of its own on an autocommit connection, else a savepoint in the caller's.
-
-    In the second case the load is committed when the caller commits; an error undoes the load alone.
-    """
-    idle = connection.info.transaction_status == TRANSACTION_STATUS_IDLE
-    begin, keep, undo = (
-        ("begin", "commit", "rollback")
-        if connection.autocommit and idle
-        else ("savepoint load", "release savepoint load", "rollback to savepoint load")
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(begin)
-        try:
-            yield cursor
-        except BaseException:
-            with suppress(psycopg2.Error):  # where the connection is gone, the server has undone it already
-                cursor.execute(undo)
-            raise
-        cursor.execute(keep)
 
 
 def prepare(cursor: Cursor, *, reader: str = "") -> None:

@@ -15,7 +15,6 @@ from functools import partial
 
 import psycopg2
 from psycopg2 import sql
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
@@ -27,7 +26,7 @@ from include.settings import BUILT, OUR_SCHEMAS
 from include.unusual import rows
 from include.unusual.rows import Known, Table
 from include.unusual.series import Measure, Observation, Series
-from include.warehouse import connect
+from include.warehouse import connect, transaction
 
 # Of missed days, and of those before anything was observed, so many are caught up.
 CAUGHT_UP, PAST = 7, 120
@@ -77,9 +76,7 @@ def observe(connection: Connection, run_id: str, facts: Manifest, as_of: datetim
     The day is the UTC day that had closed by then. Saying it twice on a day replaces what was said.
     """
     day = as_of.astimezone(UTC).date() - timedelta(days=1)
-    begins = connection.autocommit and connection.info.transaction_status == TRANSACTION_STATUS_IDLE
-    with connection.cursor() as cursor:
-        cursor.execute("begin" if begins else "savepoint observe")
+    with transaction(connection) as cursor:
         cursor.execute("set local statement_timeout = %s", (_PATIENCE,))
         missed = _missed(cursor, day)
         span = (min(missed), day)
@@ -90,18 +87,15 @@ def observe(connection: Connection, run_id: str, facts: Manifest, as_of: datetim
         found = [*_of_run(cursor, facts, run_id, day, as_of, watched)]
         not_seen: dict[str, NotSeen] = {}
         for unique_id, part in parts:
-            cursor.execute("savepoint part")
             try:
-                found += [*part(cursor, known.setdefault(unique_id, {}))]
+                with transaction(connection) as one:
+                    found += [*part(one, known.setdefault(unique_id, {}))]
             except (psycopg2.Error, ValueError) as error:
-                cursor.execute("rollback to savepoint part")
                 log.warning("%s could not be observed: %s", facts.title(unique_id), error)
                 why = f"{facts.title(unique_id)}: {_line(error)}"
                 not_seen[unique_id] = NotSeen(unique_id, why, may_hold(facts, unique_id))
-            cursor.execute("release savepoint part")
         _keep(cursor, run_id, as_of, missed, [one for one in found if one.day in missed or one.day < span[0]])
         cursor.execute("set local statement_timeout to default")
-        cursor.execute("commit" if begins else "release savepoint observe")
     return tuple(not_seen.values())
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg2
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
@@ -44,6 +45,29 @@ def open_connection(application: str, where: settings.Warehouse) -> Connection:
         )
     except psycopg2.OperationalError as error:
         raise refused.explained(error, lambda keyword: f"WAREHOUSE_{keyword.upper()}") from None
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[Cursor]:
+    """All or nothing: a transaction of its own on an autocommit connection, else a savepoint in the caller's.
+
+    In the second case the work is committed when the caller commits; an error undoes this work alone.
+    """
+    idle = connection.info.transaction_status == TRANSACTION_STATUS_IDLE
+    begin, keep, undo = (
+        ("begin", "commit", "rollback")
+        if connection.autocommit and idle
+        else ("savepoint work", "release savepoint work", "rollback to savepoint work")
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(begin)
+        try:
+            yield cursor
+        except BaseException:
+            with suppress(psycopg2.Error):  # where the connection is gone, the server has undone it already
+                cursor.execute(undo)
+            raise
+        cursor.execute(keep)
 
 
 def exists(cursor: Cursor, name: str) -> bool:

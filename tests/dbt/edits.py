@@ -10,6 +10,7 @@ from psycopg2.extensions import connection as Connection
 
 from include.raw import load
 from include.raw.contract import TABLES
+from include.warehouse import transaction
 
 Row = dict[str, str | None]
 Tables = dict[str, list[Row]]
@@ -32,7 +33,7 @@ def deliver(connection: Connection, tables: Tables) -> None:
     rows = {name: load.Rows() for name in tables}
     for name, content in tables.items():
         rows[name].extend(load.line(row.values()) for row in content)
-    with load.transaction(connection) as cursor:
+    with transaction(connection) as cursor:
         load.prepare(cursor)
         load.replace(cursor, rows, load.DEMO)
 

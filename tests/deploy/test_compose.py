@@ -252,6 +252,22 @@ def test_backups_lie_in_a_volume_of_their_own_that_who_restores_has_as_well() ->
     assert asking >= {"backup", "watchdog", "scheduler", "worker", "api-server"}
 
 
+def test_a_backup_that_failed_is_tried_again_in_a_minute(tmp_path: Path) -> None:
+    """As where the service comes up a moment before the name of the server is known."""
+    programs = {
+        "python": "echo save >> did; [ -e tried ] || { touch tried; exit 1; }",
+        "sleep": "echo $1 >> did; [ $1 != 300 ] || kill -TERM $PPID",
+    }
+    for name, program in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{program}\n")
+        (tmp_path / name).chmod(0o700)
+    command = SERVICES["backup"]["command"][-1].replace("$$", "$").replace("/tmp/", "")  # noqa: S108 - gone
+    where = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(["/bin/bash", "-c", command], cwd=tmp_path, env=where, timeout=20, check=True)
+    assert (tmp_path / "did").read_text().split() == ["save", "60", "save", "300"]
+    assert (tmp_path / "looked").exists()
+
+
 def test_the_docs_throw_nothing_away_before_the_backup_was_read_and_forget_people_before_a_run_begins() -> None:
     text = (PROJECT_ROOT / "docs" / "operations.md").read_text()
     lines = re.findall(r"^    (docker .+)$", text.partition("\n## With compose\n")[2], re.MULTILINE)

@@ -23,6 +23,7 @@ from include.raw.contract import TABLES
 from include.raw.csv_loader import load_folder
 from include.raw.load import loaded_from
 from include.settings import Warehouse
+from include.warehouse import transaction
 from tests.include.demo_shop.conftest import WEEKS, History
 from tests.include.raw.conftest import connect_to, contents, query, value
 
@@ -576,7 +577,7 @@ def test_stock_is_never_below_nothing(history: History) -> None:
 
 def test_what_is_sold_out_is_sold_no_more(db: Connection) -> None:
     nearly_empty = Shelf(opening_shelf(SHOP).prices, (3,) * len(PRODUCTS))
-    with load.transaction(db) as cursor:
+    with transaction(db) as cursor:
         load.prepare(cursor)
         load.upsert(cursor, play(SHOP, 1, Before(nearly_empty, ())), demo.NAME)
     assert query(db, "select distinct inventory from raw.products") == [(0,)]

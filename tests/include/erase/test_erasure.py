@@ -29,7 +29,7 @@ from include.results.nodes import NodeResult
 from include.settings import Warehouse
 from include.slack import outbox
 from include.slack.message import Message
-from include.warehouse import connect, personal, roles
+from include.warehouse import connect, personal, roles, transaction
 from include.warehouse.roles import LOADER, TRANSFORMER
 
 pytestmark = pytest.mark.db
@@ -88,7 +88,7 @@ def brought(shop: dict[str, list[dict[str, object]]]) -> dict[str, Rows]:
 
 
 def loaded(connection: Connection, shop: dict[str, list[dict[str, object]]]) -> LoadReport:
-    with load.transaction(connection) as cursor:
+    with transaction(connection) as cursor:
         load.prepare(cursor)
         return load.replace(cursor, brought(shop), "a shop")
 
@@ -188,7 +188,7 @@ def test_the_next_loads_do_not_bring_the_person_back(shop: Connection) -> None:
     forget("ann-0001")
     before = ask(shop, "select users.*, orders.* from raw.users left join raw.orders using (user_id) order by 1, 2")
     assert loaded(shop, SHOP).changed == 0
-    with load.transaction(shop) as cursor:
+    with transaction(shop) as cursor:
         load.prepare(cursor)
         keys = {name: Rows() for name in PERSONS}
         for name, rows in keys.items():
