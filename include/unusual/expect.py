@@ -27,6 +27,7 @@ _LEVEL = 14  # days
 _WEEK, _BETWEEN, _BEFORE, _LEAST_BEFORE = 7, 7, 42, 28
 # What happened on two days before is not unusual, within this many usual errors.
 _AGAIN = 2.5
+_WIDER = 1.25
 _CHANGES = 5  # of weeks before, at least
 # How much less the level of a week strays than a day: days are not quite independent.
 _OF_A_WEEK = 0.5
@@ -35,7 +36,8 @@ _MONTHS = 3
 
 _COUNTS = frozenset({Measure.ROWS, Measure.NEW_VALUES})
 _SHARES = frozenset({Measure.NULLS, Measure.SHARE})
-_EXTREMES = frozenset({Measure.LEAST, Measure.GREATEST})
+# What is late or slow may be so by far.
+_SKEWED = frozenset({Measure.LOADED, Measure.SECONDS, Measure.LEAST, Measure.GREATEST})
 # Of these a week's level says nothing that a day does not.
 _NO_WEEK = frozenset({Measure.LOADED, Measure.SECONDS, Measure.LEAST, Measure.GREATEST, Measure.NEW_VALUES})
 
@@ -156,7 +158,7 @@ class Past:
             wanders,
             level,
             error,
-            _spreads(errors),
+            _spreads(errors, alike=measure not in _SKEWED),
             _floor(measure, scale, error, total, (rows or {}).get(on)),
             _again(errors, days[-len(errors) :], error, {one.toordinal() for one in fine}),
         )
@@ -191,7 +193,7 @@ class Past:
         far = _far(series_watched / _WEEK, len(errors))
         below, above = (
             far * max(of_changes, _OF_A_WEEK * max(of_days, self.floor))
-            for of_changes, of_days in zip(_spreads(before), _spreads(errors), strict=True)
+            for of_changes, of_days in zip(_spreads(before, alike=True), _spreads(errors, alike=True), strict=True)
         )
         expected = self._expected(middle, middle - below, middle + above)
         level = self.scale.back(_level(values[-_WEEK:]))
@@ -347,18 +349,28 @@ def _level(week: Sequence[float]) -> float:
     return sum(sorted(week)[1:-1]) / (len(week) - 2)
 
 
-def _spreads(values: Sequence[float]) -> tuple[float, float]:
-    """The same below and above the middle: campaigns make a shop busier, and say nothing of how slow it can be."""
+def _spreads(values: Sequence[float], *, alike: bool) -> tuple[float, float]:
+    """The same below and above the middle: campaigns make a shop busier, and say nothing of how slow it can be.
+
+    Where noise is `alike` on both sides the wider one is more than noise, and counts for a quarter more at most.
+    """
     middle = _middle(values)
-    below, above = ([one for one in values if one < middle], [one for one in values if one > middle])
-    return tuple(_spread([*side, *(2 * middle - one for one in side)]) if side else 0.0 for side in (below, above))
+    below = _spread_about(middle, [one for one in values if one < middle])
+    above = _spread_about(middle, [one for one in values if one > middle])
+    if alike and below and above:
+        return min(below, _WIDER * above), min(above, _WIDER * below)
+    return below, above
 
 
 def _spread(values: Sequence[float]) -> float:
-    """The standard deviation about the middle, with what is beyond three of them drawn in."""
-    middle = _middle(values)
+    """The standard deviation about the middle."""
+    return _spread_about(_middle(values), values)
+
+
+def _spread_about(middle: float, values: Sequence[float]) -> float:
+    """With what is beyond three of them drawn in."""
     off = [abs(value - middle) for value in values]
-    most = 3 * 1.4826 * _middle(off)
-    if not most:  # more than half are the same
-        most = math.inf
+    if not off:
+        return 0.0
+    most = 3 * 1.4826 * _middle(off) or math.inf  # more than half may be the same
     return math.sqrt(sum(min(one, most) ** 2 for one in off) / len(off))

@@ -71,10 +71,12 @@ def judged(
     facts: Manifest,
     told: Iterable[Unusual] = (),
     answers: Sequence[Answer] = (),
+    only: Collection[Series] | None = None,
 ) -> tuple[Unusual, ...]:
     """What is unusual on a day, the worst first. Pure.
 
-    `past` may have later days, they are not looked at. `told`: what was found on earlier days.
+    `past` may have later days, they are not looked at. `told`: what was found on earlier days. `only` these series are
+    judged, beside the others; all where it is None.
     """
     watched_series = {
         series: observations
@@ -93,6 +95,8 @@ def judged(
     }
     found = []
     for series, observations in watched_series.items():
+        if only is not None and series not in only:
+            continue
         until = [one for one in observations if one.day <= day]
         if not until or until[-1].day != day or until[-1].value is None:
             continue

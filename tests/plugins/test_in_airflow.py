@@ -16,7 +16,14 @@ from tests.deployment import Deployment
 pytestmark = [pytest.mark.db, pytest.mark.stack]
 
 # Something for each kind of parameter in a path; whether there is such a thing makes no difference to who may ask.
-_PARAMETERS = {"name": "style.css", "run_id": "some", "day": "2026-01-01", "message_id": "1", "rest": "nowhere"}
+_PARAMETERS = {
+    "name": "style.css",
+    "run_id": "some",
+    "day": "2026-01-01",
+    "message_id": "1",
+    "answer_id": "1",
+    "rest": "nowhere",
+}
 PATHS = sorted(
     {
         settings.HEALTH_PATH + re.sub(r"\{(\w+)(?::path)?\}", lambda found: _PARAMETERS[found[1]], route.path)
