@@ -87,7 +87,7 @@ PROMOS = (
     Promo("moss-monday", 5, 8, 7, 1),
     Promo("long-night", 15, 15, 30, 5, draws=1.25),
     Promo("window-sill", 8, 29, 20, 10),
-    Promo("evergreen", 12, 61, 45, 15),
+    Promo("evergreen", 12, 61, 45, 45),
 )
 
 

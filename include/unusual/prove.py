@@ -157,8 +157,10 @@ class _Replay:
     def _measured_now(self, without: Collection[Series]) -> Past:
         """What can be measured of the past from the rows as they are, but for some series and the last days."""
         days = (self.last - timedelta(DAYS + LONGEST - 1), self.last - timedelta(_SETTLED))
+        seen = {one.unique_id for one in without if one.measure is Measure.ROWS}
+        others = {unique_id: source for unique_id, source in self.facts.sources.items() if unique_id not in seen}
         found: Past = defaultdict(list)
-        for one in observe.measured(self.cursor, self.facts, days, marts=self.marts):
+        for one in observe.measured(self.cursor, replace(self.facts, sources=others), days, marts=self.marts):
             if one.series not in without:
                 found[one.series].append(replace(one, afterwards=True))
         grown = {series: _since_the_first(sorted(of, key=lambda one: one.day)) for series, of in found.items()}
@@ -204,13 +206,13 @@ class _Replay:
 
     def _planted(self, fault: Fault, said: Mapping[date, tuple[Unusual, ...]]) -> Planted:
         """What is said on the days of a fault that is not said without it."""
-        past = dict(self.past)
-        for series, days in self._with(fault).items():
+        past, faulty = dict(self.past), self._with(fault)
+        for series, days in faulty.items():
             past[series] = [days.get(one.day, one) for one in self.past[series]]
         told = [one for one in _flat(said) if one.day < fault.first]
         for nth in range(fault.days):
             day = fault.first + timedelta(nth)
-            found = judged(past, day, self.facts, told)
+            found = judged(past, day, self.facts, told, only=faulty)
             without = {one.series for one in said.get(day, ())}
             new = [one for one in found if one.series not in without]
             if new:
