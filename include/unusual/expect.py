@@ -116,8 +116,8 @@ class Past:
         """None where too few days before `on` have a value."""
         first = on - timedelta(days=LONGEST)
         known = [(one.day, one.value) for one in history if first <= one.day < on and one.value is not None]
-        if len(known) < LEAST_DAYS:
-            return None
+        if measure is Measure.ROWS:  # a table without rows has not begun
+            known = list(itertools.dropwhile(lambda one: not one[1], known))
         if measure is Measure.DISTINCT:
             known = [(day, value) for day, value in known if value > 0]
         raw = [value for _, value in known]

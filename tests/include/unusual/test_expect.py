@@ -169,6 +169,13 @@ def test_a_new_shop_hears_nothing_until_there_is_enough() -> None:
     assert unusual([*values[:LEAST_DAYS], 0])
 
 
+def test_days_before_there_was_a_shop_are_not_learned_from() -> None:
+    values = orders(seeded(13), 50)
+
+    assert unusual([*[0.0] * 60, *values[:-1], values[-1] * 2])
+    assert not unusual([*[0.0] * 60, *values[:20], 0.0])
+
+
 def test_where_weekdays_differ_there_are_four_of_the_weekday() -> None:
     random = seeded(3)
     values = [poisson(random, 400 * (0.2 if day % 7 == 6 else 1)) for day in range(35)]
