@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import itertools
 import math
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import cache
 from statistics import NormalDist
 
 from include.unusual.series import Expected, Measure, Observation
@@ -139,14 +141,13 @@ class Past:
             values = [value - effects[one % 7] for one, value in zip(days, values, strict=True)]
             weekday = effects[on.toordinal() % 7]
         steps = [later - earlier for earlier, later in itertools.pairwise(values)]
-        errors = (
-            steps if total else [values[n] - _middle(values[max(0, n - _LEVEL) : n]) for n in range(7, len(values))]
-        )
+        levels = [] if total else _middles(values, _LEVEL)
+        errors = steps if total else [values[n] - levels[n - 1] for n in range(7, len(values))]
         wanders = total or _spread(steps) < 0.75 * _spread(errors)
         if wanders:
             errors = steps
         error = _middle(errors)
-        level = values[-1] if wanders else _middle(values[-_LEVEL:])
+        level = values[-1] if wanders else levels[-1]
         return cls(
             on,
             measure,
@@ -234,6 +235,7 @@ class Past:
         return Expected(center, lowest, highest, len(self.values))
 
 
+@cache
 def _far(series_watched: int, errors: int) -> float:
     """How many usual errors are so many that chance makes them too seldom to be told: the more series, the more.
 
@@ -323,7 +325,7 @@ def _never_falls(values: Sequence[float]) -> bool:
 
 def _weekdays(days: Sequence[int], values: Sequence[float]) -> list[float] | None:
     """What each weekday adds to its week's middle, where weekdays differ by more than the noise."""
-    around = [_middle(values[n - 3 : n + 4]) for n in range(3, len(values) - 3)]
+    around = _middles(values, 7)[6:]
     off = [value - middle for value, middle in zip(values[3:], around, strict=False)]
     by_weekday: list[list[float]] = [[] for _ in range(7)]
     for day, one in zip(days[3:], off, strict=False):
@@ -361,6 +363,18 @@ def _middle(values: Sequence[float]) -> float:
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
+def _middles(values: Sequence[float], most: int) -> list[float]:
+    """The middle of each value and those before it, so many at most."""
+    window, found = [], []
+    for n, value in enumerate(values):
+        if n >= most:
+            del window[bisect_left(window, values[n - most])]
+        insort(window, value)
+        half = len(window) // 2
+        found.append(window[half] if len(window) % 2 else (window[half - 1] + window[half]) / 2)
+    return found
+
+
 def _level(week: Sequence[float]) -> float:
     """The mean of a week without its least and greatest day."""
     return sum(sorted(week)[1:-1]) / (len(week) - 2)
@@ -386,8 +400,10 @@ def _spread(values: Sequence[float]) -> float:
 
 def _spread_about(middle: float, values: Sequence[float]) -> float:
     """With what is beyond three of them drawn in."""
-    off = [abs(value - middle) for value in values]
+    off = sorted([abs(value - middle) for value in values])
     if not off:
         return 0.0
     most = 3 * 1.4826 * _middle(off) or math.inf  # more than half may be the same
-    return math.sqrt(sum(min(one, most) ** 2 for one in off) / len(off))
+    near = off[: bisect_right(off, most)]
+    far = (len(off) - len(near)) * most**2 if len(near) < len(off) else 0.0
+    return math.sqrt((sum([one * one for one in near]) + far) / len(off))
