@@ -1,6 +1,6 @@
 """What a series' own past makes likely on a day. Pure: docs/unusual.md says why it is so, and how well it does.
 
-A rule foretells each past day from the days before it: the middle of the last two weeks, and what the weekday adds.
+A rule foretells each past day from the days before it: the middle of the last four weeks, and what the weekday adds.
 How far it was off on those days says how far off is usual. A second look compares the last seven days with the weeks
 before: a slow leak moves no single day far enough.
 """
@@ -24,7 +24,7 @@ FALSE_ALARMS, QUARTER = 0.25, 90
 # Below four weeks nothing is told: each weekday was there four times.
 LEAST_DAYS, LEAST_OF_A_WEEKDAY = 28, 4
 LONGEST = 126  # days that are looked at
-_LEVEL = 14  # days
+_LEVEL = 28  # days
 # A week is compared with the six weeks, at least four, that ended a week before it: a leak is slow.
 _WEEK, _BETWEEN, _BEFORE, _LEAST_BEFORE = 7, 7, 42, 28
 # What happened on two days before is not unusual, within this many usual errors.
@@ -99,7 +99,7 @@ class Past:
     values: list[float]  # on the scale, without what the weekday adds
     weekday: float  # what the weekday of `on` adds
     errors: list[float]  # of the rule, on each past day but the first ones
-    wanders: bool  # yesterday says more than two weeks do
+    wanders: bool  # yesterday says more than four weeks do
     level: float
     error: float  # the middle one
     spread: tuple[float, float]  # of the errors, down and up
@@ -143,7 +143,9 @@ class Past:
         steps = [later - earlier for earlier, later in itertools.pairwise(values)]
         levels = [] if total else _middles(values, _LEVEL)
         errors = steps if total else [values[n] - levels[n - 1] for n in range(7, len(values))]
-        wanders = total or _spread(steps) < 0.75 * _spread(errors)
+        # A leak looks like it, so not by the last two weeks.
+        until = max(LEAST_DAYS, len(values) - _BETWEEN - _WEEK)
+        wanders = total or _spread(steps[: until - 1]) < 0.75 * _spread(errors[: until - 7])
         if wanders:
             errors = steps
         error = _middle(errors)
@@ -177,7 +179,7 @@ class Past:
         return self._expected(middle, middle - below, middle + above)
 
     def week(self, value: float, series_watched: int) -> tuple[float, Expected] | None:
-        """The level of the seven days up to and with `value`, and what the four weeks before them make likely.
+        """The level of the seven days up to and with `value`, and what the weeks before them make likely.
 
         None where there are not enough weeks, or where the level wanders anyway.
         """
