@@ -18,7 +18,7 @@ from statistics import NormalDist
 
 from include.unusual.series import Expected, Measure, Observation
 
-# How many false alarms all series together may give in a quarter. The promise is one; half of it is left for what no
+# How many false alarms all series together may give in a quarter. The promise is one; the rest is left for what no
 # distribution foretells.
 FALSE_ALARMS, QUARTER = 0.25, 90
 # Below four weeks nothing is told: each weekday was there four times.
@@ -27,8 +27,9 @@ LONGEST = 126  # days that are looked at
 _LEVEL = 28  # days
 # A week is compared with the six weeks, at least four, that ended a week before it: a leak is slow.
 _WEEK, _BETWEEN, _BEFORE, _LEAST_BEFORE = 7, 7, 42, 28
-# What happened on two days before is not unusual, within this many usual errors.
+# What happened on two days before, or on one, is not unusual when it comes again and so many usual errors more.
 _AGAIN, _ONCE = 2.5, 1.0
+# How much wider noise may be above the middle than below it, and the other way round; what is more is campaigns.
 _WIDER = 1.25
 _CHANGES = 5  # of weeks before, at least
 # How much less the level of a week strays than a day: days are not quite independent.
@@ -290,6 +291,8 @@ def _floor(measure: Measure, scale: _Scale, step: float, total: bool, rows: floa
         return 0.75
     if measure is Measure.MIDDAY:
         return 8.0 / math.sqrt(rows) if rows else 0.25
+    if scale is _AS_IT_IS and measure in (Measure.LEAST, Measure.GREATEST):
+        return 1.0  # of what was always 0 nothing is a part
     return _LEAST_SPREAD.get(measure, 0.0)
 
 
