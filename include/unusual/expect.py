@@ -25,13 +25,15 @@ FALSE_ALARMS, QUARTER = 0.25, 90
 LEAST_DAYS, LEAST_OF_A_WEEKDAY = 28, 4
 LONGEST = 126  # days that are looked at
 _LEVEL = 28  # days
-# A week is compared with the six weeks, at least four, that ended a week before it: a leak is slow.
-_WEEK, _BETWEEN, _BEFORE, _LEAST_BEFORE = 7, 7, 42, 28
+# A week is compared with the six weeks, at least three, that ended a week before it: a leak is slow.
+_WEEK, _BETWEEN, _BEFORE, _LEAST_BEFORE = 7, 7, 42, 21
 # What happened on two days before, or on one, is not unusual when it comes again and so many usual errors more.
 _AGAIN, _ONCE = 2.5, 1.0
+# Of fewer days both sides are taken together: half of them would say too little of each.
+_FEW = 56
 # How much wider noise may be above the middle than below it, and the other way round; what is more is campaigns.
 _WIDER = 1.25
-_CHANGES = 5  # of weeks before, at least
+_CHANGES = 3  # of weeks before, at least
 # How much less the level of a week strays than a day: days are not quite independent.
 _OF_A_WEEK = 0.5
 # The day the month ends differs where it did so each time, and at least so often.
@@ -171,7 +173,8 @@ class Past:
         """What is likely on the day."""
         gap = self.on.toordinal() - self.days[-1] if self.wanders else 1
         middle = self.level + self.weekday + self.error * gap + self._month_end()
-        far = _far(series_watched, len(self.errors) / 2)
+        few = self.measure not in _SKEWED and len(self.errors) < _FEW
+        far = _far(series_watched, len(self.errors) / (1 if few else 2))
         spreads = [max(one, self.floor) * math.sqrt(gap) for one in self.spread]
         of = self.days[-len(self.errors) :]
         below = _again([-one for one in self.errors], of, -self.error, self.fine, spreads[0])
@@ -198,7 +201,9 @@ class Past:
         far = _far(series_watched / _WEEK, len(errors))
         below, above = (
             far * max(of_changes, _OF_A_WEEK * max(of_days, self.floor))
-            for of_changes, of_days in zip(_spreads(before, alike=True), _spreads(errors, alike=True), strict=True)
+            for of_changes, of_days in zip(
+                _spreads(before, alike=True, few=0), _spreads(errors, alike=True), strict=True
+            )
         )
         expected = self._expected(middle, middle - below, middle + above)
         level = self.scale.back(_level(values[-_WEEK:]))
@@ -234,7 +239,7 @@ class Past:
             lowest = max(lowest, 0.0)
         if self.measure in _LIMITS:
             limit = _LIMITS[self.measure]
-            center, lowest, highest = min(center, limit), min(max(lowest, 0.0), limit), min(highest, limit)
+            center, lowest, highest = min(max(center, 0.0), limit), min(max(lowest, 0.0), limit), min(highest, limit)
         return Expected(center, lowest, highest, len(self.values))
 
 
@@ -385,12 +390,14 @@ def _level(week: Sequence[float]) -> float:
     return sum(sorted(week)[1:-1]) / (len(week) - 2)
 
 
-def _spreads(values: Sequence[float], *, alike: bool) -> tuple[float, float]:
+def _spreads(values: Sequence[float], *, alike: bool, few: int = _FEW) -> tuple[float, float]:
     """The same below and above the middle: campaigns make a shop busier, and say nothing of how slow it can be.
 
     Where noise is `alike` on both sides the wider one is more than noise, and counts for a quarter more at most.
     """
     middle = _middle(values)
+    if alike and len(values) < few:
+        return (_spread_about(middle, values),) * 2
     below = _spread_about(middle, [one for one in values if one < middle])
     above = _spread_about(middle, [one for one in values if one > middle])
     if alike and below and above:
