@@ -22,9 +22,11 @@ FALSE_ALARMS, QUARTER = 0.25, 90
 # Below four weeks nothing is told: each weekday was there four times.
 LEAST_DAYS, LEAST_OF_A_WEEKDAY = 28, 4
 LONGEST = 126  # days that are looked at
-_LEVEL = 14  # days
+LEVEL = 14  # days
 # A week is compared with the six weeks, at least four, that ended a week before it: a leak is slow.
 _WEEK, _BETWEEN, _BEFORE, _LEAST_BEFORE = 7, 7, 42, 28
+# So many times smaller, it was another shop.
+_OTHER_TIMES = 5
 # What happened on two days before is not unusual, within this many usual errors.
 _AGAIN = 2.5
 _WIDER = 1.25
@@ -120,6 +122,8 @@ class Past:
             return None
         if measure is Measure.DISTINCT:
             known = [(day, value) for day, value in known if value > 0]
+        if measure in (Measure.ROWS, Measure.VALUE):
+            known = known[_begin([value for _, value in known]) :]
         raw = [value for _, value in known]
         if len(raw) < LEAST_DAYS:
             return None
@@ -139,14 +143,12 @@ class Past:
             values = [value - effects[one % 7] for one, value in zip(days, values, strict=True)]
             weekday = effects[on.toordinal() % 7]
         steps = [later - earlier for earlier, later in itertools.pairwise(values)]
-        errors = (
-            steps if total else [values[n] - _middle(values[max(0, n - _LEVEL) : n]) for n in range(7, len(values))]
-        )
+        errors = steps if total else [values[n] - _middle(values[max(0, n - LEVEL) : n]) for n in range(7, len(values))]
         wanders = total or _spread(steps) < 0.75 * _spread(errors)
         if wanders:
             errors = steps
         error = _middle(errors)
-        level = values[-1] if wanders else _middle(values[-_LEVEL:])
+        level = values[-1] if wanders else _middle(values[-LEVEL:])
         return cls(
             on,
             measure,
@@ -305,6 +307,22 @@ def _never_falls(values: Sequence[float]) -> bool:
     """Whether these are totals, or never move: they fell on fewer than one day of thirty."""
     falls = sum(later < earlier for earlier, later in itertools.pairwise(values))
     return falls * 30 < len(values)
+
+
+def _begin(values: Sequence[float]) -> int:
+    """Where the days begin that were like the last ones: before it a shop had not opened, or was five times smaller.
+
+    Of what is a total, by its steps.
+    """
+    if _never_falls(values):
+        values = [later - earlier for earlier, later in itertools.pairwise(values)]
+    now = _middle(values[-LEVEL:])
+    if now <= 1:
+        return 0
+    for end in range(len(values) - 1, LEVEL - 1, -1):
+        if _OTHER_TIMES * _middle(values[end - LEVEL : end]) < now:
+            return end - LEVEL // 2 + 1
+    return 0
 
 
 def _weekdays(days: Sequence[int], values: Sequence[float]) -> list[float] | None:
