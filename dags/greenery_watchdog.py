@@ -5,6 +5,7 @@ Checks every five minutes whether the last due run of `greenery_daily` was publi
 tick, unless `GREENERY_PUBLISHED_BY_MINUTES` says otherwise.
 
 * If nothing was published, it says so once a day, and once more when the data is back.
+* If by what is usual nothing will be published in time, it says so before, once, to engineers.
 * It sends messages that Slack did not take before.
 * If a run ended without giving its lease on raw back (its `check_sources` was cleared alone), it gives it back, so
   that loaders can load again.

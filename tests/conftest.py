@@ -46,7 +46,7 @@ def pytest_configure() -> None:
 
 
 # In this order: other people's projects take the place of Greenery's, then the DAG processor reads files as often as
-# elsewhere, and own_shop starts both it and the scheduler anew.
+# elsewhere.
 _WITH_AIRFLOW = (
     "tests/daily/test_daily_run.py",
     "tests/daily/test_faults.py",
@@ -55,7 +55,6 @@ _WITH_AIRFLOW = (
     "tests/plugins/test_in_",
     "tests/daily/test_own_project.py",
     "tests/daily/",
-    "tests/dbt/test_own_shop.py",
 )
 _AFTER_TWO_RUNS = ("tests/dbt/test_backup.py", "tests/dbt/test_incremental.py", "tests/dbt/test_prices.py")
 # The longest ones. They begin first: side by side (`-n 2`), none is left over for one process alone at the end.

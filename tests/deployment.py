@@ -79,7 +79,6 @@ class Deployment:
     server: postgres.LocalPostgres
     slack: Slack
     dbt_project: Path
-    usual: bool = True
     failed: Counter[str] = field(default_factory=Counter)
 
     @cached_property
@@ -94,8 +93,6 @@ class Deployment:
     def come_to(self, name: str) -> None:
         """The warehouse as it was kept under this name, and a Slack that has heard nothing."""
         self._wait_for_backstops()
-        if not self.usual:
-            self.restart()
         with postgres.admin(self.server) as cursor:
             cursor.execute(f"drop database {warehouse.NAME} with (force)")
         self._copy(name, warehouse.NAME)
@@ -191,12 +188,6 @@ class Deployment:
         for component in components:
             left.pids[component] = self.stack._spawn(component, env)
         self.stack._write_state(left)
-
-    def restart(self, **environment: str) -> None:
-        """Scheduler and DAG processor anew, with these settings besides the usual ones until the next `come_to`."""
-        self.kill("scheduler", "dag-processor")
-        self.start("scheduler", "dag-processor", **environment)
-        self.usual = not environment
 
     def decide(self, **params: str) -> str:
         """A run of `greenery_by_hand` with what its trigger form says; returns its state."""

@@ -121,6 +121,7 @@ SAYING = {
     "include/publish/on_marts.py": ("rights", "row_security", "comments_and_options", "left_behind"),
     "include/raw/csv_loader.py": ("_refused",),
     "include/slack/render.py": ("unparsed", "unheard"),
+    "include/daily/promise.py": ("risk", "_of_the_run"),
     "include/daily/watchdog.py": ("check", "main"),
     "include/warehouse/disk.py": ("problem",),
     "include/warehouse/migrate.py": ("main",),
@@ -136,6 +137,7 @@ HEADLINES = {
     "late": lambda: notices.late(
         NOON, NOON, data_as_of=NOON, run_id=None, failed=False, held=None, url="", health_url=""
     ),
+    "at_risk": lambda: notices.at_risk(NOON, "why", data_as_of=NOON, url="", health_url=""),
     "back": lambda: notices.back(NOON, NOON, NOON, url="", health_url=""),
     "down": lambda: notices.down(NOON, None, health_url=""),
     "up": lambda: notices.up(NOON, NOON, health_url=""),

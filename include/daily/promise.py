@@ -259,7 +259,7 @@ def _of_the_run(connection: Connection, past: _Past, due: datetime, by: datetime
         }
         start = usual(since_first, due)
         if start and now >= start.missed_from:
-            return f"no run has begun, and one usually begins by {_clock(start.by, due)}"
+            return f"No run has begun, and one usually begins by {_clock(start.by, due)}"
         return None
     run = begun[-1]
     if send.said(connection, run.run_id, "failed"):
@@ -269,7 +269,7 @@ def _of_the_run(connection: Connection, past: _Past, due: datetime, by: datetime
     left = time_left(_spent(connection, published), _tasks_done(connection, run.run_id))
     if left is None or now + left <= by:
         return None
-    return f"run {run.run_id} is slower than usual: from where it is it usually takes {words.span(left)} more"
+    return f"Run {run.run_id} is slower than usual: from where it is it usually takes {words.span(left)} more"
 
 
 def _was_said(connection: Connection, due: datetime) -> bool:

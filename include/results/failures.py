@@ -261,6 +261,8 @@ def _measured(result: NodeResult, facts: Manifest) -> tuple[str, str | None]:
         return (message if result.resource_type == "task" else without_data(message)), None
     metadata = node.get("test_metadata") or {}
     found, expected = _of_test(metadata.get("name"), metadata.get("kwargs", {}), result.failures)
+    if metadata.get("name") == "well_formed" and (faults := _faults(result.failing_rows)):
+        found += f": {faults}"
     config = node["config"]
     if where := config.get("where"):
         found += f" (where {where})"
@@ -279,20 +281,19 @@ def _description(node: Mapping[str, Any]) -> str | None:
 
 def _of_test(name: str | None, arguments: Mapping[str, Any], count: int) -> tuple[str, str]:
     """The same of dbt's own generic tests and of this project's; of others, the number of rows."""
-    columns = ", ".join(map(str, arguments.get("columns", ())))
+    columns, rows = ", ".join(map(str, arguments.get("columns", ()))), words.count(count, "row")
     match name:
         case "unique":
             return f"{_values(count)} more than once", "each value once"
         case "unique_combination":
             return f"{_values(count, f'combination of {columns}')} more than once", "each once"
         case "not_null":
-            return f"{words.count(count, 'row')} without a value", "a value in every row"
+            return f"{rows} without a value", "a value in every row"
         case "accepted_values":
             allowed = ", ".join(map(str, arguments.get("values", ())))
             return f"{words.count(count, 'other value')}", f"one of {allowed}"
         case "relationships":
-            to = re.sub(r".*?'([^']+)'\s*\)$", r"\1", str(arguments.get("to", "")))
-            return f"{words.count(count, 'row')} without a match", f"each in {to}.{arguments.get('field', '')}"
+            return f"{rows} without a match", f"each in {_parent(arguments)}.{arguments.get('field', '')}"
         case "not_empty":
             return "no rows", "at least one"
         case "has_shape":
@@ -301,10 +302,37 @@ def _of_test(name: str | None, arguments: Mapping[str, Any], count: int) -> tupl
         case "not_negative":
             return f"{words.count(count, 'negative value')}", "none"
         case "is_finite":
-            return f"{words.count(count, 'row')} with NaN or an infinite number", "a number in every row"
+            return f"{rows} with NaN or an infinite number", "a number in every row"
+        case "not_before":
+            moment = arguments.get("moment")
+            return f"{rows} where {arguments.get('column_name')} is before {moment}", f"{moment} first"
+        case "happens_within":
+            began, ended = arguments.get("began"), arguments.get("ended")
+            late = f" or after {ended}" if ended else ""
+            found = f"{rows} where {arguments.get('column_name')} is before {began}{late} in {_parent(arguments)}"
+            return found, f"between {began} and {ended}" if ended else f"{began} first"
+        case "unique_but_for_case":
+            return (
+                f"{words.count(count, 'key')} written in more than one way",
+                "one way, whatever the case and the space",
+            )
+        case "is_zip_code":
+            return f"{rows} with a zip code of another form than its country's", "one of the country's in every row"
+        case "well_formed":
+            return f"{words.count(count, 'value')} not well formed", "what the column is for, as people write it"
         case "holds":
-            return f"{words.count(count, 'row')} where it does not hold", str(arguments.get("expression"))
-    return f"{words.count(count, 'row')} found", "none"
+            return f"{rows} where it does not hold", str(arguments.get("expression"))
+    return f"{rows} found", "none"
+
+
+def _faults(rows: Iterable[Mapping[str, Any]]) -> str:
+    """What the first rows of `well_formed` tell: "email: no e-mail address"."""
+    return ", ".join(dict.fromkeys(f"{row['column_name']}: {row['fault']}" for row in rows if "fault" in row))
+
+
+def _parent(arguments: Mapping[str, Any]) -> str:
+    """The model or table that a test compares with, by its name in `to`."""
+    return re.sub(r".*?'([^']+)'\s*\)$", r"\1", str(arguments.get("to", "")))
 
 
 def _fresh_within(result: NodeResult, facts: Manifest) -> str | None:

@@ -17,6 +17,7 @@ _SIGNS = {
     "✅": ("green", "✓", "Green"),
     "🔴": ("red", "", "Red"),
     "✋": ("yellow", "!", "By hand"),
+    "⚠️": ("yellow", "!", "Warning"),
     "ℹ️": ("blue", "i", "Information"),
 }
 _TYPES = ("header", "section", "context")

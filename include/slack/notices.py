@@ -65,7 +65,7 @@ def at_risk(by: datetime, why: str, *, data_as_of: datetime | None, url: str, he
     return _notice(
         AT_RISK,
         f"⚠️ Greenery data: the promise of {words.moment(by)} is at risk",
-        [f"{short(why[:1].upper() + why[1:], LONGEST_REASON)}.", _seen(data_as_of)],
+        [f"{short(why, LONGEST_REASON)}.", _seen(data_as_of)],
         _health(health_url),
         _airflow(url),
     )

@@ -17,7 +17,7 @@ from include.results.publications import Decision, Publication
 from include.results.summary import Resolved, Summary
 from include.results.unusual import Finding
 from include.slack.message import Message
-from include.slack.notices import decided, unreachable, unreported
+from include.slack.notices import at_risk, decided, unreachable, unreported
 from include.slack.render import render, render_state
 from include.unusual.series import Expected, Measure, Series, Unusual
 from include.words import Unit
@@ -466,8 +466,9 @@ def summaries() -> dict[str, Summary]:
                         Failure(
                             "task",
                             "publish",
-                            "Held: events without product_id is unusual, and its owner says `unusual: hold`. Nothing "
-                            "was published.",
+                            "Held: 1 figure is unusual (`unusual: hold`). Answer `expected` and clear publish; or "
+                            f"publish it all the same: `python -m include.publish publish --run {_RUN} --reason …`. "
+                            "Nothing was published:\n  events without product_id",
                         ),
                     ),
                     log_url=_log("publish"),
@@ -545,6 +546,13 @@ def messages() -> dict[str, Message]:
             replace(_decision("hold"), decided_by="greenery_transformer (root on airflow-1)", name_given="Ada"), live
         ),
         "decided_before_anything": decided(_decision("hold"), None),
+        "at_risk": at_risk(
+            datetime(2026, 11, 24, 7, 0, tzinfo=UTC),
+            "raw.orders usually comes by 05:40 UTC and is not there",
+            data_as_of=_YESTERDAY,
+            url="http://localhost:8080",
+            health_url="http://localhost:8080/data-health/unusual",
+        ),
         "unreported": unreported(_RUN, _RUN_URL, "UndefinedFunction: operator does not exist: text >= integer"),
         "unreachable": unreachable(_RUN, _RUN_URL, 'connection to server at "127.0.0.1", port 5432 failed: refused'),
     }

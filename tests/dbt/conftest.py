@@ -79,8 +79,7 @@ class Dbt:
         """Run a dbt command that needs no parse."""
         # What dbt would write beside it is in what it returns.
         quiet = ("--quiet", "--no-write-json", "--log-level", "none", "--log-level-file", "none")
-        with without_debugging():
-            return self._invoke(dbtRunner(manifest=self.manifest), *command, *quiet)
+        return self._invoke(dbtRunner(manifest=self.manifest), *command, *quiet)
 
     def names(self, *selection: str) -> set[str]:
         """The names of the nodes that a selection selects."""
@@ -90,7 +89,7 @@ class Dbt:
 
     def _invoke(self, runner: dbtRunner, *command: str) -> dbtRunnerResult:
         """From the bottom of a stack, as tasks do."""
-        with ThreadPoolExecutor(1) as thread:
+        with without_debugging(), ThreadPoolExecutor(1) as thread:
             return thread.submit(runner.invoke, [*command, *self._flags()]).result()
 
     def _flags(self) -> list[str]:

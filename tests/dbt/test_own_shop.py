@@ -12,29 +12,28 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from random import Random
 
-import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
 from include import settings
-from include.daily import DAG_ID
-from include.dbt_project import release
+from include.daily import admission
+from include.dbt_project import manifest, release
 from include.demo_shop import demo
+from include.fast_cosmos import invocation
 from include.local import postgres
+from include.publish.publish import publish_run
 from include.raw import mapping
 from include.raw.contract import TABLES
 from include.settings import PROJECT_ROOT, Warehouse
-from include.warehouse import connect, roles
+from include.warehouse import connect
 from include.warehouse.roles import TRANSFORMER
-from tests.conftest import copy_database, copy_warehouse
 from tests.dbt.conftest import PROJECT, Shop
 from tests.dbt.days import ORDERS_PER_DAY, Days, Project
-from tests.deployment import Deployment
+from tests.own_project.conftest import drawn, run_day
 
 pytestmark = pytest.mark.db
 
@@ -162,103 +161,55 @@ class Laden(Days):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def parse(self) -> None:
-        """The project as a release of it is."""
-        release.write_macros_hash(self.folder / "dbt")
-        self.project = Project(self.folder / "dbt", self.folder / "work")
-        self.project.parse()
-
-
-@dataclass
-class Followed:
-    """The warehouse after the page's steps, kept under a name; what the commands of step 3 said, None until then."""
-
-    server: postgres.LocalPostgres
-    name: str = "laden_after_the_page"
-    told: str | None = None
+    def run_a_day_task_by_task(self) -> None:
+        """A run of the daily DAG, as Airflow draws it, with every test of the data; a publish at its end."""
+        dag = drawn()
+        made = release.current()
+        assert made
+        self.project = Project(made.path, self.folder / "work", invocation.load(made))
+        self.runs, self.release = 1, made.stamp
+        run_day(dag, "run 1")
+        assert publish_run("run 1", manifest.read(made.manifest))
+        admission.let_go("run 1")
 
 
 @pytest.fixture(scope="module")
-def followed(server: postgres.LocalPostgres) -> Iterator[Followed]:
-    """For the page to be followed once; whom it grants rights to is there meanwhile."""
+def _importer(server: postgres.LocalPostgres) -> Iterator[None]:
+    """Whom the page grants rights to, for as long as there are databases with such rights."""
     with postgres.admin(server) as cursor:
         cursor.execute("create role laden_import")
-    kept = Followed(server)
-    yield kept
+    yield
     with postgres.admin(server) as cursor:
-        cursor.execute(f"drop database if exists {kept.name}")
         cursor.execute("drop role laden_import")
 
 
 @pytest.fixture
 def laden(
-    db: Connection, warehouse: Warehouse, followed: Followed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Laden]:
+    _importer: None, db: Connection, warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Laden:
     """The shop on its first day, in a warehouse of its own; nothing of Greenery's is there yet."""
     monkeypatch.setenv("GREENERY_RAW_SCHEMA", RAW)
     monkeypatch.setenv("WAREHOUSE_ADMIN_USER", warehouse.user)
     monkeypatch.setenv("WAREHOUSE_USER", TRANSFORMER)
     monkeypatch.setenv("GREENERY_DBT_DIR", str(tmp_path / "dbt"))
+    monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path / "state"))
     shutil.copytree(PROJECT, tmp_path / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
-    laden = Laden(Shop(db), tmp_path)
-    yield laden
-    laden.shop.connection.close()
+    return Laden(Shop(db), tmp_path)
 
 
-def follow_the_page(laden: Laden, followed: Followed) -> str:
-    """Its steps until Airflow is started, the second time by a copy; returns what the commands of step 3 say."""
+def test_another_shop_comes_to_published_days_by_what_the_page_says(laden: Laden):
     (laden.folder / "dbt" / mapping.FILE).write_text(blocks("yaml")[0])
-    where = settings.warehouse_admin()
-    if followed.told is None:
-        followed.told = laden.sh(blocks("sh")[2])
-        laden.shop.query("alter role greenery_transformer login")  # as its password does, where a server asks for one
-        laden.shop.query(blocks("sql")[0])
-        laden.shop.query(blocks("sql")[1])
-        laden.sh(blocks("sh")[3])
-        laden.shop.connection.close()
-        copy_database(followed.server, where.database, followed.name)
-    else:
-        laden.shop.connection.close()
-        with postgres.admin(followed.server) as cursor:
-            cursor.execute(f"drop database {where.database} with (force)")
-        copy_warehouse(followed.server, followed.name, where.database)
-        with connect("test", settings.warehouse_admin()) as connection:
-            roles.ensure(connection)  # rights on a database are in no copy of it
-    laden.shop.connection = psycopg2.connect(
-        host=where.host, port=where.port, dbname=where.database, user=where.user, options="-c timezone=UTC"
-    )
-    laden.shop.connection.autocommit = True
-    return followed.told
-
-
-@pytest.mark.stack
-def test_a_real_scheduler_publishes_its_day(
-    laden: Laden,
-    followed: Followed,
-    warehouse: Warehouse,
-    deployment: Deployment,
-    monkeypatch: pytest.MonkeyPatch,
-):
-    follow_the_page(laden, followed)
-    monkeypatch.setenv("GREENERY_STATE_DIR", str(deployment.stack.home))
-    release.refresh()
-    deployment.restart(
-        **replace(warehouse, user=TRANSFORMER).environment(),
-        GREENERY_RAW_SCHEMA=RAW,
-        GREENERY_DBT_DIR=str(laden.folder / "dbt"),
-    )
-    assert deployment.api.wait_for_run(DAG_ID, deployment.api.trigger(DAG_ID)) == "success"
-    assert_published_is_of_the_same_shop(laden)
-
-
-def test_another_shop_comes_to_published_days_by_what_the_page_says(laden: Laden, followed: Followed):
-    told = follow_the_page(laden, followed)
+    told = laden.sh(blocks("sh")[2])
     assert f"{RAW}.orders: a view of laden.bestellungen" in told
     assert f"{RAW}.loads: a table" in told
-
-    laden.parse()
+    laden.shop.query("alter role greenery_transformer login")  # as its password does, where a server asks for one
+    laden.shop.query(blocks("sql")[0])
+    laden.shop.query(blocks("sql")[1])
+    laden.sh(blocks("sh")[3])
     assert mapping.problem(laden.folder / "dbt") is None
-    assert laden.run() == laden.project.incremental
+
+    laden.run_a_day_task_by_task()
+    assert laden.rebuilt() == laden.project.incremental
     assert_published_is_of_the_same_shop(laden)
 
     laden.load_a_day()

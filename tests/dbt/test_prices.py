@@ -21,7 +21,7 @@ from include.local import postgres
 from include.raw import csv_loader, live
 from include.raw.contract import TABLES
 from tests.dbt.conftest import WAREHOUSE, KeptShop, Shop
-from tests.dbt.days import SCHEMAS, Days, Project
+from tests.dbt.days import SCHEMAS, TAKING_CHANGES, Days, Project
 from tests.dbt.edits import Tables, deliver, replica
 
 pytestmark = pytest.mark.db
@@ -31,11 +31,8 @@ FIRST_DAY = date(2026, 3, 2)  # as conftest.py sets it
 Content = dict[str, list[tuple]]
 
 
-class EveryMart(Days):
-    """Days on which every model is built."""
-
-    def build(self, *select: str) -> None:
-        super().build(*(select or ("path:models", "path:snapshots")))
+class PricedDays(Days):
+    """Days on which prices, and what was loaded under them, change."""
 
     def first_runs(self) -> None:
         """The demo shop's days are months behind the clock that stamps their loads, which is put back for prices."""
@@ -133,14 +130,20 @@ def noon(day: int) -> datetime:
 
 
 @pytest.fixture
-def days(shop: Shop, projects: Project) -> EveryMart:
+def days(request: pytest.FixtureRequest, shop: Shop, projects: Project) -> PricedDays:
     """A warehouse after two runs."""
-    days = EveryMart(shop, projects, seed=1)
+    days = PricedDays(shop, projects, seed=1)
+    days.models = getattr(request, "param", Days.models)
     days.first_runs()
     return days
 
 
-def test_a_quantity_that_is_corrected_after_a_price_change_keeps_its_price(days: EveryMart):
+# What is asked of single items needs none of the marts that are built in full each day.
+of_items = pytest.mark.parametrize("days", [TAKING_CHANGES], indirect=True, ids=["items"])
+
+
+@of_items
+def test_a_quantity_that_is_corrected_after_a_price_change_keeps_its_price(days: PricedDays):
     told = days.unit_prices()
     tables = replica(days.shop.connection)
     for item in tables["order_items"]:
@@ -150,7 +153,7 @@ def test_a_quantity_that_is_corrected_after_a_price_change_keeps_its_price(days:
     assert {item: price for item, price in days.unit_prices().items() if item in told} == told
 
 
-def test_a_loader_that_rewrites_every_row_each_night_moves_nothing(days: EveryMart):
+def test_a_loader_that_rewrites_every_row_each_night_moves_nothing(days: PricedDays):
     told = days.unit_prices()
     days.all_prices_and_inventories_change()
     days.rewrite_every_row()
@@ -163,7 +166,8 @@ def test_a_loader_that_rewrites_every_row_each_night_moves_nothing(days: EveryMa
         assert days.everything() == everything
 
 
-def test_an_item_whose_product_comes_days_after_it_keeps_the_price_at_which_it_was_first_told(days: EveryMart):
+@of_items
+def test_an_item_whose_product_comes_days_after_it_keeps_the_price_at_which_it_was_first_told(days: PricedDays):
     """On ordinary days, and not only where a run looks at everything; both buffers tell it without a price by then."""
     item = next(iter(days.unit_prices()))
     order = item.split("/")[0]
@@ -186,7 +190,8 @@ def test_an_item_whose_product_comes_days_after_it_keeps_the_price_at_which_it_w
     assert days.shop.value("select bool_or(scan) from ops.buffers") is False
 
 
-def test_an_item_of_red_days_keeps_the_price_at_which_it_was_first_told(days: EveryMart):
+@of_items
+def test_an_item_of_red_days_keeps_the_price_at_which_it_was_first_told(days: PricedDays):
     """As where its product lacks: the sources' tests stop the runs, and their snapshots go on past the item."""
     order = next(iter(days.unit_prices())).split("/")[0]
     days.shop.insert("order_items", {"order_id": order, "product_id": "late", "quantity": 1}, loaded_at="now")
@@ -205,7 +210,8 @@ def test_an_item_of_red_days_keeps_the_price_at_which_it_was_first_told(days: Ev
     assert days.shop.value("select bool_or(scan) from ops.buffers") is False
 
 
-def test_an_item_that_comes_before_its_order_has_the_price_at_which_it_was_ordered(days: EveryMart):
+@of_items
+def test_an_item_that_comes_before_its_order_has_the_price_at_which_it_was_ordered(days: PricedDays):
     """The price changed after the order was placed and before the item came, and no run knows then when that was."""
     [[product, price]] = days.shop.query("select product_id, price from raw.products order by 1 limit 1")
     days.shop.query("update raw.products set price = 2 * price, _loaded_at = now() where product_id = %s", product)
@@ -218,7 +224,7 @@ def test_an_item_that_comes_before_its_order_has_the_price_at_which_it_was_order
     assert days.unit_prices()[f"late/{product}"] == price
 
 
-def test_stamps_that_go_back_move_nothing(days: EveryMart):
+def test_stamps_that_go_back_move_nothing(days: PricedDays):
     days.all_prices_and_inventories_change()
     days.run()
     everything = days.everything()
@@ -227,7 +233,7 @@ def test_stamps_that_go_back_move_nothing(days: EveryMart):
     assert days.everything() == everything
 
 
-def test_an_item_is_looked_up_by_the_key_that_staging_makes(days: EveryMart):
+def test_an_item_is_looked_up_by_the_key_that_staging_makes(days: PricedDays):
     """Not by reading all of history, as a day's items would be otherwise."""
     plan = "explain select from staging.stg_greenery__order_items where order_item_id = 'an order/a product'"
     days.shop.query("set enable_seqscan to off")
@@ -236,7 +242,7 @@ def test_an_item_is_looked_up_by_the_key_that_staging_makes(days: EveryMart):
     assert "order_items_item" in str(found)
 
 
-def kept_in_files(days: EveryMart, folder: Path) -> Callable[[], object]:
+def kept_in_files(days: PricedDays, folder: Path) -> Callable[[], object]:
     """What raw can be loaded from when the warehouse is lost: the shop as it is now, in CSV files."""
     with days.shop.connection.cursor() as cursor:
         for table in TABLES.values():
@@ -246,7 +252,7 @@ def kept_in_files(days: EveryMart, folder: Path) -> Callable[[], object]:
     return lambda: csv_loader.load_folder(days.shop.connection, folder)
 
 
-def kept_in_a_database(days: EveryMart, folder: Path) -> Callable[[], object]:
+def kept_in_a_database(days: PricedDays, folder: Path) -> Callable[[], object]:
     """The same in a database, that the live load reads."""
     days.shop.keep("shop_elsewhere")
     where = days.shop.server.database("shop_elsewhere")
@@ -269,7 +275,7 @@ def save(server: postgres.LocalPostgres, tmp_path: Path, monkeypatch: pytest.Mon
     return lambda: backup.save(tmp_path / "backups", server.database(WAREHOUSE))
 
 
-def lose_all_but(saved: Path, days: EveryMart) -> None:
+def lose_all_but(saved: Path, days: PricedDays) -> None:
     """The warehouse is empty, but for what its backup brings."""
     for schema in SCHEMAS:
         days.shop.query(f"drop schema if exists {schema} cascade")
@@ -288,10 +294,10 @@ def known_without_runs(everything: Content) -> Content:
 
 @pytest.mark.parametrize("kept", [kept_in_files, kept_in_a_database])
 def test_after_a_restore_and_a_load_of_all_of_raw_every_figure_is_what_it_was(
-    days: EveryMart,
+    days: PricedDays,
     save: Callable[[], Path],
     tmp_path: Path,
-    kept: Callable[[EveryMart, Path], Callable[[], object]],
+    kept: Callable[[PricedDays, Path], Callable[[], object]],
 ):
     days.all_prices_and_inventories_change()
     days.run()
@@ -304,7 +310,7 @@ def test_after_a_restore_and_a_load_of_all_of_raw_every_figure_is_what_it_was(
 
 
 def test_what_was_ordered_after_the_backup_has_the_price_that_the_shop_charged(
-    days: EveryMart, save: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    days: PricedDays, save: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Before prices changed and after it. No run that the backup knows of has seen either."""
     monkeypatch.setattr(demo_day, "_PRICE_CHANGES", 0)  # the shop's own: a price that changed twice is lost
@@ -328,7 +334,7 @@ def test_whatever_befalls_raw_and_the_warehouse_no_figure_moves(
 ):
     """Two days, one of new prices, both corrected; a fault after the first, and a loss of all after the second."""
     monkeypatch.setattr(demo_day, "_PRICE_CHANGES", 0)
-    days = EveryMart(shop, projects, seed)
+    days = PricedDays(shop, projects, seed)
     days.first_runs()
     days.run()
     random = days.random

@@ -150,7 +150,7 @@ def test_a_shop_that_is_loaded_by_the_run_itself_awaits_no_table(
 def test_a_run_that_does_not_begin_is_told(past: Connection) -> None:
     load(past, "05:40", "events", "orders")
     assert why(past, "06:05") is None
-    assert why(past, "06:15") == "no run has begun, and one usually begins by 06:00 UTC"
+    assert why(past, "06:15") == "No run has begun, and one usually begins by 06:00 UTC"
 
 
 @pytest.mark.db
@@ -158,7 +158,7 @@ def test_a_run_that_is_too_slow_is_told_when_its_usual_time_left_does_not_fit(pa
     load(past, "05:40", "events", "orders")
     begin(past, "06:00", "check_sources")
     assert why(past, "06:44") is None
-    assert why(past, "06:46") == "run today is slower than usual: from where it is it usually takes 15 minutes more"
+    assert why(past, "06:46") == "Run today is slower than usual: from where it is it usually takes 15 minutes more"
 
 
 @pytest.mark.db

@@ -68,7 +68,8 @@ NO_PROSE = """
     node_results.error_if node_results.name node_results.resource_type node_results.run_id node_results.severity
     node_results.status node_results.task_id node_results.unique_id observations.column_name observations.item
     observations.measure observations.run_id observations.unique_id personal_columns.column_name
-    personal_columns.key_of proofs.result publications.run_id releases.stamp runs.release runs.run_id snapshots.config
+    personal_columns.key_of proofs.result publications.run_id releases.stamp risks.awaited risks.why runs.release
+    runs.run_id snapshots.config
     snapshots.name snapshots.run_id stand_ins.content stand_ins.hash stand_ins.of_user stand_ins.stand_in
     stand_ins.table_name unusual.because unusual.column_name unusual.item unusual.measure unusual.run_id
     unusual.unique_id watermarks.source
