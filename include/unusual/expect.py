@@ -28,7 +28,7 @@ _WEEK, _BETWEEN, _BEFORE, _LEAST_BEFORE = 7, 7, 42, 28
 # So many times smaller, it was another shop.
 _OTHER_TIMES = 5
 # What happened on two days before is not unusual, within this many usual errors.
-_AGAIN = 2.5
+_AGAIN, _ONCE = 2.5, 1.0
 _WIDER = 1.25
 _CHANGES = 5  # of weeks before, at least
 # How much less the level of a week strays than a day: days are not quite independent.
@@ -104,7 +104,7 @@ class Past:
     error: float  # the middle one
     spread: tuple[float, float]  # of the errors, down and up
     floor: float  # the least spread that chance alone makes, on the scale
-    again: tuple[float, float]  # the errors, down and up, that happened before and were fine
+    fine: set[int]  # ordinals of days that somebody said were to be expected
 
     @classmethod
     def of(
@@ -118,8 +118,8 @@ class Past:
         """None where too few days before `on` have a value."""
         first = on - timedelta(days=LONGEST)
         known = [(one.day, one.value) for one in history if first <= one.day < on and one.value is not None]
-        if len(known) < LEAST_DAYS:
-            return None
+        if measure is Measure.ROWS:  # a table without rows has not begun
+            known = list(itertools.dropwhile(lambda one: not one[1], known))
         if measure is Measure.DISTINCT:
             known = [(day, value) for day, value in known if value > 0]
         if measure in (Measure.ROWS, Measure.VALUE):
@@ -131,7 +131,7 @@ class Past:
         days = [day.toordinal() for day, _ in known]
         values = [scale.to(value) for value in raw]
         if measure is Measure.DISTINCT and rows and rows.get(on):
-            scale, values = _distinct(known, scale, values, rows, rows[on])
+            values = _distinct(known, values, rows, rows[on])
         total = scale is _ROOT and _never_falls(raw)
         if total:
             scale, values = _AS_IT_IS, raw
@@ -162,7 +162,7 @@ class Past:
             error,
             _spreads(errors, alike=measure not in _SKEWED),
             _floor(measure, scale, error, total, (rows or {}).get(on)),
-            _again(errors, days[-len(errors) :], error, {one.toordinal() for one in fine}),
+            {one.toordinal() for one in fine},
         )
 
     def day(self, series_watched: int) -> Expected:
@@ -171,9 +171,10 @@ class Past:
         middle = self.level + self.weekday + self.error * gap + self._month_end()
         far = _far(series_watched, len(self.errors) / 2)
         spreads = [max(one, self.floor) * math.sqrt(gap) for one in self.spread]
-        below, above = (
-            max(far * spread, again + _AGAIN * spread) for spread, again in zip(spreads, self.again, strict=True)
-        )
+        of = self.days[-len(self.errors) :]
+        below = _again([-one for one in self.errors], of, -self.error, self.fine, spreads[0])
+        above = _again(self.errors, of, self.error, self.fine, spreads[1])
+        below, above = max(below, far * spreads[0]), max(above, far * spreads[1])
         return self._expected(middle, middle - below, middle + above)
 
     def week(self, value: float, series_watched: int) -> tuple[float, Expected] | None:
@@ -224,11 +225,14 @@ class Past:
         back = self.scale.back
         center = back(middle)
         down, up = _material(self.measure, center)
+        if self.scale is _ROOT or self.measure is Measure.VALUE:
+            up = max(up, _MORE * abs(center))
         lowest, highest = min(back(least), center - down), max(back(most), center + up)
         if self.scale is not _AS_IT_IS:
             lowest = max(lowest, 0.0)
         if self.measure in _LIMITS:
-            lowest, highest = max(lowest, 0.0), min(highest, _LIMITS[self.measure])
+            limit = _LIMITS[self.measure]
+            center, lowest, highest = min(center, limit), min(max(lowest, 0.0), limit), min(highest, limit)
         return Expected(center, lowest, highest, len(self.values))
 
 
@@ -257,12 +261,19 @@ def _scale(measure: Measure, values: Sequence[float]) -> _Scale:
 
 
 def _distinct(
-    known: Sequence[tuple[date, float]], scale: _Scale, values: list[float], rows: Mapping[date, float], now: float
-) -> tuple[_Scale, list[float]]:
-    """A share of distinct values, or where that is steadier their number: 30 products are 30 on a busy day, too."""
-    of_rows = _Scale(lambda x: math.log(x * now) if x > 0 else 0.0, lambda y: math.exp(min(y, 700.0)) / now)
-    numbers = [value + math.log(rows.get(day) or now) for (day, _), value in zip(known, values, strict=True)]
-    return (of_rows, numbers) if _spread(numbers) < _spread(values) else (scale, values)
+    known: Sequence[tuple[date, float]], values: list[float], rows: Mapping[date, float], now: float
+) -> list[float]:
+    """A share of distinct values, as it would be with as many rows as on the day.
+
+    30 products are 30 on a busy day, too. How much the share falls with more rows is learned: not at all for keys, as
+    much as there are more rows for a small set.
+    """
+    busy = [math.log((rows.get(day) or now) / now) for day, _ in known]
+    middle, level = _middle(busy), _middle(values)
+    varies = sum((one - middle) ** 2 for one in busy)
+    slope = sum((one - middle) * (value - level) for one, value in zip(busy, values, strict=True)) / (varies or 1.0)
+    slope = min(max(slope, -1.0), 0.0)
+    return [value - slope * one for one, value in zip(busy, values, strict=True)]
 
 
 def _floor(measure: Measure, scale: _Scale, step: float, total: bool, rows: float | None) -> float:
@@ -280,6 +291,9 @@ def _floor(measure: Measure, scale: _Scale, step: float, total: bool, rows: floa
     return _LEAST_SPREAD.get(measure, 0.0)
 
 
+# More is what a shop wants: below half as much again it is not told. Rows that came twice show in
+# their distinct values.
+_MORE = 0.5
 _LEAST_SPREAD = {Measure.LOADED: 0.5, Measure.SECONDS: 0.2, Measure.DISTINCT: 0.01, Measure.MEAN: 0.01}
 _LIMITS = {Measure.HOURS: 24.0, Measure.NULLS: 1.0, Measure.SHARE: 1.0, Measure.DISTINCT: 1.0}
 
@@ -349,11 +363,14 @@ def _change(values: Sequence[float], end: int) -> float:
     return _level(values[end - _WEEK : end]) - _before(values, end)
 
 
-def _again(errors: Sequence[float], days: Sequence[int], error: float, fine: set[int]) -> tuple[float, float]:
-    """How far down and up was no fault: what happened on two days, or on one of which somebody said it was fine."""
+def _again(errors: Sequence[float], days: Sequence[int], error: float, fine: set[int], spread: float) -> float:
+    """How far up (down, with all signs turned) was no fault, as a day of the past and a bit more.
+
+    What happened on two days may be more so; on one day, or on one of which somebody said it was fine, as much so.
+    """
     off = sorted(one - error for one in errors)
     said = [one - error for day, one in zip(days, errors, strict=True) if day in fine]
-    return max([-off[1], *(-one for one in said)]), max([off[-2], *said])
+    return max(off[-2] + _AGAIN * spread, off[-1] + _ONCE * spread, *(one + _AGAIN * spread for one in said))
 
 
 def _middle(values: Sequence[float]) -> float:

@@ -93,22 +93,21 @@ def judged(
         for series, observations in past.items()
         if series.measure is Measure.ROWS
     }
-    found = []
+    found, settled = [], set()
     for series, observations in watched_series.items():
         if only is not None and series not in only:
             continue
         until = [one for one in observations if one.day <= day]
         if not until or until[-1].day != day or until[-1].value is None:
             continue
-        asked = [one for one in expected if _answers(one, series, before.get(series, ()))]
-        if any(one.about.day is None or one.about.day == day for one in asked):
-            continue
-        one = _Judge(series, until, before.get(series, []), {answer.about.day for answer in asked}).unusual(
-            len(watched_series), rows.get(series.unique_id, {})
-        )
-        if one:
+        said = {one.about.day for one in expected if _answers(one, series, before.get(series, ()))}
+        if not said.isdisjoint((None, day)):
+            settled.add(series)
+        judge = _Judge(series, until, before.get(series, []), said - {None, day})
+        if one := judge.unusual(len(watched_series), rows.get(series.unique_id, {})):
             found.append(one)
-    holding = (replace(one, holds=_holds(one.series, facts, answers)) for one in _together(found, facts))
+    left = [one for one in _together(found, facts) if settled.isdisjoint((one.series, one.because))]
+    holding = (replace(one, holds=_holds(one.series, facts, answers)) for one in left)
     return tuple(sorted(holding, key=lambda one: (-one.score, one.series)))
 
 
