@@ -328,6 +328,8 @@ def _begin(values: Sequence[float]) -> int:
 
     Of what is a total, by its steps.
     """
+    if len(values) < LEAST_DAYS:
+        return 0
     if _never_falls(values):
         values = [later - earlier for earlier, later in itertools.pairwise(values)]
     now = _middle(values[-LEVEL:])
