@@ -1,6 +1,6 @@
 """What a series' own past makes likely on a day. Pure: docs/unusual.md says why it is so, and how well it does.
 
-A rule foretells each past day from the days before it: the middle of the last two weeks, and what the weekday adds.
+A rule foretells each past day from the days before it: the middle of the last four weeks, and what the weekday adds.
 How far it was off on those days says how far off is usual. A second look compares the last seven days with the weeks
 before: a slow leak moves no single day far enough.
 """
@@ -9,26 +9,29 @@ from __future__ import annotations
 
 import itertools
 import math
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import cache
 from statistics import NormalDist
 
 from include.unusual.series import Expected, Measure, Observation
 
-# How many false alarms all series together may give in a quarter. The promise is one; half of it is left for what no
+# How many false alarms all series together may give in a quarter. The promise is one; the rest is left for what no
 # distribution foretells.
 FALSE_ALARMS, QUARTER = 0.25, 90
 # Below four weeks nothing is told: each weekday was there four times.
 LEAST_DAYS, LEAST_OF_A_WEEKDAY = 28, 4
 LONGEST = 126  # days that are looked at
-LEVEL = 14  # days
+_LEVEL = 28  # days
+# Of a young shop nothing is told for so many days; days on which it was so many times smaller were another shop's.
+YOUNG, _OTHER_TIMES = 14, 5
 # A week is compared with the six weeks, at least four, that ended a week before it: a leak is slow.
 _WEEK, _BETWEEN, _BEFORE, _LEAST_BEFORE = 7, 7, 42, 28
-# So many times smaller, it was another shop.
-_OTHER_TIMES = 5
-# What happened on two days before is not unusual, within this many usual errors.
+# What happened on two days before, or on one, is not unusual when it comes again and so many usual errors more.
 _AGAIN, _ONCE = 2.5, 1.0
+# How much wider noise may be above the middle than below it, and the other way round; what is more is campaigns.
 _WIDER = 1.25
 _CHANGES = 5  # of weeks before, at least
 # How much less the level of a week strays than a day: days are not quite independent.
@@ -99,7 +102,7 @@ class Past:
     values: list[float]  # on the scale, without what the weekday adds
     weekday: float  # what the weekday of `on` adds
     errors: list[float]  # of the rule, on each past day but the first ones
-    wanders: bool  # yesterday says more than two weeks do
+    wanders: bool  # yesterday says more than four weeks do
     level: float
     error: float  # the middle one
     spread: tuple[float, float]  # of the errors, down and up
@@ -143,12 +146,15 @@ class Past:
             values = [value - effects[one % 7] for one, value in zip(days, values, strict=True)]
             weekday = effects[on.toordinal() % 7]
         steps = [later - earlier for earlier, later in itertools.pairwise(values)]
-        errors = steps if total else [values[n] - _middle(values[max(0, n - LEVEL) : n]) for n in range(7, len(values))]
-        wanders = total or _spread(steps) < 0.75 * _spread(errors)
+        levels = [] if total else _middles(values, _LEVEL)
+        errors = steps if total else [values[n] - levels[n - 1] for n in range(7, len(values))]
+        # A leak looks like it, so not by the last two weeks.
+        until = max(LEAST_DAYS, len(values) - _BETWEEN - _WEEK)
+        wanders = total or _spread(steps[: until - 1]) < 0.75 * _spread(errors[: until - 7])
         if wanders:
             errors = steps
         error = _middle(errors)
-        level = values[-1] if wanders else _middle(values[-LEVEL:])
+        level = values[-1] if wanders else levels[-1]
         return cls(
             on,
             measure,
@@ -178,7 +184,7 @@ class Past:
         return self._expected(middle, middle - below, middle + above)
 
     def week(self, value: float, series_watched: int) -> tuple[float, Expected] | None:
-        """The level of the seven days up to and with `value`, and what the four weeks before them make likely.
+        """The level of the seven days up to and with `value`, and what the weeks before them make likely.
 
         None where there are not enough weeks, or where the level wanders anyway.
         """
@@ -236,6 +242,7 @@ class Past:
         return Expected(center, lowest, highest, len(self.values))
 
 
+@cache
 def _far(series_watched: int, errors: int) -> float:
     """How many usual errors are so many that chance makes them too seldom to be told: the more series, the more.
 
@@ -288,6 +295,8 @@ def _floor(measure: Measure, scale: _Scale, step: float, total: bool, rows: floa
         return 0.75
     if measure is Measure.MIDDAY:
         return 8.0 / math.sqrt(rows) if rows else 0.25
+    if scale is _AS_IT_IS and measure in (Measure.LEAST, Measure.GREATEST):
+        return 1.0  # of what was always 0 nothing is a part
     return _LEAST_SPREAD.get(measure, 0.0)
 
 
@@ -332,18 +341,18 @@ def _begin(values: Sequence[float]) -> int:
         return 0
     if _never_falls(values):
         values = [later - earlier for earlier, later in itertools.pairwise(values)]
-    now = _middle(values[-LEVEL:])
+    now = _middle(values[-YOUNG:])
     if now <= 1:
         return 0
-    for end in range(len(values) - 1, LEVEL - 1, -1):
-        if _OTHER_TIMES * _middle(values[end - LEVEL : end]) < now:
-            return end - LEVEL // 2 + 1
+    for end in range(len(values) - 1, YOUNG - 1, -1):
+        if _OTHER_TIMES * _middle(values[end - YOUNG : end]) < now:
+            return end - YOUNG // 2 + 1
     return 0
 
 
 def _weekdays(days: Sequence[int], values: Sequence[float]) -> list[float] | None:
     """What each weekday adds to its week's middle, where weekdays differ by more than the noise."""
-    around = [_middle(values[n - 3 : n + 4]) for n in range(3, len(values) - 3)]
+    around = _middles(values, 7)[6:]
     off = [value - middle for value, middle in zip(values[3:], around, strict=False)]
     by_weekday: list[list[float]] = [[] for _ in range(7)]
     for day, one in zip(days[3:], off, strict=False):
@@ -381,6 +390,18 @@ def _middle(values: Sequence[float]) -> float:
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
+def _middles(values: Sequence[float], most: int) -> list[float]:
+    """The middle of each value and those before it, so many at most."""
+    window, found = [], []
+    for n, value in enumerate(values):
+        if n >= most:
+            del window[bisect_left(window, values[n - most])]
+        insort(window, value)
+        half = len(window) // 2
+        found.append(window[half] if len(window) % 2 else (window[half - 1] + window[half]) / 2)
+    return found
+
+
 def _level(week: Sequence[float]) -> float:
     """The mean of a week without its least and greatest day."""
     return sum(sorted(week)[1:-1]) / (len(week) - 2)
@@ -406,8 +427,10 @@ def _spread(values: Sequence[float]) -> float:
 
 def _spread_about(middle: float, values: Sequence[float]) -> float:
     """With what is beyond three of them drawn in."""
-    off = [abs(value - middle) for value in values]
+    off = sorted([abs(value - middle) for value in values])
     if not off:
         return 0.0
     most = 3 * 1.4826 * _middle(off) or math.inf  # more than half may be the same
-    return math.sqrt(sum(min(one, most) ** 2 for one in off) / len(off))
+    near = off[: bisect_right(off, most)]
+    far = (len(off) - len(near)) * most**2 if len(near) < len(off) else 0.0
+    return math.sqrt((sum([one * one for one in near]) + far) / len(off))

@@ -256,6 +256,7 @@ def test_gaps_are_no_zeros() -> None:
         (Measure.ROWS, 30.0, 31.0),
         (Measure.NEW_VALUES, 0.0, 1.0),
         (Measure.LEAST, 1.0, 2.0),
+        (Measure.LEAST, 0.0, 2.0),
         (Measure.LOADED, 29.0, 31.0),
         (Measure.SECONDS, 0.2, 5.0),
     ],
