@@ -38,7 +38,7 @@ def find(connection: Connection, run_id: str, facts: Manifest, answers: Sequence
         return ()
     told = _told(connection, newest)
     found = judged(history(connection, newest, LONGEST + 1), newest, facts, told, answers)
-    _keep(connection, run_id, found)
+    keep(connection, run_id, found)
     return found
 
 
@@ -251,7 +251,7 @@ _COLUMNS = """
 """
 
 
-def _keep(connection: Connection, run_id: str, found: Iterable[Unusual]) -> None:
+def keep(connection: Connection, run_id: str, found: Iterable[Unusual]) -> None:
     """In place of what an earlier try of the run found, in the caller's transaction."""
     with connection.cursor() as cursor:
         cursor.execute("delete from ops.unusual where run_id = %s", (run_id,))
