@@ -76,7 +76,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--measure", default="", help="of it, one series: as the link in the message names it")
         command.add_argument("--column", default="", help="the series' column")
         command.add_argument("--item", default="", help="the series' value")
-        command.add_argument("--day", type=_day, help="the UTC day of what was told: 2026-11-29")
+        command.add_argument(
+            "--day", type=_day, required=kind == Kind.EXPECTED, help="the UTC day of what was told: 2026-11-29"
+        )
         command.add_argument("--until", type=_day, required=kind == Kind.MUTE, help="its last UTC day: 2026-12-03")
         command.add_argument("--by", default="", metavar="NAME", help="what to call you beside your login")
         command.add_argument("--reason", required=True, help="why: people read it in the message")

@@ -57,6 +57,11 @@ class Answer:
 
 def form_url(about: About, kind: Kind | None = None) -> str:
     """Where to answer, with the form filled in."""
+    return f"{settings.health_url('answer')}?{form_query(about, kind)}"
+
+
+def form_query(about: About, kind: Kind | None = None) -> str:
+    """What the form is filled in with, as the query of its address."""
     given = {
         "about": about.unique_id,
         "measure": about.measure,
@@ -65,4 +70,4 @@ def form_url(about: About, kind: Kind | None = None) -> str:
         "day": about.day.isoformat() if about.day else "",
         "kind": kind or "",
     }
-    return f"{settings.health_url('answer')}?{urlencode({name: value for name, value in given.items() if value})}"
+    return urlencode({name: value for name, value in given.items() if value})

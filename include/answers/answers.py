@@ -235,6 +235,8 @@ def _problem(kind: Kind, about: About, until: date | None, waives: bool) -> str 
         return (
             "Expected is an answer to an unusual figure. A test says what is right: change it, or mute it until a day."
         )
+    if kind == Kind.EXPECTED and about.day is None:
+        return "Expected is an answer to what was unusual on a day: name the day. To hear less of all days, mute it."
     if waives and kind != Kind.MUTE:
         return "Only a mute can let a failed test through."
     if waives and not (about.unique_id.startswith("test.") or about.measure):

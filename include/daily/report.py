@@ -21,6 +21,7 @@ from include.slack.channels import Audience
 from include.slack.message import Message
 from include.slack.transport import UnavailableError
 from include.unusual import observe
+from include.unusual.look import look_at_raw
 from include.warehouse import connect
 
 # Under this name the report leaves word in Airflow that it spoke while the warehouse was down.
@@ -92,8 +93,12 @@ def _last_words(run_id: str, run_url: str, error: Exception) -> dict[Audience, M
 def _tell(
     dag_id: str, run_id: str, states: dict[str, str | None], begun: datetime | None = None, *, run_failed: bool
 ) -> None:
-    let_go(run_id)  # first of all: what comes now reads no raw table
-    project, problem = release_of(run_id), release.problem()
+    try:
+        project, problem = release_of(run_id), release.problem()
+        if states.get("publish") == "upstream_failed":  # or it has looked itself
+            look_at_raw(run_id, read(project.manifest), begun)
+    finally:
+        let_go(run_id)  # what comes now reads no raw table
     notes: tuple[str, ...] = ()
     with connect("greenery report") as connection:
         if run_failed and publications.made_since(connection, run_id, begun):

@@ -120,18 +120,19 @@ def check_usual(run_id: str, manifest: Manifest, seen: Looked) -> None:
 
     Or if it could not be found out whether it is.
     """
-    all_the_same = f"publish it all the same: `python -m include.publish publish --run {run_id} --reason …`"
+    # The ways out before the list: a message cuts what is long.
+    by_hand = f"`python -m include.publish publish --run {run_id} --reason …`"
     if held := [series_words.title(one.series, manifest) for one in seen.unusual if one.holds]:
         raise NotPublishedError(
-            f"Held: {words.count(len(held), 'figure')} {'is' if len(held) == 1 else 'are'} unusual and may not be "
-            f"published so (`unusual: hold`); nothing was published:\n{_lines(held)}\n"
-            f"If that is right all the same, answer `expected` and clear publish, or {all_the_same}."
+            f"Held: {words.count(len(held), 'figure')} {'is' if len(held) == 1 else 'are'} unusual (`unusual: hold`). "
+            f"Answer `expected` and clear publish; or publish it all the same: {by_hand}. Nothing was published:\n"
+            f"{_lines(held)}"
         )
     if unknown := [without_data(one.why) for one in seen.not_seen if one.holds]:
         raise NotPublishedError(
-            "Held: whether something is unusual could not be looked at, and it may not be published so "
-            f"(`unusual: hold`); nothing was published:\n{_lines(unknown)}\n"
-            f"Mend that and clear publish, or {all_the_same}."
+            "Held: what says `unusual: hold` could not be looked at. "
+            f"Mend that and clear publish; or publish it all the same: {by_hand}. Nothing was published:\n"
+            f"{_lines(unknown)}"
         )
 
 

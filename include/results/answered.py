@@ -9,10 +9,13 @@ from datetime import UTC, date, datetime
 from psycopg2.extensions import connection as Connection
 
 from include.answers import answers, known
-from include.answers.answer import Answer, Kind
+from include.answers.answer import About, Answer, Kind
 from include.answers.answers import End
 from include.dbt_project.manifest import Manifest
+from include.results import failures
 from include.results.unusual import Finding
+from include.unusual import words
+from include.unusual.series import Measure, Series
 
 # Who ends what is well again.
 BY_ITSELF = "greenery_daily"
@@ -36,6 +39,15 @@ class Outlived:
     about: str
     answer: Answer
     well_since: date | None
+
+
+def title(about: About, facts: Manifest) -> str:
+    """What people call the thing that an answer is about, as the message and the page call it elsewhere."""
+    if about.measure in list(Measure):
+        return words.title(Series(about.unique_id, Measure(about.measure), about.column, about.item), facts)
+    if facts.nodes.get(about.unique_id, {}).get("resource_type") == "test":
+        return failures.title_of_test(about.unique_id, facts)
+    return known.titled(facts, about)
 
 
 def settle(connection: Connection, run_id: str, facts: Manifest) -> None:
@@ -67,7 +79,7 @@ def news(connection: Connection, run_id: str, facts: Manifest) -> tuple[Told, ..
     for one in reversed(answers.kept(connection)):
         ended = one.end if one.end and one.end.ended_by != BY_ITSELF and one.end.ended_at > since else None
         if ended or (one.answer.answered_at > since and one.is_in_force(_today())):
-            found.append(Told(known.titled(facts, one.answer.about), one.answer, ended))
+            found.append(Told(title(one.answer.about, facts), one.answer, ended))
     return tuple(found)
 
 
@@ -78,9 +90,9 @@ def outlived(connection: Connection, run_id: str, facts: Manifest, found_bad: It
     """
     today, bad = _today(), set(found_bad)
     well = [
-        Outlived(known.titled(facts, one.about), one, since)
+        Outlived(title(one.about, facts), one, since)
         for one in answers.in_force(connection, today)
-        if one.kind == Kind.MUTE and (since := _well_since(connection, one, facts))
+        if (since := well_since(connection, one, facts))
     ]
     with connection.cursor() as cursor:
         cursor.execute(
@@ -91,7 +103,7 @@ def outlived(connection: Connection, run_id: str, facts: Manifest, found_bad: It
         before = cursor.fetchone()[0]
     over = answers.passed_since(connection, before.astimezone(UTC).date(), today) if before else ()
     return (
-        *(Outlived(known.titled(facts, one.about), one, None) for one in over if bad & _covered(one, facts)),
+        *(Outlived(title(one.about, facts), one, None) for one in over if bad & _covered(one, facts)),
         *well,
     )
 
@@ -191,8 +203,10 @@ def _is_well(connection: Connection, run_id: str, answer: Answer, facts: Manifes
     return not left_out and told.get(run_id) is False
 
 
-def _well_since(connection: Connection, answer: Answer, facts: Manifest) -> date | None:
-    """The first of at least so many days in a row on which an answer's matter was well; None where there are fewer."""
+def well_since(connection: Connection, answer: Answer, facts: Manifest) -> date | None:
+    """The first of enough days in a row on which all that is muted was well; None where there are fewer."""
+    if answer.kind != Kind.MUTE:
+        return None
     days: list[date] = []
     for _, day, is_bad in _found(connection, answer, facts):
         days = [] if is_bad else [*days, day]

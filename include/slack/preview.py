@@ -19,7 +19,7 @@ from include.slack.message import Message
 from include.slack.samples import messages
 
 # What the picture for the README shows.
-_PICTURED = ("failed_source", "published")
+_PICTURED = ("failed_source", "published_unusual")
 # What Slack shows where a message mentions somebody of the samples.
 _MENTIONED = {"S0PLATFORM": "data-platform", "U0PRODUCT1": "Pia Product"}
 # The same as the data-health page draws messages with.

@@ -466,8 +466,9 @@ def summaries() -> dict[str, Summary]:
                         Failure(
                             "task",
                             "publish",
-                            "Held: events without product_id is unusual, and its owner says `unusual: hold`. Nothing "
-                            "was published.",
+                            "Held: 1 figure is unusual (`unusual: hold`). Answer `expected` and clear publish; or "
+                            f"publish it all the same: `python -m include.publish publish --run {_RUN} --reason …`. "
+                            "Nothing was published:\n  events without product_id",
                         ),
                     ),
                     log_url=_log("publish"),

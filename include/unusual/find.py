@@ -23,7 +23,7 @@ _NEW_LEVEL = 28
 # Which days a look at a week compares: so long after somebody said that it was fine nothing is said of it.
 _WEEKS = 28
 # Rows that were measured long after their day may have changed since in all but these.
-_LASTING = frozenset({Measure.ROWS, Measure.HOURS, Measure.MIDDAY, Measure.LOADED, Measure.SECONDS})
+LASTING = frozenset({Measure.ROWS, Measure.HOURS, Measure.MIDDAY, Measure.LOADED, Measure.SECONDS})
 
 
 def find(connection: Connection, run_id: str, facts: Manifest, answers: Sequence[Answer]) -> tuple[Unusual, ...]:
@@ -38,7 +38,7 @@ def find(connection: Connection, run_id: str, facts: Manifest, answers: Sequence
         return ()
     told = _told(connection, newest)
     found = judged(history(connection, newest, LONGEST + 1), newest, facts, told, answers)
-    _keep(connection, run_id, found)
+    keep(connection, run_id, found)
     return found
 
 
@@ -162,7 +162,7 @@ class _Judge:
         alike = [
             one
             for one in self.observations[:-1]
-            if self.series.measure in _LASTING or one.afterwards == newest.afterwards
+            if self.series.measure in LASTING or one.afterwards == newest.afterwards
         ]
         odd = {one.day for one in self.told if one.days == 1} - set(self.fine)
         start, in_a_row = 0, 0
@@ -251,7 +251,7 @@ _COLUMNS = """
 """
 
 
-def _keep(connection: Connection, run_id: str, found: Iterable[Unusual]) -> None:
+def keep(connection: Connection, run_id: str, found: Iterable[Unusual]) -> None:
     """In place of what an earlier try of the run found, in the caller's transaction."""
     with connection.cursor() as cursor:
         cursor.execute("delete from ops.unusual where run_id = %s", (run_id,))

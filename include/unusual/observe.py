@@ -58,7 +58,7 @@ def of_run(run_id: str, facts: Manifest, begun: datetime | None) -> tuple[NotSee
     try:
         with connect("greenery observe") as connection:
             with connection.cursor() as cursor:
-                as_of = _last_load(cursor, begun or datetime.now(UTC))
+                as_of = last_load(cursor, begun or datetime.now(UTC))
             return observe(connection, run_id, facts, as_of)
     except Exception as error:
         log.exception("Nothing could be observed.")
@@ -284,7 +284,7 @@ def _is_there(cursor: Cursor, table: Table) -> bool:
     return bool(rows.columns(cursor, table))
 
 
-def _last_load(cursor: Cursor, begun: datetime) -> datetime:
+def last_load(cursor: Cursor, begun: datetime) -> datetime:
     """When the last load came before a run began; that moment itself where nobody notes loads."""
     if not (loads := _loads(cursor)):
         return begun

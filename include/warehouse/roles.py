@@ -7,7 +7,7 @@
 | `greenery_transformer` | what Airflow and dbt do: read `raw`, own everything else, exchange the schemas |
 | `greenery_reader` | read what is published but for personal columns, and nothing else |
 | `greenery_personal` | read what is published, personal columns included |
-| `greenery_health` | read what a reader may, `ops`, and `snapshots` but for personal columns: the health page |
+| `greenery_health` | read what a reader may, `ops`, and `snapshots` but for personal columns; add answers: the page |
 
 Run it as an administrator (`WAREHOUSE_ADMIN_USER`: a superuser, or who may create roles and owns the database) after
 the migrations and after `python -m include.raw`, which makes the raw tables; running it again changes nothing. A role
@@ -61,6 +61,8 @@ HELD_TO = {
 }
 # All that can be done to rows. Not among it: triggers and foreign keys, which run code on behalf of others.
 _WRITE_ROWS = "select, insert, update, delete, truncate"
+# Who answers on the page says all but when that was: rows are only added, each with its own number and moment.
+_OF_AN_ANSWER = "answered_by, name_given, kind, unique_id, column_name, measure, item, day, until, reason, waives, ends"
 # What may be done to an object of a kind, by its letter in pg_class.
 _ALTER = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "S": "sequence"}
 
@@ -256,6 +258,7 @@ def _grant(cursor: Cursor) -> None:
     _run(cursor, "grant usage on schema {} to {}", "ops", LOADER)
     _run(cursor, "grant select on ops.leases, ops.stand_ins, ops.erasure_key, ops.personal_columns to {}", LOADER)
     _run(cursor, "revoke select on ops.stand_ins, ops.erasure_key from {}", HEALTH)
+    _run(cursor, f"grant insert ({_OF_AN_ANSWER}) on ops.answers to {{}}", HEALTH)
     _run(cursor, "grant {} to {}", READER, PERSONAL)  # who is held to what readers are
     _let_erase(cursor)
 

@@ -15,11 +15,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from include.unusual.series import Measure
-from plugins.data_health import charts, dbt_docs, monitor, pages
+from plugins.data_health import answering, charts, dbt_docs, monitor, pages
 from plugins.data_health.access import may_see, to_login
 from plugins.data_health.answers import Question, as_json, as_page
 from plugins.data_health.headers import Headers
 from plugins.data_health.results import TestState
+from plugins.data_health.views import (
+    answers as answers_view,
+)
 from plugins.data_health.views import (
     history,
     inventory,
@@ -118,6 +121,10 @@ def _inventory() -> Question:
     return Question(inventory.read)
 
 
+def _answers() -> Question:
+    return Question(answers_view.read)
+
+
 def _messages(page: Annotated[int, Query(ge=1, le=100_000, description="From 1, the newest first.")] = 1) -> Question:
     return Question(messages.read, (page,))
 
@@ -142,6 +149,7 @@ VIEWS: tuple[tuple[str, type, Any, str], ...] = (
     ("/orders", orders.Orders, _orders, "orders.html"),
     ("/orders/{day}", orders.Day, _orders_of_day, "orders_of_day.html"),
     ("/inventory", inventory.Inventory, _inventory, "inventory.html"),
+    ("/answers", answers_view.Answers, _answers, "answers.html"),
     ("/messages", messages.Messages, _messages, "messages.html"),
     ("/messages/{message_id}", messages.Message, _message, "message.html"),
 )
@@ -222,6 +230,7 @@ def nothing(rest: str) -> Response:
 # FastAPI's own pages of the API load scripts from elsewhere, and its schema would stand outside the login.
 app = FastAPI(title="Greenery data health", openapi_url=None, docs_url=None, redoc_url=None)
 app.include_router(monitor.router)
+app.include_router(answering.router)
 app.include_router(router)
 app.add_middleware(Headers)
 
@@ -229,7 +238,7 @@ app.add_middleware(Headers)
 @app.exception_handler(AnyHTTPException)
 def refused(request: Request, error: AnyHTTPException) -> Response:
     """To the login where somebody has none; else a page, or JSON, that says what is wrong."""
-    if error.status_code == 401 and _wants_page(request):
+    if error.status_code == 401 and request.method == "GET" and _wants_page(request):
         return to_login(request)
     return _say(request, error.status_code, str(error.detail))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from include.results.unusual import is_personal
-from include.unusual import expect, words
+from include.unusual import expect, find, words
 from include.unusual.series import Measure, Observation, Series
 from plugins.data_health.reading import Reading
 
@@ -33,7 +33,7 @@ _COLUMNS = "unique_id, measure, column_name, item"
 # The newest observation of each series, and with two looks at the primary key what it begins with.
 _WATCHED = f"""
 with newest as (
-    select distinct on ({_COLUMNS}) {_COLUMNS}, day, value
+    select distinct on ({_COLUMNS}) {_COLUMNS}, day, value, afterwards
     from ops.observations
     where day > (select max(day) from ops.observations) - %(forgotten_after)s
         and measure = any(%(measures)s)
@@ -50,12 +50,15 @@ cross join lateral (
         = (newest.unique_id, newest.column_name, newest.measure, newest.item)
 ) as first
 cross join lateral (
-    select count(value) as days
+    select count(*) as days
     from (
-        select value
+        select
         from ops.observations as all_of_it
         where (all_of_it.unique_id, all_of_it.column_name, all_of_it.measure, all_of_it.item)
             = (newest.unique_id, newest.column_name, newest.measure, newest.item)
+            -- Others are not compared with it.
+            and (all_of_it.measure = any(%(lasting)s) or all_of_it.afterwards = newest.afterwards)
+            and value is not null
         limit %(enough)s
     ) as of_it
 ) as known
@@ -67,6 +70,7 @@ def watched(reading: Reading, unique_id: str | None = None) -> tuple[Watched, ..
     parameters = {
         "forgotten_after": FORGOTTEN_AFTER.days,
         "measures": list(Measure),
+        "lasting": list(find.LASTING),
         "unique_id": unique_id,
         "enough": expect.LEAST_DAYS,
     }

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from pydantic_core import to_json
 
 from include import settings, words
-from include.answers.answer import About, form_url
+from include.answers.answer import About, Kind, form_query
 from include.dbt_project import helpers
 from include.slack.draw import draw
 from include.unusual.series import Series
@@ -28,6 +28,7 @@ SECTIONS = (
     ("unusual", "Unusual"),
     ("models", "Models"),
     ("tests", "Tests"),
+    ("answers", "Answers"),
     ("orders", "Orders"),
     ("inventory", "Inventory"),
     ("messages", "Messages"),
@@ -54,7 +55,12 @@ def series_path(series: Series, days: int | None = None) -> str:
 
 def answer_url(series: Series, day: datetime) -> str:
     """Where to answer to a day of a series."""
-    return form_url(About(series.unique_id, series.measure, series.column, series.item, day))
+    return answer_path(About(series.unique_id, series.measure, series.column, series.item, day))
+
+
+def answer_path(about: About, kind: Kind | None = None) -> str:
+    """The path of the form that takes an answer, filled in."""
+    return f"{path('answer')}?{form_query(about, kind)}"
 
 
 def task_url(run_url: str, task_id: str) -> str:
@@ -145,5 +151,5 @@ _templates.filters.update(weekday=weekday, sentence=sentence)
 _templates.filters.update(prose=prose, size=size, slack=slack)
 _templates.globals.update(lineage=lineage.picture, apart=helpers.apart)
 _templates.globals.update(path=path, static=static, task_url=task_url, sections=SECTIONS, airflow=settings.airflow_url)
-_templates.globals.update(series_path=series_path, answer_url=answer_url)
+_templates.globals.update(series_path=series_path, answer_url=answer_url, answer_path=answer_path, About=About)
 _templates.globals.update(charts=charts, vega=vega, percent=words.Unit.PERCENT)

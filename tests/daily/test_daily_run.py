@@ -23,6 +23,23 @@ def test_two_days_are_published_and_the_second_message_tells_what_changed(first_
     assert marts != first_day.published
 
 
+def test_a_run_observes_what_it_publishes(deployment: Deployment, second_day: Day) -> None:
+    [run] = second_day.runs
+    assert "could not be looked at" not in run.messages[0]
+    deployment.come_to("second_day")
+    observed = {
+        measure
+        for (measure,) in deployment.query(
+            f"select distinct measure from ops.observations where run_id = '{run.run_id}'"
+        )
+    }
+    assert observed >= {"rows", "hours", "midday", "loaded", "nulls", "distinct", "mean", "seconds"}
+    assert deployment.query(
+        "select value from ops.observations where unique_id = 'model.greenery.fact_orders' and measure = 'rows'"
+        " order by day desc limit 1"
+    ) == deployment.query("select count(*) from raw.orders")
+
+
 def test_no_task_of_a_run_parses_or_loads_the_dbt_project(deployment: Deployment, second_day: Day) -> None:
     [run] = second_day.runs
     logs = deployment.task_logs(run.run_id)

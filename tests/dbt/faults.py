@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 from include.raw.contract import TABLES
@@ -105,6 +106,23 @@ def a_delivery_comes_before_the_order(tables: Tables, random: Random) -> None:
     random.choice(tables["orders"])["delivered_at"] = "2001-01-01 00:00:00+00"
 
 
+def an_order_is_dated_after_its_events(tables: Tables, random: Random) -> None:
+    """Which nobody loads again."""
+    random.choice(tables["orders"])["created_at"] = _tomorrow()
+
+
+def a_user_is_dated_after_the_orders(tables: Tables, random: Random) -> None:
+    random.choice(tables["users"])["created_at"] = _tomorrow()
+
+
+def an_event_is_dated_before_everything(tables: Tables, random: Random) -> None:
+    random.choice(tables["events"])["created_at"] = "2001-01-01 00:00:00+00"
+
+
+def a_zip_code_loses_its_zero(tables: Tables, random: Random) -> None:
+    random.choice(tables["addresses"])["zipcode"] = "2134"
+
+
 def two_keys_read_the_same(tables: Tables, random: Random) -> None:
     """Joined by "/", as the models join them, they are one."""
     item = random.choice(tables["order_items"])
@@ -127,5 +145,13 @@ FAULTS: tuple[Edit, ...] = (
     a_cost_is_not_that_of_the_items,
     a_session_has_another_user,
     a_delivery_comes_before_the_order,
+    an_order_is_dated_after_its_events,
+    a_user_is_dated_after_the_orders,
+    an_event_is_dated_before_everything,
+    a_zip_code_loses_its_zero,
     two_keys_read_the_same,
 )
+
+
+def _tomorrow() -> str:
+    return (datetime.now(UTC) + timedelta(days=1)).isoformat()

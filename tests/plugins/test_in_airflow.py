@@ -16,7 +16,14 @@ from tests.deployment import Deployment
 pytestmark = [pytest.mark.db, pytest.mark.stack]
 
 # Something for each kind of parameter in a path; whether there is such a thing makes no difference to who may ask.
-_PARAMETERS = {"name": "style.css", "run_id": "some", "day": "2026-01-01", "message_id": "1", "rest": "nowhere"}
+_PARAMETERS = {
+    "name": "style.css",
+    "run_id": "some",
+    "day": "2026-01-01",
+    "message_id": "1",
+    "answer_id": "1",
+    "rest": "nowhere",
+}
 PATHS = sorted(
     {
         settings.HEALTH_PATH + re.sub(r"\{(\w+)(?::path)?\}", lambda found: _PARAMETERS[found[1]], route.path)
@@ -99,6 +106,10 @@ def test_every_answer_forbids_what_is_not_ours(admin: httpx.Client) -> None:
         "/messages?page=-1",
         "/tests?state=' or ''='",
         "/orders/2026-13-01",
+        "/unusual/series?measure=rows",
+        "/unusual/series?about=a&measure=nonsense",
+        "/unusual/series?about=a%00&measure=rows",
+        "/api/unusual/series?about=a&measure=rows&item=a%00",
     ],
 )
 def test_a_parameter_is_what_it_should_be_or_refused(admin: httpx.Client, asked: str) -> None:
@@ -113,6 +124,14 @@ def test_a_name_that_there_is_not_is_said_and_escaped(admin: httpx.Client, view:
     assert answer.status_code == 404
     if answer.headers["Content-Type"] != "application/json":  # where nothing is escaped, nor read as markup
         assert "<script>alert" not in answer.text
+
+
+def test_a_series_that_there_is_not_is_said_and_escaped(admin: httpx.Client) -> None:
+    asked = {"about": "'; drop schema ops cascade; --", "measure": "share", "column": "a", "item": "<script>alert(1)"}
+    answer = admin.get(f"{settings.HEALTH_PATH}/unusual/series", params=asked, headers={"Accept": "text/html"})
+    assert answer.status_code == 404
+    assert "Nothing was observed" in answer.text
+    assert "<script>alert" not in answer.text
 
 
 def test_the_api_is_described(admin: httpx.Client) -> None:

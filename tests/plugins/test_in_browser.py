@@ -8,16 +8,20 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from include import settings
+from include.local import warehouse
 from include.settings import PROJECT_ROOT
+from include.unusual.series import Measure, Series
+from include.warehouse import connect
 from plugins.data_health.pages import SECTIONS
 from tests.deployment import Day, Deployment
+from tests.plugins.unusual import far_off, observe, of_weekdays
 
 pytestmark = [pytest.mark.db, pytest.mark.stack]
 
@@ -25,6 +29,7 @@ PICTURES = PROJECT_ROOT / "docs"
 PHONE = {"width": 360, "height": 780}
 DESKTOP = {"width": 1280, "height": 860}
 LIMIT_MS = 20_000
+ORDERS = Series("source.greenery.greenery.orders", Measure.ROWS)
 EVERY_RULE = {"resultTypes": ["violations"]}  # of axe's
 
 
@@ -38,9 +43,18 @@ class Days:
 
 @pytest.fixture(scope="module")
 def days(deployment: Deployment, failed_day: Day) -> Days:
-    """The shop's first days, on the deployment that is up."""
+    """The shop's first days, on the deployment that is up; of the rows of orders there is a longer past."""
     deployment.come_to("failed_day")
-    return Days(deployment.stack.airflow(deployment.server).url, failed_day.runs[0].run_id)
+    failed = failed_day.runs[0].run_id
+    with connect("test", warehouse.as_admin(deployment.server)) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute("select max(day) from ops.observations")
+            [[last]] = cursor.fetchall()
+        *history, newest = of_weekdays(ORDERS, 60, last)
+        told = replace(far_off(ORDERS), day=last, since=last)
+        observe(connection, failed, [*history, replace(newest, value=told.value)], [told])
+        connection.commit()
+    return Days(deployment.stack.airflow(deployment.server).url, failed)
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +170,19 @@ def test_dbts_docs_are_read_behind_the_same_login(page: Page) -> None:
     _take_picture(page, "data-health-docs")
 
 
+def test_an_answer_is_given_by_a_click_and_is_in_the_list(page: Page) -> None:
+    page.goto(f"{settings.HEALTH_PATH}/models/int_orders")
+    page.get_by_role("link", name="Answer", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Answer: int_orders")
+    page.get_by_role("button", name="I see to it").click()
+    page.wait_for_url(f"**{settings.HEALTH_PATH}/answers#answer-*")
+    answer = page.locator("li.card", has_text="int_orders")
+    expect(answer.first).to_contain_text("I have seen it")
+    answer.first.get_by_role("link", name="End it").click()
+    page.get_by_role("button", name="End it").click()
+    expect(page.locator("li.card", has_text="int_orders").first).to_contain_text("no longer needed")
+
+
 def test_a_model_is_told_with_its_neighbours_and_its_sql(page: Page) -> None:
     page.goto(f"{settings.HEALTH_PATH}/models/fact_orders")
     expect(page.get_by_role("heading", level=1)).to_contain_text("fact_orders")
@@ -178,6 +205,20 @@ def test_helpers_are_shown_by_keyboard_and_by_a_link(page: Page, days: Days) -> 
     expect(folded).to_be_visible()
 
 
+def test_a_series_is_read_with_its_band_on_a_phone_and_by_keyboard(page: Page) -> None:
+    page.goto(f"{settings.HEALTH_PATH}/unusual")
+    page.locator("article").get_by_role("link", name="Rows of raw.orders", exact=True).click()
+    expect(page.locator(".chart .mark-area path")).to_be_visible()
+    expect(page.locator(".chart .mark-symbol path").first).to_be_visible()  # the day that is unusual
+    _take_picture(page, "data-health-unusual")
+    page.locator("summary", has_text="As a table").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("figure tbody tr").first).to_contain_text("100 to 120")  # the newest day
+    _has_no_serious_fault(page)
+    page.set_viewport_size(PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
 @pytest.mark.parametrize("slug", [slug for slug, _ in SECTIONS])
 def test_a_phone_needs_no_scrolling_sideways_and_axe_finds_nothing_serious_by_day_and_by_night(
     page: Page, slug: str
@@ -188,7 +229,11 @@ def test_a_phone_needs_no_scrolling_sideways_and_axe_finds_nothing_serious_by_da
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     _take_picture(page, "data-health-phone") if slug == "" else None
     page.set_viewport_size(DESKTOP)
-    # The page follows the system's colours, and nothing but colours changes by night.
+    _has_no_serious_fault(page)
+
+
+def _has_no_serious_fault(page: Page) -> None:
+    """The page follows the system's colours, and nothing but colours changes by night."""
     for scheme, options in {
         "light": EVERY_RULE,
         "dark": EVERY_RULE | {"runOnly": ["color-contrast", "link-in-text-block"]},

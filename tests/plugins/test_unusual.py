@@ -110,6 +110,15 @@ def test_it_says_since_when_each_is_watched_and_from_when_it_is_judged(ops: Conn
     assert (node.name, node.since, node.is_judged_in_part) == ("raw.orders", LAST - timedelta(days=39), True)
 
 
+def test_days_that_were_measured_later_are_none_of_those_that_are_learned_from(ops: Connection, ask: Ask) -> None:
+    known = [replace(one, afterwards=True) for one in of_weekdays(REVENUE, 60, LAST - timedelta(days=5))]
+    observe(ops, "run", [*known, *of_weekdays(REVENUE, 5)])
+    [[metric]] = [node.series for node in ask(unusual.read, facts=FACTS).watched]
+    of_it = ask(series.read, 90, *_parts(REVENUE), facts=FACTS)
+    assert metric.speaks_from == of_it.speaks_from == LAST + timedelta(days=24)
+    assert of_it.values[-1].expected is None
+
+
 def test_the_day_from_which_it_is_said_to_be_judged_is_the_first_that_is() -> None:
     history = of_weekdays(ROWS, expect.LEAST_DAYS - 2)
     first = observed.speaks_from(LAST, len(history))

@@ -56,8 +56,13 @@ def observe(ops: Connection, run_id: str, observations: Iterable[Observation], u
     with ops.cursor() as cursor:
         execute_values(
             cursor,
-            "insert into ops.observations (unique_id, measure, column_name, item, day, value, run_id) values %s",
-            [(*astuple(one.series), one.day, one.value, run_id) for one in observations],
+            """
+            insert into ops.observations (unique_id, measure, column_name, item, day, value, afterwards, run_id)
+            values %s
+            on conflict (unique_id, measure, column_name, item, day)
+                do update set value = excluded.value, run_id = excluded.run_id, observed_at = excluded.observed_at
+            """,
+            [(*astuple(one.series), one.day, one.value, one.afterwards, run_id) for one in observations],
         )
         for one in unusual:
             cursor.execute(

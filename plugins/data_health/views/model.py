@@ -18,6 +18,8 @@ from plugins.data_health.nodes import Names
 from plugins.data_health.observed import Watched
 from plugins.data_health.reading import Reading
 from plugins.data_health.results import Day, Result, Standing
+from plugins.data_health.views import answers
+from plugins.data_health.views.answers import OneAnswer
 
 DAYS = 90
 RUNS = 30
@@ -60,7 +62,8 @@ class Model:
     `leads_to` the same where one looks through helpers at what is behind them. `exposures` are what people look at
     that stands on it. `results` are those of the runs of the last 90 days, the last one first (of a
     source: its freshness). `sql` is what dbt ran last for it; where `has_run` is false, the code as it was written;
-    None of sources. `watched` are the series that are watched of it, `rows` the days of the one of its rows.
+    None of sources. `watched` are the series that are watched of it, `rows` the days of the one of its rows. `answers`
+    are those in force to it and to its series.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Model:
     exposures: tuple[str, ...]
     sql: str | None
     has_run: bool
+    answers: tuple[OneAnswer, ...]
     watched: tuple[Watched, ...]
     rows: tuple[DayOfSeries, ...]
     at: datetime
@@ -127,6 +131,7 @@ def read(reading: Reading, name: str) -> Model:
         exposures=failures.exposures(unique_id, facts),
         sql=sql or node.get("raw_code"),
         has_run=sql is not None,
+        answers=answers.about(reading, *of_it),
         watched=observed.watched(reading, unique_id),
         rows=bands.of_newest(reading, Series(unique_id, Measure.ROWS), DAYS),
         at=reading.at,

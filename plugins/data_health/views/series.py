@@ -47,7 +47,7 @@ def read(reading: Reading, days: int, about: str, measure: Measure, column: str 
     if not observations:
         raise LookupError(f"Nothing was observed of {words.title(series, facts)}.")
     newest, names = observations[-1].day, nodes.relations(facts)
-    known = sum(one.value is not None for one in observations)
+    watched = next((one for one in observed.watched(reading, about) if one.series == series), None)
     return OneSeries(
         series=series,
         title=words.title(series, facts),
@@ -55,7 +55,7 @@ def read(reading: Reading, days: int, about: str, measure: Measure, column: str 
         page=names.get(about),
         consequence=said_of.consequence(facts, about, column),
         since=observations[0].day,
-        speaks_from=observed.speaks_from(newest, known),
+        speaks_from=watched.speaks_from if watched else None,
         days=days,
         values=bands.of_days(reading, observations, newest - timedelta(days=days - 1)),
         axis=charts.axis_of(series, facts),

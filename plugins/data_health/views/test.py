@@ -10,6 +10,8 @@ from include.results.failures import BROKEN, Failure, Owner
 from plugins.data_health import nodes, results
 from plugins.data_health.reading import Reading
 from plugins.data_health.results import Day, Result, Standing
+from plugins.data_health.views import answers
+from plugins.data_health.views.answers import OneAnswer
 
 DAYS = 90
 RUNS = 30
@@ -34,7 +36,8 @@ class OneTest:
     `title` says what it tests in short, `expects` what it wants to be so; only rows for which `where` holds are asked.
     It fails, or warns, where the count of failing rows is as `fails_if` and `warns_if` say. `on` are the names of the
     pages of what it tests. `days` are its last 30, `results` those of the runs of the last 90 days, the last one first.
-    `sql` is what dbt ran last for it; where `has_run` is false, the code as it was written.
+    `sql` is what dbt ran last for it; where `has_run` is false, the code as it was written. `answers` are those in
+    force to it, and to what it tests.
     """
 
     name: str
@@ -56,6 +59,7 @@ class OneTest:
     last_failed: FailedTest | None
     sql: str | None
     has_run: bool
+    answers: tuple[OneAnswer, ...]
     at: datetime
 
 
@@ -94,5 +98,6 @@ def read(reading: Reading, name: str) -> OneTest:
         else None,
         sql=sql or node.get("raw_code"),
         has_run=sql is not None,
+        answers=answers.about(reading, unique_id, *tested),
         at=reading.at,
     )

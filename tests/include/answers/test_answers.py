@@ -65,6 +65,7 @@ def test_an_answer_is_ended_once_and_by_whom_stays(db: Connection) -> None:
         ({"until": TODAY - timedelta(days=1)}, "is in the past"),
         ({"until": TODAY + timedelta(days=93)}, "too far away"),
         ({"kind": Kind.EXPECTED}, "answer to an unusual figure"),
+        ({"kind": Kind.EXPECTED, "about": About(ORDERS, "rows")}, "name the day"),
         ({"kind": Kind.MINE, "waives": True}, "Only a mute"),
         ({"about": About(ORDERS), "waives": True}, "Only a single test"),
     ],

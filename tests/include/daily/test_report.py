@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ from include.results import node_results, publications, runs
 from include.slack import send
 from include.slack.transport import UnavailableError
 from include.warehouse import connect
-from tests.include.results.project import FACTS
+from tests.include.results.project import FACTS, ORDERS
 from tests.include.results.test_summary import BUILT, DOUBLED, PASSED
 from tests.releases import make_release
 from tests.slack_server import ENGINEERS_PATH, Slack, slack_server
@@ -52,6 +52,34 @@ def test_a_failed_run_tells_where_it_broke_with_links_that_work(ops: Connection)
     assert kind == "failed"
     assert "raw table raw.orders · Data platform" in body
     assert "http://localhost:8080/dags/greenery_daily/runs/run/tasks/check_sources" in body
+
+
+def test_a_run_that_did_not_get_to_publish_tells_what_is_unusual_of_its_raw_tables_and_observes_nothing(
+    ops: Connection,
+) -> None:
+    """A failed test and an unusual figure may have one cause."""
+    orders = {**FACTS.sources[ORDERS], "config": {**FACTS.sources[ORDERS]["config"], "event_time": "created_at"}}
+    make_release("dated", json.dumps(asdict(replace(FACTS, sources={ORDERS: orders}))))
+    runs.begin(ops, "red run", "dated")
+    with ops.cursor() as cursor:
+        cursor.execute(
+            """
+            create table raw.orders as
+            select id::text as order_id, timestamptz 'yesterday' + interval '1 hour' as created_at, now() as _loaded_at
+            from generate_series(1, 12) as id;
+            insert into ops.observations (unique_id, measure, day, value, run_id)
+            select 'source.p.shop.orders', 'rows', (now() at time zone 'UTC')::date - 1 - day, 1000 + day % 3, 'run'
+            from generate_series(1, 60) as day
+            """
+        )
+        node_results.record(ops, "red run", "check_sources", 1, [DOUBLED])
+        states = {"check_sources": "failed", "publish": "upstream_failed", "report": None}
+        report._tell("greenery_daily", "red run", states, run_failed=True)
+        cursor.execute("select count(*) from ops.observations where run_id = 'red run'")
+        assert cursor.fetchone() == (0,)
+    [(kind, body)] = told(ops)
+    assert kind == "failed"
+    assert "Rows of raw.orders: 12 on " in body
 
 
 def test_a_report_that_is_repeated_says_the_same(ops: Connection) -> None:

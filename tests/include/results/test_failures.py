@@ -10,7 +10,7 @@ from include.dbt_project.manifest import Manifest
 from include.results import failures
 from include.results.failures import Owner, Root, RunContext, broken, title, warned
 from include.results.nodes import UNEXPLAINED, NodeResult
-from tests.include.results.project import FACTS, MODELS, ORDERS
+from tests.include.results.project import FACTS, MODELS, ORDERS, generic
 
 RUN = RunContext(started_at=datetime(2026, 11, 24, 6, tzinfo=UTC), since={}, log_urls={"test.p.orders_unique": "log"})
 
@@ -100,6 +100,44 @@ def test_a_test_says_what_it_measured_and_what_it_expected(
     unique_id: str, count: int, measured: str, expected: str
 ) -> None:
     [root] = broken([failed(unique_id, count)], FACTS, RUN, [])
+    assert (root.failures[0].measured, root.failures[0].expected) == (measured, expected)
+
+
+@pytest.mark.parametrize(
+    ("test", "measured", "expected"),
+    [
+        (
+            generic("not_before", ORDERS, "delivered_at", moment="created_at", key="id"),
+            "3 rows where delivered_at is before created_at",
+            "created_at first",
+        ),
+        (
+            generic("happens_within", ORDERS, "created_at", to="ref('dim_users')", began="signed_up_at", key="id"),
+            "3 rows where created_at is before signed_up_at in dim_users",
+            "signed_up_at first",
+        ),
+        (
+            generic("happens_within", ORDERS, "at", to="ref('visits')", began="begun", ended="ended", key="id"),
+            "3 rows where at is before begun or after ended in visits",
+            "between begun and ended",
+        ),
+        (
+            generic("unique_but_for_case", ORDERS, "promo"),
+            "3 keys written in more than one way",
+            "one way, whatever the case and the space",
+        ),
+        (
+            generic("well_formed", ORDERS, columns={"id": "code"}, key="id"),
+            "3 values not well formed: id: a placeholder",
+            "what the column is for, as people write it",
+        ),
+    ],
+)
+def test_a_test_of_what_is_known_says_what_it_measured(test: dict[str, object], measured: str, expected: str) -> None:
+    rows = [{"id": "n/a", "column_name": "id", "fault": "a placeholder"}] * 2
+    test["config"]["meta"] = {"hides_personal": True}
+    facts = Manifest({"test.p.known": test}, FACTS.sources)
+    [root] = broken([failed("test.p.known", 3, rows=rows)], facts, RUN, [])
     assert (root.failures[0].measured, root.failures[0].expected) == (measured, expected)
 
 

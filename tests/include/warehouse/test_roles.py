@@ -351,6 +351,19 @@ def test_the_health_page_reads_what_was_recorded_and_writes_nothing(may: May) ->
     assert not may(HEALTH, "create table ops.mine as select 1 as one")
 
 
+def test_the_health_page_adds_answers_and_changes_none(may: May) -> None:
+    kept = "insert into ops.answers (answered_by, kind, unique_id, reason) values ('ada', 'mine', 'model.m', 'at it')"
+    assert may(HEALTH, f"{kept} returning answer_id, answered_at")
+    assert not may(
+        HEALTH, kept.replace("(answered_by,", "(answered_at, answered_by,").replace("('ada'", "(now(), 'ada'")
+    )
+    assert not may(HEALTH, "update ops.answers set reason = 'x'")
+    assert not may(HEALTH, "delete from ops.answers")
+    assert not may(HEALTH, "insert into ops.decisions (action, decided_by, reason) values ('hold', 'ada', 'forged')")
+    assert not may(READER, kept)
+    assert not may(LOADER, kept)
+
+
 def test_who_was_erased_is_known_to_loads_and_certificates_to_the_page(may: May) -> None:
     assert may(HEALTH, "select * from ops.erasures")
     assert not may(HEALTH, "select * from ops.stand_ins")
