@@ -25,6 +25,8 @@ FALSE_ALARMS, QUARTER = 0.25, 90
 LEAST_DAYS, LEAST_OF_A_WEEKDAY = 28, 4
 LONGEST = 126  # days that are looked at
 _LEVEL = 28  # days
+# Of a young shop nothing is told for so many days; days on which it was so many times smaller were another shop's.
+YOUNG, _OTHER_TIMES = 14, 5
 # A week is compared with the six weeks, at least three, that ended a week before it: a leak is slow.
 _WEEK, _BETWEEN, _BEFORE, _LEAST_BEFORE = 7, 7, 42, 21
 # What happened on two days before, or on one, is not unusual when it comes again and so many usual errors more.
@@ -121,10 +123,10 @@ class Past:
         """None where too few days before `on` have a value."""
         first = on - timedelta(days=LONGEST)
         known = [(one.day, one.value) for one in history if first <= one.day < on and one.value is not None]
-        if measure is Measure.ROWS:  # a table without rows has not begun
-            known = list(itertools.dropwhile(lambda one: not one[1], known))
         if measure is Measure.DISTINCT:
             known = [(day, value) for day, value in known if value > 0]
+        if measure in (Measure.ROWS, Measure.VALUE):
+            known = known[_begin([value for _, value in known]) :]
         raw = [value for _, value in known]
         if len(raw) < LEAST_DAYS:
             return None
@@ -331,6 +333,24 @@ def _never_falls(values: Sequence[float]) -> bool:
     """Whether these are totals, or never move: they fell on fewer than one day of thirty."""
     falls = sum(later < earlier for earlier, later in itertools.pairwise(values))
     return falls * 30 < len(values)
+
+
+def _begin(values: Sequence[float]) -> int:
+    """Where the days begin that were like the last ones: before it a shop had not opened, or was five times smaller.
+
+    Of what is a total, by its steps.
+    """
+    if len(values) < LEAST_DAYS:
+        return 0
+    if _never_falls(values):
+        values = [later - earlier for earlier, later in itertools.pairwise(values)]
+    now = _middle(values[-YOUNG:])
+    if now <= 1:
+        return 0
+    for end in range(len(values) - 1, YOUNG - 1, -1):
+        if _OTHER_TIMES * _middle(values[end - YOUNG : end]) < now:
+            return end - YOUNG // 2 + 1
+    return 0
 
 
 def _weekdays(days: Sequence[int], values: Sequence[float]) -> list[float] | None:

@@ -14,7 +14,7 @@ from include.answers.answers import is_about
 from include.dbt_project import watched
 from include.dbt_project.manifest import Manifest
 from include.dbt_project.watched import Consequence
-from include.unusual.expect import LONGEST, Past, score
+from include.unusual.expect import LONGEST, YOUNG, Past, score
 from include.unusual.observe import history
 from include.unusual.series import Expected, Measure, Observation, Series, Unusual
 
@@ -121,6 +121,9 @@ class _Judge:
     fine: Collection[date]
 
     def past(self, rows: Mapping[date, float]) -> Past | None:
+        """None while it is too early: the first days that runs observe say whether the days before were alike."""
+        if not self.observations[-1].afterwards and sum(not one.afterwards for one in self.observations) <= YOUNG:
+            return None
         return Past.of(self._counted(), self.observations[-1].day, self.series.measure, rows, self.fine)
 
     def unusual(self, series_watched: int, rows: Mapping[date, float]) -> Unusual | None:
