@@ -19,8 +19,10 @@ NULLS = Series(shop.ORDERS, Measure.NULLS, "promo_id")
 ARRIVAL = Series(shop.ORDERS, Measure.LOADED)
 OF_STATUS = Series(shop.ORDERS, Measure.SHARE, "status", "<script>alert(1)</script>")
 REVENUE = Series("metric.p.revenue", Measure.VALUE)
+_ORDERS = shop.FACTS.sources[shop.ORDERS]
 FACTS = replace(
     shop.FACTS,
+    sources={shop.ORDERS: {**_ORDERS, "config": {**_ORDERS["config"], "event_time": "created_at"}}},
     metrics={
         "metric.p.revenue": {
             "name": "revenue",
