@@ -109,6 +109,7 @@ def runs_as_a_command(module: str) -> bool:
 
 # Functions that say something to people without raising it.
 SAYING = {
+    "include/answers/answers.py": ("_problem",),
     "include/backup.py": ("_change_over",),
     "include/dbt_project/limits.py": ("problem", "_of_node", "_drops_with", "_as_task"),
     "include/daily/operators.py": ("keep", "build_and_run_cmd", "execute"),
@@ -127,6 +128,7 @@ SAYING = {
     "include/warehouse/migrate.py": ("main",),
     "include/warehouse/pooler.py": ("problem",),
     "include/warehouse/trust.py": ("problem",),
+    "plugins/data_health/answering.py": ("_who_answers", "_refuse_others", "_refuse_longer"),
     "plugins/data_health/app.py": ("busy", "unreadable"),
 }
 # So few letters, all in all, say nothing by themselves: what is put in between does.

@@ -28,7 +28,7 @@ from include.slack.message import listed
 # How far one looks back, and how much there has to be to say what is usual.
 PAST, LEAST_PAST = timedelta(days=60), timedelta(days=14)
 # Of a schedule that runs by the hour, so many runs tell as much.
-MOST_RUNS, LEAST_RUNS = 200, 10
+MOST_RUNS, LEAST_RUNS = 500, 10
 # Of the last runs, so many say how long a run takes from each of its tasks on.
 MOST_MEASURED = 30
 # On one weekday, so many times tell what is usual on it; fewer are told with all other days.
@@ -123,7 +123,10 @@ def risk(connection: Connection, now: datetime, published_at: datetime | None) -
     if (published_at and published_at >= due) or _was_said(connection, due) or publications.hold(connection):
         return None
     by, past = due + grace, _Past(_ticks(schedule, due), _runs(connection, due - PAST))
-    since = past.start(past.ticks[-1]) if past.ticks else due
+    if not past.ticks:
+        return None
+    last = past.ticks[-1]
+    since = past.begun(due)[last] or last
     awaited = {} if settings.shop_database_url() else _awaited(connection, past, due, since, now)
     if awaited:
         verb, there = ("comes", "is") if len(awaited) == 1 else ("come", "are")
@@ -202,10 +205,6 @@ class _Past:
             at = bisect_left(starts, tick)
             found[tick] = starts[at] if at < len(starts) and starts[at] < following else None
         return found
-
-    def start(self, tick: datetime) -> datetime:
-        """When the run of a tick began, or else the tick."""
-        return next((run.started_at for run in self.runs if run.started_at >= tick), tick)
 
 
 def _ticks(schedule: str, due: datetime) -> list[datetime]:

@@ -71,7 +71,7 @@ def _headline(summary: Summary) -> str:
     if summary.published and summary.failed:
         were = "was" if summary.failed == 1 else "were"
         return (
-            f"✋ Greenery data was published, although {words.count(summary.failed, 'failed test')} {were} let through"
+            f"✋ Greenery data was published although {words.count(summary.failed, 'failed test')} {were} let through"
         )
     if summary.published:
         warned = words.count(summary.warned, "warning") if summary.warned else ""

@@ -1,6 +1,6 @@
 """What a series' own past makes likely on a day. Pure: docs/unusual.md says why it is so, and how well it does.
 
-A rule foretells each past day from the days before it: the middle of the last two weeks, and what the weekday adds.
+A rule foretells each past day from the days before it: the middle of the last four weeks, and what the weekday adds.
 How far it was off on those days says how far off is usual. A second look compares the last seven days with the weeks
 before: a slow leak moves no single day far enough.
 """
@@ -9,24 +9,29 @@ from __future__ import annotations
 
 import itertools
 import math
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import cache
 from statistics import NormalDist
 
 from include.unusual.series import Expected, Measure, Observation
 
-# How many false alarms all series together may give in a quarter. The promise is one; half of it is left for what no
+# How many false alarms all series together may give in a quarter. The promise is one; the rest is left for what no
 # distribution foretells.
 FALSE_ALARMS, QUARTER = 0.25, 90
 # Below four weeks nothing is told: each weekday was there four times.
 LEAST_DAYS, LEAST_OF_A_WEEKDAY = 28, 4
 LONGEST = 126  # days that are looked at
-_LEVEL = 14  # days
+_LEVEL = 28  # days
+# Of a young shop nothing is told for so many days; days on which it was so many times smaller were another shop's.
+YOUNG, _OTHER_TIMES = 14, 5
 # A week is compared with the six weeks, at least four, that ended a week before it: a leak is slow.
 _WEEK, _BETWEEN, _BEFORE, _LEAST_BEFORE = 7, 7, 42, 28
-# What happened on two days before is not unusual, within this many usual errors.
-_AGAIN = 2.5
+# What happened on two days before, or on one, is not unusual when it comes again and so many usual errors more.
+_AGAIN, _ONCE = 2.5, 1.0
+# How much wider noise may be above the middle than below it, and the other way round; what is more is campaigns.
 _WIDER = 1.25
 _CHANGES = 5  # of weeks before, at least
 # How much less the level of a week strays than a day: days are not quite independent.
@@ -97,12 +102,12 @@ class Past:
     values: list[float]  # on the scale, without what the weekday adds
     weekday: float  # what the weekday of `on` adds
     errors: list[float]  # of the rule, on each past day but the first ones
-    wanders: bool  # yesterday says more than two weeks do
+    wanders: bool  # yesterday says more than four weeks do
     level: float
     error: float  # the middle one
     spread: tuple[float, float]  # of the errors, down and up
     floor: float  # the least spread that chance alone makes, on the scale
-    again: tuple[float, float]  # the errors, down and up, that happened before and were fine
+    fine: set[int]  # ordinals of days that somebody said were to be expected
 
     @classmethod
     def of(
@@ -116,10 +121,12 @@ class Past:
         """None where too few days before `on` have a value."""
         first = on - timedelta(days=LONGEST)
         known = [(one.day, one.value) for one in history if first <= one.day < on and one.value is not None]
-        if len(known) < LEAST_DAYS:
-            return None
+        if measure is Measure.ROWS:  # a table without rows has not begun
+            known = list(itertools.dropwhile(lambda one: not one[1], known))
         if measure is Measure.DISTINCT:
             known = [(day, value) for day, value in known if value > 0]
+        if measure in (Measure.ROWS, Measure.VALUE):
+            known = known[_begin([value for _, value in known]) :]
         raw = [value for _, value in known]
         if len(raw) < LEAST_DAYS:
             return None
@@ -127,7 +134,7 @@ class Past:
         days = [day.toordinal() for day, _ in known]
         values = [scale.to(value) for value in raw]
         if measure is Measure.DISTINCT and rows and rows.get(on):
-            scale, values = _distinct(known, scale, values, rows, rows[on])
+            values = _distinct(known, values, rows, rows[on])
         total = scale is _ROOT and _never_falls(raw)
         if total:
             scale, values = _AS_IT_IS, raw
@@ -139,14 +146,15 @@ class Past:
             values = [value - effects[one % 7] for one, value in zip(days, values, strict=True)]
             weekday = effects[on.toordinal() % 7]
         steps = [later - earlier for earlier, later in itertools.pairwise(values)]
-        errors = (
-            steps if total else [values[n] - _middle(values[max(0, n - _LEVEL) : n]) for n in range(7, len(values))]
-        )
-        wanders = total or _spread(steps) < 0.75 * _spread(errors)
+        levels = [] if total else _middles(values, _LEVEL)
+        errors = steps if total else [values[n] - levels[n - 1] for n in range(7, len(values))]
+        # A leak looks like it, so not by the last two weeks.
+        until = max(LEAST_DAYS, len(values) - _BETWEEN - _WEEK)
+        wanders = total or _spread(steps[: until - 1]) < 0.75 * _spread(errors[: until - 7])
         if wanders:
             errors = steps
         error = _middle(errors)
-        level = values[-1] if wanders else _middle(values[-_LEVEL:])
+        level = values[-1] if wanders else levels[-1]
         return cls(
             on,
             measure,
@@ -160,7 +168,7 @@ class Past:
             error,
             _spreads(errors, alike=measure not in _SKEWED),
             _floor(measure, scale, error, total, (rows or {}).get(on)),
-            _again(errors, days[-len(errors) :], error, {one.toordinal() for one in fine}),
+            {one.toordinal() for one in fine},
         )
 
     def day(self, series_watched: int) -> Expected:
@@ -169,13 +177,14 @@ class Past:
         middle = self.level + self.weekday + self.error * gap + self._month_end()
         far = _far(series_watched, len(self.errors) / 2)
         spreads = [max(one, self.floor) * math.sqrt(gap) for one in self.spread]
-        below, above = (
-            max(far * spread, again + _AGAIN * spread) for spread, again in zip(spreads, self.again, strict=True)
-        )
+        of = self.days[-len(self.errors) :]
+        below = _again([-one for one in self.errors], of, -self.error, self.fine, spreads[0])
+        above = _again(self.errors, of, self.error, self.fine, spreads[1])
+        below, above = max(below, far * spreads[0]), max(above, far * spreads[1])
         return self._expected(middle, middle - below, middle + above)
 
     def week(self, value: float, series_watched: int) -> tuple[float, Expected] | None:
-        """The level of the seven days up to and with `value`, and what the four weeks before them make likely.
+        """The level of the seven days up to and with `value`, and what the weeks before them make likely.
 
         None where there are not enough weeks, or where the level wanders anyway.
         """
@@ -222,14 +231,18 @@ class Past:
         back = self.scale.back
         center = back(middle)
         down, up = _material(self.measure, center)
+        if self.scale is _ROOT or self.measure is Measure.VALUE:
+            up = max(up, _MORE * abs(center))
         lowest, highest = min(back(least), center - down), max(back(most), center + up)
         if self.scale is not _AS_IT_IS:
             lowest = max(lowest, 0.0)
         if self.measure in _LIMITS:
-            lowest, highest = max(lowest, 0.0), min(highest, _LIMITS[self.measure])
+            limit = _LIMITS[self.measure]
+            center, lowest, highest = min(center, limit), min(max(lowest, 0.0), limit), min(highest, limit)
         return Expected(center, lowest, highest, len(self.values))
 
 
+@cache
 def _far(series_watched: int, errors: int) -> float:
     """How many usual errors are so many that chance makes them too seldom to be told: the more series, the more.
 
@@ -255,12 +268,19 @@ def _scale(measure: Measure, values: Sequence[float]) -> _Scale:
 
 
 def _distinct(
-    known: Sequence[tuple[date, float]], scale: _Scale, values: list[float], rows: Mapping[date, float], now: float
-) -> tuple[_Scale, list[float]]:
-    """A share of distinct values, or where that is steadier their number: 30 products are 30 on a busy day, too."""
-    of_rows = _Scale(lambda x: math.log(x * now) if x > 0 else 0.0, lambda y: math.exp(min(y, 700.0)) / now)
-    numbers = [value + math.log(rows.get(day) or now) for (day, _), value in zip(known, values, strict=True)]
-    return (of_rows, numbers) if _spread(numbers) < _spread(values) else (scale, values)
+    known: Sequence[tuple[date, float]], values: list[float], rows: Mapping[date, float], now: float
+) -> list[float]:
+    """A share of distinct values, as it would be with as many rows as on the day.
+
+    30 products are 30 on a busy day, too. How much the share falls with more rows is learned: not at all for keys, as
+    much as there are more rows for a small set.
+    """
+    busy = [math.log((rows.get(day) or now) / now) for day, _ in known]
+    middle, level = _middle(busy), _middle(values)
+    varies = sum((one - middle) ** 2 for one in busy)
+    slope = sum((one - middle) * (value - level) for one, value in zip(busy, values, strict=True)) / (varies or 1.0)
+    slope = min(max(slope, -1.0), 0.0)
+    return [value - slope * one for one, value in zip(busy, values, strict=True)]
 
 
 def _floor(measure: Measure, scale: _Scale, step: float, total: bool, rows: float | None) -> float:
@@ -275,9 +295,14 @@ def _floor(measure: Measure, scale: _Scale, step: float, total: bool, rows: floa
         return 0.75
     if measure is Measure.MIDDAY:
         return 8.0 / math.sqrt(rows) if rows else 0.25
+    if scale is _AS_IT_IS and measure in (Measure.LEAST, Measure.GREATEST):
+        return 1.0  # of what was always 0 nothing is a part
     return _LEAST_SPREAD.get(measure, 0.0)
 
 
+# More is what a shop wants: below half as much again it is not told. Rows that came twice show in
+# their distinct values.
+_MORE = 0.5
 _LEAST_SPREAD = {Measure.LOADED: 0.5, Measure.SECONDS: 0.2, Measure.DISTINCT: 0.01, Measure.MEAN: 0.01}
 _LIMITS = {Measure.HOURS: 24.0, Measure.NULLS: 1.0, Measure.SHARE: 1.0, Measure.DISTINCT: 1.0}
 
@@ -307,9 +332,27 @@ def _never_falls(values: Sequence[float]) -> bool:
     return falls * 30 < len(values)
 
 
+def _begin(values: Sequence[float]) -> int:
+    """Where the days begin that were like the last ones: before it a shop had not opened, or was five times smaller.
+
+    Of what is a total, by its steps.
+    """
+    if len(values) < LEAST_DAYS:
+        return 0
+    if _never_falls(values):
+        values = [later - earlier for earlier, later in itertools.pairwise(values)]
+    now = _middle(values[-YOUNG:])
+    if now <= 1:
+        return 0
+    for end in range(len(values) - 1, YOUNG - 1, -1):
+        if _OTHER_TIMES * _middle(values[end - YOUNG : end]) < now:
+            return end - YOUNG // 2 + 1
+    return 0
+
+
 def _weekdays(days: Sequence[int], values: Sequence[float]) -> list[float] | None:
     """What each weekday adds to its week's middle, where weekdays differ by more than the noise."""
-    around = [_middle(values[n - 3 : n + 4]) for n in range(3, len(values) - 3)]
+    around = _middles(values, 7)[6:]
     off = [value - middle for value, middle in zip(values[3:], around, strict=False)]
     by_weekday: list[list[float]] = [[] for _ in range(7)]
     for day, one in zip(days[3:], off, strict=False):
@@ -331,17 +374,32 @@ def _change(values: Sequence[float], end: int) -> float:
     return _level(values[end - _WEEK : end]) - _before(values, end)
 
 
-def _again(errors: Sequence[float], days: Sequence[int], error: float, fine: set[int]) -> tuple[float, float]:
-    """How far down and up was no fault: what happened on two days, or on one of which somebody said it was fine."""
+def _again(errors: Sequence[float], days: Sequence[int], error: float, fine: set[int], spread: float) -> float:
+    """How far up (down, with all signs turned) was no fault, as a day of the past and a bit more.
+
+    What happened on two days may be more so; on one day, or on one of which somebody said it was fine, as much so.
+    """
     off = sorted(one - error for one in errors)
     said = [one - error for day, one in zip(days, errors, strict=True) if day in fine]
-    return max([-off[1], *(-one for one in said)]), max([off[-2], *said])
+    return max(off[-2] + _AGAIN * spread, off[-1] + _ONCE * spread, *(one + _AGAIN * spread for one in said))
 
 
 def _middle(values: Sequence[float]) -> float:
     ordered = sorted(values)
     half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def _middles(values: Sequence[float], most: int) -> list[float]:
+    """The middle of each value and those before it, so many at most."""
+    window, found = [], []
+    for n, value in enumerate(values):
+        if n >= most:
+            del window[bisect_left(window, values[n - most])]
+        insort(window, value)
+        half = len(window) // 2
+        found.append(window[half] if len(window) % 2 else (window[half - 1] + window[half]) / 2)
+    return found
 
 
 def _level(week: Sequence[float]) -> float:
@@ -369,8 +427,10 @@ def _spread(values: Sequence[float]) -> float:
 
 def _spread_about(middle: float, values: Sequence[float]) -> float:
     """With what is beyond three of them drawn in."""
-    off = [abs(value - middle) for value in values]
+    off = sorted([abs(value - middle) for value in values])
     if not off:
         return 0.0
     most = 3 * 1.4826 * _middle(off) or math.inf  # more than half may be the same
-    return math.sqrt(sum(min(one, most) ** 2 for one in off) / len(off))
+    near = off[: bisect_right(off, most)]
+    far = (len(off) - len(near)) * most**2 if len(near) < len(off) else 0.0
+    return math.sqrt((sum([one * one for one in near]) + far) / len(off))

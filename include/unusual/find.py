@@ -14,7 +14,7 @@ from include.answers.answers import is_about
 from include.dbt_project import watched
 from include.dbt_project.manifest import Manifest
 from include.dbt_project.watched import Consequence
-from include.unusual.expect import LONGEST, Past, score
+from include.unusual.expect import LONGEST, YOUNG, Past, score
 from include.unusual.observe import history
 from include.unusual.series import Expected, Measure, Observation, Series, Unusual
 
@@ -93,22 +93,21 @@ def judged(
         for series, observations in past.items()
         if series.measure is Measure.ROWS
     }
-    found = []
+    found, settled = [], set()
     for series, observations in watched_series.items():
         if only is not None and series not in only:
             continue
         until = [one for one in observations if one.day <= day]
         if not until or until[-1].day != day or until[-1].value is None:
             continue
-        asked = [one for one in expected if _answers(one, series, before.get(series, ()))]
-        if any(one.about.day is None or one.about.day == day for one in asked):
-            continue
-        one = _Judge(series, until, before.get(series, []), {answer.about.day for answer in asked}).unusual(
-            len(watched_series), rows.get(series.unique_id, {})
-        )
-        if one:
+        said = {one.about.day for one in expected if _answers(one, series, before.get(series, ()))}
+        if not said.isdisjoint((None, day)):
+            settled.add(series)
+        judge = _Judge(series, until, before.get(series, []), said - {None, day})
+        if one := judge.unusual(len(watched_series), rows.get(series.unique_id, {})):
             found.append(one)
-    holding = (replace(one, holds=_holds(one.series, facts, answers)) for one in _together(found, facts))
+    left = [one for one in _together(found, facts) if settled.isdisjoint((one.series, one.because))]
+    holding = (replace(one, holds=_holds(one.series, facts, answers)) for one in left)
     return tuple(sorted(holding, key=lambda one: (-one.score, one.series)))
 
 
@@ -122,6 +121,9 @@ class _Judge:
     fine: Collection[date]
 
     def past(self, rows: Mapping[date, float]) -> Past | None:
+        """None while it is too early: the first days that runs observe say whether the days before were alike."""
+        if not self.observations[-1].afterwards and sum(not one.afterwards for one in self.observations) <= YOUNG:
+            return None
         return Past.of(self._counted(), self.observations[-1].day, self.series.measure, rows, self.fine)
 
     def unusual(self, series_watched: int, rows: Mapping[date, float]) -> Unusual | None:

@@ -47,6 +47,8 @@ DAYS = 90
 _LEARNED, _LEAST_DAYS = LEAST_DAYS + 7, 30
 # Rows may change for so many days: as orders are shipped and delivered.
 _SETTLED = 10
+# These are 0 where there is nothing.
+_NONE_AT_FIRST = frozenset({Measure.ROWS, Measure.HOURS, Measure.VALUE})
 # So many of a day's rows may have come after it was observed; where it is more, they were changed.
 _CAME_LATER = 0.05
 # What is to be reached: caught of the faults of so large a share of the rows, and false alarms by days.
@@ -260,8 +262,8 @@ def _is_as_observed(days: Sequence[Observation]) -> bool:
 
 
 def _since_the_first(days: Sequence[Observation]) -> list[Observation]:
-    """Before the shop's first row there was no shop: these days teach nothing."""
-    return [*dropwhile(lambda one: not one.value, days)]
+    """Before a table's first row there was nothing to measure."""
+    return [*dropwhile(lambda one: not one.value if one.series.measure in _NONE_AT_FIRST else one.value is None, days)]
 
 
 def _same(measured: float | None, kept: float | None) -> bool:

@@ -61,7 +61,7 @@ class Form:
         return About(self.about, self.measure, self.column, self.item, _day(self.day, "day"))
 
 
-async def _who_answers(user: GetUserDep) -> BaseUser:
+def _who_answers(user: GetUserDep) -> BaseUser:
     if not may_answer(user):
         raise HTTPException(403, "To answer takes the right to trigger greenery_daily or greenery_by_hand.")
     return user
@@ -70,17 +70,23 @@ async def _who_answers(user: GetUserDep) -> BaseUser:
 Answering = Annotated[BaseUser, Depends(_who_answers)]
 
 
+def _refuse_others(request: Request) -> None:
+    if not is_of_ours(request):
+        raise HTTPException(403, "This form was not sent by a page of this Airflow. Nothing was kept. Open it here.")
+
+
+def _refuse_longer(length: int) -> None:
+    if length > LONGEST_FORM:
+        raise HTTPException(413, "That is longer than an answer can be. Nothing was kept.")
+
+
 async def _sent(request: Request, _user: Answering) -> Form:
     """The form that a page of ours sent. Raises HTTPException."""
-    if not is_of_ours(request):
-        raise HTTPException(
-            403, "This form was not sent by a page of this Airflow. Nothing was kept. Open the form here."
-        )
+    _refuse_others(request)
     body = b""
     async for part in request.stream():
         body += part
-        if len(body) > LONGEST_FORM:
-            raise HTTPException(413, "That is longer than an answer can be. Nothing was kept.")
+        _refuse_longer(len(body))
     return _form(dict(parse_qsl(body.decode(errors="replace"))))
 
 

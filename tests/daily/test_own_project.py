@@ -1,12 +1,9 @@
-"""Other people's dbt projects, put in place as docs/own-project.md says, and run for three days on a real scheduler."""
+"""Another dbt project, put in place as docs/own-project.md says, and run for three days on a real scheduler."""
 
 from __future__ import annotations
 
 import filecmp
-import os
-import re
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,37 +11,16 @@ from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
-import dbt.include.starter_project
 import pytest
-import yaml
 
 from include.daily import DAG_ID
 from include.local.demo import Outcome
-from include.settings import PROJECT_ROOT
 from tests.deployment import EMPTY, Deployment
+from tests.own_project.page import blocks, follow
 
 pytestmark = [pytest.mark.db, pytest.mark.stack]
 
-PAGE = (PROJECT_ROOT / "docs/own-project.md").read_text()
 DAYS = 3  # two of them fill a buffer each, and the third goes on in the first
-
-
-def blocks(language: str) -> list[str]:
-    """The page's blocks of a language, in their order."""
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-
-
-def follow(project: Path) -> None:
-    """Do to a project's files what the page says."""
-    copy, *_ = blocks("sh")
-    environment = os.environ | {"PROJECT": str(project)}
-    subprocess.run(["sh", "-euc", copy], cwd=PROJECT_ROOT, env=environment, check=True)
-    [settings] = blocks("yaml")
-    file = project / "dbt_project.yml"
-    content = yaml.safe_load(file.read_text())
-    for kind, values in yaml.safe_load(settings).items():
-        content[kind] = content.get(kind, {}) | values
-    file.write_text(yaml.safe_dump(content))
 
 
 @contextmanager
@@ -73,29 +49,6 @@ def draw(deployment: Deployment, task: str) -> None:
         assert time.monotonic() < end, f"{task} was not drawn within three minutes"
         deployment.read_again()  # a file that is just being read is not read once more
         time.sleep(2)
-
-
-def test_a_project_as_dbt_init_makes_it_is_published_each_day(deployment: Deployment, tmp_path: Path) -> None:
-    project = tmp_path / "starter"
-    shutil.copytree(Path(dbt.include.starter_project.__file__).parent, project)
-    file = project / "dbt_project.yml"
-    file.write_text(file.read_text().format(project_name="starter", profile_name="starter"))
-    follow(project)
-    task = "transform.models.example.my_first_dbt_model_model_build"
-    with deployed(deployment, project, task):
-        refused = deployment.run()
-        assert refused.state == "failed"
-        assert "Failed: model my_first_dbt_model\n• id: 1 row without a value" in refused.messages[0]
-        assert "not published: 1 test failed on my_first_dbt_model" in refused.messages[0]
-        assert deployment.published() == {}
-        model = deployment.dbt_project / "models/example/my_first_dbt_model.sql"
-        model.write_text(model.read_text().replace("-- where", "where"))
-        draw(deployment, task)
-        for day in range(DAYS):
-            run = deployment.run()
-            assert (day, run.state) == (day, "success"), run.messages
-            assert run.messages[0].startswith("✅")
-            assert deployment.query("select id from analytics.my_second_dbt_model") == [(1,)]
 
 
 class CoffeeDay(NamedTuple):

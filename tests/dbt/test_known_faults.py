@@ -170,7 +170,7 @@ def test_a_zip_code_is_told_by_what_it_looks_like(spoilt):
     assert {"country": "United States", "looks_like": "9999"} in told.rows
 
 
-# What happens to a copy of the real data, by the test that names it. The first two were once published under a green tick.
+# Planted in a copy of the real data, by the test that names it. The first two were once published under a green tick.
 REAL_FAULTS = {
     "no_session_starts_before_its_user_signed_up": """
         update raw.events set created_at = users.created_at - interval '1 day' from raw.users

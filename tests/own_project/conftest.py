@@ -90,7 +90,13 @@ def project_of(folder: Path, home: Path, server: LocalPostgres) -> Iterator[Path
     shutil.copytree(HERE / folder, source)
     shutil.copytree(MACROS, source / "macros" / "daily")
     shutil.copy(PROJECT_ROOT / "dbt" / "profiles.yml", source)
-    database = f"own_{folder.name}"
+    with deployed_here(source, home, server, f"own_{folder.name}"):
+        yield source
+
+
+@contextmanager
+def deployed_here(source: Path, home: Path, server: LocalPostgres, database: str) -> Iterator[None]:
+    """A warehouse for the project in `source`; the environment names both, for what tasks do in this process."""
     postgres.ensure_database(server, database)
     with pytest.MonkeyPatch.context() as environment, named_by_the_environment(server.database(database), server):
         environment.setenv("GREENERY_DBT_DIR", str(source))
@@ -98,7 +104,7 @@ def project_of(folder: Path, home: Path, server: LocalPostgres) -> Iterator[Path
         migrate.upgrade()
         with postgres.admin(server) as cursor:  # dbt must not care
             cursor.execute(f"alter database {database} set timezone to 'America/New_York'")
-        yield source
+        yield
 
 
 def plain(source: Path, home: Path) -> Dbt:

@@ -25,7 +25,7 @@ happened as (
     from {{ model }}
     where {{ condition }}
     {{ 'union' if not loop.last }}
-    {%- endfor %}
+    {% endfor %}
 
 )
 

@@ -134,6 +134,25 @@ def test_a_table_that_is_not_there_is_named_before_the_run_is_due(past: Connecti
 
 
 @pytest.mark.db
+@pytest.mark.parametrize("schedule", ["0 * * * *", "0 0 1 1 *"])
+def test_runs_by_the_hour_and_by_the_year_have_no_usual_day(
+    past: Connection, monkeypatch: pytest.MonkeyPatch, schedule: str
+) -> None:
+    monkeypatch.setenv("GREENERY_SCHEDULE", schedule)
+    assert why(past, "05:55") is None
+
+
+@pytest.mark.db
+def test_what_came_is_there_though_no_run_began_the_day_before(past: Connection) -> None:
+    with past.cursor() as cursor:
+        cursor.execute("delete from ops.publications where run_id = 'run 1'; delete from ops.node_results")
+        cursor.execute("delete from ops.runs where run_id = 'run 1'")
+    load(past, "05:40", "events", "orders")
+    begin(past, "06:00")
+    assert why(past, "06:30") is None
+
+
+@pytest.mark.db
 def test_tables_that_are_missed_together_are_told_together(past: Connection) -> None:
     assert why(past, "05:55") == "raw.events and raw.orders usually come by 05:40 UTC and are not there"
 

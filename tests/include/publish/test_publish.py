@@ -190,7 +190,8 @@ def test_a_test_that_lets_some_rows_through_has_passed_as_it_says(db: Connection
 def of_mart_m(said: str) -> Manifest:
     """The same project, where the model `m` says what follows of an unusual figure of it."""
     config = {**MANIFEST.nodes["model.m"]["config"], "meta": {"unusual": said}}
-    return Manifest({**MANIFEST.nodes, "model.m": {**MANIFEST.nodes["model.m"], "config": config}}, {})
+    node = {**MANIFEST.nodes["model.m"], "config": config, "original_file_path": "models/m.sql"}
+    return Manifest({**MANIFEST.nodes, "model.m": node}, {})
 
 
 @pytest.fixture

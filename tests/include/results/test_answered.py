@@ -93,8 +93,8 @@ def test_an_answer_is_news_to_the_next_run_and_to_no_later_one(ops: Connection) 
     answers.end(ops, ended, "grace", "on leave")
     news = summed_up(ops, DOUBLED, failed=True).news
     assert [(one.about, one.answer.kind, one.end and one.end.ended_by) for one in news] == [
-        ("orders_unique", Kind.MUTE, None),
-        ("orders_unique", Kind.MINE, "grace"),
+        ("unique on raw.orders.order_id", Kind.MUTE, None),
+        ("unique on raw.orders.order_id", Kind.MINE, "grace"),
     ]
     earlier(ops, "next", -1, DOUBLED)
     assert answered.news(ops, "next", FACTS) == ()
@@ -108,7 +108,7 @@ def test_a_mute_outlives_its_reason_after_three_days_on_which_all_was_well(ops: 
         earlier(ops, f"{days_ago} days ago", days_ago, result)
     assert answered.outlived(ops, "2 days ago", FACTS, ()) == ()
     [told] = summed_up(ops, WELL).outlived
-    assert (told.about, told.well_since) == ("orders_unique", TODAY - timedelta(days=3))
+    assert (told.about, told.well_since) == ("unique on raw.orders.order_id", TODAY - timedelta(days=3))
     node_results.record(ops, "run", "check sources", 2, [DOUBLED])
     assert answered.outlived(ops, "run", FACTS, ()) == ()
 
@@ -124,7 +124,7 @@ def test_a_mute_of_a_series_outlives_its_reason_where_nothing_of_it_was_unusual(
                 (ORDERS, TODAY - timedelta(days=days_ago + 1), f"{days_ago} days ago"),
             )
     [told] = answered.outlived(ops, "run", FACTS, ())
-    assert (told.about, told.well_since) == ("raw.orders, rows", TODAY - timedelta(days=3))
+    assert (told.about, told.well_since) == ("rows of raw.orders", TODAY - timedelta(days=3))
     with ops.cursor() as cursor:
         cursor.execute(
             "insert into ops.unusual (run_id, unique_id, measure, day, value, expected, least, most, score, since)"
@@ -141,7 +141,7 @@ def test_a_mute_that_is_over_while_it_still_fails_is_named_once(ops: Connection)
         cursor.execute("update ops.answers set until = current_date - 1 where answer_id = %s", (muted,))
     earlier(ops, "yesterday", 1, DOUBLED)
     [told] = summed_up(ops, DOUBLED, failed=True).outlived
-    assert (told.about, told.well_since) == ("orders_unique", None)
+    assert (told.about, told.well_since) == ("unique on raw.orders.order_id", None)
     assert summed_up(ops, WELL).outlived == ()
     earlier(ops, "next", -1, DOUBLED)
     assert answered.outlived(ops, "next", FACTS, [DOUBLED.unique_id]) == ()

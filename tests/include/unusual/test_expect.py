@@ -169,6 +169,13 @@ def test_a_new_shop_hears_nothing_until_there_is_enough() -> None:
     assert unusual([*values[:LEAST_DAYS], 0])
 
 
+def test_days_before_there_was_a_shop_are_not_learned_from() -> None:
+    values = orders(seeded(13), 50)
+
+    assert unusual([*[0.0] * 60, *values[:-1], values[-1] * 2])
+    assert not unusual([*[0.0] * 60, *values[:20], 0.0])
+
+
 def test_where_weekdays_differ_there_are_four_of_the_weekday() -> None:
     random = seeded(3)
     values = [poisson(random, 400 * (0.2 if day % 7 == 6 else 1)) for day in range(35)]
@@ -228,7 +235,7 @@ def test_what_somebody_said_was_fine_is_usual_from_then_on() -> None:
     values = [poisson(random, 400) for _ in range(100)]
     campaign = [*values[:90], 900.0, *values[90:], 880.0]
 
-    assert unusual(campaign)
+    assert unusual([*values[:90], None, *values[90:], 880.0])  # as it was told, it is not learned from
     assert not unusual(campaign, fine=[MONDAY + timedelta(days=90)])
 
 
@@ -249,6 +256,7 @@ def test_gaps_are_no_zeros() -> None:
         (Measure.ROWS, 30.0, 31.0),
         (Measure.NEW_VALUES, 0.0, 1.0),
         (Measure.LEAST, 1.0, 2.0),
+        (Measure.LEAST, 0.0, 2.0),
         (Measure.LOADED, 29.0, 31.0),
         (Measure.SECONDS, 0.2, 5.0),
     ],

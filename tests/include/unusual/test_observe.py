@@ -182,12 +182,29 @@ def test_later_runs_leave_a_day_as_it_was_and_catch_up_the_missed_ones(shop: Con
     assert observed(shop, orders(Measure.SHARE, "status", "preparing"))[-1] == (DAY, 0, False)
 
 
+def test_a_day_between_missed_ones_stays_as_it_was(shop: Connection) -> None:
+    observe.observe(shop, "run", project(), datetime(2026, 3, 3, 5, 30, tzinfo=UTC))
+    change(shop, "delete from ops.observations where day = '2026-03-01'; update raw.orders set status = 'shipped'")
+    observe.observe(shop, "run", project(), AS_OF)
+    shares = observed(shop, orders(Measure.SHARE, "status", "shipped"))
+    assert [value for _, value, _ in shares] == [1, 0.8, 1]
+
+
+def test_the_past_of_a_new_metric_is_known_at_once_beside_those_that_are_watched(shop: Connection) -> None:
+    before = project()
+    before.metrics.clear()
+    observe.observe(shop, "run", before, datetime(2026, 3, 3, 5, 30, tzinfo=UTC))
+    assert observe.observe(shop, "run", project(), AS_OF) == ()
+    assert observed(shop, Series("metric.p.orders", Measure.VALUE))[0] == (date(2026, 2, 23), -50, True)
+
+
 def test_values_that_were_never_there_before_are_counted(shop: Connection) -> None:
     observe.observe(shop, "run", project(), datetime(2026, 3, 2, 5, 30, tzinfo=UTC))
     change(shop, "update raw.orders set status = right(order_id, 1) where starts_with(order_id, 'o2')")
     change(
         shop, "update raw.orders set status = order_id || generate_series from generate_series(1, 1) where amount > 1"
     )
+    change(shop, "update raw.orders set status = 'preparing' where order_id = 'o3-0'")
     change(
         shop,
         "insert into raw.orders (order_id, status, created_at, _loaded_at)"
@@ -195,6 +212,7 @@ def test_values_that_were_never_there_before_are_counted(shop: Connection) -> No
     )
     observe.observe(shop, "run", project(), AS_OF)
     assert observed(shop, orders(Measure.NEW_VALUES, "status"))[-1] == (DAY, 57, False)
+    assert observed(shop, orders(Measure.SHARE, "status", "preparing"))[-1] == (DAY, pytest.approx(1 / 60), False)
     # So many are no small set any more: those that were known are told of.
     assert {one.item for one in history(shop, DAY, 1) if one.measure is Measure.SHARE} <= {"shipped", "preparing"}
 
