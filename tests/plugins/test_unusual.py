@@ -164,6 +164,19 @@ def test_a_share_is_judged_by_the_rows_that_it_is_of(ops: Connection, ask: Ask) 
     assert newest.expected != expect.expected(history[:-1], LAST, Measure.NULLS, 2)
 
 
+def test_a_day_that_somebody_expected_is_learned_from_until_they_end_their_answer(ops: Connection, ask: Ask) -> None:
+    odd = LAST - timedelta(days=20)
+    history = [replace(one, value=400.0) if one.day == odd else one for one in of_weekdays(ROWS, 60)]
+    observe(ops, "run", history)
+    given = answers.give(ops, Kind.EXPECTED, About(*_parts(ROWS), day=odd), "ada", "a holiday")
+    learned = ask(series.read, 30, *_parts(ROWS), facts=FACTS).values[-1].expected
+    answers.end(ops, given.answer_id, "ada", "it was none")
+    [*_, ended] = ask(series.read, 30, *_parts(ROWS), facts=FACTS).values
+    assert learned == expect.expected(history[:-1], LAST, Measure.ROWS, 1, fine={odd})
+    assert ended.expected == expect.expected(history[:-1], LAST, Measure.ROWS, 1)
+    assert learned.most > ended.expected.most
+
+
 def test_days_that_were_told_and_what_people_answered_are_marked(ops: Connection, ask: Ask) -> None:
     observe(ops, "run", [*of_weekdays(ROWS, 39, LAST - timedelta(days=1)), Observation(ROWS, LAST, 12.0)], [far_off()])
     answers.give(ops, Kind.EXPECTED, About(*_parts(ROWS)[:2], day=LAST), "ada", "a <b>holiday</b>")
