@@ -101,7 +101,10 @@ class Proof:
     def is_enough(self) -> bool:
         """Whether what is to be reached is reached."""
         most = MOST_ALARMS * max(self.days / A_QUARTER, 1)
-        return caught(self.large) >= LEAST_CAUGHT * len(self.large) and len(self.alarms) <= most
+        enough = (
+            caught(self.large) >= LEAST_CAUGHT * len(self.large) > 0
+        )  # where nothing was planted, nothing is proved
+        return enough and len(self.alarms) <= most
 
     def by_name(self) -> dict[str, list[Planted]]:
         """The faults of each kind, in the order in which they were planted."""

@@ -45,6 +45,11 @@ def test_eight_of_ten_large_faults_are_not() -> None:
     assert not proof((fault(0.2, 0),) * 8 + (fault(0.2, None),) * 2).is_enough
 
 
+def test_where_no_large_fault_was_planted_nothing_is_proved() -> None:
+    assert not proof(()).is_enough
+    assert not proof((fault(0.19, 0),)).is_enough
+
+
 def test_a_small_fault_may_be_missed() -> None:
     assert proof((fault(0.2, 0), fault(0.19, None))).is_enough
 
