@@ -16,14 +16,12 @@ from include.dbt_project.manifest import Manifest
 from include.dbt_project.watched import Consequence
 from include.unusual.expect import LONGEST, YOUNG, Past, score
 from include.unusual.observe import history
-from include.unusual.series import Expected, Measure, Observation, Series, Unusual
+from include.unusual.series import LASTING, Expected, Measure, Observation, Series, Unusual
 
 # After four weeks at a new level it is what is usual.
 _NEW_LEVEL = 28
 # Which days a look at a week compares: so long after somebody said that it was fine nothing is said of it.
 _WEEKS = 28
-# Rows that were measured long after their day may have changed since in all but these.
-LASTING = frozenset({Measure.ROWS, Measure.HOURS, Measure.MIDDAY, Measure.LOADED, Measure.SECONDS})
 
 
 def find(connection: Connection, run_id: str, facts: Manifest, answers: Sequence[Answer]) -> tuple[Unusual, ...]:

@@ -27,7 +27,7 @@ from include.dbt_project.watched import holding, is_watched, may_hold
 from include.settings import BUILT, OUR_SCHEMAS
 from include.unusual import rows
 from include.unusual.rows import Known, Table
-from include.unusual.series import Measure, Observation, Series
+from include.unusual.series import LASTING, Measure, Observation, Series
 from include.warehouse import connect, transaction
 
 # Of missed days, and of those before anything was observed, so many are caught up.
@@ -74,7 +74,8 @@ def nothing(facts: Manifest, error: Exception) -> NotSeen:
 def observe(connection: Connection, run_id: str, facts: Manifest, as_of: datetime) -> tuple[NotSeen, ...]:
     """Measure what is about to be published, as it was loaded `as_of`, and keep it; returns what could not be measured.
 
-    The day is the UTC day that had closed by then. Saying it twice on a day replaces what was said.
+    The day is the UTC day that had closed by then. A second run on a day replaces what the first one said; but what
+    changes as rows age stays as it was in the morning if that was published and all of it was usual.
     """
     day = as_of.astimezone(UTC).date() - timedelta(days=1)
     until = monotonic() + _PATIENCE_IN_ALL
@@ -351,14 +352,30 @@ def _known(cursor: Cursor, before: date) -> dict[str, Known]:
 
 
 def _keep(cursor: Cursor, run_id: str, as_of: datetime, days: list[date], observations: list[Observation]) -> None:
-    """Keep observations, in place of what was observed of these days before."""
-    cursor.execute("delete from ops.observations where day = any(%s)", (days,))
+    """Keep observations, in place of what was observed of these days before.
+
+    What changes as rows age stays where another run found it well on that day: the next morning is compared with it.
+    """
+    cursor.execute(
+        """
+        delete from ops.observations
+        where day = any(%(days)s)
+            and (
+                measure = any(%(lasting)s)
+                or run_id = %(run_id)s
+                or not exists (select from ops.publications where publications.run_id = observations.run_id)
+                or exists (select from ops.unusual where unusual.run_id = observations.run_id)
+            )
+        """,
+        {"days": days, "lasting": [*LASTING], "run_id": run_id},
+    )
     execute_values(
         cursor,
         """
         insert into ops.observations
             (unique_id, column_name, measure, item, day, value, afterwards, run_id, observed_at)
         values %s
+        on conflict do nothing
         """,
         [
             (

@@ -25,6 +25,10 @@ class Measure(StrEnum):
     SECONDS = "seconds"  # of a model: how long its build took
 
 
+# Rows that were measured long after their day may have changed since in all but these.
+LASTING = frozenset({Measure.ROWS, Measure.HOURS, Measure.MIDDAY, Measure.LOADED, Measure.SECONDS})
+
+
 @dataclass(frozen=True, order=True)
 class Series:
     """What is measured of what. `unique_id` is dbt's, of a source, a model, or a metric.

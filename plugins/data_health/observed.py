@@ -89,8 +89,9 @@ def newest_run(reading: Reading) -> str | None:
         """
         select run_id
         from ops.observations
+        join ops.runs using (run_id)
         where day = (select max(day) from ops.observations)
-        order by observed_at desc
+        order by observed_at desc, started_at desc
         limit 1
         """
     )

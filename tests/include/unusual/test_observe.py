@@ -175,6 +175,31 @@ def test_a_second_run_of_the_day_replaces_what_the_first_observed(shop: Connecti
     assert observed(shop, orders(Measure.SHARE, "status", "found"))[-1] == (DAY, 1, False)
 
 
+def test_the_evening_of_a_well_day_leaves_what_ages_as_it_was_in_the_morning(shop: Connection) -> None:
+    """With two runs a day mornings are compared with mornings: by the evening most orders are shipped."""
+    observe.observe(shop, "run", project(), AS_OF)
+    change(shop, "insert into ops.publications (schema_oid, run_id, data_as_of) values (1, 'run', now())")
+    change(shop, "update raw.orders set status = 'shipped'; delete from raw.orders where order_id = 'o3-9'")
+    runs.begin(shop, "evening", "release")
+    observe.observe(shop, "evening", project(), AS_OF + timedelta(hours=12))
+    assert observed(shop, orders(Measure.SHARE, "status", "shipped"))[-1] == (DAY, 0.8, False)
+    assert observed(shop, orders(Measure.ROWS))[-1] == (DAY, 9, False)
+
+
+def test_what_was_unusual_in_the_morning_is_observed_anew_in_the_evening(shop: Connection) -> None:
+    observe.observe(shop, "run", project(), AS_OF)
+    change(shop, "insert into ops.publications (schema_oid, run_id, data_as_of) values (1, 'run', now())")
+    change(
+        shop,
+        "insert into ops.unusual (run_id, unique_id, measure, day, expected, least, most, score, since)"
+        " values ('run', 'model.p.m', 'rows', '2026-03-03', 1, 0, 2, 9, '2026-03-03')",
+    )
+    change(shop, "update raw.orders set status = 'shipped'")
+    runs.begin(shop, "evening", "release")
+    observe.observe(shop, "evening", project(), AS_OF + timedelta(hours=12))
+    assert observed(shop, orders(Measure.SHARE, "status", "shipped"))[-1] == (DAY, 1, False)
+
+
 def test_later_runs_leave_a_day_as_it_was_and_catch_up_the_missed_ones(shop: Connection) -> None:
     """An order's status changes for days: what was observed of it early is compared with what is observed early."""
     observe.observe(shop, "run", project(), datetime(2026, 3, 2, 5, 30, tzinfo=UTC))
