@@ -51,6 +51,20 @@ def test_an_answer_is_ended_once_and_by_whom_stays(db: Connection) -> None:
             answers.end(db, answer_id, "grace", "again")
 
 
+@pytest.mark.db
+def test_a_test_is_let_through_until_a_newer_mute_takes_it_back(db: Connection) -> None:
+    mute(db, waives=True)
+    assert answers.waived(db) == {TEST.unique_id}
+    mute(db)
+    assert answers.waived(db) == frozenset()
+
+
+@pytest.mark.db
+def test_a_series_that_is_let_through_forgives_no_model_that_broke(db: Connection) -> None:
+    mute(db, About("model.p.fact_orders", "rows"), waives=True)
+    assert answers.waived(db) == frozenset()
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
