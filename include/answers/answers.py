@@ -129,9 +129,14 @@ def in_force(connection: Connection, at: date) -> tuple[Answer, ...]:
 
 
 def kept(connection: Connection, limit: int = 500) -> tuple[Kept, ...]:
-    """All answers, the newest first, with how they ended."""
+    """The newest answers with how they ended, the newest first; then what older ones still mute or see to."""
     with connection.cursor() as cursor:
-        return _read(cursor, "true", limit)
+        newest = _read(cursor, "true", limit)
+    if len(newest) < limit:
+        return newest
+    given = in_force(connection, datetime.now(UTC).date())
+    oldest = newest[-1].answer.answer_id
+    return (*newest, *(Kept(one) for one in given if one.answer_id < oldest and one.kind != Kind.EXPECTED))
 
 
 def find(connection: Connection, answer_id: int) -> Kept | None:
