@@ -45,7 +45,12 @@ may_ask = Depends(_is_monitor)
 
 def may_answer(user: BaseUser) -> bool:
     """Who may trigger the day, or decide by hand, may answer."""
-    return _may_trigger(user, DAG_ID) or _may_trigger(user, BY_HAND)
+    return _may_trigger(user, DAG_ID) or may_decide(user)
+
+
+def may_decide(user: BaseUser) -> bool:
+    """Who may decide by hand what people query."""
+    return _may_trigger(user, BY_HAND)
 
 
 def _may_trigger(user: BaseUser, dag_id: str) -> bool:

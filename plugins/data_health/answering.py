@@ -16,6 +16,7 @@ from include import settings
 from include.answers import answers, known
 from include.answers.answer import About, Kind
 from include.answers.answers import AnswerError
+from include.dbt_project import watched
 from include.results import answered
 from include.warehouse import connect
 from plugins.data_health import pages
@@ -23,6 +24,7 @@ from plugins.data_health.access import (
     is_of_ours,
     is_token_of,
     may_answer,
+    may_decide,
     may_see,
     token_for,
 )
@@ -108,7 +110,12 @@ def give(user: Answering, form: Sent) -> Response:
             about = form.thing
             if not known.is_known(found.facts, about.unique_id):
                 raise AnswerError("The dbt project as it is now has nothing of this name. Nothing was kept.")
+            held = watched.holding(found.facts)
         kind = _kind(form.kind)
+        if kind == Kind.EXPECTED and held and not may_decide(user):  # it may explain what is held
+            raise AnswerError(
+                "Expected may end a hold, so it takes the right to trigger greenery_by_hand. Nothing was kept."
+            )
         until = _day(form.until, "last day") if kind == Kind.MUTE else None
         reason = form.reason if form.reason.strip() or kind != Kind.MINE else SEEN
         with connect("greenery data health", settings.warehouse_health()) as connection, connection.cursor() as cursor:

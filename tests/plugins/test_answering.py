@@ -24,7 +24,7 @@ from include.answers.answer import About, Kind, form_query
 from plugins.data_health import access
 from plugins.data_health.answers import _answers as kept_pages
 from plugins.data_health.app import app
-from tests.include.results.project import FACTS, ORDERS
+from tests.include.results.project import FACTS, ORDERS, USERS
 from tests.include.results.test_summary import DOUBLED, earlier
 from tests.releases import make_release
 
@@ -213,6 +213,21 @@ def test_who_may_run_the_day_alone_may_mute(ada: Browser, ops: Connection, monke
     monkeypatch.setattr(type(init_auth_manager()), "is_authorized_dag", _of_the_day_alone)
     assert ada.send(**FORM).status_code == 303
     assert len(answers.in_force(ops, TODAY)) == 1
+
+
+def test_who_may_run_the_day_alone_ends_no_hold(
+    ada: Browser, ops: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(init_auth_manager()), "is_authorized_dag", _of_the_day_alone)
+    expected = {"about": ORDERS, "measure": "rows", "day": str(TODAY), "kind": "expected", "reason": "a sale"}
+    assert ada.send(**expected).status_code == 303
+    users = FACTS.sources[USERS] | {"config": {"meta": {"unusual": "hold"}}, "original_file_path": "users.yml"}
+    make_release("two", json.dumps({"nodes": FACTS.nodes, "sources": FACTS.sources | {USERS: users}}))
+    (tmp_path / "dbt" / "current").unlink()
+    (tmp_path / "dbt" / "current").symlink_to("releases/two")
+    refused = ada.send(**expected)
+    assert (refused.status_code, "Expected may end a hold" in refused.text) == (422, True)
+    assert len(answers.kept(ops)) == 1
 
 
 def _of_the_day_alone(self, *, details, **_):
