@@ -37,6 +37,8 @@ OF_A_WEEKDAY = 5
 ALWAYS = 0.9
 # What is late by less is not missed.
 PATIENCE = timedelta(minutes=10)
+# Where clocks change, what goes by local time comes an hour later. That is waited for, up to so long before the tick.
+CLOCKS_CHANGE, IN_TIME = timedelta(hours=1) + PATIENCE, timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def usual(came: Mapping[datetime, datetime | None], tick: datetime) -> Usual | N
     *_, last = tenths = quantiles(offsets, n=10, method="inclusive")
     patience = max(PATIENCE, 1.5 * timedelta(seconds=last - tenths[0]))
     by = tick + timedelta(seconds=last)
-    return Usual(by, by + patience)
+    return Usual(by, max(by + patience, min(by + CLOCKS_CHANGE, tick - IN_TIME)))
 
 
 def time_left(spent: Mapping[str, Sequence[float]], done: set[str]) -> timedelta | None:
@@ -123,7 +125,8 @@ def risk(connection: Connection, now: datetime, published_at: datetime | None) -
     if (published_at and published_at >= due) or _was_said(connection, due) or publications.hold(connection):
         return None
     by, past = due + grace, _Past(_ticks(schedule, due), _runs(connection, due - PAST))
-    if not past.ticks:
+    begun = [run for run in past.runs if run.started_at >= due]
+    if not past.ticks or (begun and send.said(connection, begun[-1].run_id, "failed")):
         return None
     last = past.ticks[-1]
     since = past.begun(due)[last] or last
@@ -133,7 +136,7 @@ def risk(connection: Connection, now: datetime, published_at: datetime | None) -
         at = _clock(max(awaited.values()), due)
         why = f"{listed([raw.called(name) for name in awaited])} usually {verb} by {at} and {there} not there"
     else:
-        why = _of_the_run(connection, past, due, by, now)
+        why = _of_the_run(connection, past, begun, due, by, now)
     return Risk(due, by, why, tuple(awaited), since) if why else None
 
 
@@ -248,10 +251,11 @@ def _awaited(connection: Connection, past: _Past, due: datetime, since: datetime
     return missed
 
 
-def _of_the_run(connection: Connection, past: _Past, due: datetime, by: datetime, now: datetime) -> str | None:
-    """Why the run of a tick can't be expected to publish in time, if so."""
+def _of_the_run(
+    connection: Connection, past: _Past, begun: Sequence[_Run], due: datetime, by: datetime, now: datetime
+) -> str | None:
+    """Why the run of a tick can't be expected to publish in time, if so; `begun` are the runs since then."""
     published = [run for run in past.runs if run.published_at and run.started_at < due]
-    begun = [run for run in past.runs if run.started_at >= due]
     if not begun:
         since_first = {
             tick: at for tick, at in past.begun(due).items() if past.runs and tick >= past.runs[0].started_at
@@ -261,8 +265,6 @@ def _of_the_run(connection: Connection, past: _Past, due: datetime, by: datetime
             return f"No run has begun, and one usually begins by {_clock(start.by, due)}"
         return None
     run = begun[-1]
-    if send.said(connection, run.run_id, "failed"):
-        return None
     if len(published) < LEAST_RUNS or due - published[0].started_at < LEAST_PAST:
         return None
     left = time_left(_spent(connection, published), _tasks_done(connection, run.run_id))

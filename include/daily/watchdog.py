@@ -175,20 +175,29 @@ def _look(connection: Connection, now: datetime, *, speaks: bool) -> tuple[datet
 
 
 def _look_ahead(connection: Connection, now: datetime, facts: Facts, *, speaks: bool) -> None:
-    """Say once that the next promise is at risk, to those who can do something."""
-    promise.settle(connection, now)
-    risk = promise.risk(connection, now, facts.published_at) if speaks else None
-    if risk and promise.note(connection, risk, now):
-        live = publications.live(connection)
-        message = notices.at_risk(
-            risk.by,
-            risk.why,
-            data_as_of=live.data_as_of if live else None,
-            url=settings.airflow_url(),
-            health_url=settings.health_url("unusual"),
-        )
-        send.keep(connection, f"at risk {risk.due.isoformat()}", {Audience.ENGINEERS: message})
-    connection.commit()
+    """Say once that the next promise is at risk, to those who can do something.
+
+    What goes wrong here is logged: that something is late has to be heard all the same.
+    """
+    try:
+        promise.settle(connection, now)
+        risk = promise.risk(connection, now, facts.published_at) if speaks else None
+        if risk and promise.note(connection, risk, now):
+            live = publications.live(connection)
+            message = notices.at_risk(
+                risk.by,
+                risk.why,
+                data_as_of=live.data_as_of if live else None,
+                url=settings.airflow_url(),
+                health_url=settings.health_url("unusual"),
+            )
+            send.keep(connection, f"at risk {risk.due.isoformat()}", {Audience.ENGINEERS: message})
+        connection.commit()
+    except Exception:
+        if connection.closed:
+            raise
+        connection.rollback()
+        log.exception("Whether the next promise is at risk can't be told.")
 
 
 def backup_due(connection: Connection, now: datetime, made: Made | None) -> datetime | None:

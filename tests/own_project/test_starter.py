@@ -9,9 +9,10 @@ import dbt.include.starter_project
 import pytest
 from cosmos.exceptions import CosmosDbtRunError
 
-from include.daily import report
+from include.daily import admission, report
 from include.dbt_project import manifest, release
 from include.local.postgres import LocalPostgres
+from include.publish.by_hand import roll_back
 from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
 from include.warehouse import connect
@@ -62,6 +63,10 @@ def test_a_project_as_dbt_init_makes_it_is_published_each_day(server: LocalPostg
         (project / MODEL).write_text((project / MODEL).read_text().replace("-- where", "where"))
         for day in range(1, DAYS + 1):
             run_day(drawn(), f"day {day}")
+            if day == DAYS:  # the hooks of step 2 say that the former marts are written over
+                admission.let_go(f"day {day}")
+                with pytest.raises(NotPublishedError, match="A run has written over the marts"):
+                    roll_back("ada", "too soon")
             publish(f"day {day}")
             assert told(f"day {day}", publish="success").startswith("✅")
             assert rows("select id from analytics.my_second_dbt_model") == [(1,)]

@@ -10,6 +10,9 @@ from psycopg2.extensions import connection as Connection
 from include.daily import promise
 from include.daily.promise import AtRisk, Risk, time_left, usual
 from include.results import publications
+from include.slack import send
+from include.slack.channels import to_all
+from include.slack.message import Message
 
 DAY = timedelta(days=1)
 DUE = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)  # a Tuesday
@@ -35,6 +38,12 @@ def test_what_comes_each_day_is_missed_some_time_after_it_usually_came() -> None
 
 def test_what_comes_at_odd_times_is_missed_later() -> None:
     assert usual(daily(30, spread=60), DUE).missed_from - usual(daily(30, spread=60), DUE).by >= timedelta(hours=2)
+
+
+def test_what_comes_long_before_the_run_may_come_an_hour_later_where_clocks_change() -> None:
+    early = usual(daily(30, minutes=-240), DUE)
+    assert early.missed_from == early.by + timedelta(minutes=70)
+    assert usual(daily(30, minutes=-80, spread=0), DUE).missed_from == at("05:30")
 
 
 def test_one_late_day_does_not_change_what_is_usual() -> None:
@@ -185,6 +194,16 @@ def test_what_is_held_or_published_is_at_no_risk(past: Connection) -> None:
     assert promise.risk(past, at("06:30"), at("06:20")) is None
     publications.decide(past, publications.HOLD, None, "ada", "the auditors are here")
     assert why(past, "06:30") is None
+
+
+@pytest.mark.db
+def test_a_run_that_said_that_it_failed_is_at_no_risk_any_more(past: Connection) -> None:
+    """Though a table is missed as well."""
+    load(past, "05:40", "events")
+    begin(past, "06:00")
+    assert why(past, "06:10") == "raw.orders usually comes by 05:40 UTC and is not there"
+    send.keep(past, "today", to_all(Message("failed", "it failed", "it failed", [])))
+    assert why(past, "06:10") is None
 
 
 @pytest.mark.db

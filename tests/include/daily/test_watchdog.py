@@ -207,6 +207,14 @@ def test_engineers_alone_hear_once_that_a_promise_is_at_risk_before_everybody_he
 
 
 @pytest.mark.db
+def test_what_is_late_is_said_though_nobody_can_tell_what_will_be(watched: Connection, slack: Slack) -> None:
+    with watched.cursor() as cursor:
+        cursor.execute("alter table ops.risks rename to other")
+    assert check(at("24 07:05")).code == TOO_LATE
+    assert said(slack) == ["🔴 Greenery data is late: nothing was published by 24 Nov 2026 07:00 UTC"]
+
+
+@pytest.mark.db
 def test_who_does_not_speak_gives_no_warning_either(watched: Connection) -> None:
     for day in range(3, 24):
         publish(watched, f"{day:02} 06:05")
