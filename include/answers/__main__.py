@@ -117,7 +117,8 @@ def _line(kept: Kept, facts: Manifest) -> str:
     """An answer in a line."""
     one = kept.answer
     end = f"; ended by {kept.end.ended_by}: {kept.end.reason}" if kept.end else ""
-    return f"{one.answer_id}  {_said(one)} {known.titled(facts, one.about)}, by {one.by}: {one.reason}{end}"
+    line = f"{one.answer_id}  {_said(one)} {known.titled(facts, one.about)}, by {one.by}: {one.reason}{end}"
+    return "".join(letter if letter.isprintable() else " " for letter in line)  # a terminal obeys the others
 
 
 def _said(answer: Answer) -> str:

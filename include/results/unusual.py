@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from include.answers.answer import Answer
 from include.dbt_project import helpers, metrics
@@ -82,7 +82,7 @@ def _finding(one: Unusual, facts: Manifest, with_it: tuple[Finding, ...] = ()) -
     source = facts.sources.get(series.unique_id)
     dated = bool(source and source.get("config", {}).get("event_time"))
     return Finding(
-        unusual=one,
+        unusual=replace(one, because=None) if one.because and is_personal(one.because, facts) else one,
         title=words.title(series, facts),
         value=words.value(one.value, series, facts),
         usual=words.usual(one.expected, series, facts),

@@ -94,12 +94,12 @@ def _bands(
 ) -> dict[date, Expected]:
     """What was usual on each day from one on, as it is judged; not of days with too little before. See `find.usual`."""
     found = {}
+    known = tuple((one.day, one.value, one.afterwards) for one in observations)  # once: what is kept shares them
     for number, one in enumerate(observations):
         if one.day >= first:
-            known = observations[max(0, number - expect.LONGEST) : number + 1]
             usual = _usual(
                 one.series,
-                tuple((each.day, each.value, each.afterwards) for each in known),
+                known[max(0, number - expect.LONGEST) : number + 1],
                 tuple(each for each in told if each.day < one.day),
                 frozenset(day for day in fine if day < one.day),
                 series_watched,

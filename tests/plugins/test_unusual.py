@@ -128,6 +128,12 @@ def test_the_day_from_which_it_is_said_to_be_judged_is_the_first_that_is() -> No
     assert expect.expected(later, first, Measure.ROWS, 1) is not None
 
 
+def test_a_seed_is_listed_after_what_is_built(ops: Connection, ask: Ask) -> None:
+    of = ("seed.p.countries", "model.p.fact_orders")
+    observe(ops, "run", [Observation(Series(one, Measure.ROWS), LAST, 12.0) for one in of])
+    assert [node.name for node in ask(unusual.read, facts=FACTS).watched] == ["fact_orders", "countries"]
+
+
 def test_what_was_not_observed_for_a_week_is_watched_no_more(ops: Connection, ask: Ask) -> None:
     observe(ops, "run", [*of_weekdays(NULLS, 9, LAST - timedelta(days=7)), *of_weekdays(ROWS, 9)])
     [node] = ask(unusual.read, facts=FACTS).watched

@@ -25,7 +25,7 @@ from plugins.data_health.views import proof
 from plugins.data_health.views.proof import Proof
 
 # In this order: what people read, then what comes in, then what is built.
-_KINDS = ("metric", "source", "model")
+_KINDS = ("metric", "source", "model", "seed")
 
 
 @dataclass(frozen=True)

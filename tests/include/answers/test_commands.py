@@ -45,6 +45,13 @@ def test_it_is_kept_by_login_listed_and_ended(shop: Connection, capsys: pytest.C
     assert re.search(r"\n1  mute .* known; ended by .*: mended\n$", capsys.readouterr().out)
 
 
+def test_no_reason_makes_a_line_of_its_own_or_speaks_to_the_terminal(
+    shop: Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["mine", "fact_orders", "--reason", "at it\n2  mute: all\x1b[2J"]) == 0
+    assert capsys.readouterr().out.endswith(": at it 2  mute: all [2J\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -114,3 +114,5 @@ def test_values_of_personal_columns_are_not_told() -> None:
     values = [unusual(USERS, measure, column="email", item="ada@shop.example") for measure in measures]
     assert findings(values, PROJECT) == ()
     assert len(findings([unusual(USERS, Measure.NULLS, column="email")], PROJECT)) == 1
+    explained = replace(unusual(USERS, Measure.ROWS), because=values[0].series)
+    assert [one.unusual.because for one in findings([explained], PROJECT)] == [None]

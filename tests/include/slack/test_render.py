@@ -7,6 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from include.answers.answer import About, Answer, Kind
+from include.results.answered import Told
 from include.results.failures import Failure, Root
 from include.results.figures import Figure
 from include.results.orders import OrderChange
@@ -52,6 +54,11 @@ def test_what_was_let_through_is_told_although_the_answer_has_ended_since() -> N
     state = everything(render_state(replace(PUBLISHED, failed=1, roots=(BROKEN_TOTAL,))))
     assert "1 failed test let through." in state
     assert "All tests that guard the data passed" not in state
+
+
+def test_a_test_that_is_let_through_is_news_before_it_fails() -> None:
+    mute = Answer(1, KNOWN, "ada", Kind.MUTE, About("test.t"), "the shop mends it", KNOWN.date(), waives=True)
+    assert "t: let through until" in everything(render(replace(PUBLISHED, news=(Told("t", mute),))))
 
 
 def test_the_first_line_says_what_broke_first() -> None:
