@@ -13,7 +13,7 @@
 {%- for column in columns %}
 select
     '{{ table }}' as table_name,
-    {{ key }} as key,
+    {{ shown_key(relation, [key]) }} as key,
     '{{ column }}' as column_name,
     {{ utc(column) }} as found
 from {{ relation }}

@@ -12,10 +12,13 @@
     'events': ['event_id'],
 } -%}
 {%- set a_clock_ahead = dbt.dateadd('minute', 5, dbt.current_timestamp()) -%}
+{%- set personal = [] -%}
 {%- for table, key in keys.items() %}
+{%- set shown = shown_key(source('greenery', table), key) -%}
+{%- do personal.append(table) if shown != composite_key(key) %}
 select
     '{{ table }}' as table_name,
-    {{ composite_key(key) }} as key,
+    {{ shown }} as key,
     _loaded_at as stamped_at
 from {{ source('greenery', table) }}
 where _loaded_at > {{ a_clock_ahead }}
@@ -24,7 +27,10 @@ union all
 {% endfor %}
 select
     'deletions' as table_name,
-    {{ composite_key(['table_name', 'key']) }} as key,
+    case
+        when table_name in ('{{ personal | join("', '") }}') then table_name
+        else {{ composite_key(['table_name', 'key']) }}
+    end as key,
     deleted_at as stamped_at
 from {{ raw_table('deletions') }}
 where deleted_at > {{ a_clock_ahead }}

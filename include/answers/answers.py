@@ -69,27 +69,26 @@ def give(
     )
     if problem := _problem(kind, about, until, waives):
         raise AnswerError(problem)
+    row = {
+        "answered_by": texts["login"],
+        "name_given": texts["name"],
+        "kind": kind,
+        "unique_id": about.unique_id,
+        "column_name": about.column,
+        "measure": about.measure,
+        "item": about.item,
+        "day": about.day,
+        "until": until,
+        "reason": texts["reason"],
+        **({"waives": True} if waives else {}),  # the page's role may not name the column
+    }
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            insert into ops.answers as given (
-                answered_by, name_given, kind, unique_id, column_name, measure, item, day, until, reason, waives
-            ) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+            insert into ops.answers as given ({", ".join(row)}) values ({", ".join(["%s"] * len(row))})
             returning {_COLUMNS}
-            """,  # noqa: S608 - a constant
-            (
-                texts["login"],
-                texts["name"],
-                kind,
-                about.unique_id,
-                about.column,
-                about.measure,
-                about.item,
-                about.day,
-                until,
-                texts["reason"],
-                waives,
-            ),
+            """,  # noqa: S608 - constants
+            tuple(row.values()),
         )
         return _answer(cursor.fetchone())
 
@@ -130,9 +129,14 @@ def in_force(connection: Connection, at: date) -> tuple[Answer, ...]:
 
 
 def kept(connection: Connection, limit: int = 500) -> tuple[Kept, ...]:
-    """All answers, the newest first, with how they ended."""
+    """The newest answers with how they ended, the newest first; then what older ones still mute or see to."""
     with connection.cursor() as cursor:
-        return _read(cursor, "true", limit)
+        newest = _read(cursor, "true", limit)
+    if len(newest) < limit:
+        return newest
+    given = in_force(connection, datetime.now(UTC).date())
+    oldest = newest[-1].answer.answer_id
+    return (*newest, *(Kept(one) for one in given if one.answer_id < oldest and one.kind != Kind.EXPECTED))
 
 
 def find(connection: Connection, answer_id: int) -> Kept | None:
@@ -159,9 +163,10 @@ def passed_since(connection: Connection, since: date, at: date) -> tuple[Answer,
 
 
 def waived(connection: Connection) -> frozenset[str]:
-    """The unique ids of tests that somebody lets through today: they hold no publish."""
-    today = datetime.now(UTC).date()
-    return frozenset(one.about.unique_id for one in in_force(connection, today) if one.waives)
+    """The unique ids of tests that somebody lets through today: they hold no publish. A newer mute takes that back."""
+    given = in_force(connection, datetime.now(UTC).date())
+    tests = {one.about.unique_id for one in given if one.waives and one.about.unique_id.startswith("test.")}
+    return frozenset(test for test in tests if (mute := of(given, Kind.MUTE, test)) and mute.waives)
 
 
 def is_about(answer: Answer, unique_id: str, *, measure: str = "", column: str = "", item: str = "") -> bool:

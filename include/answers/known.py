@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from include.answers.answer import About
 from include.answers.answers import AnswerError
 from include.dbt_project.manifest import Manifest
@@ -40,8 +42,14 @@ def title(facts: Manifest, unique_id: str) -> str:
     return parts[2] if lost_test else facts.title(unique_id)
 
 
+def shown(facts: Manifest, about: About) -> About:
+    """The same without the value of a personal column; it may have been marked so after somebody answered."""
+    return replace(about, item="…") if about.item and about.column in facts.personal_columns else about
+
+
 def titled(facts: Manifest, about: About) -> str:
     """The same of what an answer is about: with its column, its value, and what is measured."""
+    about = shown(facts, about)
     column = f".{about.column}" if about.column else ""
     item = f" = {about.item}" if about.item else ""
     measure = f", {about.measure.replace('_', ' ')}" if about.measure else ""

@@ -26,6 +26,7 @@ PROSE = {
     "erasures": ("reason",),
     "messages": ("headline", "body", "blocks", "problem"),
     "node_results": ("message", "failing_rows"),
+    "proofs": ("result",),
     "publications": ("notes",),
 }
 # Samples of rows: one that has a value of the person goes as a whole.

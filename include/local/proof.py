@@ -28,7 +28,7 @@ from include.fast_cosmos.releases import ProjectError
 from include.local import postgres, warehouse
 from include.local.progress import Progress
 from include.local.stack import Stack
-from include.publish.publish import publish_run
+from include.publish.exchange import exchange
 from include.results import runs
 from include.settings import BUILT, PROJECT_ROOT
 from include.unusual import prove
@@ -41,7 +41,6 @@ DAYS, ORDERS_PER_DAY = 160, 500
 _PROJECT = PROJECT_ROOT / "dbt"
 # Tests of the data hold back no figure here: what they would say is not the question.
 _BUILD = ("build", "--select", "path:models", "path:snapshots", "--exclude-resource-type", "test", "unit_test")
-_NOTHING_TO_PROVE = Manifest({}, {})
 
 
 def run(stack: Stack, arguments: Sequence[str]) -> int:
@@ -94,7 +93,7 @@ def _days_without_a_fault(progress: Progress, seed: int, days: int) -> int:
             shop.build(f"day {day}")
             observe(shop.connection, f"day {day}", shop.facts, morning)
             found = [one for one in find(shop.connection, f"day {day}", shop.facts, ()) if one.because is None]
-            publish_run(f"day {day}", _NOTHING_TO_PROVE)
+            shop.publish(f"day {day}")
             said += bool(found)
             for one in found:
                 print(f"day {day}: {prove.sentence(one, shop.facts)}", flush=True)
@@ -128,6 +127,11 @@ class _Shop:
         done = dbtRunner(manifest=self.parsed).invoke([*_BUILD, "--quiet", *self.flags])
         if not done.success:
             raise ProjectError(f"dbt could not build the marts: {done.exception or 'its output says why'}")
+
+    def publish(self, run_id: str) -> None:
+        """Exchange the schemas, without the gate: no test has run, and the day is observed already."""
+        self.connection.commit()
+        exchange(run_id, buffers.current(self.connection))
 
 
 @contextmanager

@@ -43,6 +43,7 @@ class Outlived:
 
 def title(about: About, facts: Manifest) -> str:
     """What people call the thing that an answer is about, as the message and the page call it elsewhere."""
+    about = known.shown(facts, about)
     if about.measure in list(Measure):
         return words.title(Series(about.unique_id, Measure(about.measure), about.column, about.item), facts)
     if facts.nodes.get(about.unique_id, {}).get("resource_type") == "test":
@@ -51,9 +52,16 @@ def title(about: About, facts: Manifest) -> str:
 
 
 def settle(connection: Connection, run_id: str, facts: Manifest) -> None:
-    """End what somebody sees to, where a run that began after the answer found it well; in the caller's transaction."""
+    """End what somebody sees to, where a run that began after the answer found it well; in the caller's transaction.
+
+    Or where the project has it no more.
+    """
     for one in answers.in_force(connection, _today()):
-        if one.kind == Kind.MINE and _is_well(connection, run_id, one, facts):
+        if one.kind != Kind.MINE or not _came_before(connection, run_id, one):
+            continue
+        if not known.is_known(facts, one.about.unique_id):
+            answers.end(connection, one.answer_id, BY_ITSELF, "the dbt project has it no more")
+        elif _is_well(connection, run_id, one, facts):
             answers.end(connection, one.answer_id, BY_ITSELF, f"well again in run {run_id}"[: answers.LONGEST_REASON])
 
 
@@ -188,6 +196,14 @@ def _found(connection: Connection, answer: Answer, facts: Manifest) -> list[tupl
     with connection.cursor() as cursor:
         cursor.execute(_FOUND, parameters)
         return [(run_id, at.astimezone(UTC).date(), is_bad) for run_id, at, is_bad in cursor.fetchall()]
+
+
+def _came_before(connection: Connection, run_id: str, answer: Answer) -> bool:
+    """Whether an answer was given before a run began."""
+    with connection.cursor() as cursor:
+        cursor.execute("select started_at > %s from ops.runs where run_id = %s", (answer.answered_at, run_id))
+        row = cursor.fetchone()
+    return bool(row and row[0])
 
 
 def _is_well(connection: Connection, run_id: str, answer: Answer, facts: Manifest) -> bool:

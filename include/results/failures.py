@@ -223,7 +223,10 @@ def failure(result: NodeResult, facts: Manifest, run: RunContext) -> Failure:
     measured, expected = _measured(result, facts)
     column = node.get("column_name") if result.resource_type == "test" else None
     hidden, since = facts.personal_columns, run.since.get(result.unique_id)
-    tested = tested_by(result, facts)
+    tested, may_be_muted = (
+        tested_by(result, facts),
+        result.resource_type in ("test", "freshness"),
+    )  # no model that broke
     rows = [] if facts.tests_personal(result.unique_id) else result.failing_rows
     return Failure(
         kind=result.resource_type,
@@ -235,7 +238,7 @@ def failure(result: NodeResult, facts: Manifest, run: RunContext) -> Failure:
         since=since,
         days=(_utc_date(run.started_at) - _utc_date(since)).days if since and run.started_at else 0,
         unique_id=result.unique_id,
-        muted=answers.of(run.answers, Kind.MUTE, result.unique_id, tested) if tested else None,  # no model that broke
+        muted=answers.of(run.answers, Kind.MUTE, result.unique_id, tested) if may_be_muted else None,
         mine=answers.of(run.answers, Kind.MINE, result.unique_id, tested),
     )
 

@@ -96,7 +96,7 @@ def _new(told: Told) -> Line:
         case Kind.MINE:
             said = f"{_by(one)} sees to it{_ending(one)}"
         case Kind.MUTE:
-            said = f"muted {_until(one)}"
+            said = f"{'let through' if one.waives else 'muted'} {_until(one)}"
         case _:
             said = f"was expected, says {_by(one)}{_ending(one)}"
     return (f"{about}: {said}",)

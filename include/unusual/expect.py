@@ -437,5 +437,5 @@ def _spread_about(middle: float, values: Sequence[float]) -> float:
         return 0.0
     most = 3 * 1.4826 * _middle(off) or math.inf  # more than half may be the same
     near = off[: bisect_right(off, most)]
-    far = (len(off) - len(near)) * most**2 if len(near) < len(off) else 0.0
+    far = (len(off) - len(near)) * most * most if len(near) < len(off) else 0.0
     return math.sqrt((sum([one * one for one in near]) + far) / len(off))

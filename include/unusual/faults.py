@@ -222,7 +222,7 @@ def _empty(cursor: Cursor, name: str, shape: _Shape, column: str, day: date) -> 
 def _cents(cursor: Cursor, name: str, shape: _Shape, column: str, day: date) -> Fault | None:
     if column not in shape.told or shape.columns[column] not in psycopg2.NUMBER.values:
         return None
-    rows = shape.changed(column, sql.SQL("{} * 100").format(sql.Identifier(column)), shape.on(day))
+    rows = shape.changed(column, sql.SQL("{}::numeric * 100").format(sql.Identifier(column)), shape.on(day))
     return _fault(cursor, name, f"{shape.table.name}.{column}", shape, day, _filled(column), rows)
 
 

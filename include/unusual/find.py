@@ -11,7 +11,7 @@ from psycopg2.extras import Json, execute_values
 
 from include.answers.answer import Answer, Kind
 from include.answers.answers import is_about
-from include.dbt_project import watched
+from include.dbt_project import metrics, watched
 from include.dbt_project.manifest import Manifest
 from include.dbt_project.watched import Consequence
 from include.unusual.expect import LONGEST, YOUNG, Past, score
@@ -48,9 +48,9 @@ def of_run(connection: Connection, run_id: str) -> tuple[Unusual, ...]:
 
 
 def of_series(connection: Connection, series: Series) -> tuple[Unusual, ...]:
-    """What runs found of a series, on whatever day."""
+    """What runs found of a series, on whatever day; not what a second run of the day has seen otherwise."""
     condition = "(unique_id, measure, column_name, item) = (%(unique_id)s, %(measure)s, %(column_name)s, %(item)s)"
-    return _read(connection, condition, _names(series))
+    return _read(connection, f"{condition} and {_NOT_REPLACED}", _names(series))
 
 
 def usual(
@@ -243,13 +243,24 @@ def _upstream(unique_id: str, facts: Manifest) -> set[str]:
     """What a node descends from; a metric, from the model that tells its values."""
     if unique_id not in facts.metrics:
         return facts.upstream(unique_id)
-    models = {model for model in facts.models if facts.nodes[model]["name"] == "daily_metrics"}
-    return models.union(*map(facts.upstream, models))
+    model = metrics.model(facts)
+    return {model, *facts.upstream(model)} if model else set()
 
 
 _COLUMNS = """
     unique_id, measure, column_name, item, day, value, expected, least, most, score, since, because, holds, days,
     learned_from
+"""
+# What another run observed of the day in place of it is what counts. Days that are caught up replace nothing.
+_NOT_REPLACED = """
+    not exists (
+        select
+        from ops.observations as kept
+        where (kept.unique_id, kept.measure, kept.column_name, kept.item, kept.day)
+            = (unusual.unique_id, unusual.measure, unusual.column_name, unusual.item, unusual.day)
+            and kept.run_id <> unusual.run_id
+            and not kept.afterwards
+    )
 """
 
 
@@ -293,7 +304,9 @@ def _names(series: Series) -> dict[str, str]:
 def _told(connection: Connection, until: date) -> tuple[Unusual, ...]:
     """What runs found on the days that are learned from."""
     return _read(
-        connection, "day between %(first)s and %(until)s", {"first": until - timedelta(LONGEST), "until": until}
+        connection,
+        f"day between %(first)s and %(until)s and {_NOT_REPLACED}",
+        {"first": until - timedelta(LONGEST), "until": until},
     )
 
 

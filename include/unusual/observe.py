@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
+from time import monotonic
 
 import psycopg2
 from psycopg2 import sql
@@ -20,6 +21,7 @@ from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
 from include import settings
+from include.dbt_project import metrics
 from include.dbt_project.manifest import Manifest
 from include.dbt_project.watched import holding, is_watched, may_hold
 from include.settings import BUILT, OUR_SCHEMAS
@@ -34,9 +36,8 @@ CAUGHT_UP, PAST = 7, 120
 _REMEMBERED = timedelta(days=120)
 # Larger tables and models are not counted as a whole; what is dated in them is.
 _COUNTED = 500_000
-# So long may each statement take.
-_PATIENCE = "60s"
-_DAILY = "daily_metrics"
+# So many seconds may each statement take, and all of them: a publish waits for it.
+_PATIENCE, _PATIENCE_IN_ALL = 60.0, 300.0
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +77,9 @@ def observe(connection: Connection, run_id: str, facts: Manifest, as_of: datetim
     The day is the UTC day that had closed by then. Saying it twice on a day replaces what was said.
     """
     day = as_of.astimezone(UTC).date() - timedelta(days=1)
+    until = monotonic() + _PATIENCE_IN_ALL
     with transaction(connection) as cursor:
-        cursor.execute("set local statement_timeout = %s", (_PATIENCE,))
+        _be_patient(cursor, until)
         missed = _missed(cursor, day)
         span = (min(missed), day)
         watched = tables(facts, settings.raw_schema())
@@ -89,14 +91,24 @@ def observe(connection: Connection, run_id: str, facts: Manifest, as_of: datetim
         for unique_id, part in parts:
             try:
                 with transaction(connection) as one:
+                    _be_patient(one, until)
                     found += [*part(one, known.setdefault(unique_id, {}))]
             except (psycopg2.Error, ValueError) as error:
                 log.warning("%s could not be observed: %s", facts.title(unique_id), error)
                 why = f"{facts.title(unique_id)}: {_line(error)}"
                 not_seen[unique_id] = NotSeen(unique_id, why, may_hold(facts, unique_id))
+        _be_patient(cursor, monotonic() + _PATIENCE)
         _keep(cursor, run_id, as_of, missed, [one for one in found if one.day in missed or one.day < span[0]])
         cursor.execute("set local statement_timeout to default")
     return tuple(not_seen.values())
+
+
+def _be_patient(cursor: Cursor, until: float) -> None:
+    """Let a statement take its time, and none beyond the end of it. Raises ValueError where nothing is left."""
+    left = min(_PATIENCE, until - monotonic())
+    if left <= 0:
+        raise ValueError(f"no time was left for it: all that is observed may take {_PATIENCE_IN_ALL:.0f} seconds")
+    cursor.execute("set local statement_timeout = %s", (f"{max(1, int(left * 1000))}ms",))
 
 
 def measured(
@@ -130,8 +142,9 @@ def history(connection: Connection, until: date, days: int) -> dict[Series, list
 
 
 def forget(connection: Connection, older_than: timedelta) -> int:
-    """Delete observations of days from before then; returns how many."""
+    """Delete observations of days from before then, and what was unusual of them; returns how many observations."""
     with connection.cursor() as cursor:
+        cursor.execute("delete from ops.unusual where day < (now() - %s)::date", (older_than,))
         cursor.execute("delete from ops.observations where day < (now() - %s)::date", (older_than,))
         return cursor.rowcount
 
@@ -198,8 +211,8 @@ def _as_a_whole(table: Table, day: date, cursor: Cursor, _known: Known) -> Itera
 
 def _daily(facts: Manifest) -> str | None:
     """The model that tells metrics by day, if the project has one that is published."""
-    named = (one for one in facts.models if facts.nodes[one]["name"] == _DAILY and facts.nodes[one]["schema"] == BUILT)
-    return next(named, None)
+    model = metrics.model(facts)
+    return model if model and facts.nodes[model]["schema"] == BUILT else None
 
 
 def _metrics(
@@ -224,12 +237,15 @@ def _metrics(
 def _of_run(
     cursor: Cursor, facts: Manifest, run_id: str, day: date, as_of: datetime, watched: list[Table]
 ) -> Iterator[Observation]:
-    """What there is of the run itself: when each table was loaded last, and how long each model took."""
+    """What there is of the run itself: when each table was loaded first, and how long each model took.
+
+    First, since with a load each hour the last one is earlier in the morning than it was yesterday in the end.
+    """
     if loads := _loads(cursor):
         midnight = datetime.combine(day + timedelta(days=1), time(), UTC)
         cursor.execute(
             sql.SQL(
-                "select table_name, max(loaded_at) from {} where loaded_at >= %s and loaded_at <= %s group by 1"
+                "select table_name, min(loaded_at) from {} where loaded_at >= %s and loaded_at <= %s group by 1"
             ).format(loads),
             (midnight, as_of),
         )

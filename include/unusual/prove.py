@@ -17,7 +17,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from itertools import dropwhile
@@ -101,7 +102,10 @@ class Proof:
     def is_enough(self) -> bool:
         """Whether what is to be reached is reached."""
         most = MOST_ALARMS * max(self.days / A_QUARTER, 1)
-        return caught(self.large) >= LEAST_CAUGHT * len(self.large) and len(self.alarms) <= most
+        enough = (
+            caught(self.large) >= LEAST_CAUGHT * len(self.large) > 0
+        )  # where nothing was planted, nothing is proved
+        return enough and len(self.alarms) <= most
 
     def by_name(self) -> dict[str, list[Planted]]:
         """The faults of each kind, in the order in which they were planted."""
@@ -133,7 +137,8 @@ def prove(connection: Connection, facts: Manifest, *, marts: str = settings.LIVE
 class _Replay:
     def __init__(self, connection: Connection, cursor: Cursor, facts: Manifest, marts: str) -> None:
         self.cursor, self.facts, self.marts = cursor, facts, marts
-        self.last = self._newest()
+        with self._letting_go():
+            self.last = self._newest()
         seen = observe.history(connection, self.last, DAYS + LONGEST)
         as_observed = {series: days for series, days in seen.items() if _is_as_observed(days)}
         self.as_observed = len(as_observed)
@@ -162,7 +167,9 @@ class _Replay:
         seen = {one.unique_id for one in without if one.measure is Measure.ROWS}
         others = {unique_id: source for unique_id, source in self.facts.sources.items() if unique_id not in seen}
         found: Past = defaultdict(list)
-        for one in observe.measured(self.cursor, replace(self.facts, sources=others), days, marts=self.marts):
+        with self._letting_go():
+            measured = [*observe.measured(self.cursor, replace(self.facts, sources=others), days, marts=self.marts)]
+        for one in measured:
             if one.series not in without:
                 found[one.series].append(replace(one, afterwards=True))
         grown = {series: _since_the_first(sorted(of, key=lambda one: one.day)) for series, of in found.items()}
@@ -185,9 +192,15 @@ class _Replay:
         for day in _each(self.first, self.last):
             if found := judged(self.past, day, self.facts, _flat(said)):
                 said[day] = found
-        tables = [table for table in observe.tables(self.facts, settings.raw_schema()) if table.dated_by]
+        there = {series.unique_id for series in self.past}
+        tables = [
+            table
+            for table in observe.tables(self.facts, settings.raw_schema())
+            if table.dated_by and table.unique_id in there
+        ]
         quiet = [day for day in _each(self.first, self.last - timedelta(_SETTLED)) if day not in said]
-        faults = [*planted(self.cursor, tables, quiet, random, self._is_as_it_was)]
+        with self._letting_go():
+            faults = [*planted(self.cursor, tables, quiet, random, self._is_as_it_was)]
         return Proof(
             self.first,
             self.last,
@@ -254,7 +267,15 @@ class _Replay:
                 one.value for one in before if one.day < days[0]
             ):
                 known[series.column].add(series.item)
-        return [*rows.by_day(self.cursor, table, days, known)]
+        with self._letting_go():
+            return [*rows.by_day(self.cursor, table, days, known)]
+
+    @contextmanager
+    def _letting_go(self) -> Iterator[None]:
+        """Keep no lock on what is read: a proof takes minutes, and a publish or a load can't wait for it."""
+        self.cursor.execute("savepoint reading")
+        yield
+        self.cursor.execute("rollback to savepoint reading; release savepoint reading")
 
 
 def _is_as_observed(days: Sequence[Observation]) -> bool:

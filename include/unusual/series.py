@@ -13,7 +13,7 @@ class Measure(StrEnum):
     ROWS = "rows"  # of a raw table: dated on the day; of a model, or a table whose rows have no date: all there are
     HOURS = "hours"  # of a raw table: in how many hours of the day there was a row
     MIDDAY = "midday"  # of a raw table: the middle of the day's rows, in hours after midnight UTC
-    LOADED = "loaded"  # of a raw table: when the load came that a run built from, in hours after midnight UTC
+    LOADED = "loaded"  # of a raw table: when the first load came after the day, in hours after midnight UTC
     NULLS = "nulls"  # of a column: share of the day's rows without a value
     DISTINCT = "distinct"  # of a column: distinct values / rows with a value
     SHARE = "share"  # of a column with few values: share of the day's rows that have the value `item`

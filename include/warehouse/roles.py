@@ -62,7 +62,8 @@ HELD_TO = {
 # All that can be done to rows. Not among it: triggers and foreign keys, which run code on behalf of others.
 _WRITE_ROWS = "select, insert, update, delete, truncate"
 # Who answers on the page says all but when that was: rows are only added, each with its own number and moment.
-_OF_AN_ANSWER = "answered_by, name_given, kind, unique_id, column_name, measure, item, day, until, reason, waives, ends"
+# Nor does the page let a test through (`waives`): whoever has its password must not open the gate.
+_OF_AN_ANSWER = "answered_by, name_given, kind, unique_id, column_name, measure, item, day, until, reason, ends"
 # What may be done to an object of a kind, by its letter in pg_class.
 _ALTER = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "S": "sequence"}
 
@@ -258,6 +259,7 @@ def _grant(cursor: Cursor) -> None:
     _run(cursor, "grant usage on schema {} to {}", "ops", LOADER)
     _run(cursor, "grant select on ops.leases, ops.stand_ins, ops.erasure_key, ops.personal_columns to {}", LOADER)
     _run(cursor, "revoke select on ops.stand_ins, ops.erasure_key from {}", HEALTH)
+    _run(cursor, "revoke insert on ops.answers from {}", HEALTH)
     _run(cursor, f"grant insert ({_OF_AN_ANSWER}) on ops.answers to {{}}", HEALTH)
     _run(cursor, "grant {} to {}", READER, PERSONAL)  # who is held to what readers are
     _let_erase(cursor)

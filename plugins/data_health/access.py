@@ -45,11 +45,11 @@ may_ask = Depends(_is_monitor)
 
 def may_answer(user: BaseUser) -> bool:
     """Who may trigger the day, or decide by hand, may answer."""
-    return _may_trigger(user, DAG_ID) or may_waive(user)
+    return _may_trigger(user, DAG_ID) or may_decide(user)
 
 
-def may_waive(user: BaseUser) -> bool:
-    """Who may decide by hand may let a failed test through."""
+def may_decide(user: BaseUser) -> bool:
+    """Who may decide by hand what people query."""
     return _may_trigger(user, BY_HAND)
 
 

@@ -16,6 +16,7 @@ from include import settings
 from include.answers import answers, known
 from include.answers.answer import About, Kind
 from include.answers.answers import AnswerError
+from include.dbt_project import watched
 from include.results import answered
 from include.warehouse import connect
 from plugins.data_health import pages
@@ -23,8 +24,8 @@ from plugins.data_health.access import (
     is_of_ours,
     is_token_of,
     may_answer,
+    may_decide,
     may_see,
-    may_waive,
     token_for,
 )
 from plugins.data_health.reading import TIMEOUT_MS, reading
@@ -52,7 +53,6 @@ class Form:
     kind: str = ""
     reason: str = ""
     until: str = ""
-    waives: str = ""
     token: str = ""
 
     @property
@@ -110,15 +110,17 @@ def give(user: Answering, form: Sent) -> Response:
             about = form.thing
             if not known.is_known(found.facts, about.unique_id):
                 raise AnswerError("The dbt project as it is now has nothing of this name. Nothing was kept.")
+            held = watched.holding(found.facts)
         kind = _kind(form.kind)
-        waives = bool(form.waives) and kind == Kind.MUTE
-        if waives and not may_waive(user):
-            raise AnswerError("To let a test through takes the right to trigger greenery_by_hand. Nothing was kept.")
+        if kind == Kind.EXPECTED and held and not may_decide(user):  # it may explain what is held
+            raise AnswerError(
+                "Expected may end a hold, so it takes the right to trigger greenery_by_hand. Nothing was kept."
+            )
         until = _day(form.until, "last day") if kind == Kind.MUTE else None
         reason = form.reason if form.reason.strip() or kind != Kind.MINE else SEEN
         with connect("greenery data health", settings.warehouse_health()) as connection, connection.cursor() as cursor:
             cursor.execute(f"set statement_timeout = {TIMEOUT_MS:d}")
-            given = answers.give(connection, kind, about, user.get_name(), reason, until, waives)
+            given = answers.give(connection, kind, about, user.get_name(), reason, until)
     except AnswerError as error:
         return _show(user, form, until=form.until, problem=str(error))
     return RedirectResponse(f"{pages.path('answers')}#answer-{given.answer_id}", 303)
@@ -176,7 +178,6 @@ def _show(user: BaseUser, form: Form, *, until: str, problem: str = "") -> HTMLR
             about=answered.title(about, found.facts) if is_known else "",
             in_force=views.about(found, form.about) if is_known else (),
             may_be_expected=bool(form.day) and not form.about.startswith(("test.", known.FRESHNESS)),
-            may_waive=may_waive(user) and (form.about.startswith("test.") or bool(form.measure)),
             until=until,
             today=found.at.date(),
             latest=found.at.date() + answers.LONGEST_MUTE,

@@ -292,11 +292,12 @@ def _wants_page(request: Request) -> bool:
 
 
 _TITLES = {403: "Not for you", 404: "Not found", 422: "Not a question", 503: "No answer"}
-_HELP = {403: "Ask who runs this Airflow for the permission to see plugins."}
+# What Airflow itself says where somebody may not see the page; what else is refused says its own reason.
+_HELP = {"Forbidden": "Ask who runs this Airflow for the permission to see plugins."}
 
 
 def _say(request: Request, status: int, detail: str) -> Response:
     if not _wants_page(request):
         return JSONResponse({"detail": detail}, status)
     title = _TITLES.get(status, "Something went wrong")
-    return HTMLResponse(pages.render("error.html", title=title, detail=detail, help=_HELP.get(status, "")), status)
+    return HTMLResponse(pages.render("error.html", title=title, detail=detail, help=_HELP.get(detail, "")), status)

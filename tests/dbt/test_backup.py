@@ -64,7 +64,17 @@ def days(told_in_full: Project, shop: KeptShop) -> Iterator[Days]:
             cursor.execute(
                 "insert into ops.personal_columns values ('email');"
                 " insert into ops.erasures (erased_by, reason, changed) values ('ada', 'asked', '{}');"
-                " insert into ops.stand_ins values ('users', 'a hash', 'erased-1', 'erased-1', false, '{}', 1)"
+                " insert into ops.stand_ins values ('users', 'a hash', 'erased-1', 'erased-1', false, '{}', 1);"
+                " insert into ops.observations (unique_id, measure, item, day, value, run_id)"
+                " values ('source.a', 'share', 'é\\ \t', '2026-11-23', 'NaN', 'run 2');"
+                " insert into ops.unusual (run_id, unique_id, measure, day, value, expected, least, most, score, since,"
+                " because, learned_from)"
+                " values ('run 2', 'source.a', 'rows', '2026-11-23', 1, 2, 1.5, 3, 'Infinity', '2026-11-23', '{}', 28);"
+                " insert into ops.answers (answered_by, kind, unique_id, reason) values ('ada', 'mine', 'test.a', 's');"
+                " insert into ops.answers (answered_by, kind, unique_id, reason, ends)"
+                " values ('ada', 'end', 'test.a', 'well', 1);"
+                " insert into ops.proofs (result) values ('{\"days\": 90}');"
+                " insert into ops.risks values (now(), now(), now(), 'why', '{raw.orders}', now(), false)"
             )
         publications.decide(connection, publications.HOLD, None, "ada", "the auditors\nare here")
         outbox.keep(connection, "run 1", "engineers", Message("published", "well", "so\n", [{}]), waiting=False)

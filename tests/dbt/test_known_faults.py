@@ -224,3 +224,7 @@ def spoilt_copy(dbt: Dbt, greenery: Shop) -> Rows:
 @pytest.mark.parametrize("test", REAL_FAULTS)
 def test_a_fault_in_the_real_data_is_named(spoilt_copy: Rows, test: str):
     assert test in spoilt_copy
+
+
+def test_a_date_from_the_future_names_nobody(spoilt_copy: Rows):
+    assert [(row["table_name"], row["key"]) for row in spoilt_copy["dates_from_the_future"]] == [("users", None)]

@@ -24,7 +24,7 @@ from include.answers.answer import About, Kind, form_query
 from plugins.data_health import access
 from plugins.data_health.answers import _answers as kept_pages
 from plugins.data_health.app import app
-from tests.include.results.project import FACTS, ORDERS
+from tests.include.results.project import FACTS, ORDERS, USERS
 from tests.include.results.test_summary import DOUBLED, earlier
 from tests.releases import make_release
 
@@ -112,7 +112,8 @@ def test_behind_a_prefix_the_form_leads_to_where_the_page_is(ada: Browser, monke
 
 def test_a_viewer_may_not_answer_and_is_shown_no_form(viewer: Browser, ops: Connection) -> None:
     answers.give(ops, Kind.MINE, About(TEST), "ada", "at it")
-    assert viewer.get(f"/data-health/answer?about={TEST}").status_code == 403
+    refused = viewer.get(f"/data-health/answer?about={TEST}")
+    assert (refused.status_code, "to see plugins" in refused.text) == (403, False), "she sees them"
     assert viewer.send(**FORM).status_code == 403
     assert viewer.send("/data-health/answers/1", reason="x").status_code == 403
     assert "<form" not in viewer.get("/data-health/answers/1").text
@@ -201,25 +202,32 @@ def test_a_form_has_a_bounded_length(ada: Browser) -> None:
     assert ada.send(**(FORM | {"reason": "a" * 20_000})).status_code == 413
 
 
-def test_who_may_decide_by_hand_may_let_a_test_through(
-    ada: Browser, ops: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert 'name="waives"' in ada.get(f"/data-health/answer?about={TEST}").text
-    assert 'name="waives"' not in ada.get(f"/data-health/answer?about={ORDERS}").text
+def test_the_page_lets_no_test_through(ada: Browser, ops: Connection) -> None:
+    assert "include.answers mute --waives" in ada.get(f"/data-health/answer?about={TEST}").text
     assert ada.send(**FORM, waives="yes").status_code == 303
-    assert answers.waived(ops) == {TEST}
+    assert answers.waived(ops) == frozenset()
 
 
-def test_who_may_run_the_day_alone_may_mute_and_let_nothing_through(
-    ada: Browser, ops: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_may_run_the_day_alone_may_mute(ada: Browser, ops: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """As with FAB's role greenery_run: its right names the DAG."""
     monkeypatch.setattr(type(init_auth_manager()), "is_authorized_dag", _of_the_day_alone)
-    assert 'name="waives"' not in ada.get(f"/data-health/answer?about={TEST}").text
-    refused = ada.send(**FORM, waives="yes")
-    assert (refused.status_code, "the right to trigger greenery_by_hand" in refused.text) == (422, True)
     assert ada.send(**FORM).status_code == 303
-    assert answers.waived(ops) == frozenset()
+    assert len(answers.in_force(ops, TODAY)) == 1
+
+
+def test_who_may_run_the_day_alone_ends_no_hold(
+    ada: Browser, ops: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(init_auth_manager()), "is_authorized_dag", _of_the_day_alone)
+    expected = {"about": ORDERS, "measure": "rows", "day": str(TODAY), "kind": "expected", "reason": "a sale"}
+    assert ada.send(**expected).status_code == 303
+    users = FACTS.sources[USERS] | {"config": {"meta": {"unusual": "hold"}}, "original_file_path": "users.yml"}
+    make_release("two", json.dumps({"nodes": FACTS.nodes, "sources": FACTS.sources | {USERS: users}}))
+    (tmp_path / "dbt" / "current").unlink()
+    (tmp_path / "dbt" / "current").symlink_to("releases/two")
+    refused = ada.send(**expected)
+    assert (refused.status_code, "Expected may end a hold" in refused.text) == (422, True)
+    assert len(answers.kept(ops)) == 1
 
 
 def _of_the_day_alone(self, *, details, **_):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
-from include.answers import answers
+from include.answers import answers, known
 from include.answers.answer import Answer
 from include.answers.answers import End, Kept
 from include.results import answered
@@ -65,7 +65,7 @@ def about(reading: Reading, *unique_ids: str) -> tuple[OneAnswer, ...]:
 def _one(reading: Reading, found: Kept) -> OneAnswer:
     is_in_force = found.is_in_force(reading.at.date())
     return OneAnswer(
-        answer=found.answer,
+        answer=replace(found.answer, about=known.shown(reading.facts, found.answer.about)),
         about=answered.title(found.answer.about, reading.facts),
         is_in_force=is_in_force,
         end=found.end,

@@ -10,7 +10,7 @@ from psycopg2.extensions import connection as Connection
 from include.answers import answers, known
 from include.answers.answer import About, Answer, Kind
 from include.answers.answers import AnswerError, Kept
-from tests.include.results.project import FACTS, ORDERS
+from tests.include.results.project import FACTS, ORDERS, USERS
 
 TODAY = datetime.now(UTC).date()
 TEST = About("test.p.orders_unique")
@@ -49,6 +49,28 @@ def test_an_answer_is_ended_once_and_by_whom_stays(db: Connection) -> None:
     for answer_id, said in ((given.answer_id, "has ended already"), (99, "is not there"), (2**70, "is not there")):
         with pytest.raises(AnswerError, match=said):
             answers.end(db, answer_id, "grace", "again")
+
+
+@pytest.mark.db
+def test_a_mute_in_force_is_listed_however_many_answers_came_after_it(db: Connection) -> None:
+    given = mute(db)
+    for _ in range(3):
+        answers.end(db, mute(db).answer_id, "grace", "noise")
+    assert [one.answer.answer_id for one in answers.kept(db, limit=2)][2:] == [given.answer_id]
+
+
+@pytest.mark.db
+def test_a_test_is_let_through_until_a_newer_mute_takes_it_back(db: Connection) -> None:
+    mute(db, waives=True)
+    assert answers.waived(db) == {TEST.unique_id}
+    mute(db)
+    assert answers.waived(db) == frozenset()
+
+
+@pytest.mark.db
+def test_a_series_that_is_let_through_forgives_no_model_that_broke(db: Connection) -> None:
+    mute(db, About("model.p.fact_orders", "rows"), waives=True)
+    assert answers.waived(db) == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -116,3 +138,7 @@ def test_what_it_is_about_is_named_as_people_call_it() -> None:
     assert known.titled(FACTS, About(ORDERS, "share", "status", "new")) == "raw.orders.status = new, share"
     assert known.titled(FACTS, About(f"freshness.{ORDERS}")) == "freshness of raw.orders"
     assert known.titled(FACTS, About("test.p.gone.0a1b")) == "gone"
+
+
+def test_the_value_of_a_personal_column_is_not_named() -> None:
+    assert known.titled(FACTS, About(USERS, "share", "email", "ada@example.com")) == "raw.users.email = …, share"

@@ -42,6 +42,7 @@ def done(**statuses: str) -> dbtRunnerResult:
         ({"test_waived": "fail", "test_muted": "fail"}, False),
         ({"test_waived": "fail", "model_m": "skipped"}, False),
         ({"model_m": "error"}, False),
+        ({"model_m": "success"}, False),
     ],
 )
 def test_a_task_goes_on_where_nothing_failed_but_what_somebody_lets_through(

@@ -68,7 +68,7 @@ NO_PROSE = """
     node_results.error_if node_results.name node_results.resource_type node_results.run_id node_results.severity
     node_results.status node_results.task_id node_results.unique_id observations.column_name observations.item
     observations.measure observations.run_id observations.unique_id personal_columns.column_name
-    personal_columns.key_of proofs.result publications.run_id releases.stamp risks.awaited risks.why runs.release
+    personal_columns.key_of publications.run_id releases.stamp risks.awaited risks.why runs.release
     runs.run_id snapshots.config
     snapshots.name snapshots.run_id stand_ins.content stand_ins.hash stand_ins.of_user stand_ins.stand_in
     stand_ins.table_name unusual.because unusual.column_name unusual.item unusual.measure unusual.run_id
@@ -561,10 +561,17 @@ def test_what_was_observed_of_a_value_of_the_person_goes(shop: Connection) -> No
                 'run 1', 'source.s.t', 'sent_by', 'share', item, '2026-03-01', 1, 0, 2, 9, '2026-03-01',
                 jsonb_build_object('item', explains)
             from (values ('ann@example.com', ''), ('bob@example.com', 'Ann@Example.com'), ('eve', 'bob'))
-                as found (item, explains)
+                as found (item, explains);
+            insert into ops.proofs (result)
+            select jsonb_build_object('false_alarms', jsonb_build_array(jsonb_build_object('item', item)))
+            from unnest('{ann@example.com,bob@example.com}'::text[]) as item
             """
         )
     certificate = forget("ann-0001")
+    assert ask(shop, "select result #>> '{false_alarms,0,item}' from ops.proofs order by 1") == [
+        ("[erased]",),
+        ("bob@example.com",),
+    ]
     assert ask(shop, "select item from ops.observations") == [("bob@example.com",)]
     assert ask(shop, "select item from ops.unusual") == [("eve",)]
     assert (certificate.changed["ops.observations"], certificate.changed["ops.unusual"]) == (1, 2)

@@ -14,7 +14,7 @@ from include.results import answered, node_results
 from include.results.answered import BY_ITSELF
 from include.results.unusual import Finding
 from include.unusual.series import Expected, Measure, Series, Unusual
-from tests.include.results.project import FACTS, ORDERS
+from tests.include.results.project import FACTS, ORDERS, USERS
 from tests.include.results.test_summary import BUILT, DOUBLED, PASSED, earlier, node, publish, summed_up
 
 TODAY = datetime.now(UTC).date()
@@ -86,6 +86,17 @@ def test_who_sees_to_a_table_does_so_until_all_of_it_is_well(ops: Connection, st
 
 
 @pytest.mark.db
+def test_nobody_sees_for_ever_to_what_the_project_has_no_more(ops: Connection) -> None:
+    mine = give(ops, Kind.MINE, About("model.p.gone"))
+    earlier(ops, "before", 1)
+    answered.settle(ops, "before", FACTS)
+    assert answers.find(ops, mine).end is None, "this run's project is older than the answer"
+    earlier(ops, "next", -1)
+    answered.settle(ops, "next", FACTS)
+    assert answers.find(ops, mine).end.reason == "the dbt project has it no more"
+
+
+@pytest.mark.db
 def test_an_answer_is_news_to_the_next_run_and_to_no_later_one(ops: Connection) -> None:
     earlier(ops, "before", 2, DOUBLED)
     give(ops)
@@ -154,6 +165,10 @@ def test_what_is_published_with_a_test_let_through_is_no_recovery(ops: Connectio
     publish(ops, "run")
     report = summed_up(ops, *BUILT, DOUBLED)
     assert (report.published, report.failed, report.resolved) == (True, 1, None)
+
+
+def test_the_value_of_a_personal_column_is_in_no_title() -> None:
+    assert answered.title(About(USERS, "share", "email", "ada@example.com"), FACTS) == "users with email …"
 
 
 def finding(measure: Measure, *with_it: Finding) -> Finding:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from include.answers.answer import About, Answer, Kind
 from include.dbt_project.manifest import Manifest
 from include.results import failures
 from include.results.failures import Owner, Root, RunContext, broken, title, warned
@@ -148,6 +150,13 @@ def test_a_test_of_ones_own_expects_what_its_description_says(where: dict[str, o
     """From its YAML, or from `config(description=…)` in its file, where dbt leaves the other one empty."""
     node = {"resource_type": "test", "name": "early", "description": "", "config": {}} | where
     assert failures.expectation("test.early", Manifest({"test.early": node}, {})) == "no order before sign-up"
+
+
+def test_a_test_that_reads_no_node_can_be_muted() -> None:
+    node = {"resource_type": "test", "name": "early", "config": {}, "depends_on": {"nodes": []}}
+    mute = Answer(1, RUN.started_at, "ada", Kind.MUTE, About("test.early"), "known")
+    [root] = broken([failed("test.early")], Manifest({"test.early": node}, {}), replace(RUN, answers=(mute,)), [])
+    assert root.failures[0].muted == mute
 
 
 def test_a_stale_table_says_how_old_it_may_be() -> None:

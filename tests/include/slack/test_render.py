@@ -48,6 +48,12 @@ def places(count: int, root: Root = BROKEN_TOTAL) -> tuple[Root, ...]:
     )
 
 
+def test_what_was_let_through_is_told_although_the_answer_has_ended_since() -> None:
+    state = everything(render_state(replace(PUBLISHED, failed=1, roots=(BROKEN_TOTAL,))))
+    assert "1 failed test let through." in state
+    assert "All tests that guard the data passed" not in state
+
+
 def test_the_first_line_says_what_broke_first() -> None:
     assert render(replace(FAILED, roots=(BROKEN_SOURCE,))).headline == (
         "🔴 Greenery data was not published: 2 tests failed on raw.orders"

@@ -13,7 +13,7 @@ from psycopg2.extras import execute_values
 from include.answers.answer import About, Answer, Kind
 from include.dbt_project.manifest import Manifest
 from include.results import runs
-from include.unusual.find import find, judged, of_run
+from include.unusual.find import find, judged, of_run, of_series
 from include.unusual.series import Measure, Observation, Series, Unusual
 from tests.include.unusual.conftest import DAILY, FACTS, ORDERS, PLACES, model, project
 
@@ -231,3 +231,35 @@ def test_what_was_found_is_kept_once_a_run_and_read_back(db: Connection) -> None
     for _ in range(2):  # as often as the run is tried
         assert find(db, "second", a_shop(), [said]) == ()
     assert of_run(db, "unheard of") == ()
+
+
+def observe(connection: Connection, run_id: str, *observations: Observation) -> None:
+    """What a run keeps of days, in place of what was kept of them before."""
+    runs.begin(connection, run_id, "release")
+    with connection.cursor() as cursor:
+        cursor.execute("delete from ops.observations where day = any(%s)", ([one.day for one in observations],))
+        execute_values(
+            cursor,
+            "insert into ops.observations (unique_id, column_name, measure, day, value, run_id) values %s",
+            [
+                (one.series.unique_id, one.series.column, one.series.measure, one.day, one.value, run_id)
+                for one in observations
+            ],
+        )
+
+
+@pytest.mark.db
+def test_what_a_second_run_of_the_day_found_well_is_not_unusual_since_then(db: Connection) -> None:
+    """A load that was mended before noon; the next day another one is lost."""
+    days = past(rows=100)
+    observe(db, "broken", *(one for of in days.values() for one in of))
+    assert the(find(db, "broken", a_shop(), ())) == {ROWS: None}
+    assert [one.day for one in of_series(db, ROWS)] == [newest(days)]
+
+    observe(db, "mended", *(replace(of[-1], value=400.0 if one == ROWS else of[-1].value) for one, of in days.items()))
+    assert find(db, "mended", a_shop(), ()) == ()
+    assert of_series(db, ROWS) == ()
+    assert the(of_run(db, "broken")) == {ROWS: None}, "it was told"
+    lost = with_days(days, ROWS, 100)
+    observe(db, "lost", *(of[-1] for of in lost.values()))
+    assert [one.since for one in find(db, "lost", a_shop(), ())] == [newest(lost)]

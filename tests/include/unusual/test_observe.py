@@ -158,6 +158,13 @@ def test_of_itself_a_run_notes_when_tables_were_loaded_and_how_long_models_took(
     assert observed(shop, Series(FACTS, Measure.SECONDS)) == [(DAY, 2.5, False)]
 
 
+def test_of_several_loads_of_a_morning_the_first_one_counts(shop: Connection) -> None:
+    """Else with a load each hour the first run of a day would find all tables far too early."""
+    change(shop, "insert into raw.loads values ('orders', '2026-03-04 00:40'), ('orders', '2026-03-03 23:40')")
+    observe.observe(shop, "run", project(), AS_OF)
+    assert observed(shop, orders(Measure.LOADED)) == [(DAY, pytest.approx(2 / 3), False)]
+
+
 def test_a_second_run_of_the_day_replaces_what_the_first_observed(shop: Connection) -> None:
     change(shop, "update raw.orders set status = 'lost'")
     observe.observe(shop, "run", project(), AS_OF)
@@ -225,6 +232,24 @@ def test_what_can_not_be_measured_is_said_and_costs_nothing_else(shop: Connectio
     assert observed(shop, Series(PLACES, Measure.ROWS)) == [(DAY, 4, False)]
 
 
+def test_where_no_time_is_left_it_is_said_and_what_was_measured_is_kept(
+    shop: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A publish waits for it: however many tables there are, each of them slow."""
+    monkeypatch.setattr(observe, "_PATIENCE_IN_ALL", 1.0)
+    change(
+        shop,
+        "alter table analytics_next.fact_orders rename to slow;"
+        "create view analytics_next.fact_orders as"
+        " select * from analytics_next.slow where pg_sleep(0.1) is not null",
+    )
+    not_seen = {one.unique_id: one.why for one in observe.observe(shop, "run", project(), AS_OF)}
+    assert not_seen.keys() == {FACTS, DAILY, ORDERS}
+    assert "no time was left" in not_seen[DAILY]
+    assert observed(shop, orders(Measure.ROWS))[-1] == (DAY, 10, False)
+    assert ask(shop, "show statement_timeout") == [("0",)]
+
+
 def test_where_nothing_can_be_kept_a_run_hears_why(shop: Connection) -> None:
     change(shop, "drop table ops.observations")
     [one] = observe.of_run("run", project(), AS_OF)
@@ -273,6 +298,19 @@ def test_observations_are_kept_for_as_long_as_is_asked_for(shop: Connection) -> 
     old = (datetime.now(UTC).date() - date(2026, 3, 2)).days
     assert observe.forget(shop, timedelta(days=old)) > observe.PAST
     assert {day for day, _, _ in observed(shop, orders(Measure.ROWS))} == {date(2026, 3, 2), DAY}
+
+
+def test_what_was_unusual_is_forgotten_with_its_day(shop: Connection) -> None:
+    change(
+        shop,
+        """
+        insert into ops.unusual (run_id, unique_id, measure, day, expected, least, most, score, since)
+        select 'run', 'model.p.' || day, 'rows', day, 1, 0, 2, 9, day
+        from unnest('{2026-03-01,2026-03-02}'::date[]) as day
+        """,
+    )
+    observe.forget(shop, timedelta(days=(datetime.now(UTC).date() - date(2026, 3, 2)).days))
+    assert ask(shop, "select day from ops.unusual") == [(date(2026, 3, 2),)]
 
 
 def test_a_word_that_means_nothing_is_refused_when_the_project_is_read() -> None:

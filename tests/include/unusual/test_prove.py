@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from random import Random
 
 import pytest
 from psycopg2.extensions import connection as Connection
@@ -12,7 +13,7 @@ from include.unusual.faults import Fault
 from include.unusual.prove import Planted, Proof, ProofError
 from include.unusual.rows import Table
 from include.unusual.series import Expected, Measure, Series, Unusual
-from tests.include.unusual.conftest import ORDERS, project
+from tests.include.unusual.conftest import ORDERS, project, source
 
 FIRST = date(2026, 3, 1)
 DAYS = 80
@@ -43,6 +44,11 @@ def test_nine_of_ten_large_faults_and_one_false_alarm_a_quarter_are_enough() -> 
 
 def test_eight_of_ten_large_faults_are_not() -> None:
     assert not proof((fault(0.2, 0),) * 8 + (fault(0.2, None),) * 2).is_enough
+
+
+def test_where_no_large_fault_was_planted_nothing_is_proved() -> None:
+    assert not proof(()).is_enough
+    assert not proof((fault(0.19, 0),)).is_enough
 
 
 def test_a_small_fault_may_be_missed() -> None:
@@ -124,6 +130,41 @@ def test_faults_are_planted_in_copies_and_caught_and_nothing_is_left(shop: Conne
         assert cursor.fetchone() == before
         cursor.execute("select count(*) from pg_class where relnamespace = pg_my_temp_schema()")
         assert cursor.fetchone() == (0,)
+
+
+@pytest.mark.db
+def test_a_proof_keeps_no_lock_that_a_publish_or_a_load_would_wait_for(shop: Connection) -> None:
+    with shop.cursor() as cursor:
+        cursor.execute(
+            """
+            create table analytics.daily_metrics as
+            select created_at::date as day, 'orders' as metric, count(*) as value from raw.orders group by 1
+            """
+        )
+        shop.commit()
+        replay = prove._Replay(shop, cursor, project(), "analytics")
+        assert Series("metric.p.orders", Measure.VALUE) in replay.past
+        assert replay.proof(Random(1)).faults  # noqa: S311 - no secret hangs on it
+        cursor.execute(
+            """
+            select relname from pg_locks join pg_class on pg_class.oid = relation
+            where pid = pg_backend_pid() and relnamespace = any('{raw,analytics}'::regnamespace[])
+            """
+        )
+        assert cursor.fetchall() == []
+
+
+@pytest.mark.db
+def test_cents_for_dollars_are_no_number_too_large_and_a_table_that_is_not_there_has_no_faults(
+    shop: Connection,
+) -> None:
+    facts = project()
+    facts.sources["source.p.s.gone"] = source("gone", event_time="created_at")
+    with shop.cursor() as cursor:
+        cursor.execute("alter table raw.orders alter note type int using 100000000 + amount")
+        shop.commit()
+        found = prove.prove(shop, facts)
+        assert {one.fault.what for one in found.by_name()["cents for dollars"]} == {"orders.amount", "orders.note"}
 
 
 @pytest.mark.db

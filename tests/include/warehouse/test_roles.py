@@ -10,6 +10,8 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from include import raw
+from include.answers import answers
+from include.answers.answer import About, Kind
 from include.daily import buffers
 from include.demo_shop import demo
 from include.publish import exchange as exchanges
@@ -351,12 +353,15 @@ def test_the_health_page_reads_what_was_recorded_and_writes_nothing(may: May) ->
     assert not may(HEALTH, "create table ops.mine as select 1 as one")
 
 
-def test_the_health_page_adds_answers_and_changes_none(may: May) -> None:
+def test_the_health_page_adds_answers_and_changes_none(may: May, warehouse: Warehouse) -> None:
     kept = "insert into ops.answers (answered_by, kind, unique_id, reason) values ('ada', 'mine', 'model.m', 'at it')"
     assert may(HEALTH, f"{kept} returning answer_id, answered_at")
     assert not may(
         HEALTH, kept.replace("(answered_by,", "(answered_at, answered_by,").replace("('ada'", "(now(), 'ada'")
     )
+    with connect("test", replace(warehouse, user=HEALTH)) as page:
+        assert answers.give(page, Kind.MINE, About("test.t"), "ada", "at it")
+    assert not may(HEALTH, kept.replace("(answered_by,", "(waives, answered_by,").replace("('ada'", "(true, 'ada'"))
     assert not may(HEALTH, "update ops.answers set reason = 'x'")
     assert not may(HEALTH, "delete from ops.answers")
     assert not may(HEALTH, "insert into ops.decisions (action, decided_by, reason) values ('hold', 'ada', 'forged')")
