@@ -66,13 +66,14 @@ def unheard() -> str:
 def _headline(summary: Summary) -> str:
     if summary.overtaken:
         return "ℹ️ Greenery data: a run that was published before ran again, and changed nothing"
-    if summary.published and summary.decision and summary.failed:
-        return f"✋ Greenery data was published by hand, although {words.count(summary.failed, 'test')} failed"
     if summary.published and summary.failed:
         were = "was" if summary.failed == 1 else "were"
-        return (
-            f"✋ Greenery data was published although {words.count(summary.failed, 'failed test')} {were} let through"
+        said = (
+            f"by hand, although {words.count(summary.failed, 'test')} failed"
+            if summary.decision
+            else f"although {words.count(summary.failed, 'failed test')} {were} let through"
         )
+        return ", ".join(filter(None, (f"✋ Greenery data was published {said}", _unusual(summary))))
     if summary.published:
         warned = words.count(summary.warned, "warning") if summary.warned else ""
         if muted := sum(bool(one.muted) for root in summary.warnings for one in root.failures):
@@ -152,7 +153,7 @@ def _state_of_the_data(summary: Summary) -> Section:
     lines += [(by_hand(summary.decision),)] if summary.decision else []
     if summary.data_as_of and summary.decision is None:
         lines.append(("What you see is complete and tested; it is only older.",))
-    owners = list(dict.fromkeys(root.owner.name for root in summary.roots if root.owner))
+    owners = list(dict.fromkeys(one.owner.name for one in (*summary.roots, *_holding(summary)) if one.owner))
     if owners:
         lines.append((f"Who is at it: {listed(owners)}.",))
     if summary.hold:

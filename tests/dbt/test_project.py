@@ -259,3 +259,14 @@ def test_sources_are_the_tests_of_the_raw_tables(project: Dbt, manifest: Manifes
         if node.resource_type == NodeType.Test and all(parent.startswith("source.") for parent in node.depends_on.nodes)
     }
     assert project.names("--selector", "sources", "--resource-type", "test") == of_sources
+
+
+def test_what_people_type_can_not_hold_the_publish(manifest: Manifest) -> None:
+    of_text = {"well_formed", "is_zip_code", "unique_but_for_case"}
+    tests = [
+        node
+        for node in manifest.nodes.values()
+        if isinstance(node, GenericTestNode) and node.test_metadata.name in of_text
+    ]
+    assert {node.test_metadata.name for node in tests} == of_text
+    assert [node.name for node in tests if node.config.severity.lower() != "warn"] == []

@@ -351,3 +351,16 @@ def test_the_first_line_says_that_something_unusual_holds_the_publish() -> None:
     assert render(replace(held, unusual=(FEW_ORDERS,))).headline.endswith("task publish failed")
     assert "usually 18.0 to 23.0 % · holds the publish" in render(replace(held, unusual=(holds,))).body
     assert "holds the publish" not in render(replace(PUBLISHED, unusual=(holds,))).body
+
+
+def test_the_first_line_of_data_that_was_let_through_counts_what_is_unusual() -> None:
+    through = replace(PUBLISHED, failed=1, roots=(BROKEN_TOTAL,), unusual=(FEW_ORDERS,))
+    ending = "1 failed test was let through, 1 figure is unusual"
+    assert render(through).headline.endswith(ending)
+    by_hand = Decision(1, "publish", "run", "ada", "why", KNOWN)
+    assert render(replace(through, decision=by_hand)).headline.endswith("although 1 test failed, 1 figure is unusual")
+
+
+def test_whoever_owns_a_figure_that_holds_the_publish_is_named_to_those_who_look_at_the_data() -> None:
+    held = replace(NO_PRODUCT, unusual=replace(NO_PRODUCT.unusual, holds=True))
+    assert "Who is at it: Data platform." in render_state(replace(FAILED, roots=(), unusual=(held,))).body
