@@ -122,7 +122,7 @@ class _Judge:
         """None while it is too early: the first days that runs observe say whether the days before were alike."""
         if not self.observations[-1].afterwards and sum(not one.afterwards for one in self.observations) <= YOUNG:
             return None
-        return Past.of(self._counted(), self.observations[-1].day, self.series.measure, rows, self.fine)
+        return Past.of(self._counted(), self.observations[-1].day, self.series.measure, rows, self._fine_lately)
 
     def unusual(self, series_watched: int, rows: Mapping[date, float]) -> Unusual | None:
         newest = self.observations[-1]
@@ -132,7 +132,7 @@ class _Judge:
         expected = past.day(series_watched)
         if score(newest.value, expected) > 1:
             return self._unusual(newest.value, expected, days=1)
-        week = None if self._was_fine_lately() else past.week(newest.value, series_watched)
+        week = None if self._fine_lately else past.week(newest.value, series_watched)
         if week and score(*week) > 1:
             return self._unusual(*week, days=7)
         return None
@@ -150,8 +150,11 @@ class _Judge:
             since = one.day
         return since
 
-    def _was_fine_lately(self) -> bool:
-        return any(self.observations[-1].day - day < timedelta(days=_WEEKS) for day in self.fine)
+    @property
+    def _fine_lately(self) -> frozenset[date]:
+        """Four weeks of them: else one answer to a day without rows would hide such days for months."""
+        newest = self.observations[-1].day
+        return frozenset(day for day in self.fine if newest - day < timedelta(days=_WEEKS))
 
     def _counted(self) -> list[Observation]:
         """The days to learn from: not those that were unusual, but where it stayed so for long enough.
@@ -164,7 +167,7 @@ class _Judge:
             for one in self.observations[:-1]
             if self.series.measure in LASTING or one.afterwards == newest.afterwards
         ]
-        odd = {one.day for one in self.told if one.days == 1} - set(self.fine)
+        odd = {one.day for one in self.told if one.days == 1} - self._fine_lately
         start, in_a_row = 0, 0
         for n, one in enumerate(alike):
             in_a_row = in_a_row + 1 if one.day in odd else 0

@@ -160,6 +160,19 @@ def test_what_is_expected_is_not_said_again_for_this_reason() -> None:
     assert the(judged(other, newest(other), a_shop(), found, [said])) == {ROWS: None}
 
 
+def test_what_is_expected_is_said_again_weeks_later() -> None:
+    """Else one answer to a day without rows would hide such days for months."""
+    days = past(rows=0)
+    day = newest(days)
+    found = judged(days, day, a_shop())
+    said = an_answer(Kind.EXPECTED, About(ORDERS, Measure.ROWS, day=day))
+
+    soon = with_days(days, ROWS, *[400] * 6, 0)
+    assert judged(soon, newest(soon), a_shop(), found, [said]) == ()
+    later = with_days(days, ROWS, *[400] * 34, 0)
+    assert the(judged(later, newest(later), a_shop(), found, [said])) == {ROWS: None}
+
+
 def test_expected_is_also_what_the_expected_one_explained() -> None:
     days = past(rows=900, value=880)
     day = newest(days)
