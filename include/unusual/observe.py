@@ -355,6 +355,7 @@ def _keep(cursor: Cursor, run_id: str, as_of: datetime, days: list[date], observ
     """Keep observations, in place of what was observed of these days before.
 
     What changes as rows age stays where another run found it well on that day: the next morning is compared with it.
+    Where it found no rows yet, there is nothing to stay.
     """
     cursor.execute(
         """
@@ -362,6 +363,7 @@ def _keep(cursor: Cursor, run_id: str, as_of: datetime, days: list[date], observ
         where day = any(%(days)s)
             and (
                 measure = any(%(lasting)s)
+                or value is null
                 or run_id = %(run_id)s
                 or not exists (select from ops.publications where publications.run_id = observations.run_id)
                 or exists (select from ops.unusual where unusual.run_id = observations.run_id)

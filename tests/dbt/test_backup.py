@@ -191,7 +191,7 @@ def test_a_warehouse_with_history_is_left_as_it_is(days: Days, saved: Path, serv
     where = server.database(WAREHOUSE)
     days.shop.query("update ops.leases set released_at = now()")
     before = content(where)
-    with pytest.raises(BackupError, match=r"has a history of its own \(in ops.buffer_models, .* --replace"):
+    with pytest.raises(BackupError, match=r"has a history of its own \(in ops.answers, .* --replace"):
         backup.restore(saved, where)
     assert content(where) == before
 

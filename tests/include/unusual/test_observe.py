@@ -186,6 +186,16 @@ def test_the_evening_of_a_well_day_leaves_what_ages_as_it_was_in_the_morning(sho
     assert observed(shop, orders(Measure.ROWS))[-1] == (DAY, 9, False)
 
 
+def test_what_had_no_rows_in_the_morning_is_observed_in_the_evening(shop: Connection) -> None:
+    change(shop, "create temp table late as select * from raw.orders; delete from raw.orders")
+    observe.observe(shop, "run", project(), AS_OF)
+    change(shop, "insert into ops.publications (schema_oid, run_id, data_as_of) values (1, 'run', now())")
+    change(shop, "insert into raw.orders select * from late")
+    runs.begin(shop, "evening", "release")
+    observe.observe(shop, "evening", project(), AS_OF + timedelta(hours=12))
+    assert observed(shop, orders(Measure.NULLS, "status"))[-1] == (DAY, 0, False)
+
+
 def test_what_was_unusual_in_the_morning_is_observed_anew_in_the_evening(shop: Connection) -> None:
     observe.observe(shop, "run", project(), AS_OF)
     change(shop, "insert into ops.publications (schema_oid, run_id, data_as_of) values (1, 'run', now())")
