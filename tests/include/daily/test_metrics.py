@@ -104,6 +104,7 @@ def test_the_report_sends_what_became_of_the_run(forks: Forks) -> None:
         "run.tests_warned": 0,
         "run.tests_failed": 3,
         "run.tests_skipped": 81,
+        "run.unusual_figures": 0,
     }
     assert "run.seconds" not in sent(forks, of_run.format("failed_before_anything"))
 
