@@ -28,7 +28,9 @@ union all
 select
     'deletions' as table_name,
     case
-        when table_name in ('{{ personal | join("', '") }}') then table_name
+        when table_name in (
+            '{{ personal | join("', '") }}'
+        ) then table_name
         else {{ composite_key(['table_name', 'key']) }}
     end as key,
     deleted_at as stamped_at
