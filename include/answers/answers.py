@@ -169,11 +169,11 @@ def waived(connection: Connection) -> frozenset[str]:
     return frozenset(test for test in tests if (mute := of(given, Kind.MUTE, test)) and mute.waives)
 
 
-def is_about(answer: Answer, unique_id: str, *, measure: str = "", column: str = "", item: str = "") -> bool:
+def is_about(answer: Answer, series: About) -> bool:
     """Whether an answer is about a series, or about all of what it is of. What an answer leaves open, it is all of."""
     about = answer.about
-    asked = ((about.measure, measure), (about.column, column), (about.item, item))
-    return about.unique_id == unique_id and all(said in ("", one) for said, one in asked)
+    asked = ((about.measure, series.measure), (about.column, series.column), (about.item, series.item))
+    return about.unique_id == series.unique_id and all(said in ("", one) for said, one in asked)
 
 
 def of(answers: Iterable[Answer], kind: Kind, unique_id: str, tested: Iterable[str] = ()) -> Answer | None:

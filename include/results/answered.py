@@ -131,12 +131,7 @@ def answered(findings: Iterable[Finding], given: Iterable[Answer]) -> tuple[tupl
 
 
 def _answered(one: Finding, given: Iterable[Answer]) -> Finding:
-    series = one.unusual.series
-    about = [
-        answer
-        for answer in given
-        if answers.is_about(answer, series.unique_id, measure=series.measure, column=series.column, item=series.item)
-    ]
+    about = [answer for answer in given if answers.is_about(answer, one.unusual.series.about())]
     newest = {answer.kind: answer for answer in reversed(about)}
     return replace(one, muted=newest.get(Kind.MUTE), mine=newest.get(Kind.MINE))
 

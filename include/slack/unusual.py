@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import date
 
 from include import settings, words
-from include.answers.answer import About, form_url
+from include.answers.answer import form_url
 from include.results.summary import Summary
 from include.results.unusual import Finding
 from include.slack.answered import sees_to_it
@@ -66,9 +66,7 @@ def _in_full(one: Finding, *, published: bool) -> Iterator[Line]:
         first = [short(each.title, 80) for each in one.with_it]
         yield (f"{INDENT}With it {words.count(len(first), 'figure')}: {listed(first)}",)
     stands = f"Downstream: {listed(one.exposures)} · " if one.exposures else ""
-    series = one.unusual.series
-    about = About(series.unique_id, series.measure, series.column, series.item, one.unusual.day)
-    yield (f"{INDENT}{stands}", Link("Answer", form_url(about)))
+    yield (f"{INDENT}{stands}", Link("Answer", form_url(one.unusual.series.about(one.unusual.day))))
 
 
 def _known(one: Finding) -> Line:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cache
-from statistics import NormalDist
+from statistics import NormalDist, median
 
 from include.unusual.series import Expected, Measure, Observation
 
@@ -153,7 +153,7 @@ class Past:
         wanders = total or _spread(steps[: until - 1]) < 0.75 * _spread(errors[: until - 7])
         if wanders:
             errors = steps
-        error = _middle(errors)
+        error = median(errors)
         level = values[-1] if wanders else levels[-1]
         return cls(
             on,
@@ -197,7 +197,7 @@ class Past:
         before = [_change(values, end) for end in range(newest - _BETWEEN - _WEEK, least - 1, -3)]
         if len(before) < _CHANGES:
             return None
-        change = _middle(before)
+        change = median(before)
         middle = _before(values, newest) + change
         errors = self.errors[: -_BETWEEN - _WEEK]
         far = _far(series_watched / _WEEK, len(errors))
@@ -227,7 +227,7 @@ class Past:
         down, up = self.spread
         if len(ends) < _MONTHS or not (min(ends) > up or max(ends) < -down):
             return 0.0
-        return _middle(ends)
+        return median(ends)
 
     def _expected(self, middle: float, least: float, most: float) -> Expected:
         """Back from the scale, and never narrower than what matters to people."""
@@ -279,7 +279,7 @@ def _distinct(
     much as there are more rows for a small set.
     """
     busy = [math.log((rows.get(day) or now) / now) for day, _ in known]
-    middle, level = _middle(busy), _middle(values)
+    middle, level = median(busy), median(values)
     varies = sum((one - middle) ** 2 for one in busy)
     slope = sum((one - middle) * (value - level) for one, value in zip(busy, values, strict=True)) / (varies or 1.0)
     slope = min(max(slope, -1.0), 0.0)
@@ -344,11 +344,11 @@ def _begin(values: Sequence[float]) -> int:
         return 0
     if _never_falls(values):
         values = [later - earlier for earlier, later in itertools.pairwise(values)]
-    now = _middle(values[-YOUNG:])
+    now = median(values[-YOUNG:])
     if now <= 1:
         return 0
     for end in range(len(values) - 1, YOUNG - 1, -1):
-        if _OTHER_TIMES * _middle(values[end - YOUNG : end]) < now:
+        if _OTHER_TIMES * median(values[end - YOUNG : end]) < now:
             return end - YOUNG // 2 + 1
     return 0
 
@@ -360,7 +360,7 @@ def _weekdays(days: Sequence[int], values: Sequence[float]) -> list[float] | Non
     by_weekday: list[list[float]] = [[] for _ in range(7)]
     for day, one in zip(days[3:], off, strict=False):
         by_weekday[day % 7].append(one)
-    effects = [_middle(of_one) if of_one else 0.0 for of_one in by_weekday]
+    effects = [median(of_one) if of_one else 0.0 for of_one in by_weekday]
     left = [one - effects[day % 7] for day, one in zip(days[3:], off, strict=False)]
     fitted = math.sqrt(len(off) / max(len(off) - 6, 1))
     return effects if _spread(left) * fitted < 0.95 * _spread(off) else None
@@ -369,7 +369,7 @@ def _weekdays(days: Sequence[int], values: Sequence[float]) -> list[float] | Non
 def _before(values: Sequence[float], end: int) -> float:
     """The level of the weeks that a week is compared with."""
     stop = end - _WEEK - _BETWEEN
-    return _middle(values[max(stop - _BEFORE, 0) : stop])
+    return median(values[max(stop - _BEFORE, 0) : stop])
 
 
 def _change(values: Sequence[float], end: int) -> float:
@@ -385,12 +385,6 @@ def _again(errors: Sequence[float], days: Sequence[int], error: float, fine: set
     off = sorted(one - error for one in errors)
     said = [one - error for day, one in zip(days, errors, strict=True) if day in fine]
     return max(off[-2] + _AGAIN * spread, off[-1] + _ONCE * spread, *(one + _AGAIN * spread for one in said))
-
-
-def _middle(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    half = len(ordered) // 2
-    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def _middles(values: Sequence[float], most: int) -> list[float]:
@@ -415,7 +409,7 @@ def _spreads(values: Sequence[float], *, alike: bool, few: int = _FEW) -> tuple[
 
     Where noise is `alike` on both sides the wider one is more than noise, and counts for a quarter more at most.
     """
-    middle = _middle(values)
+    middle = median(values)
     if alike and len(values) < few:
         return (_spread_about(middle, values),) * 2
     below = _spread_about(middle, [one for one in values if one < middle])
@@ -427,7 +421,7 @@ def _spreads(values: Sequence[float], *, alike: bool, few: int = _FEW) -> tuple[
 
 def _spread(values: Sequence[float]) -> float:
     """The standard deviation about the middle."""
-    return _spread_about(_middle(values), values)
+    return _spread_about(median(values), values)
 
 
 def _spread_about(middle: float, values: Sequence[float]) -> float:
@@ -435,7 +429,7 @@ def _spread_about(middle: float, values: Sequence[float]) -> float:
     off = sorted([abs(value - middle) for value in values])
     if not off:
         return 0.0
-    most = 3 * 1.4826 * _middle(off) or math.inf  # more than half may be the same
+    most = 3 * 1.4826 * median(off) or math.inf  # more than half may be the same
     near = off[: bisect_right(off, most)]
     far = (len(off) - len(near)) * most * most if len(near) < len(off) else 0.0
     return math.sqrt((sum([one * one for one in near]) + far) / len(off))

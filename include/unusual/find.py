@@ -180,20 +180,12 @@ class _Judge:
 def _answers(answer: Answer, series: Series, told: Iterable[Unusual]) -> bool:
     """Whether an answer is about a series, or about what explained it on that day."""
     causes = [one.because for one in told if one.because and one.day == answer.about.day]
-    return any(
-        is_about(answer, one.unique_id, measure=one.measure, column=one.column, item=one.item)
-        for one in (series, *causes)
-    )
+    return any(is_about(answer, one.about()) for one in (series, *causes))
 
 
 def _holds(series: Series, facts: Manifest, answers: Sequence[Answer]) -> bool:
     """Whether its owner wants no publish with it. A mute doesn't end that, unless it says so."""
-    waived = any(
-        one.kind is Kind.MUTE
-        and one.waives
-        and is_about(one, series.unique_id, measure=series.measure, column=series.column, item=series.item)
-        for one in answers
-    )
+    waived = any(one.kind is Kind.MUTE and one.waives and is_about(one, series.about()) for one in answers)
     return not waived and watched.consequence(facts, series.unique_id, series.column) is Consequence.HOLD
 
 

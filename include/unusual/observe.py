@@ -85,7 +85,7 @@ def observe(connection: Connection, run_id: str, facts: Manifest, as_of: datetim
         span = (min(missed), day)
         watched = tables(facts, settings.raw_schema())
         past = (day - timedelta(days=PAST), span[0] - timedelta(days=1))
-        parts = [*_parts(facts, span, settings.raw_schema(), BUILT), *_parts_of_past(cursor, facts, past, watched)]
+        parts = [*_parts(facts, watched, span, BUILT), *_parts_of_past(cursor, facts, past, watched)]
         known = _known(cursor, span[0])
         found = [*_of_run(cursor, facts, run_id, day, as_of, watched)]
         not_seen: dict[str, NotSeen] = {}
@@ -119,7 +119,7 @@ def measured(
 
     What has no day, as the rows of a model, is of the last one. Times of a run's own are not among it.
     """
-    for _, part in _parts(facts, days, raw or settings.raw_schema(), marts):
+    for _, part in _parts(facts, tables(facts, raw or settings.raw_schema()), days, marts):
         yield from part(cursor, {})
 
 
@@ -154,10 +154,10 @@ def forget(connection: Connection, older_than: timedelta) -> int:
 _Part = tuple[str, Callable[[Cursor, Known], Iterable[Observation]]]
 
 
-def _parts(facts: Manifest, days: tuple[date, date], raw: str, marts: str) -> list[_Part]:
+def _parts(facts: Manifest, watched: list[Table], days: tuple[date, date], marts: str) -> list[_Part]:
     """What there is of days."""
     parts: list[_Part] = []
-    for table in tables(facts, raw):
+    for table in watched:
         measure = partial(_by_day, table, days) if table.dated_by else partial(_as_a_whole, table, days[1])
         parts.append((table.unique_id, measure))
     for model in sorted(facts.models):

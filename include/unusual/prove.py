@@ -189,7 +189,7 @@ class _Replay:
     def proof(self, random: Random) -> Proof:
         """Judge each day as it was, then with each of the faults."""
         said: dict[date, tuple[Unusual, ...]] = {}
-        for day in _each(self.first, self.last):
+        for day in rows.each_day((self.first, self.last)):
             if found := judged(self.past, day, self.facts, _flat(said)):
                 said[day] = found
         there = {series.unique_id for series in self.past}
@@ -198,7 +198,7 @@ class _Replay:
             for table in observe.tables(self.facts, settings.raw_schema())
             if table.dated_by and table.unique_id in there
         ]
-        quiet = [day for day in _each(self.first, self.last - timedelta(_SETTLED)) if day not in said]
+        quiet = [day for day in rows.each_day((self.first, self.last - timedelta(_SETTLED))) if day not in said]
         with self._letting_go():
             faults = [*planted(self.cursor, tables, quiet, random, self._is_as_it_was)]
         return Proof(
@@ -301,10 +301,6 @@ def _flat(said: Mapping[date, Sequence[Unusual]]) -> list[Unusual]:
 def _by_themselves(found: Sequence[Unusual]) -> tuple[Unusual, ...]:
     """Those that no other explains."""
     return tuple(one for one in found if one.because is None)
-
-
-def _each(first: date, last: date) -> list[date]:
-    return [first + timedelta(days=nth) for nth in range((last - first).days + 1)]
 
 
 def result(proof: Proof) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def by_day(cursor: Cursor, table: Table, days: tuple[date, date], known: Known) 
     cursor.execute(_statement(table, dated_as, kinds.get(STAMP, ""), asked, days, known))
     names = [one.name for one in cursor.description]
     found = {row[0]: dict(zip(names, row, strict=True)) for row in cursor.fetchall()}
-    for day in _each(days):
+    for day in each_day(days):
         yield from _of_day(table, day, asked, found.get(day, {}), known, hours=dated_as != "date")
 
 
@@ -108,7 +108,7 @@ def count_by_day(cursor: Cursor, table: Table, days: tuple[date, date]) -> Itera
         )
     )
     found = dict(cursor.fetchall())
-    for day in _each(days):
+    for day in each_day(days):
         yield Observation(Series(table.unique_id, Measure.ROWS), day, float(found.get(day, 0)), afterwards=True)
 
 
@@ -121,7 +121,7 @@ def _dated_as(table: Table, kinds: Mapping[str, str]) -> str:
 
 def count(cursor: Cursor, table: Table, limit: int) -> int | None:
     """How many rows there are; None where there are more than `limit`, or nothing of that name."""
-    cursor.execute("select reltuples from pg_class where oid = to_regclass(%s)", (_quoted(table),))
+    cursor.execute("select reltuples from pg_class where oid = to_regclass(%s)", (table.place.as_string(cursor),))
     row = cursor.fetchone()
     if row is None or row[0] > limit:
         return None
@@ -130,10 +130,6 @@ def count(cursor: Cursor, table: Table, limit: int) -> int | None:
     )
     [[rows]] = cursor.fetchall()
     return rows if rows <= limit else None
-
-
-def _quoted(table: Table) -> str:
-    return ".".join('"{}"'.format(name.replace('"', '""')) for name in (table.schema, table.name))
 
 
 def columns(cursor: Cursor, table: Table) -> dict[str, str]:
@@ -147,7 +143,7 @@ def columns(cursor: Cursor, table: Table) -> dict[str, str]:
         where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped
         order by attnum
         """,
-        (_quoted(table),),
+        (table.place.as_string(cursor),),
     )
     return dict(cursor.fetchall())
 
@@ -251,7 +247,8 @@ def _hour(column: str, kind: str) -> sql.Composable:
     return sql.SQL("extract(epoch from ({})::time)::float / 3600").format(_in_utc(column, kind))
 
 
-def _each(days: tuple[date, date]) -> list[date]:
+def each_day(days: tuple[date, date]) -> list[date]:
+    """The days from the first to the last."""
     first, last = days
     return [first + timedelta(days=nth) for nth in range((last - first).days + 1)]
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
+from include.answers.answer import About
+
 
 class Measure(StrEnum):
     """What the numbers of a series are. Shares are between 0 and 1."""
@@ -40,6 +42,10 @@ class Series:
     measure: Measure
     column: str = ""
     item: str = ""
+
+    def about(self, day: date | None = None) -> About:
+        """The same as what an answer is about, on a day."""
+        return About(self.unique_id, self.measure, self.column, self.item, day)
 
 
 @dataclass(frozen=True)

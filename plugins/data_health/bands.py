@@ -68,7 +68,7 @@ def _answered(reading: Reading, series: Series) -> dict[date, list[Kept]]:
     found: dict[date, list[Kept]] = defaultdict(list)
     for kept in answers.kept(reading.connection):
         one = kept.answer
-        if answers.is_about(one, series.unique_id, measure=series.measure, column=series.column, item=series.item):
+        if answers.is_about(one, series.about()):
             found[one.about.day or one.answered_at.astimezone(UTC).date()].append(kept)
     return found
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from include.results.unusual import is_personal
-from include.unusual import expect, find, words
-from include.unusual.series import Measure, Observation, Series
+from include.unusual import expect, words
+from include.unusual.series import LASTING, Measure, Observation, Series
 from plugins.data_health.reading import Reading
 
 # A series of which nothing was observed for longer is watched no more.
@@ -70,7 +70,7 @@ def watched(reading: Reading, unique_id: str | None = None) -> tuple[Watched, ..
     parameters = {
         "forgotten_after": FORGOTTEN_AFTER.days,
         "measures": list(Measure),
-        "lasting": list(find.LASTING),
+        "lasting": list(LASTING),
         "unique_id": unique_id,
         "enough": expect.LEAST_DAYS,
     }

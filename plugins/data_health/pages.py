@@ -55,7 +55,7 @@ def series_path(series: Series, days: int | None = None) -> str:
 
 def answer_url(series: Series, day: datetime) -> str:
     """Where to answer to a day of a series."""
-    return answer_path(About(series.unique_id, series.measure, series.column, series.item, day))
+    return answer_path(series.about(day))
 
 
 def answer_path(about: About, kind: Kind | None = None) -> str:

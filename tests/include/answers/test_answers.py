@@ -104,11 +104,11 @@ def an(about: About, answer_id: int = 1, kind: Kind = Kind.MUTE) -> Answer:
 
 def test_an_answer_to_a_table_is_one_to_its_series_and_one_to_a_series_to_no_other() -> None:
     share = {"measure": "share", "column": "status", "item": "new"}
-    assert answers.is_about(an(About(ORDERS)), ORDERS, **share)
-    assert answers.is_about(an(About(ORDERS, column="status")), ORDERS, **share)
-    assert not answers.is_about(an(About(ORDERS, "rows")), ORDERS, **share)
-    assert not answers.is_about(an(About(ORDERS, "share", "status", "old")), ORDERS, **share)
-    assert not answers.is_about(an(About("source.p.shop.users")), ORDERS, **share)
+    assert answers.is_about(an(About(ORDERS)), About(ORDERS, **share))
+    assert answers.is_about(an(About(ORDERS, column="status")), About(ORDERS, **share))
+    assert not answers.is_about(an(About(ORDERS, "rows")), About(ORDERS, **share))
+    assert not answers.is_about(an(About(ORDERS, "share", "status", "old")), About(ORDERS, **share))
+    assert not answers.is_about(an(About("source.p.shop.users")), About(ORDERS, **share))
 
 
 def test_an_answer_to_a_model_is_one_to_its_tests_and_one_to_a_series_is_none() -> None:
