@@ -8,23 +8,4 @@
 ] -%}
 {%- set first = "cast('" ~ var('earliest_date') ~ "' as timestamp)" -%}
 {%- set last = dbt.dateadd('day', calendar_days() - 1, first) -%}
-{%- for table, key, columns in tables %}
-{%- set outer = loop %}
-{%- set relation = source('greenery', table) %}
-{%- set new = new_rows(relation) %}
-{%- for column in columns %}
-select
-    '{{ table }}' as table_name,
-    {{ shown_key(relation, [key]) }} as key,
-    '{{ column }}' as column_name,
-    {{ utc(column) }} as found
-from {{ relation }}
-where
-    {{ utc(column) }} not between {{ first }} and {{ last }}
-    and {{ new or 'true' }}
-{%- if not (outer.last and loop.last) %}
-
-union all
-{% endif %}
-{%- endfor %}
-{%- endfor %}
+{{ dates_where(tables, utc('{}') ~ ' not between ' ~ first ~ ' and ' ~ last) }}
