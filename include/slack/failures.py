@@ -11,7 +11,7 @@ from dataclasses import replace
 from include import settings, words
 from include.answers.answer import About, form_url
 from include.dbt_project import helpers
-from include.results.failures import Failure, Root
+from include.results.failures import Failure, Owner, Root
 from include.results.summary import Summary
 from include.slack import answered
 from include.slack.message import INDENT, Bold, Code, Line, Link, Mention, Section, listed, short, size
@@ -98,10 +98,12 @@ def _root(root: Root, room: int) -> tuple[Section, int]:
 
 def _heading(root: Root) -> Line:
     kind = _KINDS.get(root.kind, root.kind)
-    owner: Line = ()
-    if root.owner:
-        owner = (" · ", Mention(short(root.owner.name, 60), short(root.owner.slack or "", 60) or None))
-    return (f"{kind} ", Bold(short(root.name, 120)), *owner)
+    return (f"{kind} ", Bold(short(root.name, 120)), *owned_by(root.owner))
+
+
+def owned_by(owner: Owner | None) -> Line:
+    """Whose it is, after what it is called; that one is notified."""
+    return (" · ", Mention(short(owner.name, 60), short(owner.slack or "", 60) or None)) if owner else ()
 
 
 def _failure(failure: Failure) -> Iterator[Line]:

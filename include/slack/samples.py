@@ -189,6 +189,11 @@ STALE_EVENTS = Root(
 KNOWN = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
 
 
+def _refused(why: str) -> Root:
+    """The task `publish`, which did not publish."""
+    return Root("task", "publish", (Failure("task", "publish", why),), log_url=_log("publish"))
+
+
 def _known(root: Root) -> Root:
     return replace(root, failures=tuple(replace(one, since=KNOWN, days=2) for one in root.failures))
 
@@ -459,19 +464,10 @@ def summaries() -> dict[str, Summary]:
             FAILED,
             unusual=(replace(NO_PRODUCT, unusual=replace(NO_PRODUCT.unusual, holds=True)),),
             roots=(
-                Root(
-                    "task",
-                    "publish",
-                    (
-                        Failure(
-                            "task",
-                            "publish",
-                            "Held: 1 figure is unusual (`unusual: hold`). Answer `expected` and clear publish; or "
-                            f"publish it all the same: `python -m include.publish publish --run {_RUN} --reason …`. "
-                            "Nothing was published:\n  events without product_id",
-                        ),
-                    ),
-                    log_url=_log("publish"),
+                _refused(
+                    "Held: 1 figure is unusual (`unusual: hold`). Answer `expected` and clear publish; or "
+                    f"publish it all the same: `python -m include.publish publish --run {_RUN} --reason …`. "
+                    "Nothing was published:\n  events without product_id"
                 ),
             ),
         ),
@@ -500,20 +496,7 @@ def summaries() -> dict[str, Summary]:
             FAILED,
             passed=274,
             hold=_decision("hold"),
-            roots=(
-                Root(
-                    "task",
-                    "publish",
-                    (
-                        Failure(
-                            "task",
-                            "publish",
-                            "ada holds publishing back since 24 Nov 2026 05:30 UTC: the auditors are here",
-                        ),
-                    ),
-                    log_url=_log("publish"),
-                ),
-            ),
+            roots=(_refused("ada holds publishing back since 24 Nov 2026 05:30 UTC: the auditors are here"),),
         ),
         "failed_hostile": replace(
             FAILED,

@@ -11,7 +11,8 @@ from include.answers.answer import form_url
 from include.results.summary import Summary
 from include.results.unusual import Finding
 from include.slack.answered import sees_to_it
-from include.slack.message import INDENT, Bold, Line, Link, Mention, Section, listed, short, size
+from include.slack.failures import owned_by
+from include.slack.message import INDENT, Bold, Line, Link, Section, listed, short, size
 
 # So many are told in full, and so many of those that were told before have a line.
 SHOWN, SHOWN_KNOWN = 3, 3
@@ -57,11 +58,8 @@ def lines(findings: Sequence[Finding], summary: Summary) -> Section:
 
 
 def _in_full(one: Finding, *, published: bool) -> Iterator[Line]:
-    owner: Line = ()
-    if one.owner:
-        owner = (" · ", Mention(short(one.owner.name, 60), short(one.owner.slack or "", 60) or None))
     held = " · holds the publish" if one.unusual.holds and not published else ""
-    yield ("• ", *_sentence(one), held, *owner, sees_to_it(one.mine))
+    yield ("• ", *_sentence(one), held, *owned_by(one.owner), sees_to_it(one.mine))
     if one.with_it:
         first = [short(each.title, 80) for each in one.with_it]
         yield (f"{INDENT}With it {words.count(len(first), 'figure')}: {listed(first)}",)
