@@ -49,6 +49,7 @@ class Manifest:
     exposures: dict[str, dict[str, Any]] = field(default_factory=dict)
     functions: dict[str, dict[str, Any]] = field(default_factory=dict)
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    semantic_models: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @cached_property
     def drawn(self) -> list[str]:
@@ -301,5 +302,5 @@ def read(path: Path) -> Manifest:
 @lru_cache(maxsize=2)
 def _read(path: Path, _mtime: int, _size: int) -> Manifest:
     content = json.loads(path.read_bytes())
-    others = ("groups", "exposures", "functions", "metrics")
+    others = ("groups", "exposures", "functions", "metrics", "semantic_models")
     return Manifest(content["nodes"], content["sources"], *(content.get(kind, {}) for kind in others))

@@ -6,6 +6,7 @@ folder alone, which no other user of the machine can enter, and asks for none: f
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import pwd
@@ -233,7 +234,13 @@ def _ask_for_passwords(data: Path, superusers: str) -> None:
 
 def _hand_to_system_user(data: Path) -> None:
     wheel = _wheel()
-    wheel.ensure_user_exists(SYSTEM_USER)
+    programs = os.open(wheel.POSTGRES_BIN_PATH, os.O_RDONLY)
+    try:
+        # Two processes that create the user side by side leave the one without it.
+        fcntl.flock(programs, fcntl.LOCK_EX)
+        wheel.ensure_user_exists(SYSTEM_USER)
+    finally:
+        os.close(programs)
     wheel.ensure_prefix_permissions(data)
     wheel.ensure_prefix_permissions(wheel.POSTGRES_BIN_PATH)
     entry = pwd.getpwnam(SYSTEM_USER)

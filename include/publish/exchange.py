@@ -19,6 +19,7 @@ from include.daily.buffers import Buffer
 from include.dbt_project.manifest import Manifest
 from include.publish import beside_marts, changes, gate, locks, on_marts
 from include.publish.gate import NotPublishedError
+from include.receipts import basis, moves, told
 from include.results import publications
 from include.results.publications import Decision
 from include.settings import BUILT, LIVE
@@ -41,13 +42,15 @@ def exchange(
     decision: Decision | None = None,
     attempts: int | None = None,
     notes: Collection[str] = (),
+    moved: Collection[moves.Found] = (),
 ) -> datetime:
     """Make what was built aside what people query; returns as of when it is.
 
     `buffer` is what was looked at and found fit. `manifest` says which tables in it models own:
     what nobody owns is dropped (None: nothing is). `as_of` is None where the marts are new, else when they were first
-    published. `notes` are for the message. Raises NotPublishedError, with nothing changed, where readers hold their
-    locks through all attempts, or where somebody else built or published meanwhile.
+    published. `notes` are for the message, `moved` is what of what was told changes with it. Raises
+    NotPublishedError, with nothing changed, where readers hold their locks through all attempts, or where somebody
+    else built or published meanwhile.
     """
     attempts = attempts or ATTEMPTS
     refresh_statistics()
@@ -56,7 +59,7 @@ def exchange(
             try:
                 with connection.cursor() as cursor:
                     _check_nothing_came_between(cursor, buffer, by_hand=decision is not None)
-                    told_as_of = _exchange(cursor, run_id, manifest, as_of, decision, notes)
+                    told_as_of = _exchange(cursor, buffer, run_id, manifest, as_of, decision, notes, moved)
                     connection.commit()
                     return told_as_of
             except locks.NotGot:
@@ -106,15 +109,17 @@ def _check_nothing_came_between(cursor: Cursor, buffer: Buffer, *, by_hand: bool
 
 def _exchange(
     cursor: Cursor,
+    buffer: Buffer,
     run_id: str,
     manifest: Manifest | None,
     as_of: datetime | None,
     decision: Decision | None,
-    told: Collection[str],
+    said: Collection[str],
+    moved: Collection[moves.Found],
 ) -> datetime:
     cursor.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(LIVE)))  # somebody dropped it
     locks.keep_out_maintenance(cursor, LIVE, BUILT)
-    notes = [*told, *(_prune(cursor, manifest) if manifest and manifest.models else ())]
+    notes = [*said, *(_prune(cursor, manifest) if manifest and manifest.models else ())]
     models = _models(cursor, manifest)
     _check_nobodys_is_lost(cursor, models, then="clear publish" if decision is None else "decide again")
     of_models = _of_models(manifest, models)
@@ -142,7 +147,8 @@ def _exchange(
         personal.note(cursor, manifest.personal)
     roles.open_to_readers(cursor, LIVE, closed=BUILT)
     notes += [note for reader in readers if (note := beside_marts.point_to(cursor, LIVE, reader))]
-    told_as_of = publications.note(cursor, run_id, LIVE, as_of=as_of, decision=decision, notes=notes)
+    publication_id, told_as_of = publications.note(cursor, run_id, LIVE, as_of=as_of, decision=decision, notes=notes)
+    _keep_receipts(cursor, publication_id, buffer, manifest if as_of is None else None, moved)
     if as_of is None:
         buffers.published(cursor, LIVE, proven=decision is None)
     by = f", {decision.action} by {decision.by}: {decision.reason}" if decision else ""
@@ -152,6 +158,15 @@ def _exchange(
     ):
         cursor.execute(sql.SQL("comment on schema {} is {}").format(sql.Identifier(schema), sql.Literal(purpose)))
     return told_as_of
+
+
+def _keep_receipts(
+    cursor: Cursor, publication_id: int, buffer: Buffer, manifest: Manifest | None, moved: Collection[moves.Found]
+) -> None:
+    """What is told from now on, what it stands on, and what moved with it."""
+    told.note(cursor, publication_id, LIVE)
+    basis.note(cursor, publication_id, manifest, buffer.since)
+    moves.keep(cursor, publication_id, moved)
 
 
 def _models(cursor: Cursor, manifest: Manifest | None) -> dict[str, set[str]]:

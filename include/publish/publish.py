@@ -15,6 +15,7 @@ from include.dbt_project.manifest import Manifest, read
 from include.publish import gate
 from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
+from include.receipts import moves
 from include.results import node_results, publications
 from include.results.failures import without_data
 from include.results.publications import Decision
@@ -77,5 +78,6 @@ def publish_run(run_id: str, manifest: Manifest, decision: Decision | None = Non
             waived = answers.waived(connection)
             gate.check_proven(manifest, made, node_results.passed_tests(connection, run_id), waived)
             gate.check_usual(run_id, manifest, seen)
-    exchange(run_id, made.buffer, manifest=manifest, decision=decision, notes=notes)
+        moved = moves.find(connection, manifest)
+    exchange(run_id, made.buffer, manifest=manifest, decision=decision, notes=notes, moved=moved)
     return True

@@ -14,6 +14,7 @@ from include.dbt_project import metrics
 from include.dbt_project.manifest import Manifest
 from include.dbt_project.metrics import REPEAT_RATE, Metric
 from include.results.publications import Publication
+from include.warehouse import has_columns
 from include.words import Unit
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ def _repeat_rate(share: float, former: dict[str, float]) -> Figure:
 
 def _buyers(connection: Connection) -> tuple[int, int]:
     """Users with two or more orders, and with one or more; (0, 0) before the first publish."""
-    if not has(connection, "analytics.dim_users", "orders"):
+    if not has_columns(connection, "analytics.dim_users", "orders"):
         return 0, 0
     with connection.cursor() as cursor:
         cursor.execute(
@@ -111,7 +112,7 @@ def open_days(connection: Connection, as_of: datetime | None) -> tuple[date, dat
     Where all of them are of that same day, that day; None where there is no such day. Deliveries and sign-ups are
     none: the last packages arrive a week after the last order, and people sign up before the first.
     """
-    if not has(connection, "analytics.daily_metrics", "day", "metric", "value"):
+    if not has_columns(connection, "analytics.daily_metrics", "day", "metric", "value"):
         return None
     with connection.cursor() as cursor:
         cursor.execute(
@@ -178,17 +179,3 @@ def keep(connection: Connection, run_id: str, metrics: dict[str, float | None]) 
             """,
             [(run_id, name, value) for name, value in metrics.items()],
         )
-
-
-def has(connection: Connection, table: str, *columns: str) -> bool:
-    """Whether a table is there with these columns: a project that has made it anew gets its message without figures."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            select count(*)
-            from pg_attribute
-            where attrelid = to_regclass(%s) and attname = any(%s) and not attisdropped
-            """,
-            (table, list(columns)),
-        )
-        return cursor.fetchone()[0] == len(columns)

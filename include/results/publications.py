@@ -39,6 +39,7 @@ class Decision:
 class Publication:
     """One exchange of the schemas: `run_id` built what people query since; that was first published at `data_as_of`."""
 
+    publication_id: int
     run_id: str
     published_at: datetime
     data_as_of: datetime
@@ -49,7 +50,7 @@ class Publication:
 
 _PUBLICATIONS = """
 select
-    made.run_id, made.published_at, made.data_as_of, made.schema_oid, made.notes,
+    made.publication_id, made.run_id, made.published_at, made.data_as_of, made.schema_oid, made.notes,
     decisions.decision_id, decisions.action, decisions.run_id, decisions.decided_by, decisions.reason,
     decisions.decided_at, decisions.name_given
 from ops.publications as made
@@ -89,15 +90,18 @@ def former(connection: Connection, schema: str) -> Publication | None:
 
 def note(
     cursor: Cursor, run_id: str, schema: str, *, as_of: datetime | None, decision: Decision | None, notes: list[str]
-) -> datetime:
-    """Call in the transaction that makes `schema` live; `as_of` is None where it is new. Returns as of when it is."""
+) -> tuple[int, datetime]:
+    """Call in the transaction that makes `schema` live; `as_of` is None where it is new.
+
+    Returns the id of the publication, and as of when it is.
+    """
     cursor.execute(
         """
         insert into ops.publications (published_at, run_id, schema_oid, data_as_of, decision_id, notes)
         select
             moment, %(run_id)s, to_regnamespace(%(schema)s)::oid, coalesce(%(as_of)s, moment), %(decision)s, %(notes)s
         from clock_timestamp() as moment
-        returning data_as_of
+        returning publication_id, data_as_of
         """,
         {
             "run_id": run_id,
@@ -107,7 +111,7 @@ def note(
             "notes": notes,
         },
     )
-    return cursor.fetchone()[0]
+    return cursor.fetchone()
 
 
 def decide(
@@ -168,7 +172,6 @@ def _one(connection: Connection, statement: str, *parameters: str) -> Publicatio
         row = cursor.fetchone()
     if row is None:
         return None
-    run_id, published_at, data_as_of, schema_oid, notes, *decision = row
-    return Publication(
-        run_id, published_at, data_as_of, schema_oid, tuple(notes), Decision(*decision) if decision[0] else None
-    )
+    publication_id, run_id, published_at, data_as_of, schema_oid, notes, *decision = row
+    made_by = Decision(*decision) if decision[0] else None
+    return Publication(publication_id, run_id, published_at, data_as_of, schema_oid, tuple(notes), made_by)

@@ -11,6 +11,9 @@ from psycopg2.extensions import connection as Connection
 from include.answers import answers
 from include.answers.answer import Answer
 from include.dbt_project.manifest import Manifest
+from include.receipts import explain, moves
+from include.receipts.explanation import Explanation
+from include.receipts.move import Move
 from include.results import answered, earlier, failures, figures, node_results, orders, publications, runs, unusual
 from include.results.answered import Outlived, Told
 from include.results.failures import BROKEN, Failure, Root
@@ -20,6 +23,7 @@ from include.results.orders import OrderChange
 from include.results.publications import Decision, Publication
 from include.results.unusual import Finding
 from include.unusual import find
+from include.warehouse import has_columns
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,9 @@ class Summary:
     muted: tuple[Finding, ...] = ()
     news: tuple[Told, ...] = ()
     outlived: tuple[Outlived, ...] = ()
+    # What its publish changed of what was told before, and why figures differ from those that it is compared with.
+    moves: tuple[Move, ...] = ()
+    explanations: tuple[Explanation, ...] = ()
     notes: tuple[str, ...] = ()
     # What is wrong with the dbt project as it is now, where the run had to use an older release.
     project_problem: str | None = None
@@ -112,7 +119,7 @@ def gather(
     told, muted = answered.answered(unusual.findings(find.of_run(connection, run_id), facts), given)
     bad = [check.unique_id for check in checks if check.status in ("warn", *BROKEN)]
     # Another project may have a snapshot of that name that tells of something else.
-    recorded = figures.has(
+    recorded = has_columns(
         connection, "snapshots.orders_snapshot", "order_id", "status", "dbt_valid_from", "dbt_valid_to"
     ) and any(result.name == "orders_snapshot" and result.status == "success" for result in results)
     ended_at = runs.last_word_at(connection, run_id)
@@ -150,6 +157,8 @@ def gather(
         muted=muted,
         news=answered.news(connection, run_id, facts),
         outlived=answered.outlived(connection, run_id, facts, bad),
+        moves=moves.of_publication(connection, own.publication_id) if published and own else (),
+        explanations=explain.of_publication(connection, own.publication_id) if published and own else (),
         notes=(*notes, *(own.notes if own else ())),
         project_problem=project_problem,
         health_url=health_url,

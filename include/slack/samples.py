@@ -519,7 +519,7 @@ def summaries() -> dict[str, Summary]:
 
 def messages() -> dict[str, Message]:
     """Every kind of message by the name of its sample: in full, as stakeholders get it (`state_…`), and others."""
-    live = Publication(_RUN, _TODAY, _TODAY, 1, (), None)
+    live = Publication(1, _RUN, _TODAY, _TODAY, 1, (), None)
     actions = ("publish", "roll back", "hold", "release", "accept history")
     return {
         **{name: render(summary) for name, summary in summaries().items()},

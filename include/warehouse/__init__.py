@@ -74,3 +74,17 @@ def exists(cursor: Cursor, name: str) -> bool:
     """Whether there is a table or view of a name, with its schema before a dot."""
     cursor.execute("select to_regclass(%s) is not null", (name,))
     return cursor.fetchone()[0]
+
+
+def has_columns(connection: Connection, table: str, *columns: str) -> bool:
+    """Whether a table, named with its schema, is there with these columns: a project may make it otherwise."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            select count(*)
+            from pg_attribute
+            where attrelid = to_regclass(%s) and attname = any(%s) and not attisdropped
+            """,
+            (table, list(columns)),
+        )
+        return cursor.fetchone()[0] == len(columns)

@@ -21,8 +21,7 @@ from include import settings
 from include.dbt_project import manifest, release
 from include.dbt_project.manifest import Manifest
 from include.fast_cosmos.releases import ProjectError
-from include.results import figures
-from include.warehouse import open_connection
+from include.warehouse import has_columns, open_connection
 
 # A page that takes longer is of no use to anyone.
 TIMEOUT_MS = 5000
@@ -48,7 +47,7 @@ class Reading:
 
     def has(self, table: str, *columns: str) -> bool:
         """Whether a table, named with its schema, is there with these columns: a shop's marts may be others."""
-        return figures.has(self.connection, table, *columns)
+        return has_columns(self.connection, table, *columns)
 
 
 @lru_cache

@@ -115,7 +115,7 @@ def test_helpers_that_were_not_built_are_counted_and_named_on_a_click(
 def test_a_run_says_when_it_was_published(begun: Connection, ask: Callable[..., Any]) -> None:
     assert ask(run.read, RUN, facts=FACTS).published_at is None
     with begun.cursor() as cursor:
-        at = publications.note(cursor, RUN, "analytics", as_of=None, decision=None, notes=[])
+        _, at = publications.note(cursor, RUN, "analytics", as_of=None, decision=None, notes=[])
     assert ask(run.read, RUN, facts=FACTS).published_at == at
 
 
