@@ -263,7 +263,7 @@ def test_every_figure_of_every_message_is_told_as_it_was_then(played: Weeks):
     """Whatever became of it since: it was corrected, published by hand, or rolled back."""
     with connect() as connection:
         stated = played.shop.query(
-            "select run_id, metric, day, value, publication_id, published_at"
+            "select metrics.run_id, metric, day, value, publication_id, published_at"
             " from ops.metrics join ops.publications using (publication_id)"
         )
         assert {run for run, *_ in stated} == {f"run {number}" for number in range(1, played.runs + 1)}
