@@ -259,6 +259,6 @@ def test_over_http_it_starts_with_no_token_that_could_be_guessed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], token: str
 ) -> None:
     monkeypatch.setenv("GREENERY_HEALTH_TOKEN", token)
-    monkeypatch.setattr(sys, "argv", ["mcp_server", "--http"])
+    monkeypatch.setattr(sys, "argv", ["mcp_server", "--http", "--port", "-1"])
     assert mcp_server.main() == 1
     assert "it takes GREENERY_HEALTH_TOKEN" in capsys.readouterr().err
