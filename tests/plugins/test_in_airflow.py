@@ -23,6 +23,7 @@ _PARAMETERS = {
     "message_id": "1",
     "answer_id": "1",
     "rest": "nowhere",
+    "exposure": "sales_dashboard",
 }
 PATHS = sorted(
     {
