@@ -12,8 +12,7 @@ from enum import StrEnum
 
 from psycopg2.extensions import connection as Connection
 
-from include.receipts.move import Move, Period, What
-from include.receipts.moves import Found
+from include.receipts.move import Found, Move, Period, What
 
 # So many publications it is learned from, and of fewer nothing: two weeks have every weekday twice.
 _PUBLICATIONS, _AT_LEAST = 60, 14
