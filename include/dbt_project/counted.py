@@ -55,6 +55,16 @@ def counted(facts: Manifest) -> dict[str, Counted]:
     return {name: one for name, one in found.items() if one}
 
 
+def nouns(facts: Manifest) -> dict[str, str]:
+    """What a row of a model is called, by the model's name: its semantic model's primary entity, such as order."""
+    return {
+        facts.title(model["depends_on"]["nodes"][0]): entity["name"].replace("_", " ")
+        for model in facts.semantic_models.values()
+        for entity in model["entities"]
+        if entity["type"] == "primary"
+    }
+
+
 def _counted(metric: dict[str, Any], metrics: dict[str, dict[str, Any]], facts: Manifest) -> Counted | None:
     if metric["type"] != "ratio":
         return _sum(metric, facts)

@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 class Figure:
     """A figure of what is published, and the same as the former publish stated it; None where it stated none.
 
-    `name` is that of its metric, `label` what people call it. One in percent is a share: 0.624.
+    `name` is that of its metric, `label` what people call it. One in percent is a share: 0.624. `day` is the UTC day
+    that it is told of, by which its receipt is found.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Figure:
     unit: Unit
     value: float
     former: float | None = None
+    day: date | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Figures:
     """What is published in figures. `daily` are those of `day`, a UTC day; the repeat rate is of all buyers there are.
 
     `days_before` is how many days before the publish `day` lies, where that is more than one.
-    `former_as_of` is as of when the former publish was, which they are compared with.
+    `former_as_of` is as of when the former publish was, which they are compared with. `told_at` is since when people
+    see them: the moment of the publication.
     """
 
     repeat_rate: Figure | None = None
@@ -49,6 +52,7 @@ class Figures:
     days_before: int | None = None
     daily: tuple[Figure, ...] = ()
     former_as_of: datetime | None = None
+    told_at: datetime | None = None
 
     @property
     def metrics(self) -> dict[str, float]:

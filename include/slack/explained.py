@@ -1,0 +1,99 @@
+"""Why figures differ from those of a day before, as lines of a message: the parts that say most, and the rest."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from include import words
+from include.dbt_project.metrics import Metric
+from include.receipts import address
+from include.receipts.explanation import Explanation, Share, Split
+from include.results.summary import Summary
+from include.slack.message import Bold, Line, Linked, Section, listed, short
+from include.words import Unit
+
+# So many figures are explained, by so many splits each, with so many shares.
+SHOWN, SHOWN_SPLITS, SHOWN_SHARES = 2, 2, 3
+# A split is told where a share is by so much larger than its size lets expect.
+_TELLING = Decimal("0.1")
+# The split by the numbers whose product the metric is.
+_FACTORS = "factors"
+
+
+def lines(summary: Summary) -> Section:
+    """A line a figure, in the order in which figures are told."""
+    places = {name: place for place, name in enumerate(summary.metrics)}
+    ordered = sorted(summary.explanations, key=lambda one: places.get(one.metric, len(places)))
+    return [line for one in ordered if (line := _line(one, summary))][:SHOWN]
+
+
+def _line(one: Explanation, summary: Summary) -> Line | None:
+    """Nothing where the figure was 0, or where no split says more than another."""
+    metric = summary.metrics.get(one.metric) or Metric(one.metric, one.metric, Unit.NUMBER)
+    told = sorted((split for split in one.splits if _says(split, one) >= _TELLING), key=lambda each: -_says(each, one))
+    # Points of a share, or of the figure as it was.
+    of = Decimal(1) if metric.unit is Unit.PERCENT else abs(one.former)
+    if not of or not told:
+        return None
+    parts = " ".join(f"By {short(split.label, 60)}: {_parts(split, one, of)}." for split in told[:SHOWN_SPLITS])
+    whole = _points(one.difference, one, of)
+    others = [short(each.says, 120) for each in one.meanwhile if not each.item]
+    return (
+        Bold(f"Why: {short(metric.label, 60)}"),
+        f" of {words.weekday(one.day)} is ",
+        Linked(
+            _written(whole) if metric.unit is Unit.PERCENT else f"{abs(whole):,f} %",
+            address.url(one.metric, one.day, summary.figures.told_at),
+        ),
+        f" {'higher' if whole > 0 else 'lower'} than on {words.weekday(one.former_day)}. {parts}",
+        f" At the same time: {listed(others)}." if others else "",
+        "" if summary.failed or summary.warned else " Nothing failed.",
+    )
+
+
+def _says(split: Split, one: Explanation) -> Decimal:
+    """By how much of the difference a share is larger than its size lets expect: a large item moves much anyway."""
+    if not one.difference:
+        return Decimal(0)
+    if split.dimension == _FACTORS:
+        sizes = [Decimal(1)] * len(split.shares)
+    else:
+        sizes = [abs(share.former) for share in split.shares]
+    whole = sum(sizes) or Decimal(1)
+    found = (
+        min(share.amount / one.difference, Decimal(1)) - size / whole
+        for share, size in zip(split.shares, sizes, strict=True)
+    )
+    return max(found, default=Decimal(0))
+
+
+def _parts(split: Split, one: Explanation, of: Decimal) -> str:
+    """The largest shares in points and the rest, less those that go the other way: they add up to the whole."""
+    whole = _points(one.difference, one, of)
+    named = [(_points(share.amount, one, of), share) for share in split.shares if share.item]
+    largest = sorted((each for each in named if each[0]), key=lambda each: -abs(each[0]))[:SHOWN_SHARES]
+    told = [(amount, _share(share, split, one)) for amount, share in largest]
+    told.append((whole - sum(amount for amount, _ in told), "the rest"))
+    along, against = (
+        ", ".join(f"{_written(amount)} {what}" for amount, what in told if amount * whole * way > 0) for way in (1, -1)
+    )
+    return f"{along}, against {against}" if against else along
+
+
+def _share(share: Share, split: Split, one: Explanation) -> str:
+    """What it is called, and what happened to it at the same time."""
+    called = short(share.label, 60)
+    if split.dimension == _FACTORS:
+        more, fewer = ("more", "fewer") if share.label.endswith("s") else ("higher", "lower")
+        return f"{more if share.value > share.former else fewer} {called}"
+    of_it = [each for each in one.meanwhile if (each.dimension, each.item) == (split.dimension, share.item)]
+    return f"{called} (at the same time: {listed([each.says for each in of_it])})" if of_it else called
+
+
+def _points(amount: Decimal, one: Explanation, of: Decimal) -> Decimal:
+    """An amount in hundredths of what it is of, in as many digits as the whole difference asks for."""
+    return round(amount * 100 / of, 0 if abs(one.difference / of) >= _TELLING else 1)
+
+
+def _written(points: Decimal) -> str:
+    return f"{abs(points):,f} point{'' if abs(points) == 1 else 's'}"
