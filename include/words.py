@@ -20,6 +20,11 @@ class Unit(StrEnum):
     PERCENT = "percent"
 
 
+def inside(label: str) -> str:
+    """A label within a sentence: "orders" of "Orders"; what has other capitals stays as it is."""
+    return label[:1].lower() + label[1:] if label[1:] == label[1:].lower() else label
+
+
 def count(number: int, noun: str) -> str:
     """So many of something: "1 test", "2,300 tests"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -7,6 +7,7 @@ from decimal import Decimal
 from include import words
 from include.dbt_project.metrics import Metric
 from include.receipts import address
+from include.receipts.explain import FACTORS
 from include.receipts.explanation import Explanation, Share, Split
 from include.results.summary import Summary
 from include.slack.message import Bold, Line, Linked, Section, listed, short
@@ -16,8 +17,6 @@ from include.words import Unit
 SHOWN, SHOWN_SPLITS, SHOWN_SHARES = 2, 2, 3
 # A split is told where a share is by so much larger than its size lets expect.
 _TELLING = Decimal("0.1")
-# The split by the numbers whose product the metric is.
-_FACTORS = "factors"
 
 
 def lines(summary: Summary) -> Section:
@@ -30,10 +29,11 @@ def lines(summary: Summary) -> Section:
 def _line(one: Explanation, summary: Summary) -> Line | None:
     """Nothing where the figure was 0, or where no split says more than another."""
     metric = summary.metrics.get(one.metric) or Metric(one.metric, one.metric, Unit.NUMBER)
-    told = sorted((split for split in one.splits if _says(split, one) >= _TELLING), key=lambda each: -_says(each, one))
     # Points of a share, or of the figure as it was.
     of = Decimal(1) if metric.unit is Unit.PERCENT else abs(one.former)
-    if not of or not told:
+    says = {split: _says(split, one, metric.unit) for split in one.splits} if of else {}
+    told = sorted((split for split in says if says[split] >= _TELLING), key=lambda split: -says[split])
+    if not told:
         return None
     parts = " ".join(f"By {short(split.label, 60)}: {_parts(split, one, of)}." for split in told[:SHOWN_SPLITS])
     whole = _points(one.difference, one, of)
@@ -43,7 +43,7 @@ def _line(one: Explanation, summary: Summary) -> Line | None:
         f" of {words.weekday(one.day)} is ",
         Linked(
             _written(whole) if metric.unit is Unit.PERCENT else f"{abs(whole):,f} %",
-            address.url(one.metric, one.day, summary.figures.told_at),
+            address.url(one.metric, one.day, summary.figures.told_on),
         ),
         f" {'higher' if whole > 0 else 'lower'} than on {words.weekday(one.former_day)}. {parts}",
         f" At the same time: {listed(others)}." if others else "",
@@ -51,19 +51,17 @@ def _line(one: Explanation, summary: Summary) -> Line | None:
     )
 
 
-def _says(split: Split, one: Explanation) -> Decimal:
-    """By how much of the difference a share is larger than its size lets expect: a large item moves much anyway."""
+def _says(split: Split, one: Explanation, unit: Unit) -> Decimal:
+    """By how much of the difference a share is more than its size lets expect: a large item moves much anyway."""
     if not one.difference:
         return Decimal(0)
-    if split.dimension == _FACTORS:
-        sizes = [Decimal(1)] * len(split.shares)
-    else:
-        sizes = [abs(share.former) for share in split.shares]
-    whole = sum(sizes) or Decimal(1)
-    found = (
-        min(share.amount / one.difference, Decimal(1)) - size / whole
-        for share, size in zip(split.shares, sizes, strict=True)
-    )
+
+    def size(share: Share) -> Decimal:
+        if split.dimension == FACTORS:
+            return Decimal(1) / len(split.shares)
+        return Decimal(0) if unit is Unit.PERCENT else abs(share.former / one.former)
+
+    found = (min(share.amount / one.difference, Decimal(1)) - size(share) for share in split.shares if share.item)
     return max(found, default=Decimal(0))
 
 
@@ -82,12 +80,10 @@ def _parts(split: Split, one: Explanation, of: Decimal) -> str:
 
 def _share(share: Share, split: Split, one: Explanation) -> str:
     """What it is called, and what happened to it at the same time."""
-    called = short(share.label, 60)
-    if split.dimension == _FACTORS:
-        more, fewer = ("more", "fewer") if share.label.endswith("s") else ("higher", "lower")
-        return f"{more if share.value > share.former else fewer} {called}"
-    of_it = [each for each in one.meanwhile if (each.dimension, each.item) == (split.dimension, share.item)]
-    return f"{called} (at the same time: {listed([each.says for each in of_it])})" if of_it else called
+    if split.dimension == FACTORS:
+        return short(words.inside(share.label), 60)
+    of_it = [each.says for each in one.meanwhile if (each.dimension, each.item) == (split.dimension, share.item)]
+    return f"{short(share.label, 60)} (at the same time: {listed(of_it)})" if of_it else short(share.label, 60)
 
 
 def _points(amount: Decimal, one: Explanation, of: Decimal) -> Decimal:

@@ -30,7 +30,7 @@ def lines(summary: Summary) -> Section:
 
 def _line(figure: Figure, summary: Summary, more: str = "") -> Line:
     """A figure that leads to its receipt, as it was told with the publication."""
-    receipt = address.url(figure.name, figure.day, summary.figures.told_at) if figure.day else None
+    receipt = address.url(figure.name, figure.day, summary.figures.told_on) if figure.day else None
     return (f"{short(figure.label, 60)}{more}: ", Linked(words.figure(figure.value, figure.unit), receipt))
 
 

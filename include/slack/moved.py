@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
@@ -32,7 +32,7 @@ _BECAME = {
 
 @dataclass(frozen=True)
 class _Told:
-    """A line: a move, those that the same rows or the same causes moved with it, and the days that it is made of."""
+    """A line: a move, those that the same rows or the same causes moved with it, and the days of it that moved."""
 
     lead: Move
     others: tuple[Move, ...]
@@ -71,7 +71,7 @@ def _told(summary: Summary) -> list[_Told]:
     for one in moves:
         for around in _around(one) if one.period is Period.DAY else ():
             days[around].append(one)
-    largest = [_with_rows(one, days[key]) for key, one in loud.items() if loud.keys().isdisjoint(_around(one))]
+    largest = [one for one in loud.values() if loud.keys().isdisjoint(_around(one))]
     places = {name: place for place, name in enumerate(summary.metrics)}
 
     def order(one: Move) -> tuple[int, int, int, bool, int]:
@@ -102,36 +102,6 @@ def _around(move: Move) -> Iterator[tuple[str, Period, date]]:
         yield move.metric, Period.YEAR, month.replace(month=1)
 
 
-def _with_rows(move: Move, days: Sequence[Move]) -> Move:
-    """The same with the rows of its days, where it has none of its own and they make up all of it."""
-    if move.parts or not all(one.adds_up for one in days):
-        return move
-    parts = tuple(_merged(part for one in days for part in one.parts))
-    return replace(move, parts=parts, adds_up=_is_ratio(parts) or sum(part.amount for part in parts) == move.difference)
-
-
-def _is_ratio(parts: Iterable[Part]) -> bool:
-    """Whether rows are counted on two sides, so that what they add to either is no part of the difference."""
-    return any(part.side is Side.DENOMINATOR for part in parts)
-
-
-def _merged(parts: Iterable[Part]) -> Iterator[Part]:
-    """Parts of several days: those of the same kind as one."""
-    kinds: dict[tuple[Side, What, str], list[Part]] = defaultdict(list)
-    for part in parts:
-        kinds[part.side, part.what, part.model].append(part)
-    for (side, what, model), same in kinds.items():
-        yield Part(
-            side,
-            what,
-            model,
-            sum(one.rows for one in same),
-            sum((one.amount for one in same), Decimal(0)),
-            tuple(dict.fromkeys(key for one in same for key in one.keys)),
-            tuple(dict.fromkeys(column for one in same for column in one.changed)),
-        )
-
-
 def _rows(move: Move) -> set[tuple[What, str, int, tuple[str, ...]]]:
     """What tells whether two moves are by the same rows; nothing where the rows don't make up all of it."""
     return {(part.what, part.model, part.rows, part.keys) for part in move.parts} if move.adds_up else set()
@@ -149,7 +119,7 @@ def _moved(move: Move, only: Move | None, summary: Summary) -> Line:
     metric = _metric(move, summary)
     of = (Bold(f"{short(metric.label, 60)} of {_when(move, summary)}"),)
     day = move if move.period is Period.DAY else only
-    receipt = address.url(move.metric, day.starts, summary.figures.told_at) if day else None
+    receipt = address.url(move.metric, day.starts, summary.figures.told_on) if day else None
     if move.value is None or move.told is None:
         figure = words.apart(move.value or Decimal(0), move.told or Decimal(0), metric.unit)
         if move.value is None:
@@ -163,7 +133,7 @@ def _moved(move: Move, only: Move | None, summary: Summary) -> Line:
 def _with(told: _Told, summary: Summary) -> str:
     """The other metrics of the same period with what they moved by, and how many figures of other periods there are."""
     same = [one for one in told.others if (one.period, one.starts) == (told.lead.period, told.lead.starts)]
-    named = [f"{_inside(_metric(one, summary).label)} {_signed(one, summary)}" for one in same]
+    named = [f"{words.inside(_metric(one, summary).label)} {_signed(one, summary)}" for one in same]
     others = len(told.others) - len(same)
     said = f", with {listed(named)}" if named else ""
     return said + (f", and {words.count(others, 'figure')} of other days, months and years" if others else "")
@@ -185,8 +155,10 @@ def _why(move: Move, summary: Summary, *, keys: bool) -> Line:
 
 def _by_rows(move: Move, summary: Summary, *, keys: bool) -> Iterator[Line]:
     """What became of which rows: "4 orders came late"; where it is several things, with what each adds."""
+    # What rows add to either side of a ratio is no part of the difference.
+    is_ratio = any(part.side is Side.DENOMINATOR for part in move.parts)
     kinds: dict[tuple[What, str], list[Part]] = defaultdict(list)
-    for part in _merged(move.parts):
+    for part in move.parts:
         kinds[part.what, part.model].append(part)
     for (what, model), sides in kinds.items():
         # A row that is counted on both sides of a ratio is one row.
@@ -194,7 +166,7 @@ def _by_rows(move: Move, summary: Summary, *, keys: bool) -> Iterator[Line]:
         noun = summary.nouns.get(model.rsplit(".", 1)[-1], "row")
         became = f"{words.count(most.rows, short(noun, 40))} {_BECAME[what][most.rows != 1]}"
         more: list[Line] = []
-        if len(kinds) > 1 and not _is_ratio(move.parts):
+        if len(kinds) > 1 and not is_ratio:
             more.append((_adds(most, summary, move),))
         if most.changed:
             more.append((listed(most.changed),))
@@ -220,11 +192,6 @@ def _keys(part: Part) -> Iterator[str | Code]:
 
 def _metric(move: Move, summary: Summary) -> Metric:
     return summary.metrics.get(move.metric) or Metric(move.metric, move.metric, Unit.NUMBER)
-
-
-def _inside(label: str) -> str:
-    """A label within a sentence: "orders"; what is written in capitals stays so."""
-    return label[:1].lower() + label[1:] if label[1:] == label[1:].lower() else label
 
 
 def _when(move: Move, summary: Summary) -> str:

@@ -94,12 +94,12 @@ def facts() -> Manifest:
     return manifest.read(project.manifest) if project else Manifest({}, {})
 
 
-def facts_of(stamp: str) -> Manifest:
-    """The dbt project as a run had it; as it is now where that is not kept any more."""
+def facts_of(stamp: str, now: Manifest | None = None) -> Manifest:
+    """The dbt project as a run had it; as it is `now` where that is not kept any more."""
     try:
         return manifest.read(release.named(stamp).manifest)
     except ProjectError:
-        return facts()
+        return now or facts()
 
 
 # What changes whenever something that a page shows does.
@@ -119,7 +119,9 @@ select
     (select max(answer_id) from ops.answers),
     (select max(proof_id) from ops.proofs),
     (select max(said_at) from ops.risks),
-    (select count(kept) from ops.risks)
+    (select count(kept) from ops.risks),
+    -- Kept after their publication, with its message.
+    (select count(*) from ops.explanations)
 """
 
 

@@ -9,6 +9,7 @@ down_revision = "0017"
 RAW_AS_OF = "alter table ops.publications add column raw_as_of timestamptz"
 
 # A log of changes: what a metric tells of a day since a publication. Without a value it tells nothing of it any more.
+# `newest` is the last word of each, which the next publication is compared with: that costs the same after years.
 TOLD = """
 create table ops.told (
     metric text not null,
@@ -17,9 +18,11 @@ create table ops.told (
     value numeric,
     numerator numeric,
     denominator numeric,
+    newest boolean not null default true,
     primary key (metric, day, publication_id)
 )
 """
+TOLD_NEWEST = "create index told_newest on ops.told (metric, day) include (value, numerator, denominator) where newest"
 TOLD_BY_PUBLICATION = "create index told_by_publication on ops.told (publication_id)"
 
 # The newest load of each raw table that a publication stands on, as `raw.loads` had it.
@@ -49,6 +52,21 @@ create table ops.publication_models (
     checksum text not null,
     code text references ops.code,
     primary key (publication_id, unique_id)
+)
+"""
+
+# The marts of a publication, by their names in the database: how many tests that read each ended how, when the last
+# did, and the last whole UTC day that the loads behind it cover. `analytics.trust` shows those of what is live.
+PUBLICATION_MARTS = """
+create table ops.publication_marts (
+    publication_id bigint not null references ops.publications,
+    mart text not null,
+    tested_at timestamptz,
+    tests_passed int not null,
+    tests_warned int not null,
+    tests_let_through int not null,
+    complete_to date,
+    primary key (publication_id, mart)
 )
 """
 
@@ -113,10 +131,12 @@ def upgrade() -> None:
     for statement in (
         RAW_AS_OF,
         TOLD,
+        TOLD_NEWEST,
         TOLD_BY_PUBLICATION,
         PUBLICATION_LOADS,
         CODE,
         PUBLICATION_MODELS,
+        PUBLICATION_MARTS,
         MOVES,
         MOVED_ROWS,
         EXPLANATIONS,
@@ -128,6 +148,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Forget them."""
     op.execute("alter table ops.metrics drop column day, drop column publication_id")
+    op.execute("drop table ops.publication_marts cascade")  # and the view analytics.trust on it
     for table in ("explanations", "moved_rows", "moves", "publication_models", "code", "publication_loads", "told"):
         op.execute(f"drop table ops.{table}")
     op.execute("alter table ops.publications drop column raw_as_of")
