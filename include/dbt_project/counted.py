@@ -110,11 +110,12 @@ def _sum(metric: dict[str, Any], facts: Manifest) -> Counted | None:
     for model in facts.semantic_models.values():
         for measure in model["measures"]:
             if measure["name"] == asked.get("name"):
-                return _measured(metric, measure, model)
+                return measured(metric, measure, model)
     return None
 
 
-def _measured(metric: dict[str, Any], measure: dict[str, Any], model: dict[str, Any]) -> Counted | None:
+def measured(metric: dict[str, Any], measure: dict[str, Any], model: dict[str, Any]) -> Counted | None:
+    """A metric that is a measure of a semantic model, all three as the manifest has them."""
     day = measure.get("agg_time_dimension") or (model.get("defaults") or {}).get("agg_time_dimension")
     days = {one["name"]: one.get("expr") or one["name"] for one in model["dimensions"] if one["type"] == "time"}
     key = next((one.get("expr") or one["name"] for one in model["entities"] if one["type"] == "primary"), None)
