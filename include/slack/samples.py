@@ -318,7 +318,7 @@ def move(metric: str, starts: date, told: str | None, value: str | None, *parts:
 
 
 def _corrected(amount: str) -> Part:
-    return replace(late(amount, 1), what=What.CORRECTED, changed=("items_amount",))
+    return replace(late(amount, 1), what=What.CORRECTED, keys=("b21f6cc0-…",), changed=("items_amount",))
 
 
 _OCTOBER, _A_DAY_OF_IT, _TWELFTH = date(2026, 10, 1), date(2026, 10, 14), date(2026, 11, 12)

@@ -24,7 +24,9 @@ def test_the_largest_period_is_told_and_the_day_only_where_it_is_the_only_one() 
     year = move("revenue", date(2025, 1, 1), "900", "960", late("60", 2), period=Period.YEAR)
     days = [move("revenue", date(2025, month, 3), "30", "60", late("30", 1)) for month in (10, 8)]
     months = [replace(one, period=Period.MONTH, starts=one.starts.replace(day=1)) for one in days]
-    assert told(year, *months, *days) == ["Revenue of 2025 is $60 higher than told ($960, told $900): 2 orders came late."]
+    assert told(year, *months, *days) == [
+        "Revenue of 2025 is $60 higher than told ($960, told $900): 2 orders came late."
+    ]
     assert told(months[0], days[0]) == [
         "Revenue of October 2025 is $30 higher than told ($60, told $30), all of it on Fri 3 Oct: 1 order came late."
     ]
