@@ -25,6 +25,11 @@ def inside(label: str) -> str:
     return label[:1].lower() + label[1:] if label[1:] == label[1:].lower() else label
 
 
+def be(label: str) -> str:
+    """What is said after a label: Revenue is, Orders are."""
+    return "are" if label.endswith("s") else "is"
+
+
 def count(number: int, noun: str) -> str:
     """So many of something: "1 test", "2,300 tests"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

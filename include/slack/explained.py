@@ -14,7 +14,7 @@ from include.slack.message import Bold, Line, Linked, Section, listed, short
 from include.words import Unit
 
 # So many figures are explained, by so many splits each, with so many shares.
-SHOWN, SHOWN_SPLITS, SHOWN_SHARES = 2, 2, 3
+SHOWN, SHOWN_SPLITS, SHOWN_SHARES = 2, 2, 4
 # A split is told where a share is by so much larger than its size lets expect.
 _TELLING = Decimal("0.1")
 
@@ -33,14 +33,17 @@ def _line(one: Explanation, summary: Summary) -> Line | None:
     of = Decimal(1) if metric.unit is Unit.PERCENT else abs(one.former)
     says = {split: _says(split, one, metric.unit) for split in one.splits} if of else {}
     told = sorted((split for split in says if says[split] >= _TELLING), key=lambda split: -says[split])
-    if not told:
+    whole = _points(one.difference, one, of) if told else 0
+    if not whole:
         return None
-    parts = " ".join(f"By {short(split.label, 60)}: {_parts(split, one, of)}." for split in told[:SHOWN_SPLITS])
-    whole = _points(one.difference, one, of)
+    parts = " ".join(
+        f"By {short(words.inside(split.label), 60)}: {_parts(split, one, of)}." for split in told[:SHOWN_SPLITS]
+    )
+    label = short(metric.label, 60)
     others = [short(each.says, 120) for each in one.meanwhile if not each.item]
     return (
-        Bold(f"Why: {short(metric.label, 60)}"),
-        f" of {words.weekday(one.day)} is ",
+        Bold(f"Why: {label}"),
+        f" of {words.weekday(one.day)} {words.be(label)} ",
         Linked(
             _written(whole) if metric.unit is Unit.PERCENT else f"{abs(whole):,f} %",
             address.url(one.metric, one.day, summary.figures.told_on),
@@ -59,7 +62,9 @@ def _says(split: Split, one: Explanation, unit: Unit) -> Decimal:
     def size(share: Share) -> Decimal:
         if split.dimension == FACTORS:
             return Decimal(1) / len(split.shares)
-        return Decimal(0) if unit is Unit.PERCENT else abs(share.former / one.former)
+        if unit is Unit.PERCENT:  # an item that is all there is has the whole's own share
+            return Decimal((share.former, share.value) == (one.former, one.value))
+        return abs(share.former / one.former)
 
     found = (min(share.amount / one.difference, Decimal(1)) - size(share) for share in split.shares if share.item)
     return max(found, default=Decimal(0))
@@ -68,10 +73,12 @@ def _says(split: Split, one: Explanation, unit: Unit) -> Decimal:
 def _parts(split: Split, one: Explanation, of: Decimal) -> str:
     """The largest shares in points and the rest, less those that go the other way: they add up to the whole."""
     whole = _points(one.difference, one, of)
-    named = [(_points(share.amount, one, of), share) for share in split.shares if share.item]
-    largest = sorted((each for each in named if each[0]), key=lambda each: -abs(each[0]))[:SHOWN_SHARES]
-    told = [(amount, _share(share, split, one)) for amount, share in largest]
-    told.append((whole - sum(amount for amount, _ in told), "the rest"))
+    largest = sorted((share for share in split.shares if share.item), key=lambda share: -abs(share.amount))
+    shown = largest[:SHOWN_SHARES]
+    told = [(_points(share.amount, one, of), _share(share, split, one)) for share in shown]
+    told.append((_points(one.difference - sum(share.amount for share in shown), one, of), "the rest"))
+    # The largest takes what rounding leaves.
+    told[0] = (told[0][0] + whole - sum(amount for amount, _ in told), told[0][1])
     along, against = (
         ", ".join(f"{_written(amount)} {what}" for amount, what in told if amount * whole * way > 0) for way in (1, -1)
     )

@@ -25,8 +25,8 @@ _BECAME = {
     What.LATE: ("came late", "came late"),
     What.GONE: ("is gone", "are gone"),
     What.CORRECTED: ("was corrected", "were corrected"),
-    What.MOVED_IN: ("came from another day", "came from another day"),
-    What.MOVED_OUT: ("went to another day", "went to another day"),
+    What.MOVED_IN: ("was counted on another day before", "were counted on another day before"),
+    What.MOVED_OUT: ("is counted on another day now", "are counted on another day now"),
 }
 
 
@@ -117,17 +117,18 @@ def _sentence(told: _Told, summary: Summary, *, keys: bool) -> Line:
 def _moved(move: Move, only: Move | None, summary: Summary) -> Line:
     """What a figure is and what it was told as; the figure leads to its receipt where it is of one day."""
     metric = _metric(move, summary)
-    of = (Bold(f"{short(metric.label, 60)} of {_when(move, summary)}"),)
+    label = short(metric.label, 60)
+    of = (Bold(f"{label} of {_when(move, summary)}"), f" {words.be(label)} ")
     day = move if move.period is Period.DAY else only
     receipt = address.url(move.metric, day.starts, summary.figures.told_on) if day else None
     if move.value is None or move.told is None:
         figure = words.apart(move.value or Decimal(0), move.told or Decimal(0), metric.unit)
         if move.value is None:
-            return (*of, " is ", Linked("told no more", receipt), f" (told {figure[2]})")
-        return (*of, " is ", Linked(figure[1], receipt), ", and was not told before")
+            return (*of, Linked("told no more", receipt), f" (told {figure[2]})")
+        return (*of, Linked(figure[1], receipt), ", and was not told before")
     between, value, former = words.apart(move.value, move.told, metric.unit)
     higher = "higher" if move.difference > 0 else "lower"
-    return (*of, f" is {between} {higher} than told (", Linked(value, receipt), f", told {former})")
+    return (*of, f"{between} {higher} than told (", Linked(value, receipt), f", told {former})")
 
 
 def _with(told: _Told, summary: Summary) -> str:
@@ -163,7 +164,7 @@ def _by_rows(move: Move, summary: Summary, *, keys: bool) -> Iterator[Line]:
     for (what, model), sides in kinds.items():
         # A row that is counted on both sides of a ratio is one row.
         most = max(sides, key=lambda part: part.rows)
-        noun = summary.nouns.get(model.rsplit(".", 1)[-1], "row")
+        noun = summary.nouns.get(model, "row")
         became = f"{words.count(most.rows, short(noun, 40))} {_BECAME[what][most.rows != 1]}"
         more: list[Line] = []
         if len(kinds) > 1 and not is_ratio:

@@ -77,6 +77,13 @@ def test_a_share_in_percent_differs_by_points_of_itself() -> None:
     )
 
 
+def test_an_item_that_is_all_there_is_explains_nothing() -> None:
+    alone = Share("TX", "Texas", Decimal("0.5"), Decimal("0.4"), Decimal("-0.1"))
+    why = replace(WHY_REVENUE, metric="conversion", former=alone.former, value=alone.value)
+    assert told(replace(why, splits=(Split("state", "State", (alone,)),))) == []
+    assert told(replace(why, splits=(Split("state", "State", (replace(alone, former=Decimal("0.9")),)),))) != []
+
+
 def test_it_leads_to_the_receipt() -> None:
     [line] = lines(replace(PUBLISHED, explanations=(WHY_REVENUE,)))
     assert "/data-health/figures/revenue/2026-11-23?told_on=2026-11-24T06%3A04%3A00.000000Z|12 %>" in markdown(line)

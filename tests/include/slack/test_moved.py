@@ -48,7 +48,7 @@ def test_what_the_same_rows_moved_is_a_line_that_leads_with_money() -> None:
     ) == [
         "Revenue of Wed 14 Oct is $310 higher than told ($1,517, told $1,207), with paid +$0.50, orders +4 and units "
         "-9: 4 orders came late.",
-        "Sessions of Wed 14 Oct is 1 higher than told (31, told 30): 1 session came late.",
+        "Sessions of Wed 14 Oct are 1 higher than told (31, told 30): 1 session came late.",
     ]
 
 
@@ -64,8 +64,8 @@ def test_each_kind_of_row_is_told_with_what_it_adds_and_what_was_corrected() -> 
         move("revenue", DAY, "100", "118", *(one for one in kinds if one.what is not What.CORRECTED), corrected)
     )
     assert said.endswith(
-        "2 orders came late (-$2.00), 2 orders are gone (-$2.00), 2 orders came from another day (-$2.00), "
-        "2 orders went to another day (-$2.00), 1 order was corrected (+$30; units)."
+        "2 orders came late (-$2.00), 2 orders are gone (-$2.00), 2 orders were counted on another day before "
+        "(-$2.00), 2 orders are counted on another day now (-$2.00), 1 order was corrected (+$30; units)."
     )
 
 
@@ -93,7 +93,7 @@ def test_causes_of_ours_are_told_once_for_all_that_they_moved_and_beside_rows_as
     assert told(*blind, move("revenue", DAY, "1", "2", late("1", 1), causes=ours)) == [
         "Revenue of Wed 14 Oct is $1.00 higher than told ($2.00, told $1.00): 1 order came late; "
         "at the same time model fact_orders changed.",
-        "Orders of Wed 14 Oct is 1 higher than told (2, told 1), with units +1, and 2 figures of other days, months "
+        "Orders of Wed 14 Oct are 1 higher than told (2, told 1), with units +1, and 2 figures of other days, months "
         "and years: model fact_orders changed.",
     ]
 
@@ -102,7 +102,7 @@ def test_what_was_not_told_before_or_is_told_no_more_is_said_so() -> None:
     assert [
         said.split(";")[0] for said in told(move("orders", DAY, None, "2", late("2")), move("paid", MONTH, "3", None))
     ] == [
-        "Orders of Wed 14 Oct is 2, and was not told before: 4 orders came late.",
+        "Orders of Wed 14 Oct are 2, and was not told before: 4 orders came late.",
         "Paid of Thu 1 Oct is told no more (told $3.00)",
     ]
 
@@ -159,7 +159,7 @@ def test_a_number_that_is_none_costs_its_own_line_alone() -> None:
 def test_parts_of_an_unknown_metric_and_model_are_told_by_their_names() -> None:
     part = Part(Side.NUMERATOR, What.GONE, "model.shop.returns", 2, Decimal(-2))
     assert told(move("returned_things", DAY, "5", "3", part)) == [
-        "returned_things of Wed 14 Oct is 2 lower than told (3, told 5): 2 rows are gone."
+        "returned_things of Wed 14 Oct are 2 lower than told (3, told 5): 2 rows are gone."
     ]
 
 
