@@ -25,7 +25,7 @@ from include.warehouse import roles
 from plugins.data_health import pages, rows_of_figure
 from plugins.data_health.access import may_see
 from plugins.data_health.app import app
-from plugins.data_health.views import figures, receipt
+from plugins.data_health.views import figures, receipt, run
 from tests.plugins import shop
 from tests.plugins.shop import MART, STAGED, UNIQUE, built, of_test
 
@@ -238,3 +238,15 @@ def test_before_receipts_were_kept_it_says_so(ops: Connection, weeks: Weeks, ask
     with pytest.raises(LookupError, match="from the next publish on"):
         ask(receipt.read, "revenue", DAY, facts=FACTS)
     assert "from the next publish on" in pages.render("figures.html", answer=ask(figures.read, facts=FACTS))
+
+
+def test_the_page_of_a_run_leads_to_what_its_message_told(weeks: Weeks, ask: Ask) -> None:
+    with weeks.ops.cursor() as cursor:
+        cursor.execute(
+            "insert into ops.metrics (run_id, metric, value, day, publication_id)"
+            " select run_id, 'revenue', 31, %s, publication_id from ops.publications where run_id = 'first'",
+            (DAY,),
+        )
+    weeks.ops.commit()
+    page = pages.render("run.html", answer=ask(run.read, "first", facts=FACTS))
+    assert f"{pages.path('figures', 'revenue', str(DAY))}?told_on={pages.told_on(weeks.moments[0])}" in page
