@@ -121,7 +121,7 @@ def _tell(
             health_url=settings.health_url("runs", run_id),
         )
         if summary.published:
-            figures.keep(connection, run_id, summary.figures.metrics)
+            figures.keep(connection, run_id, summary.figures)
         metrics.of_run(summary)
         node_results.forget(connection, settings.results_kept_for(), settings.samples_kept_for())
         outbox.forget(connection, settings.messages_kept_for())

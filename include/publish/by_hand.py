@@ -90,7 +90,7 @@ def publish_anyway(
             raise NotPublishedError(f"Run {run_id} was published before and has built nothing since.")
     try:
         with connect("greenery by hand") as connection:
-            stated = figures.gather(connection, publications.live(connection), manifest).metrics
+            stated = figures.gather(connection, publications.live(connection), manifest)
             figures.keep(connection, run_id, stated)
     except psycopg2.Error:
         log.exception("It is published, but the next run's message can't compare its figures with this one's.")

@@ -21,14 +21,17 @@ from include.publish import beside_marts, changes, gate, locks, on_marts
 from include.publish.gate import NotPublishedError
 from include.receipts import basis, moves, told
 from include.results import publications
+from include.results.failures import without_data
 from include.results.publications import Decision
 from include.settings import BUILT, LIVE
-from include.warehouse import connect, personal, roles
+from include.warehouse import connect, personal, roles, transaction
 
 # What is live is called so for a moment, which nobody sees; a name that no schema of anybody's has.
 _IN_BETWEEN = "greenery exchange"
 # With the pauses between them, longer than what readers are held to (`roles.HELD_TO`): more than six minutes.
 ATTEMPTS = 90
+# Readers wait meanwhile: what takes longer, as a view that computes all metrics of a shop, is no receipt.
+RECEIPTS_WITHIN = "5s"
 
 log = logging.getLogger(__name__)
 
@@ -163,10 +166,30 @@ def _exchange(
 def _keep_receipts(
     cursor: Cursor, publication_id: int, buffer: Buffer, manifest: Manifest | None, moved: Collection[moves.Found]
 ) -> None:
-    """What is told from now on, what it stands on, and what moved with it."""
-    told.note(cursor, publication_id, LIVE)
-    basis.note(cursor, publication_id, manifest, buffer.since)
-    moves.keep(cursor, publication_id, moved)
+    """What is told from now on, what it stands on, and what moved with it.
+
+    Each may fail, as on tables of a stranger's project: that costs the receipt and a note for the message, no publish.
+    """
+    for what, keep in (
+        ("what its figures tell", lambda inner: told.note(inner, publication_id, LIVE)),
+        (
+            "the loads and models that it stands on",
+            lambda inner: basis.note(inner, publication_id, manifest, buffer.since),
+        ),
+        ("what moved of what was told", lambda inner: moves.keep(inner, publication_id, moved)),
+    ):
+        try:
+            with transaction(cursor.connection) as inner:
+                inner.execute("set local statement_timeout = %s", (RECEIPTS_WITHIN,))
+                keep(inner)
+                inner.execute("set local statement_timeout to default")
+        except Exception as error:
+            log.warning("The receipts lack %s.", what, exc_info=True)
+            said = getattr(getattr(error, "diag", None), "message_primary", None) or type(error).__name__
+            cursor.execute(
+                "update ops.publications set notes = notes || %s where publication_id = %s",
+                ([f"Its receipts lack {what}: {without_data(said)}"], publication_id),
+            )
 
 
 def _models(cursor: Cursor, manifest: Manifest | None) -> dict[str, set[str]]:

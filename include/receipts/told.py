@@ -39,20 +39,30 @@ def note(cursor: Cursor, publication_id: int, schema: str) -> int:
     cursor.execute(
         sql.SQL(
             """
+            with now as ({now}),
+
+            changed as (
+                select
+                    coalesce(now.metric, former.metric) as metric, coalesce(now.day, former.day) as day,
+                    now.value, now.numerator, now.denominator
+                from now
+                full join (select metric, day, value, numerator, denominator from ops.told where newest) as former
+                    on former.metric = now.metric and former.day = now.day
+                where (now.value, now.numerator, now.denominator)
+                    is distinct from (former.value, former.numerator, former.denominator)
+            ),
+
+            no_longer as (
+                update ops.told set newest = false
+                from changed
+                where told.newest and told.metric = changed.metric and told.day = changed.day
+            )
+
             insert into ops.told (metric, day, publication_id, value, numerator, denominator)
-            select
-                coalesce(now.metric, former.metric), coalesce(now.day, former.day), %s,
-                now.value, now.numerator, now.denominator
-            from ({now}) as now
-            full join (
-                select distinct on (metric, day) metric, day, value, numerator, denominator
-                from ops.told
-                order by metric, day, publication_id desc
-            ) as former on former.metric = now.metric and former.day = now.day
-            where (now.value, now.numerator, now.denominator)
-                is distinct from (former.value, former.numerator, former.denominator)
+            select metric, day, %s, value, numerator, denominator
+            from changed
             """
-        ).format(now=_now(cursor, schema)),
+        ).format(now=metrics_of(cursor.connection, schema)),
         (publication_id,),
     )
     return cursor.rowcount
@@ -92,22 +102,32 @@ def history(connection: Connection, metric: str, day: date) -> list[Told]:
         return [Told(*row) for row in cursor.fetchall()]
 
 
-def _now(cursor: Cursor, schema: str) -> sql.Composable:
-    """What a schema's metrics tell; no row where it has no such table."""
-    numbers = ("numerator", "denominator")
-    if not has_columns(cursor.connection, f"{schema}.{TABLE}", "metric", "day", "value"):
-        columns = sql.SQL("null::text as metric, null::date as day, null::numeric as value, ")
-        nothing = sql.SQL(", ").join(sql.SQL("null::numeric as {}").format(sql.Identifier(one)) for one in numbers)
-        return sql.SQL("select {}{} where false").format(columns, nothing)
-    given = sql.SQL(", ").join(
-        sql.SQL(
-            "{0}::numeric as {0}"
-            if has_columns(cursor.connection, f"{schema}.{TABLE}", one)
-            else "null::numeric as {0}"
-        ).format(sql.Identifier(one))
-        for one in numbers
+def metrics_of(connection: Connection, schema: str) -> sql.Composable:
+    """The query of what a schema's metrics tell: metric, day, value, numerator, denominator; of each day one row.
+
+    Of several rows the one with the least value; no row where there is no such table. What is no finite number is null.
+    """
+    table = f"{schema}.{TABLE}"
+    if not has_columns(connection, table, "metric", "day", "value"):
+        return sql.SQL(
+            "select null::text as metric, null::date as day, null::numeric as value, null::numeric as numerator,"
+            " null::numeric as denominator where false"
+        )
+    numbers = [
+        sql.SQL("{}::numeric" if has_columns(connection, table, name) else "null::numeric").format(sql.Identifier(name))
+        for name in ("value", "numerator", "denominator")
+    ]
+    value, numerator, denominator = (
+        sql.SQL("case when {0} not in ('NaN', 'Infinity', '-Infinity') then {0} end").format(number)
+        for number in numbers
     )
     return sql.SQL(
-        "select distinct on (metric, day) metric::text as metric, day::date as day, value::numeric as value, {}"
-        " from {} where metric is not null and day is not null order by metric, day"
-    ).format(given, sql.Identifier(schema, TABLE))
+        """
+        select distinct on (metric, day)
+            metric::text as metric, day::date as day, {value} as value, {numerator} as numerator,
+            {denominator} as denominator
+        from {table}
+        where metric is not null and day is not null
+        order by metric, day, value
+        """
+    ).format(value=value, numerator=numerator, denominator=denominator, table=sql.Identifier(schema, TABLE))

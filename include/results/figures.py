@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 import psycopg2
+from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import execute_values
 
 from include.dbt_project import metrics
 from include.dbt_project.manifest import Manifest
 from include.dbt_project.metrics import REPEAT_RATE, Metric
+from include.receipts import told
+from include.receipts.told import Told
 from include.results.publications import Publication
+from include.settings import LIVE
 from include.warehouse import has_columns
 from include.words import Unit
 
@@ -24,7 +28,8 @@ log = logging.getLogger(__name__)
 class Figure:
     """A figure of what is published, and the same as the former publish stated it; None where it stated none.
 
-    `name` is that of its metric, `label` what people call it. One in percent is a share: 0.624.
+    `name` is that of its metric, `label` what people call it. One in percent is a share: 0.624. `day` is the UTC day
+    that it is of; the repeat rate is of all buyers up to its day, the last that there is.
     """
 
     name: str
@@ -32,6 +37,7 @@ class Figure:
     unit: Unit
     value: float
     former: float | None = None
+    day: date | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class Figures:
 
     `days_before` is how many days before the publish `day` lies, where that is more than one.
     `former_as_of` is as of when the former publish was, which they are compared with.
+    `publication_id` is the publication that they are of, made at `told_on`. The receipt of each figure is at
+    `address.url(figure.name, figure.day, figures.told_on)`; where `figure.day` is None it has none.
     """
 
     repeat_rate: Figure | None = None
@@ -49,27 +57,28 @@ class Figures:
     days_before: int | None = None
     daily: tuple[Figure, ...] = ()
     former_as_of: datetime | None = None
+    publication_id: int | None = None
+    told_on: datetime | None = None
 
     @property
-    def metrics(self) -> dict[str, float]:
-        """By name, as `ops.metrics` keeps them."""
-        stated = (self.repeat_rate, *self.daily)
-        return {figure.name: figure.value for figure in stated if figure is not None}
+    def stated(self) -> tuple[Figure, ...]:
+        """All of them."""
+        return (*((self.repeat_rate,) if self.repeat_rate else ()), *self.daily)
 
 
 def gather(connection: Connection, live: Publication | None, facts: Manifest) -> Figures:
     """The figures of what people query now, those that the metrics of the project say; none before the first publish.
 
-    The day is the last of `open_days`. A project whose marts are made otherwise gets its message without figures.
+    The day is the last of `open_days`. A project whose table of metrics is otherwise gets its message without figures.
     Only reads; rolls back where it can't.
     """
     as_of = live.data_as_of if live else None
     try:
-        repeat_buyers, buyers = _buyers(connection)
         days = open_days(connection, as_of)
         day = days[1] if days else None
-        told = metrics.told(facts)
-        daily = _daily(connection, day, told)
+        shown = metrics.told(facts)
+        daily = _daily(connection, day, shown)
+        rate_day, rate, repeat_buyers, buyers = _repeat_rate(connection)
     except (psycopg2.ProgrammingError, psycopg2.DataError) as error:
         connection.rollback()
         log.warning("No figures, since the marts are not as this project's: %s", error)
@@ -77,33 +86,22 @@ def gather(connection: Connection, live: Publication | None, facts: Manifest) ->
     former_as_of, former = _former(connection, live)
     before = (as_of.astimezone(UTC).date() - day).days if as_of and day else 0
     return Figures(
-        repeat_rate=_repeat_rate(repeat_buyers / buyers, former) if buyers else None,
+        repeat_rate=None
+        if rate is None
+        else Figure(REPEAT_RATE, "Repeat rate", Unit.PERCENT, rate, former.get(REPEAT_RATE), rate_day),
         buyers=buyers,
         repeat_buyers=repeat_buyers,
         day=day,
         days_before=before if before > 1 else None,
         daily=tuple(
-            Figure(one.name, one.label, one.unit, daily[one.name], former.get(one.name))
-            for one in told
+            Figure(one.name, one.label, one.unit, daily[one.name], former.get(one.name), day)
+            for one in shown
             if one.name in daily
         ),
         former_as_of=former_as_of,
+        publication_id=live.publication_id if live else None,
+        told_on=live.published_at if live else None,
     )
-
-
-def _repeat_rate(share: float, former: dict[str, float]) -> Figure:
-    return Figure(REPEAT_RATE, "Repeat rate", Unit.PERCENT, share, former.get(REPEAT_RATE))
-
-
-def _buyers(connection: Connection) -> tuple[int, int]:
-    """Users with two or more orders, and with one or more; (0, 0) before the first publish."""
-    if not has_columns(connection, "analytics.dim_users", "orders"):
-        return 0, 0
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "select count(*) filter (where orders >= 2), count(*) filter (where orders >= 1) from analytics.dim_users"
-        )
-        return cursor.fetchone()
 
 
 def open_days(connection: Connection, as_of: datetime | None) -> tuple[date, date] | None:
@@ -127,17 +125,38 @@ def open_days(connection: Connection, as_of: datetime | None) -> tuple[date, dat
         return (first, last) if last else None
 
 
-def _daily(connection: Connection, day: date | None, told: tuple[Metric, ...]) -> dict[str, float]:
+def _repeat_rate(connection: Connection) -> tuple[date | None, float | None, int, int]:
+    """Its last day, the rate, repeat buyers and buyers; without a day where there is none."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            sql.SQL(
+                """
+                select day, value::double precision, numerator::bigint, denominator::bigint
+                from ({}) as metrics
+                where metric = %s and value is not null and numerator is not null and denominator > 0
+                order by day desc
+                limit 1
+                """
+            ).format(told.metrics_of(connection, LIVE)),
+            (REPEAT_RATE,),
+        )
+        return cursor.fetchone() or (None, None, 0, 0)
+
+
+def _daily(connection: Connection, day: date | None, shown: tuple[Metric, ...]) -> dict[str, float]:
+    """What the metrics tell of a day, by name."""
     if day is None:
         return {}
     with connection.cursor() as cursor:
         cursor.execute(
-            """
-            select metric, value::double precision
-            from analytics.daily_metrics
-            where metric = any(%s) and value is not null and day = %s
-            """,
-            ([one.name for one in told], day),
+            sql.SQL(
+                """
+                select metric, value::double precision
+                from ({}) as metrics
+                where metric = any(%s) and value is not null and day = %s
+                """
+            ).format(told.metrics_of(connection, LIVE)),
+            ([one.name for one in shown], day),
         )
         return dict(cursor.fetchall())
 
@@ -168,14 +187,34 @@ def _former(connection: Connection, live: Publication | None) -> tuple[datetime 
     return (rows[0][0] if rows else None), {metric: value for _, metric, value in rows}
 
 
-def keep(connection: Connection, run_id: str, metrics: dict[str, float | None]) -> None:
+def keep(connection: Connection, run_id: str, figures: Figures) -> None:
     """Keep the figures that a run's message states, as they were then."""
     with connection.cursor() as cursor:
         execute_values(
             cursor,
             """
-            insert into ops.metrics (run_id, metric, value) values %s
-            on conflict (run_id, metric) do update set value = excluded.value
+            insert into ops.metrics (run_id, metric, value, day, publication_id) values %s
+            on conflict (run_id, metric) do update set
+                value = excluded.value, day = excluded.day, publication_id = excluded.publication_id
             """,
-            [(run_id, name, value) for name, value in metrics.items()],
+            [(run_id, one.name, one.value, one.day, figures.publication_id) for one in figures.stated],
         )
+
+
+def stated(connection: Connection, publication_id: int) -> dict[str, Told]:
+    """Each figure that the message of a publication stated, by its name, as `ops.told` gives it back."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            select distinct on (told.metric)
+                told.metric, told.day, told.publication_id, published_at, told.value, numerator, denominator
+            from ops.metrics
+            join ops.told on told.metric = metrics.metric and told.day = metrics.day
+                and told.publication_id <= metrics.publication_id
+            join ops.publications on publications.publication_id = told.publication_id
+            where metrics.publication_id = %s
+            order by told.metric, told.publication_id desc
+            """,
+            (publication_id,),
+        )
+        return {row[0]: Told(*row) for row in cursor.fetchall()}

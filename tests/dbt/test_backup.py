@@ -22,11 +22,13 @@ from include.publish.gate import NotPublishedError
 from include.raw import lease
 from include.results import backups, figures, node_results, orders, publications
 from include.results.backups import Made
+from include.results.figures import Figure, Figures
 from include.results.nodes import NodeResult
 from include.settings import Warehouse
 from include.slack import outbox
 from include.slack.message import Message
 from include.warehouse import client, connect, migrate
+from include.words import Unit
 from tests.dbt.conftest import WAREHOUSE, KeptShop
 from tests.dbt.days import SCHEMAS, Days, Project
 
@@ -57,7 +59,8 @@ def days(told_in_full: Project, shop: KeptShop) -> Iterator[Days]:
         result = NodeResult("test.a", "test", "a", "fail", "error", 1, None, 0.5, None, "select 1 -- é\n", rows)
         node_results.record(connection, "run 2", "check_sources", 1, [result])
         node_results.keep_compiled(connection, "run 2", [result])
-        figures.keep(connection, "run 2", {"orders": 12.0, "conversion": float("nan")})
+        stated = [Figure("orders", "Orders", Unit.NUMBER, 12.0), Figure("conversion", "C", Unit.PERCENT, float("nan"))]
+        figures.keep(connection, "run 2", Figures(daily=tuple(stated)))
         orders.note_told(connection, "run 2")
         with connection.cursor() as cursor:
             cursor.execute("insert into ops.releases (stamp, packed) values ('a release', '\\x00')")

@@ -12,7 +12,9 @@ from psycopg2.extensions import connection as Connection
 
 from include.dbt_project.manifest import Manifest
 from include.results import figures, node_results, publications, runs
+from include.results.figures import Figure, Figures
 from include.results.nodes import NodeResult
+from include.words import Unit
 from plugins.data_health import pages, stretches
 from plugins.data_health.stretches import Stretch
 from plugins.data_health.times import OTHER_TASKS
@@ -187,7 +189,8 @@ def test_seconds_are_told_by_task_and_those_of_the_others_together(ops: Connecti
 
 def test_the_repeat_rate_is_what_each_run_stated(ops: Connection, over_time: Callable) -> None:
     for days_ago, rate in ((2, 0.5), (1, 0.75)):
-        figures.keep(ops, a_run(ops, days_ago, {UNIQUE: "pass"}), {"repeat_rate": rate})
+        figure = Figure("repeat_rate", "Repeat rate", Unit.PERCENT, rate)
+        figures.keep(ops, a_run(ops, days_ago, {UNIQUE: "pass"}), Figures(repeat_rate=figure))
     assert [one.value for one in over_time().repeat_rate] == [0.5, 0.75]
 
 

@@ -29,6 +29,12 @@ from tests.slack_server import ENGINEERS_PATH, Slack, slack_server
 pytestmark = pytest.mark.db
 
 
+METRICS = """
+create table analytics.daily_metrics as
+select date '2026-11-23' as day, 'repeat_rate' as metric, 0.5 as value, 1 as numerator, 2 as denominator
+"""
+
+
 @pytest.fixture
 def ops(db: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Connection:
     """A warehouse in which a run of a kept release began."""
@@ -86,7 +92,7 @@ def test_a_report_that_is_repeated_says_the_same(ops: Connection) -> None:
     node_results.record(ops, "run", "task", 1, [*BUILT, PASSED])
     with ops.cursor() as cursor:
         publications.note(cursor, "run", "analytics", as_of=None, decision=None, notes=[])
-        cursor.execute("create table analytics.dim_users as select unnest(array[1, 2]) as orders")
+        cursor.execute(METRICS)
     for _ in range(2):
         report._tell("greenery_daily", "run", {"task": "success"}, run_failed=False)
     [(kind, body)] = told(ops)
@@ -212,7 +218,7 @@ def published(ops: Connection) -> None:
     node_results.record(ops, "run", "task", 1, [*BUILT, PASSED])
     with ops.cursor() as cursor:
         publications.note(cursor, "run", "analytics", as_of=None, decision=None, notes=[])
-        cursor.execute("create table analytics.dim_users as select unnest(array[1, 2]) as orders")
+        cursor.execute(METRICS)
 
 
 def test_a_publish_whose_answer_was_lost_is_told_as_what_it_was(ops: Connection, slack: Slack) -> None:
@@ -290,7 +296,7 @@ def test_what_a_failed_run_says_is_nothing_to_compare_with(ops: Connection, slac
     runs.begin(ops, "other", "release")
     with ops.cursor() as cursor:
         publications.note(cursor, "other", "analytics", as_of=None, decision=None, notes=[])
-        cursor.execute("create table analytics.dim_users as select unnest(array[1, 2]) as orders")
+        cursor.execute(METRICS)
     node_results.record(ops, "run", "check_sources", 1, [DOUBLED])
     run_report(attempt=1)
     with ops.cursor() as cursor:

@@ -9,6 +9,7 @@ down_revision = "0017"
 RAW_AS_OF = "alter table ops.publications add column raw_as_of timestamptz"
 
 # A log of changes: what a metric tells of a day since a publication. Without a value it tells nothing of it any more.
+# `newest` is the last word of each, which the next publication is compared with: that costs the same after years.
 TOLD = """
 create table ops.told (
     metric text not null,
@@ -17,9 +18,11 @@ create table ops.told (
     value numeric,
     numerator numeric,
     denominator numeric,
+    newest boolean not null default true,
     primary key (metric, day, publication_id)
 )
 """
+TOLD_NEWEST = "create index told_newest on ops.told (metric, day) include (value, numerator, denominator) where newest"
 TOLD_BY_PUBLICATION = "create index told_by_publication on ops.told (publication_id)"
 
 # The newest load of each raw table that a publication stands on, as `raw.loads` had it.
@@ -113,6 +116,7 @@ def upgrade() -> None:
     for statement in (
         RAW_AS_OF,
         TOLD,
+        TOLD_NEWEST,
         TOLD_BY_PUBLICATION,
         PUBLICATION_LOADS,
         CODE,
