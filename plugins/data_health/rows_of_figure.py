@@ -27,8 +27,6 @@ FIRST = 20
 # Of a file; who needs more asks the warehouse.
 MOST = 100_000
 COUNTS_FOR = "counts_for"
-# Keys of people, whatever a project marks.
-_KEYS = {"user_id", "address_id"}
 _IN_MEMORY = 2**20
 _FETCHED = 2_000
 # With what a cell begins that a spreadsheet takes for a formula.
@@ -134,7 +132,7 @@ def _code(text: str) -> sql.SQL:
 def hidden(connection: Connection, facts: Manifest) -> frozenset[str]:
     """The names of columns that tell of people, or hold a key of theirs."""
     with connection.cursor() as cursor:
-        return facts.personal_columns | personal.columns(cursor).keys() | _KEYS
+        return facts.personal_columns | personal.columns(cursor).keys() | personal.KEYS.keys()
 
 
 def _shown(connection: Connection, facts: Manifest, measure: Measure) -> list[str]:

@@ -122,7 +122,7 @@ def read(reading: Reading, run_id: str) -> RunResults:
     run = runs.named(reading, run_id)
     own = publications.of_run(reading.connection, run_id)
     rows = reading.rows(_NODES, {"run_id": run_id})
-    facts = facts_of(run.release)
+    facts = facts_of(run.release, reading.facts)
     tasks = []
     for task_id, of_task in groupby(rows, lambda row: row.task_id):
         nodes = tuple(sorted((_node(row, facts) for row in of_task), key=lambda node: _RANK.get(node.status, 2)))
