@@ -239,7 +239,7 @@ class Manifest:
     @cached_property
     def _parents(self) -> Mapping[str, list[str]]:
         # A seed depends on nothing that dbt would write down.
-        return {unique_id: node["depends_on"].get("nodes", []) for unique_id, node in self.nodes.items()}
+        return {unique_id: node.get("depends_on", {}).get("nodes", []) for unique_id, node in self.nodes.items()}
 
     @cached_property
     def _children(self) -> Mapping[str, list[str]]:

@@ -132,6 +132,13 @@ def note(
     return cursor.fetchone()
 
 
+def add_note(cursor: Cursor, publication_id: int, told: str) -> None:
+    """Call in the transaction of the publication: one thing more for its message."""
+    cursor.execute(
+        "update ops.publications set notes = notes || %s::text where publication_id = %s", (told, publication_id)
+    )
+
+
 def decide(
     connection: Connection, action: str, run_id: str | None, decided_by: str, reason: str, *, name: str = ""
 ) -> Decision:

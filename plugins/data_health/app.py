@@ -21,7 +21,7 @@ from plugins.data_health import answering, charts, dbt_docs, monitor, pages, row
 from plugins.data_health.access import may_see, to_login
 from plugins.data_health.answers import Question, as_json, as_page
 from plugins.data_health.headers import Headers
-from plugins.data_health.reading import reading
+from plugins.data_health.reading import Unreadable, reading, why_unreadable
 from plugins.data_health.results import TestState
 from plugins.data_health.views import (
     answers as answers_view,
@@ -315,31 +315,11 @@ def missing(request: Request, error: LookupError) -> Response:
 
 
 @app.exception_handler(PoolTimeoutError)
-def busy(request: Request, _error: PoolTimeoutError) -> Response:
-    """So many ask at once that none of the connections comes free."""
-    return _say(request, 503, "Too many ask at once. Try again in a few seconds.")
-
-
 @app.exception_handler(psycopg2.Error)
-def unreadable(request: Request, error: psycopg2.Error) -> Response:
+def unreadable(request: Request, error: Unreadable) -> Response:
     """The warehouse does not answer, or not with what a view reads."""
     log.error("The data-health page could not read the warehouse: %s", error)
-    if isinstance(error, psycopg2.errors.QueryCanceled):
-        return _say(request, 503, "The warehouse took too long to answer. Try again in a minute; it may be busy.")
-    if isinstance(error, psycopg2.OperationalError):
-        return _say(
-            request,
-            503,
-            "The warehouse can't be reached, so nothing can be said about the data now. "
-            "The API server's log has the reason. Where a login was refused, python -m include.warehouse.roles gives "
-            "greenery_health its password; else the page works again as soon as the warehouse does.",
-        )
-    return _say(
-        request,
-        503,
-        "The warehouse is not set up for this page. As its administrator, run python -m include.warehouse.migrate "
-        "and python -m include.warehouse.roles. The API server's log has the reason.",
-    )
+    return _say(request, 503, why_unreadable(error))
 
 
 def _wants_page(request: Request) -> bool:

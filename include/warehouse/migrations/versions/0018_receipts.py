@@ -55,6 +55,21 @@ create table ops.publication_models (
 )
 """
 
+# The marts of a publication, by their names in the database: how many tests that read each ended how, when the last
+# did, and the last whole UTC day that the loads behind it cover. `analytics.trust` shows those of what is live.
+PUBLICATION_MARTS = """
+create table ops.publication_marts (
+    publication_id bigint not null references ops.publications,
+    mart text not null,
+    tested_at timestamptz,
+    tests_passed int not null,
+    tests_warned int not null,
+    tests_let_through int not null,
+    complete_to date,
+    primary key (publication_id, mart)
+)
+"""
+
 # What a publication changed of what was told: a closed day, month or year of a metric (`include.receipts.move`).
 # `parts` are its causes, each with its rows and what they add up to; `causes` those that are ours, in words.
 MOVES = """
@@ -121,6 +136,7 @@ def upgrade() -> None:
         PUBLICATION_LOADS,
         CODE,
         PUBLICATION_MODELS,
+        PUBLICATION_MARTS,
         MOVES,
         MOVED_ROWS,
         EXPLANATIONS,
@@ -132,6 +148,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Forget them."""
     op.execute("alter table ops.metrics drop column day, drop column publication_id")
+    op.execute("drop table ops.publication_marts cascade")  # and the view analytics.trust on it
     for table in ("explanations", "moved_rows", "moves", "publication_models", "code", "publication_loads", "told"):
         op.execute(f"drop table ops.{table}")
     op.execute("alter table ops.publications drop column raw_as_of")

@@ -1,0 +1,355 @@
+"""Four weeks of a shop whose orders change, come late and are corrected: each message against a recount of the CSVs.
+
+Each day's folder is loaded, built, published and told by the daily run's own steps, at six in the morning of the day
+after: the warehouse's clock is put to it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+
+import pytest
+from dbt.artifacts.resources import FileHash
+
+from include.dbt_project import manifest
+from include.dbt_project.manifest import Manifest
+from include.publish import by_hand
+from include.publish.publish import publish_run
+from include.raw import csv_loader
+from include.receipts import told
+from include.receipts.move import Move, Period, Side, What
+from include.results import figures, node_results, nodes, publications
+from include.results.publications import PUBLISH, Publication
+from include.results.summary import gather
+from include.slack import render
+from include.warehouse import connect, migrate
+from tests.dbt import weeks
+from tests.dbt.conftest import WAREHOUSE, KeptShop
+from tests.dbt.days import SCHEMAS, Days, Project
+from tests.dbt.recount import RUNNING, SIDES, Recount, days
+
+pytestmark = pytest.mark.db
+
+MODELS = ("+daily_metrics", "path:snapshots")
+# Days, by their number, on which more happened than a load: all is built anew, by another model and by the former one
+# again, somebody rolls back, somebody publishes by hand.
+REBUILT, OTHERWISE, ROLLED_BACK, BY_HAND = 15, 22, 25, 26
+
+
+class Clock:
+    """The clock of the warehouse: what asks Postgres for the time gets what it is put to."""
+
+    def __init__(self, shop: KeptShop) -> None:
+        self.shop = shop
+
+    def begin(self) -> None:
+        """Who connects from now on looks for functions here first."""
+        self.shop.query("create schema played")
+        self.put_to(datetime.now(UTC))
+        self.shop.query(f"alter database {WAREHOUSE} set search_path = played, pg_catalog, public")
+        self.shop.query("set search_path = played, pg_catalog, public")
+
+    def put_to(self, moment: datetime) -> None:
+        """It goes on from there."""
+        for name, kind in (("now", "stable"), ("clock_timestamp", "volatile")):
+            self.shop.query(
+                f"create or replace function played.{name}() returns timestamptz {kind} language sql"
+                f" as $$ select pg_catalog.{name}() + interval '{moment - datetime.now(UTC)}' $$"
+            )
+
+    def end(self) -> None:
+        """It is what it was."""
+        self.shop.query("drop schema played cascade")
+        self.shop.query(f"alter database {WAREHOUSE} reset search_path")
+        self.shop.query("reset search_path")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a publication told: from which folder, instead of what, which moves by which rows, in which message.
+
+    `kind` says what was published: a day's load, the same once more, by a changed model, or what was before.
+    """
+
+    kind: str
+    day: date
+    recount: Recount
+    former: Told | None
+    publication: Publication
+    table: dict[tuple[str, date], tuple[Decimal | None, Decimal, Decimal | None]]
+    moves: tuple[Move, ...] = ()
+    rows: dict[tuple[str, date], dict[tuple[str, str], tuple]] = field(default_factory=dict)
+    message: str = ""
+
+
+class Weeks(Days):
+    """The weeks as they were told."""
+
+    models = MODELS
+
+    def __init__(self, shop: KeptShop, project: Project, folder: Path) -> None:
+        self.shop, self.project, self.folder, self.clock = shop, project, folder, Clock(shop)
+        self.runs, self.release, self.overlap = 0, "a release", timedelta(0)
+        self.told: list[Told] = []
+        self.in_force: Told | None = None
+        for schema in SCHEMAS:
+            shop.query(f"drop schema if exists {schema} cascade")
+        self.clock.begin()
+        migrate.upgrade()
+
+    def play(self) -> None:
+        """All of them."""
+        for number, (day, folder) in enumerate(weeks.folders(self.folder)):
+            self.clock.put_to(datetime.combine(day + timedelta(days=1), time(6), UTC))
+            with connect() as connection:
+                csv_loader.load_folder(connection, folder)
+            recount = Recount(folder, weeks.price)
+            self.run("by hand" if number == BY_HAND else "a load", day, recount)
+            if number == REBUILT:
+                self.run("rebuilt", day, recount, full_refresh=True)
+            if number == OTHERWISE:
+                with self.model_changed("int_daily_figures", "sum(items_amount)", "sum(items_amount + shipping_cost)"):
+                    self.run("otherwise", day, recount)
+                self.run("as before", day, recount)
+            if number == ROLLED_BACK:
+                by_hand.roll_back("ann", "a test")
+                former = self.in_force.former
+                self._note(replace(former, kind="rolled back", former=self.in_force, moves=(), rows={}, message=""))
+
+    def run(self, kind: str, day: date, recount: Recount, *, full_refresh: bool = False) -> None:
+        """A whole run and its report."""
+        self.begin(full_refresh=full_refresh)
+        self.build()
+        decision = None
+        if kind == "by hand":
+            with connect() as connection:
+                decision = publications.decide(connection, PUBLISH, self.run_id, "ann", "a test")
+        assert publish_run(self.run_id, self.facts, decision)
+        with connect() as connection:
+            live = publications.live(connection)
+            summary = gather(connection, self.run_id, "http://run", run_failed=False, facts=self.facts)
+            figures.keep(connection, self.run_id, summary.figures)
+        rows: dict[tuple[str, date], dict] = defaultdict(dict)
+        for metric, starts, side, key, *row in self.shop.query(
+            "select metric, starts, side, key, what, before, after, other_day"
+            " from ops.moves join ops.moved_rows using (move_id) where publication_id = %s",
+            live.publication_id,
+        ):
+            rows[metric, starts][side, key] = tuple(row)
+        message = render.render(summary).body
+        self._note(Told(kind, day, recount, self.in_force, live, {}, summary.moves, dict(rows), message))
+
+    def _note(self, told: Told) -> None:
+        """With what people query now."""
+        table = self.shop.query("select metric, day, value, numerator, denominator from analytics.daily_metrics")
+        with connect() as connection:
+            live = publications.live(connection)
+        self.in_force = replace(
+            told, publication=live, table={(metric, of): tuple(numbers) for metric, of, *numbers in table}
+        )
+        self.told.append(self.in_force)
+
+    @contextmanager
+    def model_changed(self, name: str, this: str, to: str) -> Iterator[None]:
+        """Runs are of a project with another model; dbt needs no parse for that."""
+        project, facts, unique_id = self.project, self.facts, f"model.greenery.{name}"
+        node = deepcopy(project.untested.manifest.nodes[unique_id])
+        assert this in node.raw_code
+        node.raw_code = node.raw_code.replace(this, to)
+        node.checksum = FileHash.from_contents(node.raw_code)
+        nodes = {**project.manifest.nodes, unique_id: node}
+        self.project = Project(project.project, project.work, replace(project.manifest, nodes=nodes))
+        changed = facts.nodes[unique_id] | {"checksum": node.checksum.to_dict(), "raw_code": node.raw_code}
+        self.facts = replace(facts, nodes=facts.nodes | {unique_id: changed})
+        yield
+        self.project, self.facts = project, facts
+
+    @property
+    def loads(self) -> list[Told]:
+        """What a day's load changed of what was told before."""
+        return [one for one in self.told if one.kind in ("a load", "by hand")]
+
+    @property
+    def run_id(self) -> str:
+        """The run that began last."""
+        return f"run {self.runs}"
+
+    def build(self, *select: str) -> None:
+        """As tasks do: each result is left in `ops`, where the gate reads it."""
+        results = nodes.from_dbt(self.project.untested.results("build", "--select", *(select or self.models)))
+        assert {one.status for one in results} <= {"success", "no-op"}, results
+        with connect() as connection:
+            node_results.record(connection, self.run_id, "a task", 1, results)
+            node_results.keep_compiled(connection, self.run_id, results)
+
+    @cached_property
+    def facts(self) -> Manifest:
+        """The manifest of a project that has only what is built here."""
+        whole = manifest.read(self.project.work / "target" / "manifest.json")
+        names = self.project.untested.names("--select", *self.models)
+        return Manifest(
+            {key: node for key, node in whole.nodes.items() if node["name"] in names},
+            whole.sources,
+            metrics=whole.metrics,
+            semantic_models=whole.semantic_models,
+        )
+
+
+@pytest.fixture(scope="module")
+def played(shop: KeptShop, projects: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weeks]:
+    """The weeks, played once."""
+    played = Weeks(shop, projects, tmp_path_factory.mktemp("weeks"))
+    try:
+        played.play()
+        yield played
+    finally:
+        for schema in SCHEMAS:
+            shop.query(f"drop schema if exists {schema} cascade")
+        played.clock.end()
+
+
+def test_every_figure_of_every_day_is_what_the_csvs_say(played: Weeks):
+    for one in played.told:
+        if one.kind != "otherwise":
+            counted = {
+                (metric, day): one.recount.of(metric, day, day)
+                for metric in SIDES
+                for day in days(one.recount.first_day, one.recount.last_day)
+            }
+            expected = {key: (this.value, this.numerator, this.denominator) for key, this in counted.items()}
+            found = {key: numbers for key, numbers in one.table.items() if key[0] in SIDES}
+            assert {key: numbers for key, numbers in found.items() if expected.get(key) != numbers} == {}, one.day
+            assert found.keys() == expected.keys()
+
+
+def test_each_closed_day_month_and_year_that_moved_is_told_and_no_other(played: Weeks):
+    for one in played.loads:
+        found = {(move.metric, move.period, move.starts): (move.told, move.value) for move in one.moves}
+        assert found == moved(one.former, one), one.day
+
+
+def test_the_rows_behind_a_move_are_those_that_differ_between_the_folders(played: Weeks):
+    for one in played.loads:
+        for move in one.moves:
+            if move.period is Period.DAY:
+                rows = behind(one.former, one, move.metric, move.starts, move.starts)
+                assert one.rows.get((move.metric, move.starts), {}) == rows, (one.day, move)
+
+
+def test_the_parts_of_a_move_add_up_to_it(played: Weeks):
+    """To the cent, and they count each row: of months and years those of all their days."""
+    for one in played.loads:
+        for move in one.moves:
+            assert move.adds_up, (one.day, move)
+            last = one.former.day if move.period is Period.DAY else ends(move.starts, move.period)
+            rows = behind(one.former, one, move.metric, move.starts, move.starts if move.period is Period.DAY else last)
+            expected = defaultdict(lambda: [0, Decimal(0)])
+            for (side, _), (what, before, after, _) in rows.items():
+                expected[side, what][0] += 1
+                expected[side, what][1] += (after or 0) - (before or 0)
+            found = {(part.side, part.what): [part.rows, part.amount] for part in move.parts}
+            assert found == expected, (one.day, move)
+
+
+def test_every_figure_of_every_message_is_told_as_it_was_then(played: Weeks):
+    """Whatever became of it since: it was corrected, published by hand, or rolled back."""
+    with connect() as connection:
+        stated = played.shop.query(
+            "select metrics.run_id, metric, day, value, publication_id, published_at"
+            " from ops.metrics join ops.publications using (publication_id)"
+        )
+        assert {run for run, *_ in stated} == {f"run {number}" for number in range(1, played.runs + 1)}
+        for run, metric, day, value, publication_id, at in stated:
+            then = told.as_told(connection, metric, day, at)
+            assert float(then.value) == value, (run, metric)
+            assert figures.stated(connection, publication_id)[metric] == then
+
+
+def test_what_people_read_after_a_rollback_is_told_as_it_was_before(played: Weeks):
+    for one in played.told:
+        with connect() as connection:
+            for move in (move for move in one.moves if move.period is Period.DAY):
+                for then in (one, one.former):
+                    value = told.as_told(connection, move.metric, move.starts, then.publication.published_at).value
+                    assert value == then.table[move.metric, move.starts][0]
+
+
+def test_what_is_built_anew_moves_nothing(played: Weeks):
+    [one] = [one for one in played.told if one.kind == "rebuilt"]
+    assert one.moves == ()
+
+
+def test_a_changed_model_is_told_as_the_cause_and_no_row_is(played: Weeks):
+    otherwise, before = ([one for one in played.told if one.kind == kind] for kind in ("otherwise", "as before"))
+    for one in (*otherwise, *before):
+        assert {move.metric for move in one.moves} == {"revenue"}
+        for move in one.moves:
+            assert not move.parts
+            assert [cause.kind for cause in move.causes] == ["model"]
+            assert "int_daily_figures" in move.causes[0].says
+        assert "int_daily_figures" in one.message
+
+
+def moved(former: Told | None, now: Told) -> dict[tuple[str, Period, date], tuple[Decimal | None, Decimal | None]]:
+    """What differs of the days, months and years that were over when it was told: as it was told, and as it is."""
+    found = {}
+    if former is None:
+        return found
+    for metric in SIDES:
+        last_difference = (Decimal(0), Decimal(0))
+        for day in days(former.recount.first_day, former.day):
+            was, is_ = (one.recount.of(metric, day, day) for one in (former, now))
+            difference = (is_.numerator - was.numerator, (is_.denominator or 0) - (was.denominator or 0))
+            # What moved a running metric is told of the first day alone.
+            if was.value != is_.value and not (metric in RUNNING and difference == last_difference):
+                found[metric, Period.DAY, day] = (was.value, is_.value)
+            last_difference = difference
+            for period in (Period.MONTH, Period.YEAR):
+                if day == ends(day, period):
+                    first = begins(day, period)
+                    was, is_ = (one.recount.of(metric, first, day) for one in (former, now))
+                    if was.value != is_.value:
+                        found[metric, period, first] = (was.value, is_.value)
+    return found
+
+
+def behind(former: Told, now: Told, metric: str, first: date, last: date) -> dict[tuple[str, str], tuple]:
+    """By side and key, the rows that count otherwise of some days: what became of each, before, after, other day."""
+    found = {}
+    for side, what in zip(Side, SIDES[metric], strict=True):
+        if what:
+            before, after = former.recount.rows[what], now.recount.rows[what]
+            for key in before.keys() | after.keys():
+                was, is_ = before.get(key), after.get(key)
+                counted, counts = (one[1] if one and first <= one[0] <= last else None for one in (was, is_))
+                if (counted or 0) != (counts or 0):
+                    found[side, key] = became(was, is_, counted, counts)
+    return found
+
+
+def became(was: tuple | None, is_: tuple | None, before: Decimal | None, after: Decimal | None) -> tuple:
+    """What became of a row that counted for something on a day."""
+    if before is None:
+        return (What.MOVED_IN, None, after, was[0]) if was else (What.LATE, None, after, None)
+    if after is None:
+        return (What.MOVED_OUT, before, None, is_[0]) if is_ else (What.GONE, before, None, None)
+    return What.CORRECTED, before, after, None
+
+
+def begins(day: date, period: Period) -> date:
+    """The first day of its month or year."""
+    return day.replace(day=1) if period is Period.MONTH else day.replace(day=1, month=1)
+
+
+def ends(day: date, period: Period) -> date:
+    """The last one."""
+    months = 1 if period is Period.MONTH else 12
+    return begins(begins(day, period) + timedelta(days=31 * months), period) - timedelta(days=1)
