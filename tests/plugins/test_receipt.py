@@ -185,12 +185,16 @@ def test_what_is_known_against_it(weeks: Weeks, ask: Ask) -> None:
 
 
 def test_its_rows_add_up_without_what_is_personal(weeks: Weeks, ask: Ask) -> None:
-    [rows] = ask(receipt.read, "revenue", DAY, facts=FACTS).rows
+    found = ask(receipt.read, "revenue", DAY, facts=FACTS)
+    [rows] = found.rows
     assert (rows.count, rows.total, rows.columns) == (
         2,
         Decimal("41.10"),
-        ("order_id", "ordered_at", "items_amount", "counts_for"),
+        ("counts_for", "order_id", "ordered_at", "items_amount"),
     )
+    assert "not what is told now" not in pages.render("receipt.html", answer=found)
+    otherwise = ask(receipt.read, "revenue", DAY, facts=replace(FACTS, semantic_models=_counting("1")))
+    assert "not what is told now" in pages.render("receipt.html", answer=otherwise)
     assert ask(receipt.read, "revenue", DAY, facts=replace(FACTS, semantic_models={})).rows == ()
     wrong = replace(FACTS, semantic_models=_counting("no_such_column"))
     [told] = ask(receipt.read, "revenue", DAY, facts=wrong).rows
