@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from itertools import groupby
+from time import monotonic
+from typing import Any
 
+import psycopg2
+from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
+from psycopg2.extras import execute_values
 
+from include.dbt_project.counted import Counted, Measure, counted
 from include.dbt_project.manifest import Manifest
-from include.receipts.move import Move, MovedRow
+from include.receipts import rows, told
+from include.receipts.move import Cause, Move, MovedRow, Part, Period, Side, What
+from include.receipts.rows import Change
+from include.settings import BUILT
+from include.warehouse import transaction
+
+# The rows behind all moves are looked for so long, in seconds: a publish waits no longer for a receipt.
+PATIENCE = 10.0
+# Where more days moved than this, another history was written: rows say nothing of that.
+MOST_DAYS = 100
+# So many rows are kept of a move, and of a publish: readers wait meanwhile.
+KEPT, KEPT_IN_ALL = 500, 10_000
+# A ratio of a month is as exact as those of days in the project's table.
+_EXACT = Decimal("0.0001")
+_LARGEST_FIRST = (Period.YEAR, Period.MONTH, Period.DAY)
+_NOTHING = (Decimal(0), Decimal(0))
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -20,21 +48,346 @@ class Found:
     rows: tuple[MovedRow, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Figure:
+    """What a metric tells of a period, and what that is made of."""
+
+    value: Decimal | None
+    numerator: Decimal | None
+    denominator: Decimal | None
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """A figure as it was told and as it is built; `last` is the last day of its period."""
+
+    starts: date
+    last: date
+    told: _Figure
+    now: _Figure
+
+    @property
+    def moved(self) -> bool:
+        """Whether people would read another number; where there is none it counts as 0."""
+        return (self.now.value or 0) != (self.told.value or 0)
+
+    @property
+    def higher(self) -> tuple[Decimal, Decimal]:
+        """How much higher its numerator and its denominator are now; of one that has none, its value."""
+        sides = (
+            (self.now.numerator or Decimal(0)) - (self.told.numerator or Decimal(0)),
+            (self.now.denominator or Decimal(0)) - (self.told.denominator or Decimal(0)),
+        )
+        return sides if any(sides) else ((self.now.value or Decimal(0)) - (self.told.value or Decimal(0)), Decimal(0))
+
+
+@dataclass(frozen=True)
+class _Metric:
+    """A metric's days before `until`, in their order; `way` is how it is counted by rows, None where nobody knows."""
+
+    name: str
+    way: Counted | None
+    until: date
+    days: list[_Compared] = field(default_factory=list)
+
+    @property
+    def running(self) -> bool:
+        return self.way is not None and self.way.running
+
+    @property
+    def measures(self) -> tuple[tuple[Side, Measure], ...]:
+        """What it is counted from."""
+        of = {Side.NUMERATOR: self.way.numerator, Side.DENOMINATOR: self.way.denominator} if self.way else {}
+        return tuple((side, measure) for side, measure in of.items() if measure)
+
+
 def find(connection: Connection, manifest: Manifest) -> tuple[Found, ...]:
     """What of what was told changes with what is built, if it is published now. Call before the exchange.
 
-    Compares the build schema with what was told last; nothing before the first publication. Only reads.
+    Compares the build schema with what was told last; nothing before the first publication. Only reads. What can't be
+    compared costs the receipt: it is logged, and nothing is raised.
     """
-    del connection, manifest
-    return ()
+    try:
+        with transaction(connection) as cursor:
+            metrics = _compared(cursor, counted(manifest))
+            return tuple(_found(connection, manifest, metrics))
+    except Exception:
+        log.warning("What this publish changes of what was told could not be found.", exc_info=True)
+        return ()
 
 
 def keep(cursor: Cursor, publication_id: int, found: Iterable[Found]) -> None:
     """Call in the transaction that publishes."""
-    del cursor, publication_id, found
+    found = list(found)
+    ids = execute_values(
+        cursor,
+        """
+        insert into ops.moves (publication_id, metric, period, starts, told, value, usual, adds_up, parts, causes)
+        values %s
+        returning metric, period, starts, move_id
+        """,
+        [
+            (
+                publication_id,
+                move.metric,
+                move.period,
+                move.starts,
+                move.told,
+                move.value,
+                move.usual,
+                move.adds_up,
+                json.dumps([vars(part) for part in move.parts], default=str),
+                json.dumps([vars(cause) for cause in move.causes]),
+            )
+            for move in (one.move for one in found)
+        ],
+        fetch=True,
+    )
+    move_ids = {(metric, period, starts): move_id for metric, period, starts, move_id in ids}
+    execute_values(
+        cursor,
+        """
+        insert into ops.moved_rows
+            (move_id, side, unique_id, key_column, key, what, before, after, changed, other_day)
+        values %s
+        """,
+        [
+            (
+                move_ids[one.move.metric, one.move.period, one.move.starts],
+                row.side,
+                row.unique_id,
+                row.key_column,
+                row.key,
+                row.what,
+                row.before,
+                row.after,
+                list(row.changed),
+                row.other_day,
+            )
+            for one in found
+            for row in one.rows
+        ],
+        template="(%s, %s, %s, %s, %s, %s, %s, %s, %s::text[], %s::date)",
+    )
 
 
 def of_publication(connection: Connection, publication_id: int) -> tuple[Move, ...]:
     """What a publication changed of what was told, the largest period first, then the newest."""
-    del connection, publication_id
-    return ()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            select metric, period, starts, told, value, usual, adds_up, parts, causes
+            from ops.moves
+            where publication_id = %s
+            order by array_position('{year,month,day}'::text[], period), starts desc, metric
+            """,
+            (publication_id,),
+        )
+        return tuple(
+            Move(
+                metric,
+                Period(period),
+                starts,
+                was,
+                value,
+                usual,
+                adds_up,
+                tuple(_part(part) for part in parts),
+                tuple(Cause(**cause) for cause in causes),
+            )
+            for metric, period, starts, was, value, usual, adds_up, parts, causes in cursor.fetchall()
+        )
+
+
+def _part(kept: Mapping[str, Any]) -> Part:
+    return Part(
+        Side(kept["side"]),
+        What(kept["what"]),
+        kept["model"],
+        kept["rows"],
+        Decimal(kept["amount"]),
+        tuple(kept["keys"]),
+        tuple(kept["changed"]),
+    )
+
+
+def _compared(cursor: Cursor, ways: Mapping[str, Counted]) -> list[_Metric]:
+    """The metrics of which closed days differ, with all days of the years that have such a day.
+
+    Closed is a day that was over when the last publication read raw, and of which the metric had been told, or of a
+    later one. A metric that is no longer built has not moved.
+    """
+    cursor.execute(
+        sql.SQL(
+            """
+            with closed as (
+                select cast(coalesce(raw_as_of, data_as_of) at time zone 'UTC' as date) as until
+                from ops.publications
+                order by publication_id desc
+                limit 1
+            ),
+
+            now as ({now}),
+
+            former as (
+                select metric, day, value, numerator, denominator
+                from ops.told
+                where newest
+            ),
+
+            told_metrics as (
+                select metric, least(max(day) + 1, min(closed.until)) as until
+                from former
+                cross join closed
+                where coalesce(value, numerator) is not null
+                group by metric
+            ),
+
+            compared as (
+                select
+                    metric, day, told_metrics.until,
+                    former.value as former_value, former.numerator as former_numerator,
+                    former.denominator as former_denominator,
+                    now.value, now.numerator, now.denominator,
+                    bool_or(
+                        (former.value, former.numerator, former.denominator)
+                            is distinct from (now.value, now.numerator, now.denominator)
+                    ) over (partition by metric, date_trunc('year', day)) as differs
+                from former
+                full join now using (metric, day)
+                inner join told_metrics using (metric)
+                where day < told_metrics.until and metric in (select metric from now)
+            )
+
+            select
+                metric, day, until, former_value, former_numerator, former_denominator, value, numerator, denominator
+            from compared
+            where differs
+            order by metric, day
+            """
+        ).format(now=told.metrics_of(cursor.connection, BUILT))
+    )
+    found: dict[str, _Metric] = {}
+    for name, day, until, *numbers in cursor.fetchall():
+        metric = found.setdefault(name, _Metric(name, ways.get(name), until))
+        metric.days.append(_Compared(day, day, *(_figure(metric.way, *of) for of in (numbers[:3], numbers[3:]))))
+    return list(found.values())
+
+
+def _figure(way: Counted | None, value: Decimal | None, above: Decimal | None, below: Decimal | None) -> _Figure:
+    """A metric that is divided by nothing is its own numerator, whether the table says so or not."""
+    return _Figure(value, value if way and not way.denominator else above, below)
+
+
+def _found(connection: Connection, manifest: Manifest, metrics: Sequence[_Metric]) -> list[Found]:
+    moved = [(metric, period, one) for metric in metrics for period in _LARGEST_FIRST for one in _moved(metric, period)]
+    moved.sort(key=lambda each: (_LARGEST_FIRST.index(each[1]), -each[2].starts.toordinal(), each[0].name))
+    ends = monotonic() + PATIENCE
+    changes = _changes(connection, {metric.name: metric for metric, _, _ in moved}.values(), ends)
+    found, left = [], KEPT_IN_ALL
+    for metric, period, one in moved:
+        behind = _behind(metric, one, changes) if monotonic() < ends else []
+        kept = behind[: min(KEPT, left)] if period is Period.DAY else []
+        left -= len(kept)
+        move = Move(
+            metric.name,
+            period,
+            one.starts,
+            one.told.value,
+            one.now.value,
+            adds_up=bool(behind),
+            parts=rows.parts(behind, manifest),
+        )
+        found.append(Found(move, tuple(kept)))
+    return found
+
+
+def _moved(metric: _Metric, period: Period) -> Iterator[_Compared]:
+    """What moved, of one period. One that runs differs on each day after one that does: the first stands for them."""
+    told_already = _NOTHING
+    for one in _periods(metric, period):
+        if one.higher == _NOTHING:
+            told_already = _NOTHING
+        elif one.moved and one.higher != told_already:
+            told_already = one.higher if metric.running else _NOTHING
+            yield one
+
+
+def _periods(metric: _Metric, period: Period) -> Iterator[_Compared]:
+    """The closed ones, in their order. Of what nobody knows how to count, months and years can't be told from days."""
+    if period is Period.DAY:
+        yield from metric.days
+        return
+    for starts, group in groupby(metric.days if metric.way else (), lambda one: _start(period, one.starts)):
+        of, following = list(group), _start(period, starts + timedelta(days=31 if period is Period.MONTH else 366))
+        if following > metric.until:
+            continue
+        last = following - timedelta(days=1)
+        if metric.running:
+            yield replace(of[-1], starts=starts, last=last)
+        else:
+            yield _Compared(starts, last, _sum([one.told for one in of]), _sum([one.now for one in of]))
+
+
+def _start(period: Period, day: date) -> date:
+    return day.replace(day=1) if period is Period.MONTH else day.replace(month=1, day=1)
+
+
+def _sum(figures: Sequence[_Figure]) -> _Figure:
+    above = [one.numerator for one in figures if one.numerator is not None]
+    below = [one.denominator for one in figures if one.denominator is not None]
+    numerator, denominator = (sum(of, Decimal(0)) if of else None for of in (above, below))
+    if numerator is None or denominator is None:
+        return _Figure(numerator, numerator, denominator)
+    value = (numerator / denominator).quantize(_EXACT, ROUND_HALF_UP) if denominator else None
+    return _Figure(value, numerator, denominator)
+
+
+def _changes(connection: Connection, metrics: Iterable[_Metric], ends: float) -> dict[Measure, list[Change]]:
+    """What the measures of metrics count otherwise on their days; a measure that can't be compared is left out."""
+    days: dict[Measure, set[date]] = {}
+    until: dict[Measure, date] = {}
+    for metric in metrics:
+        before = _NOTHING
+        differ = set()
+        for one in metric.days:
+            if one.higher != before:
+                differ.add(one.starts)
+            before = one.higher if metric.running else _NOTHING
+        for _, measure in metric.measures:
+            days[measure] = days.get(measure, set()) | differ
+            until[measure] = max(metric.until, until.get(measure, metric.until))
+    found = {}
+    for measure, asked in days.items():
+        try:
+            found[measure] = _of_days(connection, measure, asked, until[measure], ends)
+        except (psycopg2.Error, ValueError) as error:
+            # What Postgres says of a row is not for a log.
+            why = type(error).__name__ if isinstance(error, psycopg2.Error) else error
+            log.warning("The rows that moved %s of %s are not known: %s", measure.name, measure.relation, why)
+    return found
+
+
+def _of_days(connection: Connection, measure: Measure, days: set[date], until: date, ends: float) -> list[Change]:
+    """The changes of days, and of those that their rows moved to or from. Raises ValueError where it is too much."""
+    found: dict[str, Change] = {}
+    seen: set[date] = set()
+    while left := days - seen:
+        seen |= left
+        if len(seen) > MOST_DAYS:
+            raise ValueError(f"more than {MOST_DAYS} days moved")
+        found |= {one.key: one for one in rows.changes(connection, measure, left, ends - monotonic())}
+        days = {day for one in found.values() for day in (one.former_day, one.day) if day and day < until}
+    return list(found.values())
+
+
+def _behind(metric: _Metric, one: _Compared, changes: Mapping[Measure, list[Change]]) -> list[MovedRow]:
+    """The rows behind a move; none where they don't make up all of the difference of each side."""
+    first = date.min if metric.running else one.starts
+    of = []
+    for (side, measure), higher in zip(metric.measures, one.higher, strict=False):
+        found = rows.behind(changes.get(measure, ()), measure, side, first, one.last)
+        if sum((row.amount for row in found), Decimal(0)) != higher:
+            return []
+        of += found
+    return of

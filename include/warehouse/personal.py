@@ -13,7 +13,7 @@ from psycopg2.extras import execute_values
 from include.warehouse import exists
 
 # Keys of people, whatever a project marks: so one that marks nothing has noted something, too.
-_KEYS = {"user_id": "user_id", "address_id": "address_id"}
+KEYS = {"user_id": "user_id", "address_id": "address_id"}
 
 
 def note(cursor: Cursor, columns: Mapping[str, str | None]) -> None:
@@ -22,7 +22,7 @@ def note(cursor: Cursor, columns: Mapping[str, str | None]) -> None:
     execute_values(
         cursor,
         "insert into ops.personal_columns (column_name, key_of) values %s",
-        list((_KEYS | {**columns}).items()),
+        list((KEYS | {**columns}).items()),
     )
 
 
