@@ -7,7 +7,7 @@ TO ?= backups
 FROM ?= $(error say which backup: make restore FROM=backups/NAME)
 BENCH ?= orchestration size health
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down psql decide answer under-way backup restore prove slack-preview revision secrets test torture containers drill check format constraints digests sbom audit bench clean
+.PHONY: help install demo up down psql decide answer under-way mcp backup restore prove slack-preview revision secrets test torture containers drill check format constraints digests sbom audit bench clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -35,6 +35,9 @@ answer: install ## answer what you are told: make answer ARGS='mute NAME --until
 
 under-way: install ## list who reads raw, messages, decisions and sessions (ARGS='end PID' ends one)
 	$(RUN) -m include.local under-way $(ARGS)
+
+mcp: install ## answer machines that speak MCP, on stdin and stdout (ARGS=--http: on 127.0.0.1, with GREENERY_HEALTH_TOKEN)
+	$(RUN) -m include.local mcp $(ARGS)
 
 backup: install ## save the history, ops and Airflow's database into a folder in TO=DIR (backups)
 	$(RUN) -m include.local backup save "$(TO)"

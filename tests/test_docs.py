@@ -129,7 +129,8 @@ SAYING = {
     "include/warehouse/pooler.py": ("problem",),
     "include/warehouse/trust.py": ("problem",),
     "plugins/data_health/answering.py": ("_who_answers", "_refuse_others", "_refuse_longer"),
-    "plugins/data_health/app.py": ("busy", "unreadable"),
+    "plugins/data_health/app.py": ("unreadable",),
+    "plugins/data_health/reading.py": ("why_unreadable",),
 }
 # So few letters, all in all, say nothing by themselves: what is put in between does.
 SAYS_LITTLE = 12

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from include.dbt_project import metrics
 from include.dbt_project.manifest import Manifest
 
 # What a row counts for, of the column or SQL that is aggregated.
@@ -47,12 +48,33 @@ class Counted:
     denominator: Measure | None = None
     running: bool = False
 
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """Its sums, the numerator first."""
+        return (self.numerator, self.denominator) if self.denominator else (self.numerator,)
+
 
 def counted(facts: Manifest) -> dict[str, Counted]:
     """Each metric that can be counted by rows, by its name."""
     metrics = {metric["name"]: metric for metric in facts.metrics.values()}
     found = {name: _counted(metric, metrics, facts) for name, metric in metrics.items()}
     return {name: one for name, one in found.items() if one}
+
+
+def stands_on(facts: Manifest, metric: str) -> frozenset[str]:
+    """Unique ids of the models and sources that a metric is made of, and of the model that has its values.
+
+    Of one that can't be counted by rows, all that the model of metrics descends from.
+    """
+    table = metrics.model(facts)
+    whole = {table, *facts.upstream(table)} if table else set()
+    one = counted(facts).get(metric)
+    if one is None:
+        return frozenset(whole)
+    models = {measure.unique_id for measure in one.measures}
+    behind = models.union(*(facts.upstream(model) for model in models))
+    between = whole.intersection(*(facts.downstream(model) for model in models)) | ({table} if table else set())
+    return frozenset(behind | between)
 
 
 def _counted(metric: dict[str, Any], metrics: dict[str, dict[str, Any]], facts: Manifest) -> Counted | None:

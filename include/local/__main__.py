@@ -1,4 +1,4 @@
-"""The commands behind `make`: demo, up, down, psql, decide, answer, under-way, backup, clean.
+"""The commands behind `make`: demo, up, down, psql, decide, answer, under-way, mcp, backup, clean.
 
 What was asked for goes to stdout, how far a command is and what to do next to stderr.
 """
@@ -51,6 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
         "under-way", help="who reads, waits and decided; takes what `python -m include.under_way` does", add_help=False
     )
     commands.add_parser(
+        "mcp", help="answer machines; takes what `python -m plugins.data_health.mcp_server` does", add_help=False
+    )
+    commands.add_parser(
         "backup", help="save or restore the history; takes what `python -m include.backup` does", add_help=False
     )
     commands.add_parser(
@@ -58,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     commands.add_parser("clean", help="stop the stack and forget its state")
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.command not in ("psql", "decide", "answer", "under-way", "backup", "prove"):
+    if rest and options.command not in ("psql", "decide", "answer", "under-way", "mcp", "backup", "prove"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -137,6 +140,23 @@ def _under_way(stack: Stack, options: argparse.Namespace) -> int:
     return main(options.rest)
 
 
+def _mcp(stack: Stack, options: argparse.Namespace) -> int:
+    where, running = warehouse.as_health(stack.postgres()), stack.running()
+    handed_on = {name: os.environ[name] for name in _MCP_TAKES if name in os.environ}
+    ours = {
+        **where.environment(),
+        "WAREHOUSE_HEALTH_PASSWORD": where.password,
+        "GREENERY_STATE_DIR": str(stack.home),
+        "PYTHONPATH": str(settings.PROJECT_ROOT),
+        "AIRFLOW_HOME": str(stack.home / "airflow"),
+        "AIRFLOW_CONFIG": str(settings.PROJECT_ROOT / "airflow.cfg"),
+        "AIRFLOW__API__BASE_URL": running.url if running else settings.airflow_url(),
+    }
+    # In place of this process: what else its environment holds is no business of who asks.
+    command = [sys.executable, "-m", "plugins.data_health.mcp_server", *options.rest]
+    os.execve(sys.executable, command, handed_on | ours)  # noqa: S606 - no shell
+
+
 def _backup(stack: Stack, options: argparse.Namespace) -> int:
     from include.backup import main
 
@@ -169,6 +189,17 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+# What the MCP server needs of a shell's environment: nothing that opens more than it reads.
+_MCP_TAKES = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "GREENERY_HEALTH_TOKEN",
+    "GREENERY_SCHEDULE",
+    "GREENERY_PUBLISHED_BY_MINUTES",
+    "GREENERY_RAW_SCHEMA",
+    "GREENERY_BACKUP_SCHEDULE",
+)
 # Errors whose message is a sentence that says what to do.
 _TOLD = (StackError, PostgresError, AirflowApiError, CsvError, LoadError, ShopError, ProjectError, ValueError)
 _COMMANDS = {
@@ -179,6 +210,7 @@ _COMMANDS = {
     "decide": _decide,
     "answer": _answer,
     "under-way": _under_way,
+    "mcp": _mcp,
     "backup": _backup,
     "prove": _prove,
     "clean": _clean,

@@ -20,7 +20,7 @@ from include.dbt_project.manifest import Manifest
 from include.publish import beside_marts, changes, gate, locks, on_marts
 from include.publish.gate import NotPublishedError
 from include.receipts import basis, moves, told
-from include.results import publications
+from include.results import publications, trust
 from include.results.failures import without_data
 from include.results.publications import Decision
 from include.settings import BUILT, LIVE
@@ -124,6 +124,8 @@ def _exchange(
     locks.keep_out_maintenance(cursor, LIVE, BUILT)
     notes = [*said, *(_prune(cursor, manifest) if manifest and manifest.models else ())]
     models = _models(cursor, manifest)
+    if trust.NAME in models[BUILT]:
+        trust.make_way(cursor)
     _check_nobodys_is_lost(cursor, models, then="clear publish" if decision is None else "decide again")
     of_models = _of_models(manifest, models)
     found = beside_marts.readers(cursor, LIVE, BUILT, of_models)
@@ -152,6 +154,7 @@ def _exchange(
     notes += [note for reader in readers if (note := beside_marts.point_to(cursor, LIVE, reader))]
     publication_id, told_as_of = publications.note(cursor, run_id, LIVE, as_of=as_of, decision=decision, notes=notes)
     _keep_receipts(cursor, publication_id, buffer, manifest if as_of is None else None, moved)
+    _show_trust(cursor, publication_id, run_id, manifest if as_of is None else None)
     if as_of is None:
         buffers.published(cursor, LIVE, proven=decision is None)
     by = f", {decision.action} by {decision.by}: {decision.reason}" if decision else ""
@@ -190,6 +193,19 @@ def _keep_receipts(
                 "update ops.publications set notes = notes || %s where publication_id = %s",
                 ([f"Its receipts lack {what}: {without_data(said)}"], publication_id),
             )
+
+
+def _show_trust(cursor: Cursor, publication_id: int, run_id: str, manifest: Manifest | None) -> None:
+    """How far each mart can be trusted, beside the marts; what goes wrong with it is a note, and nothing else."""
+    try:
+        with transaction(cursor.connection) as inner:
+            trust.note(inner, publication_id, run_id, manifest)
+            told = trust.show(inner)
+    except Exception:
+        log.exception("How far the marts can be trusted was not noted.")
+        told = f"{LIVE}.{trust.NAME} could not be written, so it does not say how far the marts can be trusted"
+    if told:
+        publications.add_note(cursor, publication_id, told)
 
 
 def _models(cursor: Cursor, manifest: Manifest | None) -> dict[str, set[str]]:

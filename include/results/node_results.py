@@ -27,6 +27,7 @@ class Pass:
     at: datetime
     severity: str | None
     error_if: str | None = None
+    warned: bool = False
 
 
 def record(connection: Connection, run_id: str, task_id: str, attempt: int, results: list[NodeResult]) -> None:
@@ -148,7 +149,7 @@ def passed_tests(connection: Connection, run_id: str) -> dict[str, Pass]:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            select unique_id, recorded_at, severity, error_if
+            select unique_id, recorded_at, severity, error_if, status = 'warn'
             from ops.last_words
             where run_id = %s and resource_type = 'test' and status in ('pass', 'warn')
             """,

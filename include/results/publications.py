@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -73,6 +74,23 @@ def of_run(connection: Connection, run_id: str) -> Publication | None:
     )
 
 
+def in_force(connection: Connection, at: datetime | None = None) -> Publication | None:
+    """What people queried at a moment, by default now; None before the first publish."""
+    return _one(
+        connection,
+        f"{_PUBLICATIONS} where made.published_at <= coalesce(%s, 'infinity'::timestamptz)"
+        " order by made.publication_id desc limit 1",
+        at,
+    )
+
+
+def named(connection: Connection, publication_ids: Collection[int]) -> dict[int, Publication]:
+    """Publications by their ids."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"{_PUBLICATIONS} where made.publication_id = any(%s)", (list(publication_ids),))
+        return {row[0]: _publication(row) for row in cursor.fetchall()}
+
+
 def made_since(connection: Connection, run_id: str, begun: datetime | None) -> bool:
     """Whether a run was published since it was last triggered or cleared, whatever its task came to know of that."""
     made = of_run(connection, run_id)
@@ -112,6 +130,13 @@ def note(
         },
     )
     return cursor.fetchone()
+
+
+def add_note(cursor: Cursor, publication_id: int, told: str) -> None:
+    """Call in the transaction of the publication: one thing more for its message."""
+    cursor.execute(
+        "update ops.publications set notes = notes || %s::text where publication_id = %s", (told, publication_id)
+    )
 
 
 def decide(
@@ -166,12 +191,14 @@ def hold(connection: Connection) -> Decision | None:
     return Decision(*row) if row and row[1] == HOLD else None
 
 
-def _one(connection: Connection, statement: str, *parameters: str) -> Publication | None:
+def _one(connection: Connection, statement: str, *parameters: str | datetime | None) -> Publication | None:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         row = cursor.fetchone()
-    if row is None:
-        return None
+    return _publication(row) if row else None
+
+
+def _publication(row: tuple) -> Publication:
     publication_id, run_id, published_at, data_as_of, schema_oid, notes, *decision = row
     made_by = Decision(*decision) if decision[0] else None
     return Publication(publication_id, run_id, published_at, data_as_of, schema_oid, tuple(notes), made_by)

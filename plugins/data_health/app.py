@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import logging
-from datetime import date
+import re
+from datetime import UTC, date, datetime, time
 from typing import Annotated, Any, Literal
 
 import psycopg2
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
 from pydantic import BeforeValidator
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException as AnyHTTPException
 
+from include.receipts.move import Side
 from include.unusual.series import Measure
-from plugins.data_health import answering, charts, dbt_docs, monitor, pages
+from plugins.data_health import answering, charts, dbt_docs, monitor, pages, rows_of_figure
 from plugins.data_health.access import may_see, to_login
 from plugins.data_health.answers import Question, as_json, as_page
 from plugins.data_health.headers import Headers
+from plugins.data_health.reading import Unreadable, reading, why_unreadable
 from plugins.data_health.results import TestState
 from plugins.data_health.views import (
     answers as answers_view,
 )
 from plugins.data_health.views import (
+    figures,
     history,
     inventory,
     messages,
@@ -32,6 +36,7 @@ from plugins.data_health.views import (
     now,
     orders,
     proof,
+    receipt,
     run,
     run_list,
     series,
@@ -91,6 +96,39 @@ def _run(run_id: Annotated[str, Path(max_length=250, pattern=_TEXT, description=
     return Question(run.read, (run_id,))
 
 
+def _moment(given: str) -> datetime:
+    """A moment, or the end of a day; UTC where it doesn't say otherwise. Raises ValueError for what is neither."""
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", given):
+        return datetime.combine(date.fromisoformat(given), time.max, UTC)
+    at = datetime.fromisoformat(given)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+# No day of a shop, but what dates can be reckoned with.
+Day = Annotated[date, Path(description="A UTC day.", gt=date(1000, 1, 1), lt=date(9999, 1, 1))]
+MetricName = Annotated[str, Path(max_length=512, pattern=_TEXT, description="A metric, as daily_metrics calls it.")]
+
+
+def _figures(
+    until: Annotated[
+        date | None, Query(description="The last UTC day.", gt=date(1000, 1, 1), lt=date(9999, 1, 1))
+    ] = None,
+) -> Question:
+    return Question(figures.read, (until,))
+
+
+def _receipt(
+    metric: MetricName,
+    day: Day,
+    told_on: Annotated[
+        datetime | None,
+        BeforeValidator(lambda given: _moment(given) if isinstance(given, str) else given),
+        Query(description="As told at an ISO moment, or by the end of a UTC day; without it, now."),
+    ] = None,
+) -> Question:
+    return Question(receipt.read, (metric, day, told_on))
+
+
 def _models() -> Question:
     return Question(models.read)
 
@@ -140,6 +178,8 @@ VIEWS: tuple[tuple[str, type, Any, str], ...] = (
     ("/unusual", unusual.UnusualFigures, _unusual, "unusual.html"),
     ("/unusual/series", series.OneSeries, _series, "series.html"),
     ("/unusual/proof", proof.Proved, _proof, "proof.html"),
+    ("/figures", figures.Figures, _figures, "figures.html"),
+    ("/figures/{metric}/{day}", receipt.Receipt, _receipt, "receipt.html"),
     ("/runs", run_list.RunList, _runs, "run_list.html"),
     ("/runs/{run_id}", run.RunResults, _run, "run.html"),
     ("/models", models.Models, _models, "models.html"),
@@ -173,6 +213,22 @@ def _serve(path: str, kind: type, question: Any, template: str) -> None:
 
 for view in VIEWS:
     _serve(*view)
+
+
+@router.get("/figures/{metric}/{day}/rows.csv", include_in_schema=False)
+def rows_csv(metric: MetricName, day: Day, side: Side = Side.NUMERATOR) -> StreamingResponse:
+    """The rows of a figure as they are published now; headers say how many there are, and how many it has of them."""
+    with reading() as found:
+        receipt.known(found, metric, day)
+        facts = found.facts
+    file = rows_of_figure.file_of(facts, metric, day, side)
+    name = f"{re.sub(r'[^a-zA-Z0-9_-]', '_', metric)}-{day}{'' if side is Side.NUMERATOR else f'-{side}'}.csv"
+    headers = {
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "X-Rows": str(file.rows),
+        "X-Rows-There-Are": str(file.count),
+    }
+    return StreamingResponse(file.pieces(), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 @router.get("/docs", include_in_schema=False)
@@ -259,31 +315,11 @@ def missing(request: Request, error: LookupError) -> Response:
 
 
 @app.exception_handler(PoolTimeoutError)
-def busy(request: Request, _error: PoolTimeoutError) -> Response:
-    """So many ask at once that none of the connections comes free."""
-    return _say(request, 503, "Too many ask at once. Try again in a few seconds.")
-
-
 @app.exception_handler(psycopg2.Error)
-def unreadable(request: Request, error: psycopg2.Error) -> Response:
+def unreadable(request: Request, error: Unreadable) -> Response:
     """The warehouse does not answer, or not with what a view reads."""
     log.error("The data-health page could not read the warehouse: %s", error)
-    if isinstance(error, psycopg2.errors.QueryCanceled):
-        return _say(request, 503, "The warehouse took too long to answer. Try again in a minute; it may be busy.")
-    if isinstance(error, psycopg2.OperationalError):
-        return _say(
-            request,
-            503,
-            "The warehouse can't be reached, so nothing can be said about the data now. "
-            "The API server's log has the reason. Where a login was refused, python -m include.warehouse.roles gives "
-            "greenery_health its password; else the page works again as soon as the warehouse does.",
-        )
-    return _say(
-        request,
-        503,
-        "The warehouse is not set up for this page. As its administrator, run python -m include.warehouse.migrate "
-        "and python -m include.warehouse.roles. The API server's log has the reason.",
-    )
+    return _say(request, 503, why_unreadable(error))
 
 
 def _wants_page(request: Request) -> bool:

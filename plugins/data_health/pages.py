@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from include.answers.answer import About, Kind, form_query
 from include.dbt_project import helpers
 from include.slack.draw import draw
 from include.unusual.series import Series
+from include.words import Unit
 from plugins.data_health import charts, lineage
+from plugins.data_health.rows_of_figure import MOST
 
 HERE = Path(__file__).parent
 # In the order of the navigation.
@@ -26,6 +29,7 @@ SECTIONS = (
     ("", "Now"),
     ("history", "Over time"),
     ("unusual", "Unusual"),
+    ("figures", "Figures"),
     ("models", "Models"),
     ("tests", "Tests"),
     ("answers", "Answers"),
@@ -115,6 +119,28 @@ def number(value: float | int | None) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
 
 
+def exact(value: Decimal | None, unit: Unit | str) -> str:
+    """A figure to the cent, or as exactly as it is kept."""
+    if value is None:
+        return "nothing"
+    if unit == Unit.PERCENT:
+        return f"{value * 100:,.2f} %"
+    if unit == Unit.DOLLARS:
+        return f"{'-' if value < 0 else ''}${abs(value):,.2f}"
+    return f"{value:,.4f}".rstrip("0").rstrip(".")
+
+
+def change(value: Decimal, unit: Unit | str) -> str:
+    """A difference of such figures, with its sign; that of shares in points."""
+    said = f"{abs(value) * 100:,.2f} points" if unit == Unit.PERCENT else exact(abs(value), unit)
+    return f"{'-' if value < 0 else '+'}{said}"
+
+
+def told_on(at: datetime) -> str:
+    """A moment as the address of a receipt has it, exact."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
 def prose(text: str) -> Markup:
     """A description: what stands in backticks is code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
@@ -148,8 +174,9 @@ _templates = Environment(
 _templates.policies["json.dumps_function"] = _json
 _templates.filters.update(moment=moment, date=date, duration=duration, number=number, figure=words.figure)
 _templates.filters.update(weekday=weekday, sentence=sentence)
+_templates.filters.update(exact=exact, change=change, told_on=told_on)
 _templates.filters.update(prose=prose, size=size, slack=slack)
 _templates.globals.update(lineage=lineage.picture, apart=helpers.apart)
 _templates.globals.update(path=path, static=static, task_url=task_url, sections=SECTIONS, airflow=settings.airflow_url)
 _templates.globals.update(series_path=series_path, answer_url=answer_url, answer_path=answer_path, About=About)
-_templates.globals.update(charts=charts, vega=vega, percent=words.Unit.PERCENT)
+_templates.globals.update(charts=charts, vega=vega, percent=Unit.PERCENT, most_rows=MOST)

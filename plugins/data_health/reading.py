@@ -15,6 +15,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extras import NamedTupleCursor
 from sqlalchemy import event
 from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from include import settings
@@ -25,6 +26,8 @@ from include.warehouse import has_columns, open_connection
 
 # A page that takes longer is of no use to anyone.
 TIMEOUT_MS = 5000
+# What there is to say where nothing could be read.
+Unreadable = PoolTimeoutError | psycopg2.Error
 log = logging.getLogger(__name__)
 
 
@@ -94,12 +97,12 @@ def facts() -> Manifest:
     return manifest.read(project.manifest) if project else Manifest({}, {})
 
 
-def facts_of(stamp: str) -> Manifest:
-    """The dbt project as a run had it; as it is now where that is not kept any more."""
+def facts_of(stamp: str, now: Manifest | None = None) -> Manifest:
+    """The dbt project as a run had it; as it is `now` where that is not kept any more."""
     try:
         return manifest.read(release.named(stamp).manifest)
     except ProjectError:
-        return facts()
+        return now or facts()
 
 
 # What changes whenever something that a page shows does.
@@ -119,7 +122,9 @@ select
     (select max(answer_id) from ops.answers),
     (select max(proof_id) from ops.proofs),
     (select max(said_at) from ops.risks),
-    (select count(kept) from ops.risks)
+    (select count(kept) from ops.risks),
+    -- Kept after their publication, with its message.
+    (select count(*) from ops.explanations)
 """
 
 
@@ -140,3 +145,21 @@ def reading() -> Iterator[Reading]:
     """All that a view needs, as of now."""
     with connected() as connection:
         yield Reading(connection, facts(), datetime.now(UTC))
+
+
+def why_unreadable(error: Unreadable) -> str:
+    """For who asked: why the warehouse did not answer, and what to do."""
+    if isinstance(error, PoolTimeoutError):
+        return "Too many ask at once. Try again in a few seconds."
+    if isinstance(error, psycopg2.errors.QueryCanceled):
+        return "The warehouse took too long to answer. Try again in a minute; it may be busy."
+    if isinstance(error, psycopg2.OperationalError):
+        return (
+            "The warehouse can't be reached, so nothing can be said about the data now. The server's log has the "
+            "reason. Where a login was refused, python -m include.warehouse.roles gives greenery_health its password; "
+            "else the page works again as soon as the warehouse does."
+        )
+    return (
+        "The warehouse is not set up for this page. As its administrator, run python -m include.warehouse.migrate "
+        "and python -m include.warehouse.roles. The server's log has the reason."
+    )

@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.db, pytest.mark.stack]
 _PARAMETERS = {
     "name": "style.css",
     "run_id": "some",
+    "metric": "revenue",
     "day": "2026-01-01",
     "message_id": "1",
     "answer_id": "1",

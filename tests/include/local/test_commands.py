@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import pty
 import re
@@ -12,7 +14,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+from mcp import Client, StdioServerParameters
 
 from include.local import postgres
 from include.settings import PROJECT_ROOT
@@ -50,6 +54,26 @@ def test_psql_prints_its_rows_and_nothing_else_on_stdout(home: Path) -> None:
     assert make(home, *ONE) == ("1\n", "")
     assert make(home, "down") == ("", "Stopped\n")
     assert make(home, *ONE) == ("1\n", "Starting Postgres …\n")
+
+
+@pytest.mark.db
+def test_the_mcp_server_is_handed_the_pages_password_and_no_other_secret(home: Path) -> None:
+    env = {**os.environ, "GREENERY_STATE_DIR": str(home), "AIRFLOW__CORE__FERNET_KEY": "of-airflow"}
+    started = StdioServerParameters(command="make", args=["-s", "mcp"], env=env, cwd=PROJECT_ROOT)
+
+    async def start() -> dict[str, str]:
+        async with Client(started) as client:
+            assert (await client.list_tools()).tools
+            running = psutil.Process().children(recursive=True)
+            [server] = [one for one in running if "plugins.data_health.mcp_server" in one.cmdline()]
+            return server.environ()
+
+    given = asyncio.run(start())
+    passwords = json.loads((home / "secrets.json").read_text())["postgres"]
+    assert given["WAREHOUSE_HEALTH_PASSWORD"] == passwords["greenery_health"]
+    assert (given["WAREHOUSE_USER"], given["GREENERY_STATE_DIR"]) == ("greenery_health", str(home))
+    of_others = {*passwords.values(), "of-airflow"} - {passwords["greenery_health"]}
+    assert of_others.isdisjoint(given.values())
 
 
 @pytest.mark.db

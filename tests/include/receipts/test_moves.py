@@ -71,8 +71,9 @@ def project(*, personal: bool = False) -> Manifest:
         metric("mean_amount", "mean_amount"),
         metric(RUNNING, "revenue", "cumulative"),
     ]
+    mart = {"resource_type": "model", "name": "fact_orders", "config": {"materialized": "table"}, "columns": columns}
     return Manifest(
-        {"model.p.orders": {"resource_type": "model", "name": "fact_orders", "columns": columns}},
+        {"model.p.orders": mart},
         {},
         metrics={one["name"]: one for one in metrics},
         semantic_models={

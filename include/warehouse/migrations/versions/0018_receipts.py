@@ -5,8 +5,8 @@ from alembic import op
 revision = "0018"
 down_revision = "0017"
 
-# What people query is as of when raw was read.
-RAW_AS_OF = "alter table ops.publications add column raw_as_of timestamptz"
+# What people query is as of when raw was read, and `macros` is a hash over the macros and variables that built it.
+AS_OF = "alter table ops.publications add column raw_as_of timestamptz, add column macros text"
 
 # A log of changes: what a metric tells of a day since a publication. Without a value it tells nothing of it any more.
 # `newest` is the last word of each, which the next publication is compared with: that costs the same after years.
@@ -52,6 +52,21 @@ create table ops.publication_models (
     checksum text not null,
     code text references ops.code,
     primary key (publication_id, unique_id)
+)
+"""
+
+# The marts of a publication, by their names in the database: how many tests that read each ended how, when the last
+# did, and the last whole UTC day that the loads behind it cover. `analytics.trust` shows those of what is live.
+PUBLICATION_MARTS = """
+create table ops.publication_marts (
+    publication_id bigint not null references ops.publications,
+    mart text not null,
+    tested_at timestamptz,
+    tests_passed int not null,
+    tests_warned int not null,
+    tests_let_through int not null,
+    complete_to date,
+    primary key (publication_id, mart)
 )
 """
 
@@ -114,13 +129,14 @@ alter table ops.metrics
 def upgrade() -> None:
     """Create them; what is published now is told with the next publish."""
     for statement in (
-        RAW_AS_OF,
+        AS_OF,
         TOLD,
         TOLD_NEWEST,
         TOLD_BY_PUBLICATION,
         PUBLICATION_LOADS,
         CODE,
         PUBLICATION_MODELS,
+        PUBLICATION_MARTS,
         MOVES,
         MOVED_ROWS,
         EXPLANATIONS,
@@ -132,6 +148,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Forget them."""
     op.execute("alter table ops.metrics drop column day, drop column publication_id")
+    op.execute("drop table ops.publication_marts cascade")  # and the view analytics.trust on it
     for table in ("explanations", "moved_rows", "moves", "publication_models", "code", "publication_loads", "told"):
         op.execute(f"drop table ops.{table}")
-    op.execute("alter table ops.publications drop column raw_as_of")
+    op.execute("alter table ops.publications drop column raw_as_of, drop column macros")

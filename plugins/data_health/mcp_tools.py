@@ -1,0 +1,310 @@
+"""What machines may ask: each tool is a view of the page. Its docstring is what a machine reads before it asks.
+
+An answer is JSON: what the view says, and what it stands on. `held` says that people see older data than there should
+be, and `why_held` says why. What is too much is left out and counted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from pydantic_core import to_json
+
+from include import settings, words
+from include.receipts import address, explain, moves, told
+from include.results import publications
+from include.results.publications import ROLL_BACK, Publication
+from plugins.data_health import nodes, runs
+from plugins.data_health.reading import Reading
+from plugins.data_health.results import TestState
+from plugins.data_health.runs import Run, State
+from plugins.data_health.views import health, model, now, run, run_list, test, tests, unusual
+
+# In characters; a machine reads all of it.
+LONGEST, LONGEST_TEXT = 40_000, 2_000
+# Of each list so many, and fewer where that is too long.
+LISTED = (50, 20, 8, 3, 1)
+
+# Postgres takes no text with a null character.
+Name = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00]+$")]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a view says, and the address of its page; the run and the tests by name that it is about."""
+
+    says: Any
+    page: str
+    run: Run | None = None
+    tests: tuple[str, ...] = ()
+
+
+# Tools ---------------------------------------------------------------------------------------------------------------
+
+
+def state_of_data(reading: Reading) -> Answer:
+    """Say whether the data can be trusted now: as of when it is, what became of the last run, what failed and where.
+
+    Ask this first. `report.roots` are the places where it broke first, with owners and failing rows.
+    """
+    found = now.read(reading)
+    broke = found.report.roots + found.report.warnings if found.report else ()
+    failed = tuple(one.unique_id for root in broke for one in root.failures if one.kind == "test")
+    return Answer(found, settings.health_url(), found.run, _names_of_tests(reading, failed))
+
+
+def figure(reading: Reading, metric: Name, day: date, told_on: datetime | None = None) -> Answer:
+    """Say what a metric told of a UTC day, and how it was told on every publication since.
+
+    `told_on` is a moment, UTC where it has no offset: the figure as people were told it then. Without it, as of now.
+    """
+    at = told_on.replace(tzinfo=told_on.tzinfo or UTC) if told_on else None
+    found = told.as_told(reading.connection, metric, day, at)
+    if found is None:
+        until = f" until {words.moment(at)}" if at else ""
+        raise LookupError(f"Nothing was told of {metric} on {day}{until}. search finds the names of metrics.")
+    says = {"as_told": found, "told_since": told.history(reading.connection, metric, day)}
+    return Answer(says, address.url(metric, day, at))
+
+
+def what_moved(reading: Reading, publication: int | None = None) -> Answer:
+    """Say which closed days, months and years a publication changed after they had been told: by how much, which rows.
+
+    Without a publication: what the newest one changed. Causes that are ours, such as a changed model, are `causes`.
+    """
+    number = _live(reading).publication_id if publication is None else publication
+    return Answer(moves.of_publication(reading.connection, number), settings.health_url())
+
+
+def why_a_figure_moved(reading: Reading, metric: Name, day: date, former_day: date | None = None) -> Answer:
+    """Split the difference between a metric's day and a former one, by default the day before, into parts that add up.
+
+    `meanwhile` is what else happened on these days. It is no cause: say *at the same time*.
+    """
+    before = former_day or day - timedelta(days=1)
+    found = explain.explain(reading.connection, reading.facts, metric, day, before)
+    if found is None:
+        raise LookupError(
+            f"{metric} can't be split between {before} and {day}: it is not counted by rows, or has no value."
+        )
+    return Answer(found, address.url(metric, day))
+
+
+def lineage(reading: Reading, name: Name) -> Answer:
+    """Say what a model, snapshot or source comes from and leads to, up to the dashboards that stand on it."""
+    found = model.read(reading, name)
+    says = {
+        "name": found.name,
+        "kind": found.kind,
+        "grain": found.grain,
+        "owner": found.owner,
+        "reads": found.upstream,
+        "is_read_by": found.downstream,
+        "comes_from": found.comes_from,
+        "leads_to": found.leads_to,
+        "all_upstream": _titles(reading, reading.facts.upstream(found.unique_id)),
+        "all_downstream": _titles(reading, reading.facts.downstream(found.unique_id)),
+        "exposures": found.exposures,
+    }
+    return Answer(says, _page("models", found.name))
+
+
+def tests_of_model(reading: Reading, name: Name) -> Answer:
+    """List the data tests on a model, snapshot or source: what each expects, and how it ended last and since when."""
+    found = model.read(reading, name)
+    says = {"name": found.name, "tests": [replace(one, days=()) for one in found.tests]}
+    return Answer(says, _page("models", found.name), tests=tuple(one.name for one in found.tests))
+
+
+def failing_rows(reading: Reading, test_name: Name) -> Answer:
+    """Say what a data test found when it last failed or warned: the count and first rows, without personal columns.
+
+    `hidden` says that rows are kept back, as what is tested is personal.
+    """
+    found = test.read(reading, test_name)
+    says = {
+        "name": found.name,
+        "title": found.title,
+        "expects": found.expects,
+        "severity": found.severity,
+        "on": found.on,
+        "owner": found.owner,
+        "standing": found.standing,
+        "last_failed": found.last_failed,
+        "answers": found.answers,
+    }
+    of_run = found.last_failed.result.run_id if found.last_failed else found.standing.run_id
+    ran = runs.named(reading, of_run) if of_run else None
+    return Answer(says, _page("tests", found.name), ran, (found.name,))
+
+
+def list_tests(reading: Reading, state: TestState | None = None) -> Answer:
+    """List the data tests, the worst first; with a state, those that stand so. All of them are counted."""
+    found = tests.read(reading, state)
+    return Answer(found, settings.health_url("tests"), found.run)
+
+
+def unusual_figures(reading: Reading) -> Answer:
+    """List what the data's own past makes unlikely now, whatever its tests say; and what of it is muted."""
+    found = unusual.read(reading)
+    says = {"findings": found.findings, "muted": found.muted, "series_watched": found.series}
+    return Answer(says, settings.health_url("unusual"), found.run)
+
+
+def list_runs(reading: Reading, days: Literal[30, 90, 365] = 30) -> Answer:
+    """List the runs of the last days, the newest first, and how many of their tests passed, warned and failed."""
+    return Answer(run_list.read(reading, days), settings.health_url("runs"))
+
+
+def one_run(reading: Reading, run_id: Name) -> Answer:
+    """Say what a run told in its message, and what each of its tasks left."""
+    found = run.read(reading, run_id)
+    return Answer(found, _page("runs", run_id), found.run)
+
+
+def search(reading: Reading, text: Name) -> Answer:
+    """Find models, sources, snapshots, tests, metrics and dashboards by a part of their name or title."""
+    found = [one for one in _named(reading) if text.lower() in f"{one['name']} {one['title']}".lower()]
+    return Answer(found, settings.health_url("models"))
+
+
+TOOLS: tuple[Callable[..., Answer], ...] = (
+    state_of_data,
+    figure,
+    what_moved,
+    why_a_figure_moved,
+    lineage,
+    tests_of_model,
+    failing_rows,
+    list_tests,
+    unusual_figures,
+    list_runs,
+    one_run,
+    search,
+)
+
+
+def _live(reading: Reading) -> Publication:
+    live = publications.live(reading.connection)
+    if live is None:
+        raise LookupError("Nothing was published yet.")
+    return live
+
+
+def _names_of_tests(reading: Reading, unique_ids: tuple[str, ...]) -> tuple[str, ...]:
+    names = nodes.data_tests(reading.facts)
+    return tuple(names[one] for one in unique_ids if one in names)
+
+
+def _titles(reading: Reading, unique_ids: set[str]) -> list[str]:
+    names = nodes.relations(reading.facts)
+    return sorted(names[one] for one in unique_ids if one in names)
+
+
+def _named(reading: Reading) -> Iterator[dict[str, str]]:
+    facts = reading.facts
+    relations, data_tests = nodes.relations(facts), nodes.data_tests(facts)
+    for one in relations:
+        node = nodes.node(facts, one)
+        title = nodes.grain(node.get("description"))
+        yield {
+            "kind": node["resource_type"],
+            "name": relations[one],
+            "title": title,
+            "page": _page("models", relations[one]),
+        }
+    for one in facts.data_tests:
+        name = data_tests[one.unique_id]
+        yield {"kind": "test", "name": name, "title": one.name, "page": _page("tests", name)}
+    for kind, of_kind in (("metric", facts.metrics), ("exposure", facts.exposures)):
+        for entry in of_kind.values():
+            yield {
+                "kind": kind,
+                "name": entry["name"],
+                "title": entry.get("label") or entry["name"],
+                "page": settings.health_url(),
+            }
+
+
+def _page(*parts: str) -> str:
+    return settings.health_url(*parts)
+
+
+# What an answer stands on --------------------------------------------------------------------------------------------
+
+
+def say(reading: Reading, answer: Answer) -> str:
+    """An answer as JSON, with what it stands on, at most `LONGEST` characters."""
+    live = publications.live(reading.connection)
+    why_held = list(_why_held(reading, live))
+    told_of = {
+        "asked_at": reading.at,
+        "held": bool(why_held),
+        "why_held": why_held,
+        "page": answer.page,
+        "cites": {
+            "publication": _cited_publication(live) if live else None,
+            "run": _cited_run(answer.run) if answer.run else None,
+            "tests": [{"name": name, "page": _page("tests", name)} for name in answer.tests],
+        },
+        "says": answer.says,
+    }
+    whole = json.loads(to_json(told_of, inf_nan_mode="null"))
+    for items in LISTED:
+        left_out: Counter[str] = Counter()
+        text = json.dumps({**_bounded(whole, items, left_out, ""), "left_out": left_out}, ensure_ascii=False)
+        if len(text) <= LONGEST:
+            return text
+    raise LookupError(f"The answer is longer than {LONGEST:,} characters. Its page has all of it: {answer.page}")
+
+
+def _cited_publication(live: Publication) -> dict[str, Any]:
+    return {
+        "publication_id": live.publication_id,
+        "published_at": live.published_at,
+        "data_as_of": live.data_as_of,
+        "run_id": live.run_id,
+        "decision": live.decision,
+        "page": _page("runs", live.run_id),
+    }
+
+
+def _cited_run(of: Run) -> dict[str, Any]:
+    return {"run_id": of.run_id, "state": of.state, "started_at": of.started_at, "page": _page("runs", of.run_id)}
+
+
+def _why_held(reading: Reading, live: Publication | None) -> Iterator[str]:
+    """Why people see older data than there should be; nothing where they don't."""
+    if hold := publications.hold(reading.connection):
+        yield f"{hold.by} holds publishing back since {words.moment(hold.decided_at)}: {hold.reason}"
+    if live and live.decision and live.decision.action == ROLL_BACK:
+        put_back = live.decision
+        yield f"{put_back.by} put the former data back on {words.moment(put_back.decided_at)}: {put_back.reason}"
+    last = runs.newest(reading)
+    if last and last.state in (State.FAILED, State.UNKNOWN):
+        seen = f"people see the data as of {words.moment(live.data_as_of)}" if live else "people see no data"
+        yield f"The last run, {last.run_id}, did not publish: {seen}."
+    if late := health.late_since(reading):
+        yield f"What was due at {words.moment(late)} is not published."
+
+
+def _bounded(value: Any, items: int, left_out: Counter[str], place: str) -> Any:
+    """The same with shorter lists and texts; counts what is left out, by its place in the answer."""
+    match value:
+        case list():
+            if len(value) > items:
+                left_out[place] += len(value) - items
+            return [_bounded(one, items, left_out, f"{place}[]") for one in value[:items]]
+        case dict():
+            return {
+                key: _bounded(one, items, left_out, f"{place}.{key}" if place else key) for key, one in value.items()
+            }
+        case str() if len(value) > LONGEST_TEXT:
+            return f"{value[:LONGEST_TEXT]}… ({len(value) - LONGEST_TEXT:,} characters more)"
+    return value

@@ -1,0 +1,240 @@
+"""Figures and their receipts: as told on any moment, on what they stand, their rows, and what is known against them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from psycopg2.extensions import connection as Connection
+
+from include.answers import answers
+from include.answers.answer import About, Kind
+from include.receipts import address, basis, told
+from include.receipts.move import Side
+from include.results import publications
+from include.results.standing import Against
+from include.warehouse import roles
+from plugins.data_health import pages, rows_of_figure
+from plugins.data_health.access import may_see
+from plugins.data_health.app import app
+from plugins.data_health.views import figures, receipt
+from tests.plugins import shop
+from tests.plugins.shop import MART, STAGED, UNIQUE, built, of_test
+
+pytestmark = pytest.mark.db
+Ask = Callable[..., Any]
+
+METRICS = "model.p.daily_metrics"
+DAY = date(2026, 11, 23)
+FACTS = replace(
+    shop.FACTS,
+    nodes=shop.FACTS.nodes
+    | {
+        METRICS: {**shop.FACTS.nodes[MART], "name": "daily_metrics", "depends_on": {"nodes": [MART]}},
+        "test.p.other": {**shop.FACTS.nodes[UNIQUE], "name": "other", "attached_node": "model.p.apart"},
+    },
+    metrics={
+        f"metric.p.{name}": {
+            "name": name,
+            "label": name.capitalize(),
+            "type": "simple",
+            "type_params": {"measure": {"name": name}},
+            "config": {"meta": {"in_message": place, "unit": unit}},
+        }
+        for place, (name, unit) in enumerate((("revenue", "dollars"), ("units", "number")))
+    },
+    semantic_models={
+        "semantic_model.p.orders": {
+            "depends_on": {"nodes": [MART]},
+            "node_relation": {"alias": "fact_orders"},
+            "defaults": {"agg_time_dimension": "ordered_at"},
+            "dimensions": [{"name": "ordered_at", "type": "time"}],
+            "entities": [{"name": "order", "type": "primary", "expr": "order_id"}],
+            "measures": [{"name": "revenue", "agg": "sum", "expr": "items_amount"}],
+        }
+    },
+)
+ORDERS = [
+    ("=1+1", "ada@example.com", "u1", "2026-11-23 09:00", "10.10"),
+    ("two", "bob@example.com", "u2", "2026-11-23 23:59:59", "31.00"),
+    ("other", "eve@example.com", "u3", "2026-11-24 00:00", "99.00"),
+]
+
+
+@dataclass
+class Weeks:
+    """Three publications: the first tells less than the second, the third the same but of other SQL."""
+
+    ops: Connection
+    moments: list[datetime]
+
+
+def _publish(ops: Connection, run_id: str, revenue: str, sql: str, *, decided: str = "") -> datetime:
+    shop.run(ops, run_id, 1, built(compiled_sql=sql), of_test("pass"), of_test("warn", shop.ADDS_UP))
+    with ops.cursor() as cursor:
+        cursor.execute("delete from analytics.daily_metrics")
+        cursor.execute("insert into analytics.daily_metrics values ('revenue', %s, %s)", (DAY, revenue))
+        made = publications.decide(ops, publications.PUBLISH, run_id, "ada", decided) if decided else None
+        publication_id, at = publications.note(cursor, run_id, "analytics", as_of=None, decision=made, notes=[])
+        told.note(cursor, publication_id, "analytics")
+        basis.note(cursor, publication_id, FACTS, None)
+    ops.commit()
+    return at
+
+
+@pytest.fixture
+def weeks(ops: Connection) -> Weeks:
+    """The publications, and rows that make up what is told now."""
+    with ops.cursor() as cursor:
+        cursor.execute("create table analytics.daily_metrics (metric text, day date, value numeric(16, 4))")
+        cursor.execute(
+            "create table analytics.fact_orders"
+            " (order_id text, email text, user_id text, ordered_at timestamp, items_amount numeric(16, 2))"
+        )
+        cursor.executemany("insert into analytics.fact_orders values (%s, %s, %s, %s, %s)", ORDERS)
+        cursor.execute("create table raw.loads (table_name text, loaded_at timestamptz, rows bigint)")
+        cursor.execute("insert into raw.loads values ('orders', '2026-11-24 05:00+00', 7)")
+        roles.open_to_readers(cursor, "analytics", closed="analytics_next")
+    moments = [
+        _publish(ops, "first", "31.00", "select 1"),
+        _publish(ops, "second", "41.10", "select 1", decided="the test is wrong"),
+        _publish(ops, "third", "41.10", "select '<b>'"),
+    ]
+    return Weeks(ops, moments)
+
+
+@pytest.fixture
+def client(weeks: Weeks, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[TestClient]:
+    """The page without a login, of this project."""
+    monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path))
+    monkeypatch.setattr("plugins.data_health.reading.facts", lambda: FACTS)
+    monkeypatch.setitem(app.dependency_overrides, may_see.dependency, lambda: None)
+    with TestClient(app) as opened:
+        yield opened
+
+
+def test_as_told_on_a_moment_and_as_it_is_now(weeks: Weeks, ask: Ask) -> None:
+    first, second, third = weeks.moments
+    then = ask(receipt.read, "revenue", DAY, first, facts=FACTS)
+    assert (then.told.value, then.now.value, then.publication.run_id) == (Decimal(31), Decimal("41.1"), "first")
+    assert then.differs
+    newest = ask(receipt.read, "revenue", DAY, facts=FACTS)
+    assert (newest.told.value, newest.told.told_at, newest.publication.run_id) == (Decimal("41.1"), second, "third")
+    assert not newest.differs
+    early = ask(receipt.read, "revenue", DAY, first - timedelta(seconds=1), facts=FACTS)
+    assert (early.told, early.publication, early.before_receipts) == (None, None, False)
+    assert [one.told.value for one in newest.history] == [Decimal("41.1"), Decimal(31)]
+    assert third > second
+
+
+def test_it_stands_on_loads_models_and_tests_of_then(weeks: Weeks, ask: Ask) -> None:
+    then = ask(receipt.read, "revenue", DAY, weeks.moments[1], facts=FACTS)
+    assert [(load.table, load.rows) for load in then.loads] == [("orders", 7)]
+    assert {model.name: (model.built.sql, model.changed) for model in then.models} == {
+        "fact_orders": ("select 1", True),
+        "stg_orders": (None, False),
+        "daily_metrics": (None, False),
+    }
+    assert [(test.title, test.state) for test in then.tests] == [
+        ("test adds_up", "warn"),
+        ("unique on fact_orders.order_id", "pass"),
+    ]
+    newest = pages.render("receipt.html", answer=ask(receipt.read, "revenue", DAY, facts=FACTS))
+    assert "select &#39;&lt;b&gt;&#39;" in newest
+
+
+def test_what_is_known_against_it(weeks: Weeks, ask: Ask) -> None:
+    today = datetime.now(UTC).date()
+    answers.give(weeks.ops, Kind.MUTE, About(STAGED), "bob", "moving house", today)
+    answers.give(weeks.ops, Kind.MUTE, About("model.p.apart"), "bob", "of something else", today)
+    publications.decide(weeks.ops, publications.HOLD, None, "eve", "an audit")
+    weeks.ops.commit()
+    found = ask(receipt.read, "revenue", DAY, weeks.moments[1], facts=FACTS).against
+    assert [one.against for one in found] == [Against.HOLD, Against.DECISION, Against.WARNED, Against.MUTE]
+    assert "the test is wrong" in found[1].says
+    assert "moving house" in found[3].says
+
+
+def test_its_rows_add_up_without_what_is_personal(weeks: Weeks, ask: Ask) -> None:
+    [rows] = ask(receipt.read, "revenue", DAY, facts=FACTS).rows
+    assert (rows.count, rows.total, rows.columns) == (
+        2,
+        Decimal("41.10"),
+        ("order_id", "ordered_at", "items_amount", "counts_for"),
+    )
+    assert ask(receipt.read, "revenue", DAY, facts=replace(FACTS, semantic_models={})).rows == ()
+    wrong = replace(FACTS, semantic_models=_counting("no_such_column"))
+    [told] = ask(receipt.read, "revenue", DAY, facts=wrong).rows
+    assert "no_such_column" in told.problem
+
+
+def _counting(expr: str) -> dict[str, Any]:
+    [(unique_id, model)] = FACTS.semantic_models.items()
+    return {unique_id: {**model, "measures": [{"name": "revenue", "agg": "sum", "expr": expr}]}}
+
+
+def test_rows_are_downloaded_and_no_cell_is_a_formula(
+    client: TestClient, weeks: Weeks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = client.get(f"/figures/revenue/{DAY}/rows.csv")
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="revenue-{DAY}.csv"'
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [(row["order_id"], row["counts_for"]) for row in rows] == [("'=1+1", "10.10"), ("two", "31.00")]
+    assert "example.com" not in answer.text
+    monkeypatch.setattr(rows_of_figure, "MOST", 1)
+    cut = client.get(f"/figures/revenue/{DAY}/rows.csv")
+    assert (cut.headers["X-Rows"], cut.headers["X-Rows-There-Are"], cut.text.count("\n")) == ("1", "2", 2)
+    assert client.get(f"/figures/units/{DAY}/rows.csv").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [("-5", "-5"), (Decimal("-5"), Decimal("-5")), ("-5+cmd", "'-5+cmd"), ("@a", "'@a"), ("\ta", "'\ta"), (None, None)],
+)
+def test_a_cell(value: Any, told: Any) -> None:
+    assert rows_of_figure.cell(value) == told
+
+
+def test_the_page_and_its_json_are_asked_by_address(client: TestClient, weeks: Weeks) -> None:
+    query = address.url("revenue", DAY, weeks.moments[0]).partition("?")[2]
+    page = client.get(f"/figures/revenue/{DAY}?{query}").text
+    assert "$31.00" in page
+    assert f"/figures/revenue/{DAY}/rows.csv?side={Side.NUMERATOR}" in page
+    asked = {"told_on": f"{weeks.moments[-1]:%Y-%m-%d}"}
+    assert client.get(f"/api/figures/revenue/{DAY}", params=asked).json()["told"]["value"] == "41.1000"
+    assert client.get(f"/figures/revenue/{DAY}", params={"told_on": "yesterday"}).status_code == 422
+    for asked, why in ((f"/figures/none/{DAY}", "no metric none"), ("/figures/revenue/2020-01-01", "Nothing was ever")):
+        answer = client.get(asked)
+        assert (answer.status_code, why in answer.text) == (404, True)
+
+
+def test_the_list_has_the_last_days_of_each_metric(weeks: Weeks, ask: Ask) -> None:
+    found = ask(figures.read, facts=FACTS)
+    assert (found.days[-1], len(found.days)) == (DAY, figures.DAYS)
+    [revenue] = found.figures
+    assert (revenue.metric.label, revenue.days[DAY].value) == ("Revenue", Decimal("41.1"))
+    page = pages.render("figures.html", answer=found)
+    assert pages.path("figures", "revenue", str(DAY)) in page
+
+
+def test_before_receipts_were_kept_it_says_so(ops: Connection, weeks: Weeks, ask: Ask) -> None:
+    with ops.cursor() as cursor:
+        cursor.execute("delete from ops.told where publication_id = (select min(publication_id) from ops.told)")
+    ops.commit()
+    found = ask(receipt.read, "revenue", DAY, weeks.moments[0], facts=FACTS)
+    assert (found.told, found.before_receipts) == (None, True)
+    assert "before receipts were kept" in pages.render("receipt.html", answer=found)
+    with ops.cursor() as cursor:
+        cursor.execute("delete from ops.told")
+    ops.commit()
+    with pytest.raises(LookupError, match="from the next publish on"):
+        ask(receipt.read, "revenue", DAY, facts=FACTS)
+    assert "from the next publish on" in pages.render("figures.html", answer=ask(figures.read, facts=FACTS))
