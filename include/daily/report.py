@@ -14,7 +14,7 @@ from include.daily import metrics
 from include.daily.admission import let_go, release_of
 from include.dbt_project import release
 from include.dbt_project.manifest import read
-from include.results import answered, figures, node_results, orders, publications, runs
+from include.results import answered, explained, figures, node_results, orders, publications, runs
 from include.results.summary import gather
 from include.slack import notices, outbox, render, send
 from include.slack.channels import Audience
@@ -100,6 +100,7 @@ def _tell(
     finally:
         let_go(run_id)  # what comes now reads no raw table
     notes: tuple[str, ...] = ()
+    explained.note(run_id, read(project.manifest))
     with connect("greenery report") as connection:
         if run_failed and publications.made_since(connection, run_id, begun):
             # Whether it was published is in the warehouse; what Airflow knows is whether the task heard so.
