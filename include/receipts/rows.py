@@ -27,7 +27,7 @@ MOST_COLUMNS = MOST_KEYS = 5
 class Change:
     """A row of a model that a measure counts otherwise now: what it counted for on which day, and counts for now.
 
-    A day is None where the row is not there, and where it has none. `changed` names all columns that differ.
+    It has no day where it was on none, or is on none. `changed` names all columns that differ.
     """
 
     key: str
@@ -69,7 +69,8 @@ def changes(connection: Connection, measure: Measure, days: Collection[date], se
                 after as ({now} where {key} in (select key from different))
 
                 select
-                    cast(different.key as text), before.day, before.counts, after.day, after.counts,
+                    cast(different.key as text),
+                    before.day, before.counts, after.day, after.counts,
                     array(
                         select name
                         from jsonb_each(before.whole) as one (name, value)
@@ -109,9 +110,9 @@ def behind(found: Iterable[Change], measure: Measure, side: Side, first: date, l
             continue
         what, other_day = What.CORRECTED, None
         if not was:
-            what, other_day = (What.MOVED_IN, one.former_day) if one.former_day else (What.LATE, None)
+            what, other_day = (What.MOVED_IN if one.former_day else What.LATE), one.former_day
         elif not is_:
-            what, other_day = (What.MOVED_OUT, one.day) if one.day else (What.GONE, None)
+            what, other_day = (What.MOVED_OUT if one.day else What.GONE), one.day
         rows.append(
             MovedRow(
                 side,
