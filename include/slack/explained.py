@@ -10,7 +10,7 @@ from include.receipts import address
 from include.receipts.explain import FACTORS
 from include.receipts.explanation import Explanation, Share, Split
 from include.results.summary import Summary
-from include.slack.message import Bold, Line, Linked, Section, listed, short
+from include.slack.message import INDENT, Bold, Linked, Section, listed, short
 from include.words import Unit
 
 # So many figures are explained, by so many splits each, with so many shares.
@@ -20,14 +20,15 @@ _TELLING = Decimal("0.1")
 
 
 def lines(summary: Summary) -> Section:
-    """A line a figure, in the order in which figures are told."""
+    """The first figures that are explained, in the order in which figures are told."""
     places = {name: place for place, name in enumerate(summary.metrics)}
     ordered = sorted(summary.explanations, key=lambda one: places.get(one.metric, len(places)))
-    return [line for one in ordered if (line := _line(one, summary))][:SHOWN]
+    told = [found for one in ordered if (found := _explained(one, summary))]
+    return [line for section in told[:SHOWN] for line in section]
 
 
-def _line(one: Explanation, summary: Summary) -> Line | None:
-    """Nothing where the figure was 0, or where no split says more than another."""
+def _explained(one: Explanation, summary: Summary) -> Section:
+    """How much it differs, then a line a split; nothing where it was 0, or where no split says more than another."""
     metric = summary.metrics.get(one.metric) or Metric(one.metric, one.metric, Unit.NUMBER)
     # Points of a share, or of the figure as it was.
     of = Decimal(1) if metric.unit is Unit.PERCENT else abs(one.former)
@@ -35,23 +36,25 @@ def _line(one: Explanation, summary: Summary) -> Line | None:
     told = sorted((split for split in says if says[split] >= _TELLING), key=lambda split: -says[split])
     whole = _points(one.difference, one, of) if told else 0
     if not whole:
-        return None
-    parts = " ".join(
-        f"By {short(words.inside(split.label), 60)}: {_parts(split, one, of)}." for split in told[:SHOWN_SPLITS]
-    )
+        return []
     label = short(metric.label, 60)
-    others = [short(each.says, 120) for each in one.meanwhile if not each.item]
-    return (
-        Bold(f"Why: {label}"),
-        f" of {words.weekday(one.day)} {words.be(label)} ",
-        Linked(
-            _written(whole) if metric.unit is Unit.PERCENT else f"{abs(whole):,f} %",
-            address.url(one.metric, one.day, summary.figures.told_on),
-        ),
-        f" {'higher' if whole > 0 else 'lower'} than on {words.weekday(one.former_day)}. {parts}",
-        f" At the same time: {listed(others)}." if others else "",
-        "" if summary.failed or summary.warned else " Nothing failed.",
-    )
+    section: Section = [
+        (
+            Bold(f"Why: {label}"),
+            f" of {words.weekday(one.day)} {words.be(label)} ",
+            Linked(
+                _written(whole) if metric.unit is Unit.PERCENT else f"{abs(whole):,f} %",
+                address.url(one.metric, one.day, summary.figures.told_on),
+            ),
+            f" {'higher' if whole > 0 else 'lower'} than on {words.weekday(one.former_day)}",
+            "." if summary.failed or summary.warned else "; nothing failed.",
+        )
+    ]
+    for split in told[:SHOWN_SPLITS]:
+        section.append((f"{INDENT}By {short(words.inside(split.label), 60)}: {_parts(split, one, of)}",))
+    if others := [each.says for each in one.meanwhile if not each.item]:
+        section.append((f"{INDENT}At the same time: {listed(others)}",))
+    return section
 
 
 def _says(split: Split, one: Explanation, unit: Unit) -> Decimal:

@@ -31,7 +31,7 @@ _BECAME = {
 
 
 @dataclass(frozen=True)
-class _Told:
+class _Together:
     """A line: a move, those that the same rows or the same causes moved with it, and the days of it that moved."""
 
     lead: Move
@@ -63,7 +63,7 @@ def lines(summary: Summary, *, keys: bool) -> Section:
     return [(Bold("Moved since it was told:"),), *section] if told else section
 
 
-def _told(summary: Summary) -> list[_Told]:
+def _told(summary: Summary) -> list[_Together]:
     """The largest periods that moved, the newest first; together what the same rows moved, or the same causes."""
     moves = [one for one in summary.moves if all(each is None or each.is_finite() for each in (one.told, one.value))]
     loud = {(one.metric, one.period, one.starts): one for one in moves if not one.usual}
@@ -89,7 +89,8 @@ def _told(summary: Summary) -> list[_Told]:
             among.append(group := [one])
             told.append(group)
     return [
-        _Told(first, tuple(others), tuple(days[first.metric, first.period, first.starts])) for first, *others in told
+        _Together(first, tuple(others), tuple(days[first.metric, first.period, first.starts]))
+        for first, *others in told
     ]
 
 
@@ -107,7 +108,7 @@ def _rows(move: Move) -> set[tuple[What, str, int, tuple[str, ...]]]:
     return {(part.what, part.model, part.rows, part.keys) for part in move.parts} if move.adds_up else set()
 
 
-def _sentence(told: _Told, summary: Summary, *, keys: bool) -> Line:
+def _sentence(told: _Together, summary: Summary, *, keys: bool) -> Line:
     lead = told.lead
     only = told.days[0] if len(told.days) == 1 else None
     where = f", all of it on {words.weekday(only.starts)}" if only else ""
@@ -131,7 +132,7 @@ def _moved(move: Move, only: Move | None, summary: Summary) -> Line:
     return (*of, f"{between} {higher} than told (", Linked(value, receipt), f", told {former})")
 
 
-def _with(told: _Told, summary: Summary) -> str:
+def _with(told: _Together, summary: Summary) -> str:
     """The other metrics of the same period with what they moved by, and how many figures of other periods there are."""
     same = [one for one in told.others if (one.period, one.starts) == (told.lead.period, told.lead.starts)]
     named = [f"{words.inside(_metric(one, summary).label)} {_signed(one, summary)}" for one in same]
@@ -178,7 +179,10 @@ def _by_rows(move: Move, summary: Summary, *, keys: bool) -> Iterator[Line]:
 
 
 def _adds(part: Part, summary: Summary, move: Move) -> str:
+    """To the cent, so that a reader can add them up."""
     between, *_ = words.apart(part.amount, Decimal(0), _metric(move, summary).unit)
+    if _metric(move, summary).unit is Unit.DOLLARS:
+        between = f"${abs(part.amount):,.2f}"
     return f"{'-' if part.amount < 0 else '+'}{between}"
 
 

@@ -533,6 +533,8 @@ def summaries() -> dict[str, Summary]:
         "published_moved_as_usual": replace(PUBLISHED, moves=tuple(one for one in MOVED if one.usual)),
         "published_explained": replace(
             PUBLISHED,
+            moves=MOVED,
+            order_changes=(),
             figures=replace(PUBLISHED.figures, daily=(orders, replace(revenue, value=3979.1), conversion)),
             explanations=(WHY_REVENUE,),
         ),

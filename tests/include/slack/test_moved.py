@@ -65,7 +65,7 @@ def test_each_kind_of_row_is_told_with_what_it_adds_and_what_was_corrected() -> 
     )
     assert said.endswith(
         "2 orders came late (-$2.00), 2 orders are gone (-$2.00), 2 orders were counted on another day before "
-        "(-$2.00), 2 orders are counted on another day now (-$2.00), 1 order was corrected (+$30; units)."
+        "(-$2.00), 2 orders are counted on another day now (-$2.00), 1 order was corrected (+$30.00; units)."
     )
 
 
