@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date
 from decimal import Decimal
 from enum import StrEnum
 
@@ -49,7 +49,9 @@ def is_usual(moved: Decimal, learned: Sequence[Decimal]) -> bool:
 def marked(connection: Connection, found: Iterable[Found]) -> tuple[Found, ...]:
     """The same, with `usual` set: of days on which rows came late alone, no more than usual, and of months of such."""
     found = tuple(found)
-    today = datetime.now(UTC).date()
+    with connection.cursor() as cursor:
+        cursor.execute("select cast(clock_timestamp() at time zone 'UTC' as date)")  # the clock that dates a publish
+        (today,) = cursor.fetchone()
     learned = _learned(connection, {one.move.metric for one in found})
     usual = {}
     for move in (one.move for one in found if one.move.period is Period.DAY):
