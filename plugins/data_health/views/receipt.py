@@ -13,7 +13,7 @@ from include.dbt_project.metrics import Metric
 from include.receipts import basis, explain, moves, told
 from include.receipts.basis import BuiltModel, Load
 from include.receipts.explanation import Explanation
-from include.receipts.move import Move, Period
+from include.receipts.move import Move, Period, Side
 from include.receipts.told import Told
 from include.results import failures, node_results, publications, standing
 from include.results.nodes import NodeResult
@@ -26,6 +26,7 @@ from plugins.data_health.views.figures import named_metrics
 
 # Of how many moves of a figure the parts and rows are shown, and how many rows of each.
 MOVES, KEYS = 20, 200
+_CENT = Decimal("0.01")
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,13 @@ class Receipt:
     def differs(self) -> bool:
         """Whether it is told otherwise now."""
         return (self.told and self.told.value) != (self.now and self.now.value)
+
+    def adds_up(self, side: RowsOfFigure) -> bool:
+        """Whether rows make up what is told now, to the cent."""
+        told = self.now and (self.now.denominator if side.side is Side.DENOMINATOR else self.now.numerator)
+        if told is None and self.now and len(self.rows) == 1:
+            told = self.now.value
+        return told is None or abs(told - (side.total or 0)) < _CENT
 
     @property
     def passed(self) -> tuple[TestOfFigure, ...]:
