@@ -61,6 +61,16 @@ def counted(facts: Manifest) -> dict[str, Counted]:
     return {name: one for name, one in found.items() if one}
 
 
+def nouns(facts: Manifest) -> dict[str, str]:
+    """What a row of a model is called, by the model's name: its semantic model's primary entity, such as order."""
+    return {
+        facts.title(model["depends_on"]["nodes"][0]): entity["name"].replace("_", " ")
+        for model in facts.semantic_models.values()
+        for entity in model["entities"]
+        if entity["type"] == "primary"
+    }
+
+
 def stands_on(facts: Manifest, metric: str) -> frozenset[str]:
     """Unique ids of the models and sources that a metric is made of, and of the model that has its values.
 
