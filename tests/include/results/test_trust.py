@@ -64,7 +64,7 @@ def shop(db: Connection) -> Connection:
         """
         insert into raw.loads (table_name, loaded_at, rows) values
             ('orders', '2026-11-22 05:50 UTC', 1), ('orders', '2026-11-23 00:10 UTC', 1),
-            ('order_items', '2026-11-23 23:50 UTC', 1)
+            ('order_items', '2026-11-24 10:00 UTC', 1)
         """,
     )
     roles.ensure(db, login=True)
