@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
@@ -248,13 +249,14 @@ def _is_ours(cursor: Cursor) -> bool:
 
 
 def _complete_to(model: str, manifest: Manifest, loaded: Mapping[str, datetime]) -> date | None:
-    """The last whole UTC day before the oldest of the newest loads of the raw tables behind a model."""
-    sources = [manifest.sources[one] for one in manifest.upstream(model) if one in manifest.sources]
-    moments = [
-        loaded.get(one.get("identifier") or one["name"]) if one["schema"] == settings.raw_schema() else None
-        for one in sources
-    ]
+    """The last whole UTC day that the loads behind a model cover, each table's newest; None if one is not known."""
+    sources = manifest.upstream(model) & manifest.sources.keys() - manifest.made_here
+    moments = [_loaded_at(manifest.sources[one], loaded) for one in sources]
     known = [moment for moment in moments if moment]
-    if not moments or len(known) < len(moments):
+    if not known or len(known) < len(moments):
         return None
     return min(known).astimezone(UTC).date() - timedelta(days=1)
+
+
+def _loaded_at(source: Mapping[str, Any], loaded: Mapping[str, datetime]) -> datetime | None:
+    return loaded.get(source.get("identifier") or source["name"]) if source["schema"] == settings.raw_schema() else None
