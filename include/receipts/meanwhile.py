@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
-from include import raw, words
+from include import words
 from include.answers import answers
 from include.answers.answer import Kind
 from include.dbt_project import explained_by, metrics
@@ -60,12 +60,11 @@ def _stock_outs(connection: Connection, whole: Explanation) -> Iterator[Meanwhil
         return
     first, last = _begin(whole.former_day), _begin(whole.day + timedelta(days=1))
     with connection.cursor() as cursor:
-        if raw.exists(cursor, "loads"):
-            cursor.execute(
-                sql.SQL("select coalesce(min(loaded_at), %s) from {} where loaded_at >= %s").format(raw.named("loads")),
-                (last, last),
-            )
-            [last] = cursor.fetchone()
+        # As the publications have them: who only reads may not see those of raw.
+        cursor.execute(
+            "select coalesce(min(loaded_at), %s) from ops.publication_loads where loaded_at >= %s", (last, last)
+        )
+        [last] = cursor.fetchone()
         cursor.execute(
             sql.SQL(
                 """
