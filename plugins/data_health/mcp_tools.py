@@ -241,28 +241,22 @@ def _titles(reading: Reading, unique_ids: set[str]) -> list[str]:
 
 
 def _named(reading: Reading) -> Iterator[dict[str, str]]:
+    """All that has a name, tests last: there are many."""
     facts = reading.facts
     relations, data_tests = nodes.relations(facts), nodes.data_tests(facts)
     for one in relations:
-        node = nodes.node(facts, one)
+        node, name = nodes.node(facts, one), relations[one]
         title = nodes.grain(node.get("description"))
-        yield {
-            "kind": node["resource_type"],
-            "name": relations[one],
-            "title": title,
-            "page": _page("models", relations[one]),
-        }
-    for one in facts.data_tests:
-        name = data_tests[one.unique_id]
-        yield {"kind": "test", "name": name, "title": one.name, "page": _page("tests", name)}
-    for kind, of_kind in (("metric", facts.metrics), ("exposure", facts.exposures)):
-        for entry in of_kind.values():
-            yield {
-                "kind": kind,
-                "name": entry["name"],
-                "title": entry.get("label") or entry["name"],
-                "page": settings.health_url(),
-            }
+        yield {"kind": node["resource_type"], "name": name, "title": title, "page": _page("models", name)}
+    for kind, of_kind, page in (
+        ("metric", facts.metrics, _page("figures")),
+        ("exposure", facts.exposures, settings.health_url()),
+    ):
+        for one in of_kind.values():
+            yield {"kind": kind, "name": one["name"], "title": one.get("label") or one["name"], "page": page}
+    for test_of in facts.data_tests:
+        name = data_tests[test_of.unique_id]
+        yield {"kind": "test", "name": name, "title": test_of.name, "page": _page("tests", name)}
 
 
 def _page(*parts: str) -> str:
