@@ -6,17 +6,13 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from psycopg2.extensions import connection as Connection
 
-from include.receipts.move import Move, Period, What
-
-if TYPE_CHECKING:
-    from include.receipts.moves import Found
+from include.receipts.move import Found, Move, Period, What
 
 # So many publications it is learned from, and of fewer nothing: two weeks have every weekday twice.
 _PUBLICATIONS, _AT_LEAST = 60, 14
@@ -53,7 +49,9 @@ def is_usual(moved: Decimal, learned: Sequence[Decimal]) -> bool:
 def marked(connection: Connection, found: Iterable[Found]) -> tuple[Found, ...]:
     """The same, with `usual` set: of days on which rows came late alone, no more than usual, and of months of such."""
     found = tuple(found)
-    today = datetime.now(UTC).date()
+    with connection.cursor() as cursor:
+        cursor.execute("select cast(clock_timestamp() at time zone 'UTC' as date)")  # the clock that dates a publish
+        (today,) = cursor.fetchone()
     learned = _learned(connection, {one.move.metric for one in found})
     usual = {}
     for move in (one.move for one in found if one.move.period is Period.DAY):
