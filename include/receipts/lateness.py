@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date
 from decimal import Decimal
 from enum import StrEnum
 
@@ -49,7 +49,9 @@ def is_usual(moved: Decimal, learned: Sequence[Decimal]) -> bool:
 def marked(connection: Connection, found: Iterable[Found]) -> tuple[Found, ...]:
     """The same, with `usual` set: of days on which rows came late alone, no more than usual, and of months of such."""
     found = tuple(found)
-    today = datetime.now(UTC).date()
+    with connection.cursor() as cursor:
+        cursor.execute("select cast(clock_timestamp() at time zone 'UTC' as date)")  # the clock that dates a publish
+        (today,) = cursor.fetchone()
     learned = _learned(connection, {one.move.metric for one in found})
     usual = {}
     for move in (one.move for one in found if one.move.period is Period.DAY):
@@ -64,14 +66,12 @@ def _came_late_alone(move: Move) -> bool:
     return move.adds_up and not move.causes and bool(move.parts) and all(one.what is What.LATE for one in move.parts)
 
 
-def _all_usual(move: Move, usual: dict[tuple[str, date], bool]) -> bool:
-    """Of a day by itself, of a month or year by its days that moved."""
+def _all_usual(move: Move, usual: Mapping[tuple[str, date], bool]) -> bool:
+    """Of a day by itself, of a month or year by its days that moved; of one that runs on, by those before."""
     starts = {Period.DAY: {}, Period.MONTH: {"day": 1}, Period.YEAR: {"month": 1, "day": 1}}[move.period]
-    days = [
-        is_so
-        for (metric, day), is_so in usual.items()
-        if metric == move.metric and day.replace(**starts) == move.starts
-    ]
+    of_metric = {day: is_so for (metric, day), is_so in usual.items() if metric == move.metric}
+    within = [is_so for day, is_so in of_metric.items() if day.replace(**starts) == move.starts]
+    days = within or [is_so for day, is_so in of_metric.items() if day < move.starts]
     return bool(days) and all(days)
 
 
