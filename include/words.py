@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
+
+# Where dollars differ by less, cents are told.
+_WHOLE_DOLLARS = 10
+# So many digits after the point are too many.
+_DIGITS = 7
 
 
 class Unit(StrEnum):
@@ -12,6 +18,16 @@ class Unit(StrEnum):
     NUMBER = "number"
     DOLLARS = "dollars"
     PERCENT = "percent"
+
+
+def inside(label: str) -> str:
+    """A label within a sentence: "orders" of "Orders"; what has other capitals stays as it is."""
+    return label[:1].lower() + label[1:] if label[1:] == label[1:].lower() else label
+
+
+def be(label: str) -> str:
+    """What is said after a label: Revenue is, Orders are."""
+    return "are" if label.endswith("s") else "is"
 
 
 def count(number: int, noun: str) -> str:
@@ -39,6 +55,26 @@ def difference(value: float, unit: Unit) -> str:
     return f"{value * 100:.1f} points" if unit is Unit.PERCENT else figure(value, unit)
 
 
+def apart(value: Decimal, former: Decimal, unit: Unit) -> tuple[str, str, str]:
+    """Two figures and, first, what is between them without its sign, in digits that show it: "$3.20", "$9.70", "$6.50".
+
+    What is between them is that of the figures as they are written.
+    """
+    now, then = (one * 100 if unit is Unit.PERCENT else one for one in (value, former))
+    match unit:
+        case Unit.DOLLARS:
+            digits = 0 if abs(now - then) >= _WHOLE_DOLLARS else 2
+        case Unit.PERCENT:
+            digits = 1
+        case _:
+            digits = 0 if now == now.to_integral_value() and then == then.to_integral_value() else 1
+    digits = next((more for more in range(digits, _DIGITS) if round(now, more) != round(then, more)), digits)
+    now, then = round(now, digits), round(then, digits)
+    sign, mark = ("$" if unit is Unit.DOLLARS else ""), (" %" if unit is Unit.PERCENT else "")
+    between = f"{sign}{abs(now - then):,.{digits}f}{' points' if mark else ''}"
+    return between, f"{sign}{now:,.{digits}f}{mark}", f"{sign}{then:,.{digits}f}{mark}"
+
+
 def value(value: object) -> str:
     """A value of a row."""
     return "null" if value is None else str(value)
@@ -52,6 +88,11 @@ def moment(at: datetime) -> str:
 def day(at: datetime) -> str:
     """The UTC day of a time, without its year."""
     return f"{at.astimezone(UTC):%d %b}"
+
+
+def weekday(day: date) -> str:
+    """A day as a sentence names it, without its year: "Sat 14 Nov"."""
+    return f"{day:%a} {day.day} {day:%b}"
 
 
 def span(length: timedelta) -> str:

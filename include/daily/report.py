@@ -14,7 +14,7 @@ from include.daily import metrics
 from include.daily.admission import let_go, release_of
 from include.dbt_project import release
 from include.dbt_project.manifest import read
-from include.results import answered, figures, node_results, orders, publications, runs
+from include.results import answered, explained, figures, node_results, orders, publications, runs
 from include.results.summary import gather
 from include.slack import notices, outbox, render, send
 from include.slack.channels import Audience
@@ -110,6 +110,8 @@ def _tell(
         )
         answered.settle(connection, run_id, read(project.manifest))
         connection.commit()
+        if not run_failed:
+            explained.note(run_id, read(project.manifest))
         summary = gather(
             connection,
             run_id,

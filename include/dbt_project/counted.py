@@ -61,6 +61,16 @@ def counted(facts: Manifest) -> dict[str, Counted]:
     return {name: one for name, one in found.items() if one}
 
 
+def nouns(facts: Manifest) -> dict[str, str]:
+    """What a row of a model is called, by the model's name: its semantic model's primary entity, such as order."""
+    return {
+        facts.title(model["depends_on"]["nodes"][0]): entity["name"].replace("_", " ")
+        for model in facts.semantic_models.values()
+        for entity in model["entities"]
+        if entity["type"] == "primary"
+    }
+
+
 def stands_on(facts: Manifest, metric: str) -> frozenset[str]:
     """Unique ids of the models and sources that a metric is made of, and of the model that has its values.
 
@@ -100,11 +110,12 @@ def _sum(metric: dict[str, Any], facts: Manifest) -> Counted | None:
     for model in facts.semantic_models.values():
         for measure in model["measures"]:
             if measure["name"] == asked.get("name"):
-                return _measured(metric, measure, model)
+                return measured(metric, measure, model)
     return None
 
 
-def _measured(metric: dict[str, Any], measure: dict[str, Any], model: dict[str, Any]) -> Counted | None:
+def measured(metric: dict[str, Any], measure: dict[str, Any], model: dict[str, Any]) -> Counted | None:
+    """A metric that is a measure of a semantic model, all three as the manifest has them."""
     day = measure.get("agg_time_dimension") or (model.get("defaults") or {}).get("agg_time_dimension")
     days = {one["name"]: one.get("expr") or one["name"] for one in model["dimensions"] if one["type"] == "time"}
     key = next((one.get("expr") or one["name"] for one in model["entities"] if one["type"] == "primary"), None)

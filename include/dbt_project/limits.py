@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from include import settings
-from include.dbt_project import follows, metrics, watched
+from include.dbt_project import explained_by, follows, metrics, watched
 from include.dbt_project.manifest import Manifest
 from include.settings import BUILT, LIVE
 
@@ -50,7 +50,9 @@ def problem(facts: Manifest) -> str | None:
         "by hand, or in an `on-run-start` hook."
         for function in facts.functions.values()
     ]
-    found += [f"{file}: {sentence}" for part in (metrics, watched) for file, sentence in part.problems(facts)]
+    found += [
+        f"{file}: {sentence}" for part in (metrics, watched, explained_by) for file, sentence in part.problems(facts)
+    ]
     return "\n".join(sorted(found)) or None
 
 

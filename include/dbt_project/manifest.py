@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import defaultdict
@@ -50,6 +51,8 @@ class Manifest:
     functions: dict[str, dict[str, Any]] = field(default_factory=dict)
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     semantic_models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # Over its macros and variables (`release.write_macros_hash`).
+    macros_hash: str = ""
 
     @cached_property
     def drawn(self) -> list[str]:
@@ -303,4 +306,6 @@ def read(path: Path) -> Manifest:
 def _read(path: Path, _mtime: int, _size: int) -> Manifest:
     content = json.loads(path.read_bytes())
     others = ("groups", "exposures", "functions", "metrics", "semantic_models")
-    return Manifest(content["nodes"], content["sources"], *(content.get(kind, {}) for kind in others))
+    hashes = (one["macro_sql"] for one in content.get("macros", {}).values() if one["name"] == "macros_hash")
+    macros = hashlib.blake2b(next(hashes, "").encode(), digest_size=8).hexdigest()
+    return Manifest(content["nodes"], content["sources"], *(content.get(kind, {}) for kind in others), macros)

@@ -56,6 +56,12 @@ def one(unique_id: str, facts: Manifest) -> Metric:
     )
 
 
+def by_name(facts: Manifest) -> dict[str, Metric]:
+    """All metrics by their names, those first that the message tells."""
+    every = (*told(facts), *(one(unique_id, facts) for unique_id in facts.metrics))
+    return {metric.name: metric for metric in every}
+
+
 def problems(facts: Manifest) -> Iterator[tuple[str, str]]:
     """What is wrong with a metric's `meta`: the file, and a sentence with the words that mend it."""
     daily = _daily(facts)

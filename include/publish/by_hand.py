@@ -23,7 +23,7 @@ from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
 from include.raw import lease
 from include.raw.lease import Ended, nobody_ended
-from include.results import figures, publications, runs
+from include.results import explained, figures, publications, runs
 from include.results.publications import HOLD, PUBLISH, RELEASE, ROLL_BACK, Decision
 from include.settings import BUILT
 from include.slack.decision import tell
@@ -94,6 +94,7 @@ def publish_anyway(
             figures.keep(connection, run_id, stated)
     except psycopg2.Error:
         log.exception("It is published, but the next run's message can't compare its figures with this one's.")
+    explained.note(run_id, manifest)
     tell(decision)
     return decision
 

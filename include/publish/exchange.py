@@ -11,6 +11,7 @@ import time
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
+import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
@@ -187,11 +188,12 @@ def _keep_receipts(
                 keep(inner)
                 inner.execute("set local statement_timeout to default")
         except Exception as error:
-            log.warning("The receipts lack %s.", what, exc_info=True)
-            said = getattr(getattr(error, "diag", None), "message_primary", None) or type(error).__name__
+            by_postgres = isinstance(error, psycopg2.Error)  # which quotes values
+            why = without_data(error.diag.message_primary or "") if by_postgres else type(error).__name__
+            log.warning("The receipts lack %s: %s", what, why, exc_info=not by_postgres)
             cursor.execute(
                 "update ops.publications set notes = notes || %s where publication_id = %s",
-                ([f"Its receipts lack {what}: {without_data(said)}"], publication_id),
+                ([f"Its receipts lack {what}: {why}"], publication_id),
             )
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
-from psycopg2.extras import execute_values
 
 from include import raw
 from include.dbt_project.manifest import Manifest
+from include.warehouse import has_columns
 
 
 @dataclass(frozen=True)
@@ -32,63 +33,87 @@ class BuiltModel:
     sql: str | None
 
 
+# A moment of the clock, such as up to when a model has followed raw: it is another one in each run.
+_MOMENT = r"'\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\.\d+([+-]\d\d(:\d\d)?)?'"
+
+
 def note(cursor: Cursor, publication_id: int, manifest: Manifest | None, raw_as_of: datetime | None) -> None:
     """Call in the transaction that publishes; `raw_as_of` is when the run began to read raw.
 
-    Without a manifest it is a publication that comes back: what it stood on is copied from the first time.
+    Without a manifest it is a publication that comes back: what it stood on is copied from the first time. Of SQL each
+    text is kept once, with an ellipsis for moments of the clock.
     """
     if manifest is None:
         _copy(cursor, publication_id)
         return
-    cursor.execute("update ops.publications set raw_as_of = %s where publication_id = %s", (raw_as_of, publication_id))
-    if raw.exists(cursor, "loads"):
+    cursor.execute(
+        "update ops.publications set raw_as_of = %s, macros = %s where publication_id = %s",
+        (raw_as_of, manifest.macros_hash, publication_id),
+    )
+    if has_columns(cursor.connection, raw.called("loads"), "table_name", "loaded_at", "rows"):
+        names = {*raw.TABLES, *(source["name"] for source in manifest.sources.values())}
         cursor.execute(
             sql.SQL(
                 """
                 insert into ops.publication_loads (publication_id, table_name, loaded_at, rows)
-                select distinct on (table_name) %s, table_name, loaded_at, rows
-                from {}
-                where loaded_at <= coalesce(%s, clock_timestamp())
-                order by table_name, loaded_at desc
+                select %s, name, newest.loaded_at, newest.rows
+                from unnest(%s::text[]) as name
+                cross join lateral (
+                    select loaded_at, rows
+                    from {}
+                    where table_name = name and loaded_at <= coalesce(%s, clock_timestamp())
+                    order by loaded_at desc
+                    limit 1
+                ) as newest
                 """
             ).format(raw.named("loads")),
-            (publication_id, raw_as_of),
+            (publication_id, sorted(names), raw_as_of),
         )
     cursor.execute(
         """
-        insert into ops.code (hash, sql)
-        select md5(sql), sql from ops.compiled_sql where unique_id = any(%s)
-        on conflict do nothing
-        """,
-        (sorted(manifest.models),),
-    )
-    execute_values(
-        cursor,
-        """
+        with made as (
+            select made.unique_id, made.checksum, regexp_replace(compiled.sql, %(moment)s, %(ellipsis)s, 'g') as code
+            from unnest(%(models)s::text[], %(checksums)s::text[]) as made (unique_id, checksum)
+            left join ops.compiled_sql as compiled using (unique_id)
+        ),
+
+        kept as (
+            insert into ops.code (hash, sql)
+            select distinct md5(code), code from made where code is not null
+            on conflict do nothing
+        )
+
         insert into ops.publication_models (publication_id, unique_id, checksum, code)
-        select made.publication_id, made.unique_id, made.checksum, md5(compiled.sql)
-        from (values %s) as made (publication_id, unique_id, checksum)
-        left join ops.compiled_sql as compiled using (unique_id)
+        select %(publication)s, unique_id, checksum, md5(code) from made
         """,
-        [(publication_id, one, manifest.nodes[one].get("checksum", {}).get("checksum", "")) for one in manifest.models],
+        {
+            "moment": _MOMENT,
+            "ellipsis": "'…'",
+            "models": manifest.drawn,
+            "checksums": [checksum(manifest.nodes[one]) for one in manifest.drawn],
+            "publication": publication_id,
+        },
     )
+
+
+def checksum(node: dict[str, Any]) -> str:
+    """That of the file of a model or seed, as dbt has it; empty where it has none."""
+    return (node.get("checksum") or {}).get("checksum") or ""
 
 
 def _copy(cursor: Cursor, publication_id: int) -> None:
     cursor.execute(
         """
-        select former.publication_id, former.raw_as_of
-        from ops.publications as made
-        join ops.publications as former
-            on former.run_id = made.run_id and former.published_at = made.data_as_of
+        update ops.publications as made set raw_as_of = former.raw_as_of, macros = former.macros
+        from ops.publications as former
         where made.publication_id = %s and former.publication_id <> made.publication_id
+            and former.run_id = made.run_id and former.published_at = made.data_as_of
+        returning former.publication_id
         """,
         (publication_id,),
     )
     if (row := cursor.fetchone()) is None:
         return
-    former, raw_as_of = row
-    cursor.execute("update ops.publications set raw_as_of = %s where publication_id = %s", (raw_as_of, publication_id))
     for table, columns in (
         ("publication_loads", "table_name, loaded_at, rows"),
         ("publication_models", "unique_id, checksum, code"),
@@ -96,7 +121,7 @@ def _copy(cursor: Cursor, publication_id: int) -> None:
         cursor.execute(
             f"insert into ops.{table} (publication_id, {columns})"  # noqa: S608 - constants
             f" select %s, {columns} from ops.{table} where publication_id = %s",
-            (publication_id, former),
+            (publication_id, *row),
         )
 
 

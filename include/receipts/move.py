@@ -106,3 +106,11 @@ class Move:
     def difference(self) -> Decimal:
         """How much higher it is now; a figure that there was not counts as 0."""
         return (self.value or Decimal(0)) - (self.told or Decimal(0))
+
+
+@dataclass(frozen=True)
+class Found:
+    """A move with the rows behind it, of a day; those of months and years are behind their days."""
+
+    move: Move
+    rows: tuple[MovedRow, ...] = ()

@@ -20,8 +20,8 @@ from psycopg2.extras import execute_values
 
 from include.dbt_project.counted import Counted, Measure, counted
 from include.dbt_project.manifest import Manifest
-from include.receipts import rows, told
-from include.receipts.move import Cause, Move, MovedRow, Part, Period, Side, What
+from include.receipts import lateness, ours, rows, told
+from include.receipts.move import Cause, Found, Move, MovedRow, Part, Period, Side, What
 from include.receipts.rows import Change
 from include.settings import BUILT
 from include.warehouse import transaction
@@ -38,14 +38,6 @@ _LARGEST_FIRST = (Period.YEAR, Period.MONTH, Period.DAY)
 _NOTHING = (Decimal(0), Decimal(0))
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Found:
-    """A move with the rows behind it, of a day; those of months and years are behind their days."""
-
-    move: Move
-    rows: tuple[MovedRow, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,7 +102,7 @@ def find(connection: Connection, manifest: Manifest) -> tuple[Found, ...]:
     try:
         with transaction(connection) as cursor:
             metrics = _compared(cursor, counted(manifest))
-            return tuple(_found(connection, manifest, metrics))
+            return lateness.marked(connection, _found(connection, manifest, metrics))
     except Exception:
         log.warning("What this publish changes of what was told could not be found.", exc_info=True)
         return ()
@@ -283,7 +275,10 @@ def _found(connection: Connection, manifest: Manifest, metrics: Sequence[_Metric
     moved = [(metric, period, one) for metric in metrics for period in _LARGEST_FIRST for one in _moved(metric, period)]
     moved.sort(key=lambda each: (_LARGEST_FIRST.index(each[1]), -each[2].starts.toordinal(), each[0].name))
     ends = monotonic() + PATIENCE
-    changes = _changes(connection, {metric.name: metric for metric, _, _ in moved}.values(), ends)
+    metrics = list({metric.name: metric for metric, _, _ in moved}.values())
+    changes = _changes(connection, metrics, ends)
+    of_ours = ours.causes(connection, manifest)
+    causes = {metric.name: of_ours.of(metric.name) for metric in metrics}
     found, left = [], KEPT_IN_ALL
     for metric, period, one in moved:
         behind = _behind(metric, one, changes) if monotonic() < ends else []
@@ -297,6 +292,7 @@ def _found(connection: Connection, manifest: Manifest, metrics: Sequence[_Metric
             one.now.value,
             adds_up=bool(behind),
             parts=rows.parts(behind, manifest),
+            causes=causes[metric.name],
         )
         found.append(Found(move, tuple(kept)))
     return found

@@ -27,14 +27,12 @@ MOST_COLUMNS = MOST_KEYS = 5
 class Change:
     """A row of a model that a measure counts otherwise now: what it counted for on which day, and counts for now.
 
-    `there_before` and `there_now` say whether there is the row at all. `changed` names all columns that differ.
+    It has no day where it was on none, or is on none. `changed` names all columns that differ.
     """
 
     key: str
-    there_before: bool
     former_day: date | None
     before: Decimal | None
-    there_now: bool
     day: date | None
     after: Decimal | None
     changed: tuple[str, ...]
@@ -72,7 +70,7 @@ def changes(connection: Connection, measure: Measure, days: Collection[date], se
 
                 select
                     cast(different.key as text),
-                    before.key is not null, before.day, before.counts, after.key is not null, after.day, after.counts,
+                    before.day, before.counts, after.day, after.counts,
                     array(
                         select name
                         from jsonb_each(before.whole) as one (name, value)
@@ -112,9 +110,9 @@ def behind(found: Iterable[Change], measure: Measure, side: Side, first: date, l
             continue
         what, other_day = What.CORRECTED, None
         if not was:
-            what, other_day = (What.MOVED_IN, one.former_day) if one.there_before else (What.LATE, None)
+            what, other_day = (What.MOVED_IN if one.former_day else What.LATE), one.former_day
         elif not is_:
-            what, other_day = (What.MOVED_OUT, one.day) if one.there_now else (What.GONE, None)
+            what, other_day = (What.MOVED_OUT if one.day else What.GONE), one.day
         rows.append(
             MovedRow(
                 side,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
@@ -10,7 +11,9 @@ from psycopg2.extensions import connection as Connection
 
 from include.answers import answers
 from include.answers.answer import Answer
+from include.dbt_project import counted, metrics
 from include.dbt_project.manifest import Manifest
+from include.dbt_project.metrics import Metric
 from include.receipts import explain, moves
 from include.receipts.explanation import Explanation
 from include.receipts.move import Move
@@ -73,9 +76,12 @@ class Summary:
     muted: tuple[Finding, ...] = ()
     news: tuple[Told, ...] = ()
     outlived: tuple[Outlived, ...] = ()
-    # What its publish changed of what was told before, and why figures differ from those that it is compared with.
+    # What its publish changed of what was told before, and why figures differ from those that it is compared with;
+    # for words of it the project's metrics by name, and what a row is called by the name of its model.
     moves: tuple[Move, ...] = ()
     explanations: tuple[Explanation, ...] = ()
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    nouns: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     # What is wrong with the dbt project as it is now, where the run had to use an older release.
     project_problem: str | None = None
@@ -159,6 +165,8 @@ def gather(
         outlived=answered.outlived(connection, run_id, facts, bad),
         moves=moves.of_publication(connection, own.publication_id) if published and own else (),
         explanations=explain.of_publication(connection, own.publication_id) if published and own else (),
+        metrics=metrics.by_name(facts),
+        nouns=counted.nouns(facts),
         notes=(*notes, *(own.notes if own else ())),
         project_problem=project_problem,
         health_url=health_url,

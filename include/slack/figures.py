@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import date
 
 from include import words
+from include.receipts import address
 from include.results.figures import Figure, Figures
 from include.results.summary import Summary
-from include.slack.message import INDENT, Section, short
+from include.slack.message import INDENT, Line, Linked, Section, short
 
 
 def lines(summary: Summary) -> Section:
@@ -16,17 +17,21 @@ def lines(summary: Summary) -> Section:
     if figures.repeat_rate:
         who = f"({figures.repeat_buyers:,} of {figures.buyers:,} buyers ordered more than once)"
         as_published = "" if summary.published else ", as published"
-        told.append((f"{_line(figures.repeat_rate, as_published)} {who}", _change(figures.repeat_rate, summary)))
+        told.append(
+            (*_line(figures.repeat_rate, summary, as_published), f" {who}", _change(figures.repeat_rate, summary))
+        )
     if figures.daily and figures.day:
         told.append((f"On {_weekday(figures.day)}{_how_long_ago(figures)}:",))
-        told += [(f"{INDENT}{_line(one)}", _change(one, summary)) for one in figures.daily]
+        told += [(INDENT, *_line(one, summary), _change(one, summary)) for one in figures.daily]
     if told and summary.published and _compared(figures):
         told.append((f"Compared with the publish of {words.moment(figures.former_as_of)}.",))
     return told
 
 
-def _line(figure: Figure, more: str = "") -> str:
-    return f"{short(figure.label, 60)}{more}: {words.figure(figure.value, figure.unit)}"
+def _line(figure: Figure, summary: Summary, more: str = "") -> Line:
+    """A figure that leads to its receipt, as it was told with the publication."""
+    receipt = address.url(figure.name, figure.day, summary.figures.told_on) if figure.day else None
+    return (f"{short(figure.label, 60)}{more}: ", Linked(words.figure(figure.value, figure.unit), receipt))
 
 
 def _how_long_ago(figures: Figures) -> str:

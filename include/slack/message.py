@@ -68,6 +68,14 @@ class Link:
 
 
 @dataclass(frozen=True)
+class Linked:
+    """Words that lead to an address of ours, where there is one; in plain text the words alone."""
+
+    text: str
+    url: str | None
+
+
+@dataclass(frozen=True)
 class Mention:
     """Somebody by name, who is notified if `slack` is the id of a user or of a user group."""
 
@@ -75,7 +83,7 @@ class Mention:
     slack: str | None = None
 
 
-Piece = str | Bold | Code | Link | Mention
+Piece = str | Bold | Code | Link | Linked | Mention
 Line = tuple[Piece, ...]
 Section = list[Line]
 
@@ -169,8 +177,8 @@ def _markdown(piece: Piece) -> str:
             return f"*{escape(safe(text)).replace('*', '∗')}*" if text else ""
         case Code(text):
             return f"`{escape(safe(text)).replace('`', chr(39))}`" if text else ""
-        case Link(label, url):
-            return f"<{escape(url).replace('|', '%7C')}|{escape(safe(label))}>"
+        case Link(text, url) | Linked(text, str(url)):
+            return f"<{escape(url).replace('|', '%7C')}|{escape(safe(text))}>"
         case Mention(_, slack) if slack and (mention := _mention(slack)):
             return mention
     return escape(_plain(piece))

@@ -19,7 +19,7 @@ from include.slack.message import Message
 from include.slack.samples import messages
 
 # What the picture for the README shows.
-_PICTURED = ("failed_source", "published_unusual")
+_PICTURED = ("failed_source", "published_explained")
 # What Slack shows where a message mentions somebody of the samples.
 _MENTIONED = {"S0PLATFORM": "data-platform", "U0PRODUCT1": "Pia Product"}
 # The same as the data-health page draws messages with.
@@ -63,7 +63,7 @@ def _take_picture(page: Path, picture: Path) -> str | None:
     """Have a browser draw the page; why there is no picture, where there is none."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=1.5"]
-    take = [*options, "--window-size=792,1030", f"--screenshot={picture}", page.as_uri()]
+    take = [*options, "--window-size=792,1120", f"--screenshot={picture}", page.as_uri()]
     if browser is None:
         return f"No picture, as there is no chromium. Where there is one: chromium {' '.join(take)}"
     done = subprocess.run([browser, *take], capture_output=True, text=True, timeout=120, check=False)

@@ -11,7 +11,7 @@ from datetime import datetime
 from include import words
 from include.results.summary import Summary
 from include.results.unusual import Finding
-from include.slack import answered, failures, figures, orders, unusual
+from include.slack import answered, explained, failures, figures, moved, orders, unusual
 from include.slack.message import Bold, Line, Link, Message, Section, compose, listed, short
 from include.slack.notices import by_hand, of_run
 
@@ -30,9 +30,9 @@ def render(summary: Summary) -> Message:
         *failures.broken("Warned", failures.loud(summary.warnings), summary, WARNED_LIMIT),
         answered.lines(summary),
     ]
-    data = [figures.lines(summary), orders.lines(summary)]
-    odd = unusual.lines(summary.unusual, summary)
-    sections = [_state(summary), *((odd, *data, *broken) if summary.published else (*broken, odd, *data))]
+    data = [figures.lines(summary), explained.lines(summary), orders.lines(summary)]
+    odd = [unusual.lines(summary.unusual, summary), moved.lines(summary, keys=True)]
+    sections = [_state(summary), *((*odd, *data, *broken) if summary.published else (*broken, *odd, *data))]
     return compose(summary.kind, _headline(summary), filter(None, sections), _footer(summary))
 
 
@@ -43,12 +43,14 @@ def render_state(summary: Summary) -> Message:
     sections = [
         _state_of_the_data(summary),
         unusual.lines(odd, summary),
+        moved.lines(summary, keys=False),
         answered.muted_figures(one for one in summary.muted if one.of_marts and summary.published),
         figures.lines(summary),
+        explained.lines(summary),
         orders.lines(summary) if summary.published else [],
     ]
     headline = _headline(summary) if summary.published or summary.overtaken else "🔴 Greenery data: no new data"
-    headline = ", ".join(filter(None, (headline.split(", ")[0], unusual.counted(odd))))
+    headline = ", ".join(filter(None, (headline.split(", ")[0], unusual.counted(odd), moved.counted(summary))))
     return compose(summary.kind, headline, filter(None, sections), (f"run {short(summary.run_id, 80)}",))
 
 
@@ -73,13 +75,14 @@ def _headline(summary: Summary) -> str:
             if summary.decision
             else f"although {words.count(summary.failed, 'failed test')} {were} let through"
         )
-        return ", ".join(filter(None, (f"✋ Greenery data was published {said}", _unusual(summary))))
+        told = (f"✋ Greenery data was published {said}", _unusual(summary), moved.counted(summary))
+        return ", ".join(filter(None, told))
     if summary.published:
         warned = words.count(summary.warned, "warning") if summary.warned else ""
         if muted := sum(bool(one.muted) for root in summary.warnings for one in root.failures):
             warned += f" ({muted:,} muted)"
-        said = ("✅ Greenery data is up to date", warned, _unusual(summary))
-        return ", ".join(filter(None, said))
+        told = ("✅ Greenery data is up to date", warned, _unusual(summary), moved.counted(summary))
+        return ", ".join(filter(None, told))
     return f"🔴 Greenery data was not published: {_what_broke(summary)}"
 
 

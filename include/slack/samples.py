@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from include.answers.answer import About, Answer, Kind
 from include.answers.answers import End
+from include.dbt_project.metrics import Metric
+from include.receipts.explanation import Explanation, Meanwhile, Share, Split
+from include.receipts.move import Cause, Move, Part, Period, Side, What
 from include.results.answered import Outlived, Told
 from include.results.failures import Failure, Owner, Root
 from include.results.figures import Figure, Figures
@@ -38,8 +42,11 @@ _MODELS = (
 )
 
 
-def _repeat_rate(repeat_buyers: int, buyers: int, former: float | None = None) -> Figure:
-    return Figure("repeat_rate", "Repeat rate", Unit.PERCENT, repeat_buyers / buyers, former)
+_DAY, _DAY_BEFORE = date(2026, 11, 23), date(2026, 11, 22)
+
+
+def _repeat_rate(repeat_buyers: int, buyers: int, former: float | None = None, day: date = _DAY) -> Figure:
+    return Figure("repeat_rate", "Repeat rate", Unit.PERCENT, repeat_buyers / buyers, former, day)
 
 
 PUBLISHED = Summary(
@@ -65,14 +72,15 @@ PUBLISHED = Summary(
         repeat_rate=_repeat_rate(99, 124, 0.795),
         buyers=124,
         repeat_buyers=99,
-        day=date(2026, 11, 23),
+        day=_DAY,
         # One of each unit, whichever the project tells: a new figure changes no golden file.
         daily=(
-            Figure("orders", "Orders", Unit.NUMBER, 41, 38),
-            Figure("revenue", "Revenue", Unit.DOLLARS, 4210.4, 4521.9),
-            Figure("conversion", "Conversion", Unit.PERCENT, 0.625, 0.625),
+            Figure("orders", "Orders", Unit.NUMBER, 41, 38, _DAY),
+            Figure("revenue", "Revenue", Unit.DOLLARS, 4210.4, 4521.9, _DAY),
+            Figure("conversion", "Conversion", Unit.PERCENT, 0.625, 0.625, _DAY),
         ),
         former_as_of=_YESTERDAY,
+        told_on=_TODAY,
     ),
     order_changes=(
         OrderChange(
@@ -89,6 +97,18 @@ PUBLISHED = Summary(
         ),
         OrderChange("shipped", "delivered", 1, ("c98f1f3a-2cc2-4e1f-8df8-3ac53f0f8c57",)),
     ),
+    metrics={
+        one.name: one
+        for one in (
+            Metric("orders", "Orders", Unit.NUMBER),
+            Metric("revenue", "Revenue", Unit.DOLLARS),
+            Metric("conversion", "Conversion", Unit.PERCENT),
+            Metric("paid", "Paid", Unit.DOLLARS),
+            Metric("sessions", "Sessions", Unit.NUMBER),
+            Metric("units", "Units", Unit.NUMBER),
+        )
+    },
+    nouns={"fact_orders": "order", "int_user_sessions": "session"},
     health_url="http://localhost:8080/data-health/runs/scheduled__2026-11-24T06%3A00%3A00%2B00%3A00",
 )
 # What people see is the former publish: its figures, without a change.
@@ -98,11 +118,12 @@ FAILED = replace(
     data_as_of=_YESTERDAY,
     figures=replace(
         PUBLISHED.figures,
-        repeat_rate=_repeat_rate(98, 123),
+        repeat_rate=_repeat_rate(98, 123, day=_DAY_BEFORE),
         buyers=123,
         repeat_buyers=98,
-        day=date(2026, 11, 22),
-        daily=tuple(replace(one, value=one.former, former=None) for one in PUBLISHED.figures.daily),
+        day=_DAY_BEFORE,
+        daily=tuple(replace(one, value=one.former, former=None, day=_DAY_BEFORE) for one in PUBLISHED.figures.daily),
+        told_on=_YESTERDAY,
     ),
     order_changes=(),
 )
@@ -211,7 +232,6 @@ _UNTIL = date(2026, 12, 3)
 _ORDER_ID = About(DOUBLED_ORDER.unique_id)
 _MUTED = _answer(Kind.MUTE, _ORDER_ID, "the shop mends it on Thursday", until=_UNTIL)
 _MINE = _answer(Kind.MINE, _ORDER_ID, "asked the shop")
-_DAY = date(2026, 11, 23)
 _EXPECTED = Expected(0, 0, 0, 90)
 
 
@@ -279,6 +299,104 @@ SLOW_MODEL = Finding(
     owner=_PRODUCT,
     exposures=("Products",),
 )
+_LATE = ("05202733-0e17-4726-97c2-0520c024ab85", "914b8929-e04a-40f8-86ee-357f2be3a2a2", "939767ac-…", "a3e7ee11-…")
+
+
+def late(amount: str, rows: int = 4, **others: Any) -> Part:
+    """Orders that came late, and what they add."""
+    given = {"side": Side.NUMERATOR, "what": What.LATE, "model": "fact_orders", "keys": _LATE[:rows]}
+    return Part(rows=rows, amount=Decimal(amount), **given | others)
+
+
+def move(metric: str, starts: date, told: str | None, value: str | None, *parts: Part, **others: Any) -> Move:
+    """A day that moved by these rows, unless told otherwise; without rows it is not known by which."""
+    figures = (None if one is None else Decimal(one) for one in (told, value))
+    given = {"period": Period.DAY, "adds_up": bool(parts)}
+    return Move(
+        metric, starts=starts, **dict(zip(("told", "value"), figures, strict=True)), parts=parts, **given | others
+    )
+
+
+def _corrected(amount: str) -> Part:
+    return replace(late(amount, 1), what=What.CORRECTED, keys=("b21f6cc0-…",), changed=("items_amount",))
+
+
+_OCTOBER, _A_DAY_OF_IT, _TWELFTH = date(2026, 10, 1), date(2026, 10, 14), date(2026, 11, 12)
+_IN_SESSIONS = {"model": "int_user_sessions", "keys": ()}
+# Four orders of a day of October came late and one was corrected, a day of November was corrected, and sessions of it
+# came late. What moved of the last two days is usual.
+MOVED = (
+    move("revenue", _OCTOBER, "41207.40", "41517.40", late("290"), _corrected("20"), period=Period.MONTH),
+    move("orders", _OCTOBER, "402", "406", late("4"), period=Period.MONTH),
+    *(
+        move(name, day, "20", "21", late("1", 1), usual=True)
+        for day in (_DAY, _DAY_BEFORE)
+        for name in ("orders", "units")
+    ),
+    move("revenue", date(2026, 11, 14), "1980.10", "1983.30", _corrected("3.20")),
+    move(
+        "conversion",
+        _TWELFTH,
+        "0.6240",
+        "0.6270",
+        late("2", 2, **_IN_SESSIONS),
+        late("3", 3, side=Side.DENOMINATOR, **_IN_SESSIONS),
+    ),
+    move("sessions", _TWELFTH, "125", "128", late("3", 3, **_IN_SESSIONS)),
+    move("revenue", _A_DAY_OF_IT, "1207.40", "1517.40", late("290"), _corrected("20")),
+    move("orders", _A_DAY_OF_IT, "12", "16", late("4")),
+)
+_CHANGED = (Cause("model", "model fact_orders changed"),)
+MOVED_BY_US = (
+    *(
+        move(name, date(year, 1, 1), "41207", "41517", period=Period.YEAR, causes=_CHANGED)
+        for year in (2025, 2024)
+        for name in ("revenue", "paid")
+    ),
+    move("revenue", _A_DAY_OF_IT, "1207.40", "1517.40", _corrected("310"), causes=_CHANGED),
+    move("conversion", _TWELFTH, "0.624", None),
+    move("sessions", _TWELFTH, None, "125"),
+)
+WHY_REVENUE = Explanation(
+    "revenue",
+    _DAY,
+    _DAY_BEFORE,
+    Decimal("3979.10"),
+    Decimal("4521.70"),
+    splits=(
+        Split(
+            "product",
+            "product",
+            (
+                Share("p1", "Monstera", Decimal("610.00"), Decimal("200.00"), Decimal("-410.00")),
+                Share("p2", "Pothos", Decimal("300.00"), Decimal("160.40"), Decimal("-139.60")),
+                Share("p3", "Fiddle leaf fig", Decimal("410.00"), Decimal("470.00"), Decimal("60.00")),
+                Share("", "the rest", Decimal("3201.70"), Decimal("3148.70"), Decimal("-53.00")),
+            ),
+        ),
+        Split(
+            "factors",
+            "factors",
+            (
+                Share("sessions", "Sessions", Decimal(64), Decimal(66), Decimal("139.17")),
+                Share("orders", "Orders a session", Decimal("0.594"), Decimal("0.621"), Decimal("183.33")),
+                Share("revenue", "Order value", Decimal("119"), Decimal("97"), Decimal("-865.10")),
+            ),
+        ),
+        Split(
+            "state",
+            "state",
+            (
+                Share("CA", "California", Decimal("2261.00"), Decimal("1989.00"), Decimal("-272.00")),
+                Share("TX", "Texas", Decimal("2260.70"), Decimal("1990.10"), Decimal("-270.60")),
+            ),
+        ),
+    ),
+    meanwhile=(
+        Meanwhile("stock-out", "sold out at 10:40", "product", "p1"),
+        Meanwhile("promo", "the promotion task-force ended"),
+    ),
+)
 LONG = "0123456789" * 1000
 HOSTILE = (
     "<!channel> <@U123456789> <http://evil.example|click> & *bold* `code` _it_ :tada: http://evil.example",
@@ -336,6 +454,32 @@ def summaries() -> dict[str, Summary]:
         ),
         "outlived": tuple(Outlived(text, replace(loud, answered_by=text), _DAY) for text in HOSTILE),
     }
+    parts = tuple(
+        replace(late("1"), what=what, model=LONG, keys=(text,) * 5, changed=(text,) * 5)
+        for what in What
+        for text in HOSTILE
+    )
+    restated = {
+        "moves": tuple(
+            move(text, day, "1", "2", *given, causes=(Cause("model", text),) * 5)
+            for day, given in ((_DAY, parts[:6]), (_DAY_BEFORE, parts), (_TWELFTH, ()))
+            for text in HOSTILE
+        ),
+        "explanations": tuple(
+            Explanation(
+                text,
+                _DAY,
+                _DAY_BEFORE,
+                Decimal(2),
+                Decimal(1),
+                (Split(text, text, (Share(text, text, Decimal(0), Decimal(1), Decimal(1)),)),),
+                (Meanwhile(text, text), Meanwhile(text, text, text, text)),
+            )
+            for text in HOSTILE
+        ),
+        "metrics": {text: Metric(text, text, Unit.NUMBER) for text in HOSTILE},
+        "nouns": dict.fromkeys(HOSTILE, HOSTILE[0]),
+    }
     odd = tuple(
         Finding(
             _unusual(text, Measure.SHARE, column=text, item=text),
@@ -383,6 +527,17 @@ def summaries() -> dict[str, Summary]:
         ),
         "published_known_unusual": replace(PUBLISHED, order_changes=(), unusual=(CONVERSION,)),
         "published_hostile": replace(PUBLISHED, unusual=odd, **hostile_answers),
+        "published_moved_hostile": replace(PUBLISHED, **restated),
+        "published_moved": replace(PUBLISHED, moves=MOVED),
+        "published_moved_by_us": replace(PUBLISHED, moves=MOVED_BY_US),
+        "published_moved_as_usual": replace(PUBLISHED, moves=tuple(one for one in MOVED if one.usual)),
+        "published_explained": replace(
+            PUBLISHED,
+            moves=MOVED,
+            order_changes=(),
+            figures=replace(PUBLISHED.figures, daily=(orders, replace(revenue, value=3979.1), conversion)),
+            explanations=(WHY_REVENUE,),
+        ),
         "published_muted": replace(
             few_orders,
             passed=273,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import date
 
 from include import settings, words
 from include.answers.answer import form_url
@@ -26,7 +25,7 @@ def counted(findings: Sequence[Finding]) -> str:
         return ""
     said = f"{words.count(len(findings), 'figure')} {'is' if len(findings) == 1 else 'are'} unusual"
     if all(map(_is_known, findings)):
-        said += f" since {_day(min(one.unusual.since for one in findings))}"
+        said += f" since {words.weekday(min(one.unusual.since for one in findings))}"
     return said
 
 
@@ -74,7 +73,7 @@ def _known(one: Finding) -> Line:
     return (
         "• ",
         *_sentence(one),
-        f" (since {_day(one.unusual.since)}, {words.count(days, 'day')})",
+        f" (since {words.weekday(one.unusual.since)}, {words.count(days, 'day')})",
         owner,
         sees_to_it(one.mine),
     )
@@ -83,10 +82,10 @@ def _known(one: Finding) -> Line:
 def _sentence(one: Finding) -> Line:
     """What was found, when, and what is usual: "Orders: 12 on Mon 23 Nov; a Monday has 31 to 48"."""
     day, days = one.unusual.day, one.unusual.days
-    when = f" on {_day(day)}" if one.of_day else ""
+    when = f" on {words.weekday(day)}" if one.of_day else ""
     usually = f"a {day:%A} has" if one.by_weekday else "usually"
     if days > 1:
-        when, usually = f" over the {days} days to {_day(day)}", "usually"
+        when, usually = f" over the {days} days to {words.weekday(day)}", "usually"
     return (
         Bold(short(one.title[:1].upper() + one.title[1:], 120)),
         f": {short(one.value, 40)}{when}; {usually} {short(one.usual, 80)}",
@@ -95,7 +94,3 @@ def _sentence(one: Finding) -> Line:
 
 def _is_known(one: Finding) -> bool:
     return one.unusual.since < one.unusual.day
-
-
-def _day(day: date) -> str:
-    return f"{day:%a} {day.day} {day:%b}"

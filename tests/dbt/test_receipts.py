@@ -6,6 +6,7 @@ after: the warehouse's clock is put to it.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from pathlib import Path
 import pytest
 from dbt.artifacts.resources import FileHash
 
+from include import words
 from include.dbt_project import manifest
 from include.dbt_project.manifest import Manifest
 from include.publish import by_hand
@@ -38,10 +40,17 @@ from tests.dbt.recount import RUNNING, SIDES, Recount, days
 
 pytestmark = pytest.mark.db
 
-MODELS = ("+daily_metrics", "path:snapshots")
+MODELS = ("+daily_metrics", "products_snapshot", "order_items_snapshot")
 # Days, by their number, on which more happened than a load: all is built anew, by another model and by the former one
 # again, somebody rolls back, somebody publishes by hand.
 REBUILT, OTHERWISE, ROLLED_BACK, BY_HAND = 15, 22, 25, 26
+# What a message says: of a figure that moved, which orders or visits are behind it, and of what usually moves.
+SAYS = re.compile(
+    r"• (?P<figure>.+?) (is|are) (?P<by>\S+( points)?) (?P<way>higher|lower) than told "
+    r"\((?P<now>[^,(]\S*( %)?), told (?P<then>\S+?( %)?)\)(, [^:]*)?: (?P<rows>.+)\."
+)
+ORDERS = re.compile(r"\b(?:visit-)?order-\d+")
+USUAL = re.compile(r"(\d+) figures? of days before moved by what usually comes late\.")
 
 
 class Clock:
@@ -182,9 +191,10 @@ class Weeks(Days):
         """The run that began last."""
         return f"run {self.runs}"
 
-    def build(self, *select: str) -> None:
+    def build(self) -> None:
         """As tasks do: each result is left in `ops`, where the gate reads it."""
-        results = nodes.from_dbt(self.project.untested.results("build", "--select", *(select or self.models)))
+        views = () if self.runs == 1 else ("--exclude", "config.materialized:view")  # they stay what they are
+        results = nodes.from_dbt(self.project.untested.results("build", "--select", *self.models, *views))
         assert {one.status for one in results} <= {"success", "no-op"}, results
         with connect() as connection:
             node_results.record(connection, self.run_id, "a task", 1, results)
@@ -192,9 +202,9 @@ class Weeks(Days):
 
     @cached_property
     def facts(self) -> Manifest:
-        """The manifest of a project that has only what is built here."""
+        """The manifest of a project that has only what is built here each day."""
         whole = manifest.read(self.project.work / "target" / "manifest.json")
-        names = self.project.untested.names("--select", *self.models)
+        names = self.project.untested.names("--select", *self.models, "--exclude", "config.materialized:view")
         return Manifest(
             {key: node for key, node in whole.nodes.items() if node["name"] in names},
             whole.sources,
@@ -240,7 +250,7 @@ def test_the_rows_behind_a_move_are_those_that_differ_between_the_folders(played
     for one in played.loads:
         for move in one.moves:
             if move.period is Period.DAY:
-                rows = behind(one.former, one, move.metric, move.starts, move.starts)
+                rows = behind(one.former, one, move)
                 assert one.rows.get((move.metric, move.starts), {}) == rows, (one.day, move)
 
 
@@ -249,10 +259,8 @@ def test_the_parts_of_a_move_add_up_to_it(played: Weeks):
     for one in played.loads:
         for move in one.moves:
             assert move.adds_up, (one.day, move)
-            last = one.former.day if move.period is Period.DAY else ends(move.starts, move.period)
-            rows = behind(one.former, one, move.metric, move.starts, move.starts if move.period is Period.DAY else last)
             expected = defaultdict(lambda: [0, Decimal(0)])
-            for (side, _), (what, before, after, _) in rows.items():
+            for (side, _), (what, before, after, _) in behind(one.former, one, move).items():
                 expected[side, what][0] += 1
                 expected[side, what][1] += (after or 0) - (before or 0)
             found = {(part.side, part.what): [part.rows, part.amount] for part in move.parts}
@@ -298,6 +306,76 @@ def test_a_changed_model_is_told_as_the_cause_and_no_row_is(played: Weeks):
         assert "int_daily_figures" in one.message
 
 
+def test_the_weeks_have_every_kind_of_move(played: Weeks):
+    """Or the tests above would hold of too little."""
+    moves = [(one, move) for one in played.loads for move in one.moves]
+    assert {move.period for _, move in moves} == set(Period)
+    assert {part.what for _, move in moves for part in move.parts} == set(What)
+    assert {move.metric for _, move in moves} == SIDES.keys()
+
+
+def test_a_message_names_what_moved_by_how_much_and_by_which_orders(played: Weeks):
+    """To the digits that it shows, and no other figure than a recount gives."""
+    for one in played.loads:
+        expected = moved(one.former, one)
+        lines = [line for line in one.message.splitlines() if line.startswith("• ")]
+        for line in lines:
+            found = SAYS.match(line)
+            assert found, line
+            key = named(found["figure"], played.facts)
+            was, is_ = expected[key]
+            difference = is_ - was
+            assert found["way"] == ("higher" if difference > 0 else "lower"), line
+            for shown, true in ((found["now"], is_), (found["then"], was), (found["by"], abs(difference))):
+                number, half_a_digit, percent = shown_as(shown)
+                # What is between two rounded numbers may be a digit off.
+                assert abs(true * percent - number) <= half_a_digit * (2 if shown is found["by"] else 1), line
+            rows = behind(one.former, one, Move(*key, was, is_))
+            keys = {row for _, row in rows}
+            assert set(ORDERS.findall(found["rows"])) <= keys, line
+            late = {row for (_, row), (what, *_) in rows.items() if what is What.LATE}
+            if key[0] in ("orders", "revenue", "paid", "units") and late:
+                assert f"{len(late)} order{'s'[: len(late) > 1]} came late" in found["rows"], line
+        assert bool(lines) == any(not move.usual for move in one.moves), one.message
+
+
+def test_what_usually_comes_late_is_counted_alone_once_that_is_learned(played: Weeks):
+    """From the fifteenth publication on; never where something else than late rows is behind it."""
+    usual = [(number, one, move) for number, one in enumerate(played.loads) for move in one.moves if move.usual]
+    assert min(number for number, *_ in usual) == 15
+    for _, one, move in usual:
+        assert {what for what, *_ in behind(one.former, one, move).values()} == {What.LATE}, (one.day, move)
+    for one in played.loads:
+        days = sum(move.usual and move.period is Period.DAY for move in one.moves)
+        counted = USUAL.search(one.message)
+        assert int(counted[1]) == days if days else counted is None, one.message
+
+
+def test_a_day_of_which_much_came_late_is_told_though_lateness_is_usual(played: Weeks):
+    [last] = [one for one in played.loads if one.day == weeks.FIRST_DAY + timedelta(days=27)]
+    assert "Revenue of Thu 8 Jan" in last.message  # of which orders were stuck for three days
+    assert USUAL.search(last.message)
+
+
+def named(figure: str, facts: Manifest) -> tuple[str, Period, date]:
+    """Which figure is meant by "Revenue of Mon 15 Dec", "… of December 2025" or "… of 2025"."""
+    label, when = figure.split(" of ", 1)
+    [metric] = [one["name"] for one in facts.metrics.values() if one["label"] == label]
+    for day in days(weeks.BEGINS.replace(day=1, month=1), weeks.FIRST_DAY + timedelta(days=28)):
+        if when.removesuffix(f" {day.year}") == words.weekday(day):
+            return metric, Period.DAY, day
+        if day.day == 1 and when.removesuffix(f" {day.year}") == f"{day:%B}":
+            return metric, Period.MONTH, day
+    return metric, Period.YEAR, date(int(when), 1, 1)
+
+
+def shown_as(shown: str) -> tuple[Decimal, Decimal, int]:
+    """A number in a message, half of its last digit, and what it is multiplied by: "$1,755", "73.7 %", "1.5 points"."""
+    number = Decimal(re.sub(r"[^0-9.]", "", shown))
+    percent = 100 if "%" in shown or "points" in shown else 1
+    return number, Decimal("0.5").scaleb(number.as_tuple().exponent), percent
+
+
 def moved(former: Told | None, now: Told) -> dict[tuple[str, Period, date], tuple[Decimal | None, Decimal | None]]:
     """What differs of the days, months and years that were over when it was told: as it was told, and as it is."""
     found = {}
@@ -321,10 +399,12 @@ def moved(former: Told | None, now: Told) -> dict[tuple[str, Period, date], tupl
     return found
 
 
-def behind(former: Told, now: Told, metric: str, first: date, last: date) -> dict[tuple[str, str], tuple]:
-    """By side and key, the rows that count otherwise of some days: what became of each, before, after, other day."""
+def behind(former: Told, now: Told, move: Move) -> dict[tuple[str, str], tuple]:
+    """By side and key, the rows that count otherwise: what became of each, before, after, and its other day."""
+    first = date.min if move.metric in RUNNING else move.starts
+    last = move.starts if move.period is Period.DAY else ends(move.starts, move.period)
     found = {}
-    for side, what in zip(Side, SIDES[metric], strict=True):
+    for side, what in zip(Side, SIDES[move.metric], strict=True):
         if what:
             before, after = former.recount.rows[what], now.recount.rows[what]
             for key in before.keys() | after.keys():

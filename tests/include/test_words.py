@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -44,3 +45,22 @@ def test_a_figure_is_told_in_its_unit(unit: Unit, value: float, figure: str, dif
 )
 def test_how_long_something_took_is_told_to_the_second(seconds: float, told: str) -> None:
     assert words.duration(seconds) == words.duration(timedelta(seconds=seconds)) == told
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "former", "apart"),
+    [
+        (Unit.DOLLARS, "41517.40", "41207.40", ("$310", "$41,517", "$41,207")),
+        (Unit.DOLLARS, "41516.50", "41206.51", ("$309", "$41,516", "$41,207")),
+        (Unit.DOLLARS, "9.70", "6.5", ("$3.20", "$9.70", "$6.50")),
+        (Unit.PERCENT, "0.627", "0.624", ("0.3 points", "62.7 %", "62.4 %")),
+        (Unit.PERCENT, "0.62404", "0.624", ("0.004 points", "62.404 %", "62.400 %")),
+        (Unit.NUMBER, "1204", "1209", ("5", "1,204", "1,209")),
+        (Unit.NUMBER, "26.5", "25.5", ("1.0", "26.5", "25.5")),
+        (Unit.NUMBER, "2", "2", ("0", "2", "2")),
+    ],
+)
+def test_two_figures_are_told_in_digits_that_show_their_difference(
+    unit: Unit, value: str, former: str, apart: tuple[str, str, str]
+) -> None:
+    assert words.apart(Decimal(value), Decimal(former), unit) == apart

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
 from include.dbt_project.counted import counted, stands_on
@@ -155,6 +156,14 @@ def read(reading: Reading, metric: str, day: date, told_on: datetime | None = No
         rows=rows_of_figure.of(reading, one, day) if one else (),
         at=reading.at,
     )
+
+
+def moment(given: str) -> datetime:
+    """A moment, or the end of a day; UTC where it doesn't say otherwise. Raises ValueError for what is neither."""
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", given):
+        return datetime.combine(date.fromisoformat(given), time.max, UTC)
+    at = datetime.fromisoformat(given)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def known(reading: Reading, metric: str, day: date) -> list[Told]:

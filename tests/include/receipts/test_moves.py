@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -16,6 +16,7 @@ from psycopg2.extras import execute_values
 from include.dbt_project.manifest import Manifest
 from include.receipts import moves, told
 from include.receipts.move import Move, Part, Period, Side, What
+from include.receipts.moves import Found
 from include.results import publications, runs
 
 pytestmark = pytest.mark.db
@@ -70,8 +71,9 @@ def project(*, personal: bool = False) -> Manifest:
         metric("mean_amount", "mean_amount"),
         metric(RUNNING, "revenue", "cumulative"),
     ]
+    mart = {"resource_type": "model", "name": "fact_orders", "config": {"materialized": "table"}, "columns": columns}
     return Manifest(
-        {"model.p.orders": {"resource_type": "model", "name": "fact_orders", "columns": columns}},
+        {"model.p.orders": mart},
         {},
         metrics={one["name"]: one for one in metrics},
         semantic_models={
@@ -113,8 +115,8 @@ def do(db: Connection, statement: str, *parameters: object) -> list[tuple]:
         return cursor.fetchall() if cursor.description else []
 
 
-def build(db: Connection, schema: str, shop: Shop) -> None:
-    """The marts of a shop."""
+def build(db: Connection, schema: str, shop: Shop, days: Sequence[date] = DAYS) -> None:
+    """The marts of a shop, which tell of these days."""
     do(db, f"create schema if not exists {schema}")
     do(db, f"drop table if exists {schema}.fact_orders, {schema}.daily_metrics")
     do(
@@ -135,15 +137,15 @@ def build(db: Connection, schema: str, shop: Shop) -> None:
         execute_values(
             cursor,
             f"insert into {schema}.daily_metrics values %s",
-            [(name, day, value(shop, name, day, day), *sums(shop, name, day, day)) for name in COUNTS for day in DAYS],
+            [(name, day, value(shop, name, day, day), *sums(shop, name, day, day)) for name in COUNTS for day in days],
         )
 
 
-def publish(db: Connection, shop: Shop, on: date = PUBLISHED) -> int:
-    """Make a shop what is live and told, since the morning of a day."""
-    build(db, "analytics", shop)
+def publish(db: Connection, shop: Shop, days: Sequence[date] = DAYS) -> int:
+    """Make a shop what is live and told, since the morning of the last day."""
+    build(db, "analytics", shop, days)
     runs.begin(db, "run", "release")
-    as_of = datetime(on.year, on.month, on.day, 6, tzinfo=UTC)
+    as_of = datetime(PUBLISHED.year, PUBLISHED.month, PUBLISHED.day, 6, tzinfo=UTC)
     with db.cursor() as cursor:
         publication_id, _ = publications.note(cursor, "run", "analytics", as_of=as_of, decision=None, notes=[])
         told.note(cursor, publication_id, "analytics")
@@ -266,3 +268,100 @@ def _recount(before: Shop, after: Shop, move: Move, side: Side) -> set[tuple[str
         else:
             found.add((key, What.MOVED_IN if was else What.LATE))
     return found
+
+
+def order(day: date, amount: str, *, is_late: bool | None = None) -> Order:
+    return Order(datetime(day.year, day.month, day.day, 12), Decimal(amount), is_late)
+
+
+def moved(db: Connection, facts: Manifest | None = None) -> dict[tuple[str, Period, date], Found]:
+    return {(one.move.metric, one.move.period, one.move.starts): one for one in moves.find(db, facts or project())}
+
+
+JANUARY = date(2026, 1, 1)
+TENTH, LAST = date(2026, 1, 10), date(2026, 1, 31)
+
+
+def test_only_what_was_over_and_told_can_move(db: Connection) -> None:
+    shop = {"a": order(TENTH, "10")}
+    build(db, "analytics_next", shop)
+    assert moved(db) == {}  # nothing was told
+    up_to_the_last = [day for day in DAYS if JANUARY <= day <= LAST]
+    publish(db, shop, up_to_the_last)
+    build(db, "analytics_next", shop)
+    assert moved(db) == {}  # nothing differs, but that there are more days
+    build(db, "analytics_next", shop | {"b": order(LAST + timedelta(days=1), "1")})
+    assert moved(db) == {}  # that day was over, and nobody had told of it
+    build(db, "analytics_next", shop | {"b": order(LAST, "1")})
+    assert ("revenue", Period.DAY, LAST) in moved(db)
+    publish(db, shop)
+    build(db, "analytics_next", shop | {"b": order(PUBLISHED, "1")})
+    assert moved(db) == {}  # the day was not over
+    build(db, "analytics_next", shop | {"b": order(PUBLISHED - timedelta(days=1), "1")})
+    assert ("revenue", Period.DAY, PUBLISHED - timedelta(days=1)) in moved(db)
+
+
+def test_a_day_before_the_first_that_was_told_moves(db: Connection) -> None:
+    publish(db, {"a": order(TENTH, "10")}, [day for day in DAYS if day >= TENTH])
+    build(db, "analytics_next", {"a": order(TENTH, "10"), "b": order(JANUARY, "5")})
+    found = moved(db)
+    first, month = found["revenue", Period.DAY, JANUARY].move, found["revenue", Period.MONTH, JANUARY].move
+    assert (first.told, first.value, first.adds_up) == (None, Decimal(5), True)
+    assert (month.told, month.value, month.adds_up) == (Decimal(10), Decimal(15), True)
+
+
+def test_a_move_says_what_became_of_which_rows(db: Connection) -> None:
+    last = TENTH + timedelta(days=1)
+    publish(db, {"a": order(TENTH, "10"), "b": order(TENTH, "20"), "c": order(last, "30"), "d": order(TENTH, "0")})
+    after = {"a": order(TENTH, "12.50", is_late=True), "b": order(last, "20"), "late": order(TENTH, "0.25")}
+    build(db, "analytics_next", after)
+    found = moved(db)
+    one = found["revenue", Period.DAY, TENTH]
+    assert (one.move.told, one.move.value) == (Decimal(30), Decimal("12.75"))
+    assert [(row.key, row.what, row.before, row.after, row.changed, row.other_day) for row in one.rows] == [
+        ("a", What.CORRECTED, Decimal(10), Decimal("12.50"), ("amount", "is_late"), None),
+        ("b", What.MOVED_OUT, Decimal(20), None, (), last),
+        ("late", What.LATE, None, Decimal("0.25"), (), None),
+    ]
+    assert one.move.parts == (
+        Part(Side.NUMERATOR, What.MOVED_OUT, "fact_orders", 1, Decimal(-20), ("b",)),
+        Part(Side.NUMERATOR, What.CORRECTED, "fact_orders", 1, Decimal("2.50"), ("a",), ("amount", "is_late")),
+        Part(Side.NUMERATOR, What.LATE, "fact_orders", 1, Decimal("0.25"), ("late",)),
+    )
+    # Within the month it has not moved.
+    assert {part.what for part in found["revenue", Period.MONTH, JANUARY].move.parts} == {
+        What.CORRECTED,
+        What.LATE,
+        What.GONE,
+    }
+    hidden = moved(db, project(personal=True))["revenue", Period.DAY, TENTH]
+    assert {part.keys for part in hidden.move.parts} == {()}
+
+
+def test_what_can_not_be_compared_costs_the_rows_alone(db: Connection, caplog: pytest.LogCaptureFixture) -> None:
+    shop = {"a": order(TENTH, "10"), "b": order(TENTH, "20"), "c": order(TENTH, "30")}
+    publish(db, shop)
+    now = shop | {"c": order(TENTH, "31"), "d": order(TENTH, "1")}
+    for reason, statement in (
+        ("is there twice", "update analytics_next.fact_orders set order_id = 'd' where order_id = 'c'"),
+        ("is empty", "update analytics_next.fact_orders set order_id = null where order_id = 'c'"),
+        ("InvalidTextRepresentation", "alter table analytics_next.fact_orders alter amount type text using 'a@b.c'"),
+        ("UndefinedTable", "drop table analytics_next.fact_orders"),
+    ):
+        build(db, "analytics_next", now)
+        do(db, statement)
+        caplog.clear()
+        one = moved(db)["revenue", Period.DAY, TENTH]
+        assert (one.move.told, one.move.value) == (Decimal(60), Decimal(62))
+        assert (one.move.adds_up, one.move.parts, one.rows) == (False, (), ())
+        assert reason in caplog.text
+        assert "a@b.c" not in caplog.text
+
+    build(db, "analytics_next", now)
+    do(db, "update analytics.fact_orders set amount = 0 where order_id = 'a'")  # what is live is not what was told
+    found = moved(db)
+    assert not found["revenue", Period.DAY, TENTH].move.adds_up
+    assert found["orders", Period.DAY, TENTH].move.adds_up
+    assert {one.move.period for one in moved(db, Manifest({}, {})).values()} == {Period.DAY}
+    do(db, "drop table analytics_next.daily_metrics")
+    assert moved(db) == {}

@@ -5,8 +5,8 @@ from alembic import op
 revision = "0018"
 down_revision = "0017"
 
-# What people query is as of when raw was read.
-RAW_AS_OF = "alter table ops.publications add column raw_as_of timestamptz"
+# What people query is as of when raw was read, and `macros` is a hash over the macros and variables that built it.
+AS_OF = "alter table ops.publications add column raw_as_of timestamptz, add column macros text"
 
 # A log of changes: what a metric tells of a day since a publication. Without a value it tells nothing of it any more.
 # `newest` is the last word of each, which the next publication is compared with: that costs the same after years.
@@ -132,7 +132,7 @@ alter table ops.metrics
 def upgrade() -> None:
     """Create them; what is published now is told with the next publish."""
     for statement in (
-        RAW_AS_OF,
+        AS_OF,
         TOLD,
         TOLD_NEWEST,
         TOLD_BY_PUBLICATION,
@@ -155,4 +155,4 @@ def downgrade() -> None:
     op.execute("drop table ops.publication_marts cascade")  # and the view analytics.trust on it
     for table in ("explanations", "moved_rows", "moves", "publication_models", "code", "publication_loads", "told"):
         op.execute(f"drop table ops.{table}")
-    op.execute("alter table ops.publications drop column raw_as_of")
+    op.execute("alter table ops.publications drop column raw_as_of, drop column macros")

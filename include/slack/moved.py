@@ -1,0 +1,209 @@
+"""What was told and is told otherwise now, as lines of a message: the largest period first, what is usual counted."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from include import settings, words
+from include.dbt_project.metrics import Metric
+from include.receipts import address
+from include.receipts.move import Move, Part, Period, Side, What
+from include.results.summary import Summary
+from include.slack.message import Bold, Code, Line, Link, Linked, Section, listed, short, size
+from include.words import Unit
+
+# So many lines, in so many characters as Slack counts them; of a line so many keys of rows.
+SHOWN, LIMIT = 5, 2400
+SHOWN_KEYS = 3
+_SIZES = list(Period)
+# What became of rows, of one and of several.
+_BECAME = {
+    What.LATE: ("came late", "came late"),
+    What.GONE: ("is gone", "are gone"),
+    What.CORRECTED: ("was corrected", "were corrected"),
+    What.MOVED_IN: ("was counted on another day before", "were counted on another day before"),
+    What.MOVED_OUT: ("is counted on another day now", "are counted on another day now"),
+}
+
+
+@dataclass(frozen=True)
+class _Together:
+    """A line: a move, those that the same rows or the same causes moved with it, and the days of it that moved."""
+
+    lead: Move
+    others: tuple[Move, ...]
+    days: tuple[Move, ...]
+
+
+def counted(summary: Summary) -> str:
+    """How many there are, for the first line: "3 figures moved"; empty where there are none."""
+    figures = sum(1 + len(one.others) for one in _told(summary))
+    return f"{words.count(figures, 'figure')} moved" if figures else ""
+
+
+def lines(summary: Summary, *, keys: bool) -> Section:
+    """What moved, by which rows or for which cause of ours; `keys` of the rows are for those who mend."""
+    told = _told(summary)
+    section: Section = []
+    shown = 0
+    for one in told[:SHOWN]:
+        line: Line = ("• ", *_sentence(one, summary, keys=keys))
+        if size([*section, line]) > LIMIT:
+            break
+        section.append(line)
+        shown += 1
+    if rest := sum(1 + len(one.others) for one in told[shown:]):
+        section.append((f"… and {rest:,} more. ", Link("All that moved", settings.health_url("figures"))))
+    if usual := sum(one.usual and one.period is Period.DAY for one in summary.moves):
+        section.append((f"{words.count(usual, 'figure')} of days before moved by what usually comes late.",))
+    return [(Bold("Moved since it was told:"),), *section] if told else section
+
+
+def _told(summary: Summary) -> list[_Together]:
+    """The largest periods that moved, the newest first; together what the same rows moved, or the same causes."""
+    moves = [one for one in summary.moves if all(each is None or each.is_finite() for each in (one.told, one.value))]
+    loud = {(one.metric, one.period, one.starts): one for one in moves if not one.usual}
+    days: dict[tuple[str, Period, date], list[Move]] = defaultdict(list)
+    for one in moves:
+        for around in _around(one) if one.period is Period.DAY else ():
+            days[around].append(one)
+    largest = [one for one in loud.values() if loud.keys().isdisjoint(_around(one))]
+    places = {name: place for place, name in enumerate(summary.metrics)}
+
+    def order(one: Move) -> tuple[int, int, int, bool, int]:
+        of_money = _metric(one, summary).unit is Unit.DOLLARS
+        place = places.get(one.metric, len(places))
+        return -_SIZES.index(one.period), -one.starts.toordinal(), -len(_rows(one)), not of_money, place
+
+    together: dict[object, list[list[Move]]] = defaultdict(list)
+    told: list[list[Move]] = []
+    for one in sorted(largest, key=order):
+        among = together[(one.period, one.starts) if _rows(one) else one.causes]
+        if group := next((group for group in among if _rows(one) <= _rows(group[0])), None):
+            group.append(one)
+        else:
+            among.append(group := [one])
+            told.append(group)
+    return [
+        _Together(first, tuple(others), tuple(days[first.metric, first.period, first.starts]))
+        for first, *others in told
+    ]
+
+
+def _around(move: Move) -> Iterator[tuple[str, Period, date]]:
+    """The month and the year that a day is of, and the year that a month is of."""
+    month = move.starts.replace(day=1)
+    if move.period is Period.DAY:
+        yield move.metric, Period.MONTH, month
+    if move.period is not Period.YEAR:
+        yield move.metric, Period.YEAR, month.replace(month=1)
+
+
+def _rows(move: Move) -> set[tuple[What, str, int, tuple[str, ...]]]:
+    """What tells whether two moves are by the same rows; nothing where the rows don't make up all of it."""
+    return {(part.what, part.model, part.rows, part.keys) for part in move.parts} if move.adds_up else set()
+
+
+def _sentence(told: _Together, summary: Summary, *, keys: bool) -> Line:
+    lead = told.lead
+    only = told.days[0] if len(told.days) == 1 else None
+    where = f", all of it on {words.weekday(only.starts)}" if only else ""
+    return (*_moved(lead, only, summary), f"{_with(told, summary)}{where}", *_why(lead, summary, keys=keys))
+
+
+def _moved(move: Move, only: Move | None, summary: Summary) -> Line:
+    """What a figure is and what it was told as; the figure leads to its receipt where it is of one day."""
+    metric = _metric(move, summary)
+    label = short(metric.label, 60)
+    of = (Bold(f"{label} of {_when(move, summary)}"), f" {words.be(label)} ")
+    day = move if move.period is Period.DAY else only
+    receipt = address.url(move.metric, day.starts, summary.figures.told_on) if day else None
+    if move.value is None or move.told is None:
+        figure = words.apart(move.value or Decimal(0), move.told or Decimal(0), metric.unit)
+        if move.value is None:
+            return (*of, Linked("told no more", receipt), f" (told {figure[2]})")
+        return (*of, Linked(figure[1], receipt), ", and was not told before")
+    between, value, former = words.apart(move.value, move.told, metric.unit)
+    higher = "higher" if move.difference > 0 else "lower"
+    return (*of, f"{between} {higher} than told (", Linked(value, receipt), f", told {former})")
+
+
+def _with(told: _Together, summary: Summary) -> str:
+    """The other metrics of the same period with what they moved by, and how many figures of other periods there are."""
+    same = [one for one in told.others if (one.period, one.starts) == (told.lead.period, told.lead.starts)]
+    named = [f"{words.inside(_metric(one, summary).label)} {_signed(one, summary)}" for one in same]
+    others = len(told.others) - len(same)
+    said = f", with {listed(named)}" if named else ""
+    return said + (f", and {words.count(others, 'figure')} of other days, months and years" if others else "")
+
+
+def _signed(move: Move, summary: Summary) -> str:
+    between, *_ = words.apart(move.value or Decimal(0), move.told or Decimal(0), _metric(move, summary).unit)
+    return f"{'+' if move.difference > 0 else '-'}{between}"
+
+
+def _why(move: Move, summary: Summary, *, keys: bool) -> Line:
+    causes = listed([one.says for one in move.causes])
+    rows = list(_by_rows(move, summary, keys=keys)) if _rows(move) else []
+    if not rows:
+        return (f": {causes}." if causes else "; by which rows is not known.",)
+    said = tuple(piece for number, row in enumerate(rows) for piece in (", " if number else ": ", *row))
+    return (*said, f"; at the same time {causes}." if causes else ".")
+
+
+def _by_rows(move: Move, summary: Summary, *, keys: bool) -> Iterator[Line]:
+    """What became of which rows: "4 orders came late"; where it is several things, with what each adds."""
+    # What rows add to either side of a ratio is no part of the difference.
+    is_ratio = any(part.side is Side.DENOMINATOR for part in move.parts)
+    kinds: dict[tuple[What, str], list[Part]] = defaultdict(list)
+    for part in move.parts:
+        kinds[part.what, part.model].append(part)
+    for (what, model), sides in kinds.items():
+        # A row that is counted on both sides of a ratio is one row.
+        most = max(sides, key=lambda part: part.rows)
+        noun = summary.nouns.get(model, "row")
+        became = f"{words.count(most.rows, short(noun, 40))} {_BECAME[what][most.rows != 1]}"
+        more: list[Line] = []
+        if len(kinds) > 1 and not is_ratio:
+            more.append((_adds(most, summary, move),))
+        if most.changed:
+            more.append((listed(most.changed),))
+        if keys and most.keys:
+            more.append(tuple(_keys(most)))
+        inside = tuple(piece for number, one in enumerate(more) for piece in ("; " if number else " (", *one))
+        yield (became, *inside, ")" if more else "")
+
+
+def _adds(part: Part, summary: Summary, move: Move) -> str:
+    """To the cent, so that a reader can add them up."""
+    between, *_ = words.apart(part.amount, Decimal(0), _metric(move, summary).unit)
+    if _metric(move, summary).unit is Unit.DOLLARS:
+        between = f"${abs(part.amount):,.2f}"
+    return f"{'-' if part.amount < 0 else '+'}{between}"
+
+
+def _keys(part: Part) -> Iterator[str | Code]:
+    shown = part.keys[:SHOWN_KEYS]
+    for number, key in enumerate(shown):
+        yield ", " if number else ""
+        yield Code(short(key, 40))
+    if rest := part.rows - len(shown):
+        yield f" and {rest:,} more"
+
+
+def _metric(move: Move, summary: Summary) -> Metric:
+    return summary.metrics.get(move.metric) or Metric(move.metric, move.metric, Unit.NUMBER)
+
+
+def _when(move: Move, summary: Summary) -> str:
+    """The period, with its year where that is not the message's: "Sat 14 Nov", "October", "December 2025", "2025"."""
+    year = f"{move.starts.year}"
+    if move.period is Period.YEAR:
+        return year
+    named = words.weekday(move.starts) if move.period is Period.DAY else f"{move.starts:%B}"
+    now = summary.data_as_of
+    return named if now and now.year == move.starts.year else f"{named} {year}"
