@@ -156,7 +156,7 @@ def test_how_it_moved_is_told_with_its_rows_but_for_keys_of_people(weeks: Weeks,
     assert (second.move, first.move) == (MOVED.move, None)
     assert {(row.key, row.changed) for row in second.rows} == {("=1+1", ()), (None, ("units",))}
     page = pages.render("receipt.html", answer=found)
-    assert "1 row of fact_orders came late: +$10.10" in page
+    assert "1 order came late: +$10.10" in page
     assert ">u1<" not in page
 
 
