@@ -60,11 +60,8 @@ def _stock_outs(connection: Connection, whole: Explanation) -> Iterator[Meanwhil
         return
     first, last = _begin(whole.former_day), _begin(whole.day + timedelta(days=1))
     with connection.cursor() as cursor:
-        # As the publications have them: who only reads may not see those of raw.
-        cursor.execute(
-            "select coalesce(min(loaded_at), %s) from ops.publication_loads where loaded_at >= %s", (last, last)
-        )
-        [last] = cursor.fetchone()
+        cursor.execute("select min(loaded_at) from ops.publication_loads where loaded_at >= %s", (last,))
+        last = cursor.fetchone()[0] or last
         cursor.execute(
             sql.SQL(
                 """
@@ -91,9 +88,9 @@ def _came_and_went(connection: Connection, facts: Manifest, whole: Explanation) 
     splits = {split.dimension: split for split in whole.splits}
     for dimension in explained_by.dimensions(facts, whole.metric):
         shares = splits[dimension.name].shares if dimension.name in splits else ()
-        if not any(share.item and not (share.former and share.value) for share in shares):
-            continue
-        items = by_item(connection, dimension.sides[-1], before)
+        if len(dimension.sides) > 1 or all(share.former and share.value for share in shares if share.item):
+            continue  # of a ratio, 0 does not say that there was none
+        items = by_item(connection, dimension.sides[0], before)
         if {day for sums in items.values() for day in sums} != set(before):
             continue  # a young shop, or one that was closed
         for share in shares:

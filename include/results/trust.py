@@ -19,7 +19,7 @@ from psycopg2.extras import execute_values
 from include import settings
 from include.dbt_project.manifest import Manifest
 from include.receipts import basis
-from include.results import node_results
+from include.results import node_results, publications
 from include.results.publications import HOLD, RELEASE
 from include.settings import BUILT, LIVE
 
@@ -198,15 +198,18 @@ def note(cursor: Cursor, publication_id: int, run_id: str, manifest: Manifest | 
     )
 
 
-def show(cursor: Cursor) -> str | None:
-    """Make the view in what is live, or renew it, for whoever may read there; returns what to say where it can't be."""
+def show(cursor: Cursor, publication_id: int) -> None:
+    """Make the view in what is live, or renew it, for whoever may read there; a note where its name is taken."""
     cursor.execute("select to_regclass(%s) is not null", (f"{LIVE}.{NAME}",))
     [is_there] = cursor.fetchone()
     if is_there and not _is_ours(cursor):
-        return (
+        publications.add_note(
+            cursor,
+            publication_id,
             f"{LIVE}.{NAME} is somebody's own, so how far the marts can be trusted is not shown there: let its owner "
-            "rename it"
+            "rename it",
         )
+        return
     view = sql.Identifier(LIVE, NAME)
     comments = [
         sql.SQL("comment on column {}.{} is {}").format(view, sql.Identifier(column), sql.Literal(says))
@@ -222,7 +225,6 @@ def show(cursor: Cursor) -> str | None:
     if not is_there:  # what somebody takes from readers later is not given back
         statements.append(sql.SQL("grant select on {} to public").format(view))
     cursor.execute(sql.SQL("; ").join(statements))
-    return None
 
 
 def make_way(cursor: Cursor) -> None:

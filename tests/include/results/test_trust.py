@@ -191,7 +191,7 @@ def test_what_goes_wrong_with_it_costs_a_note_and_no_publish(shop: Connection) -
     rows(shop, "alter table ops.publication_marts add check (tests_passed < 0)")
     publish_run("run 1", FACTS)
     assert rows(shop, "select content from analytics.m") == [("one",)]
-    assert "trust could not be written" in publications.live(shop).notes[0]
+    assert "Its receipts lack how far each mart can be trusted: " in publications.live(shop).notes[0]
 
 
 def test_after_a_restore_nothing_is_said_until_a_run_publishes(shop: Connection) -> None:
