@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -32,6 +33,8 @@ from include.local.progress import silent
 from include.local.stack import Stack
 from include.warehouse import connect
 
+# The shop's first and only one; what came after has been told in the days since.
+DAY = datetime.now(UTC).date() - timedelta(days=30)
 VIEWS = (
     "/",
     "/history?days=30",
@@ -42,6 +45,8 @@ VIEWS = (
     "/orders",
     "/inventory",
     "/messages",
+    "/figures",
+    f"/figures/revenue/{DAY}",
     "/unusual",
     "/unusual/series?about=source.greenery.greenery.orders&measure=rows&days=90",
     "/unusual/series?about=source.greenery.greenery.events&measure=rows&days=365",
@@ -78,14 +83,47 @@ select
 from ops.node_results
 join past using (run_id);
 
-insert into ops.publications (published_at, run_id, schema_oid, data_as_of)
+-- The one that is live has to be the newest.
+insert into ops.publications (publication_id, published_at, run_id, schema_oid, data_as_of)
+overriding system value
 select
-    publications.published_at - days * interval '1 day', past_id, schema_oid,
+    -days, publications.published_at - days * interval '1 day', past_id, schema_oid,
     publications.data_as_of - days * interval '1 day'
 from ops.publications
 join past using (run_id)
-where days %% 30 <> 0
-order by days desc;
+where days %% 30 <> 0;
+
+insert into ops.publication_loads (publication_id, table_name, loaded_at, rows)
+select past.publication_id, table_name, loaded_at, rows
+from ops.publication_loads
+cross join (select publication_id from ops.publications where publication_id < 0) as past;
+
+insert into ops.publication_models (publication_id, unique_id, checksum, code)
+select past.publication_id, unique_id, checksum, code
+from ops.publication_models
+cross join (select publication_id from ops.publications where publication_id < 0) as past;
+
+-- Each day of a metric was told by the publish after it, and otherwise by the nine that came then.
+insert into ops.told (metric, day, publication_id, value, numerator, denominator, newest)
+select metric, day, publications.publication_id, value * (0.9 + random() * 0.1), numerator, denominator, false
+from ops.told
+join ops.publications on (published_at at time zone 'UTC')::date - told.day between 1 and 10
+where publications.publication_id < 0 and told.publication_id > 0;
+
+with moved as (
+    insert into ops.moves (publication_id, metric, period, starts, told, value, usual, adds_up, parts, causes)
+    select publication_id, metric, 'day', day, value * 0.9, value, publication_id %% 3 <> 0, true,
+        '[{"side": "numerator", "what": "late", "model": "fact_orders", "rows": 20, "amount": "1", "keys": ["a"],'
+        ' "changed": []}]', '[]'
+    from ops.told
+    where publication_id < 0
+    returning move_id
+)
+
+insert into ops.moved_rows (move_id, side, unique_id, key_column, key, what, after)
+select move_id, 'numerator', 'model.greenery.fact_orders', 'order_id', key, 'late', 1
+from moved
+cross join generate_series(1, 20) as key;
 
 insert into ops.metrics (run_id, metric, value)
 select past_id, metric, value * (0.9 + random() * 0.2) from ops.metrics join past using (run_id);
@@ -106,20 +144,12 @@ select
 from ops.messages
 join past using (run_id);
 """
-# The one that is live has to be the newest.
-NEWEST = """
-with newest as (delete from ops.publications where run_id not like 'past\\_\\_%' returning *)
-
-insert into ops.publications (published_at, run_id, schema_oid, data_as_of, notes)
-select published_at, run_id, schema_oid, data_as_of, notes from newest
-"""
 
 
 def fill(server: LocalPostgres, days: int) -> int:
     """Make a year of the one day that there is; returns how many results `ops` has then."""
     with connect("greenery bench", warehouse.as_admin(server)) as connection, connection.cursor() as cursor:
         cursor.execute(YEAR, {"days": days})
-        cursor.execute(NEWEST)
         connection.commit()
         cursor.execute("select count(*) from ops.node_results")
         [[results]] = cursor.fetchall()
@@ -186,7 +216,7 @@ def main() -> None:
         with stack.session() as server:
             warehouse.prepare(server)
             with connect("greenery bench", warehouse.as_loader(server)) as connection:
-                demo_shop.play_day(connection, 1)
+                demo_shop.play_day(connection, 1, first_day=DAY)
             running = stack.airflow(server)
             if demo.run_daily(stack, server).state != "success":
                 raise SystemExit(f"{DAG_ID} failed")

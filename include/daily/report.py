@@ -100,7 +100,6 @@ def _tell(
     finally:
         let_go(run_id)  # what comes now reads no raw table
     notes: tuple[str, ...] = ()
-    explained.note(run_id, read(project.manifest))
     with connect("greenery report") as connection:
         if run_failed and publications.made_since(connection, run_id, begun):
             # Whether it was published is in the warehouse; what Airflow knows is whether the task heard so.
@@ -111,6 +110,8 @@ def _tell(
         )
         answered.settle(connection, run_id, read(project.manifest))
         connection.commit()
+        if not run_failed:
+            explained.note(run_id, read(project.manifest))
         summary = gather(
             connection,
             run_id,

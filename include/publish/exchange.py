@@ -193,7 +193,7 @@ def _keep_receipts(
             log.warning("The receipts lack %s: %s", what, why, exc_info=not by_postgres)
             cursor.execute(
                 "update ops.publications set notes = notes || %s where publication_id = %s",
-                ([f"Its receipts lack {what}: {why}"], publication_id),
+                ([_lacking(what, why)], publication_id),
             )
 
 
@@ -208,6 +208,10 @@ def _show_trust(cursor: Cursor, publication_id: int, run_id: str, manifest: Mani
         told = f"{LIVE}.{trust.NAME} could not be written, so it does not say how far the marts can be trusted"
     if told:
         publications.add_note(cursor, publication_id, told)
+
+
+def _lacking(what: str, why: str) -> str:
+    return f"Its receipts lack {what}: {why}"
 
 
 def _models(cursor: Cursor, manifest: Manifest | None) -> dict[str, set[str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -19,11 +18,12 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extras import Json
 
 from include.dbt_project import explained_by
-from include.dbt_project.counted import Measure
-from include.dbt_project.explained_by import Column, Dimension, Side
+from include.dbt_project.counted import Measure, counted
+from include.dbt_project.explained_by import Dimension, Side
 from include.dbt_project.manifest import Manifest
-from include.receipts import split
+from include.receipts import meanwhile, split
 from include.receipts.explanation import Explanation, Meanwhile, Share, Split
+from include.receipts.items import MISSING, NotOfRowsError, by_item, called
 from include.receipts.split import Counts
 from include.receipts.told import TABLE
 from include.settings import LIVE
@@ -32,14 +32,8 @@ from include.warehouse import has_columns, transaction
 FACTORS = "factors"
 # Half a digit of the value as its table has it, and what floating point leaves.
 _AGREES = Fraction(1, 10**split.DIGITS)
-# The item of rows that have none.
-_MISSING = "none"
 
 log = logging.getLogger(__name__)
-
-
-class _NotOfRowsError(ValueError):
-    """The rows don't make up the values that people query."""
 
 
 def explain(connection: Connection, facts: Manifest, metric: str, day: date, former_day: date) -> Explanation | None:
@@ -48,7 +42,8 @@ def explain(connection: Connection, facts: Manifest, metric: str, day: date, for
     A split whose rows are not there, or don't make up both values, is left out. Raises psycopg2.OperationalError where
     a statement takes longer than the session's `statement_timeout`.
     """
-    found = values(connection, metric, (former_day, day))
+    rows = counted(facts).get(metric)
+    found = values(connection, metric, (former_day, day)) if rows else {}
     if len(found) < 2:
         return None
     whole = Explanation(metric, day, former_day, found[day], found[former_day])
@@ -59,8 +54,13 @@ def explain(connection: Connection, facts: Manifest, metric: str, day: date, for
     if factors := explained_by.factors(facts, metric):
         with _spared(metric, FACTORS), transaction(connection):
             splits.append(_by_factors(connection, whole, factors))
-    told = tuple(one for one in splits if one.shares)
-    return replace(whole, splits=told) if told else None
+    whole = replace(whole, splits=tuple(one for one in splits if one.shares))
+    if not whole.splits:
+        return None
+    happened: tuple[Meanwhile, ...] = ()
+    with _spared(metric, "what happened at the same time"), transaction(connection):
+        happened = meanwhile.of(connection, facts, whole, rows)
+    return replace(whole, meanwhile=happened)
 
 
 def values(connection: Connection, metric: str, days: Collection[date]) -> dict[date, Decimal]:
@@ -75,42 +75,6 @@ def values(connection: Connection, metric: str, days: Collection[date]) -> dict[
             (split.DIGITS, metric, list(days)),
         )
         return {day: value for day, value in cursor.fetchall() if value is not None and value.is_finite()}
-
-
-def by_item(connection: Connection, side: Side, days: Collection[date]) -> dict[str, dict[date, Fraction]]:
-    """What the rows of each item count for on these days, where there are any."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            sql.SQL(
-                """
-                with counted as (
-                    select {day}::date as day, {amount}::numeric as amount, {item} as item
-                    from {relation}
-                    where {day}::date = any(%s)
-                )
-
-                select {named}, day, sum(amount)
-                from counted
-                {join}
-                group by 1, 2
-                having sum(amount) is not null
-                """
-            ).format(
-                day=_sql(side.measure.day),
-                amount=_sql(side.measure.expr),
-                item=_sql(side.item),
-                relation=sql.Identifier(LIVE, side.measure.relation),
-                named=_text("joined.item" if side.of else "counted.item"),
-                join=_joined(side.of) if side.of else sql.SQL(""),
-            ),
-            (list(days),),
-        )
-        found: dict[str, dict[date, Fraction]] = defaultdict(lambda: defaultdict(Fraction))
-        for name, day, amount in cursor.fetchall():
-            if not amount.is_finite():
-                raise _NotOfRowsError(f"{side.measure.relation} has an amount that is no number on {day}")
-            found[name][day] = Fraction(amount)
-    return found
 
 
 def keep(connection: Connection, publication_id: int, explanations: Iterable[Explanation]) -> None:
@@ -140,7 +104,7 @@ def _by_dimension(connection: Connection, whole: Explanation, dimension: Dimensi
     days = (whole.former_day, whole.day)
     sides = [by_item(connection, side, days) for side in dimension.sides]
     items = {
-        item: Counts(*(sums[item][day] if item in sums else Fraction(0) for sums in sides for day in days))
+        item: Counts(*(sums.get(item, {}).get(day, Fraction(0)) for sums in sides for day in days))
         for item in {item for sums in sides for item in sums}
     }
     total = sum(items.values(), Counts())
@@ -150,7 +114,7 @@ def _by_dimension(connection: Connection, whole: Explanation, dimension: Dimensi
     )
     _check(whole, made)
     shares = (split.of_ratio if ratio else split.of_sum)(items, whole.difference)
-    labels = {_MISSING: dimension.missing} | _called(connection, dimension.called, [one.item for one in shares])
+    labels = {MISSING: dimension.missing} | called(connection, dimension.called, [one.item for one in shares])
     return Split(
         dimension.name,
         dimension.label,
@@ -178,36 +142,7 @@ def _sums(connection: Connection, measure: Measure, days: tuple[date, date]) -> 
 def _check(whole: Explanation, made: tuple[Fraction, ...]) -> None:
     for told, by_rows in zip((whole.former, whole.value), made, strict=True):
         if abs(by_rows - Fraction(told)) > _AGREES:
-            raise _NotOfRowsError(f"its rows make {float(by_rows)}, and it is {told}")
-
-
-def _called(connection: Connection, column: Column | None, items: list[str]) -> dict[str, str]:
-    """What people call items."""
-    if column is None:
-        return {}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            sql.SQL(
-                "select {key}::text, min({expr}::text) from {relation} where {key}::text = any(%s) group by 1"
-            ).format(key=_sql(column.key), expr=_sql(column.expr), relation=sql.Identifier(LIVE, column.relation)),
-            (items,),
-        )
-        return dict(cursor.fetchall())
-
-
-def _joined(column: Column) -> sql.Composable:
-    return sql.SQL(
-        "left join (select {key} as key, {expr} as item from {relation}) as joined on joined.key = counted.item"
-    ).format(key=_sql(column.key), expr=_sql(column.expr), relation=sql.Identifier(LIVE, column.relation))
-
-
-def _text(expr: str) -> sql.Composable:
-    return sql.SQL("coalesce(nullif(({})::text, ''), {})").format(sql.SQL(expr), sql.Literal(_MISSING))
-
-
-def _sql(expr: str) -> sql.Composable:
-    """The project's own SQL, beside parameters of ours."""
-    return sql.SQL(f"({expr.replace('%', '%%')}\n)")
+            raise NotOfRowsError(f"its rows make {float(by_rows)}, and it is {told}")
 
 
 @contextmanager
@@ -215,8 +150,8 @@ def _spared(metric: str, what: str) -> Iterator[None]:
     """A project may have made its tables otherwise: that costs it this split."""
     try:
         yield
-    except (psycopg2.ProgrammingError, psycopg2.DataError, ZeroDivisionError, _NotOfRowsError) as error:
-        log.info("%s is not split by %s: %s", metric, what, error)
+    except (psycopg2.ProgrammingError, psycopg2.DataError, ZeroDivisionError, NotOfRowsError) as error:
+        log.info("%s is not explained by %s: %s", metric, what, error)
 
 
 def _dumps(explanation: dict) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 import psycopg2
@@ -96,14 +96,6 @@ def _run(run_id: Annotated[str, Path(max_length=250, pattern=_TEXT, description=
     return Question(run.read, (run_id,))
 
 
-def _moment(given: str) -> datetime:
-    """A moment, or the end of a day; UTC where it doesn't say otherwise. Raises ValueError for what is neither."""
-    if re.fullmatch(r"\d{4}-\d\d-\d\d", given):
-        return datetime.combine(date.fromisoformat(given), time.max, UTC)
-    at = datetime.fromisoformat(given)
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
 # No day of a shop, but what dates can be reckoned with.
 Day = Annotated[date, Path(description="A UTC day.", gt=date(1000, 1, 1), lt=date(9999, 1, 1))]
 MetricName = Annotated[str, Path(max_length=512, pattern=_TEXT, description="A metric, as daily_metrics calls it.")]
@@ -122,7 +114,7 @@ def _receipt(
     day: Day,
     told_on: Annotated[
         datetime | None,
-        BeforeValidator(lambda given: _moment(given) if isinstance(given, str) else given),
+        BeforeValidator(lambda given: receipt.moment(given) if isinstance(given, str) else given),
         Query(description="As told at an ISO moment, or by the end of a UTC day; without it, now."),
     ] = None,
 ) -> Question:

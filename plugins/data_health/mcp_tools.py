@@ -10,21 +10,21 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_core import to_json
 
 from include import settings, words
-from include.receipts import address, explain, moves, told
-from include.results import publications
+from include.receipts import address, explain, moves
+from include.results import publications, trust
 from include.results.publications import ROLL_BACK, Publication
 from plugins.data_health import nodes, runs
 from plugins.data_health.reading import Reading
 from plugins.data_health.results import TestState
 from plugins.data_health.runs import Run, State
-from plugins.data_health.views import health, model, now, run, run_list, test, tests, unusual
+from plugins.data_health.views import figures, health, model, now, receipt, run, run_list, test, tests, unusual
 
 # In characters; a machine reads all of it.
 LONGEST, LONGEST_TEXT = 40_000, 2_000
@@ -33,16 +33,26 @@ LISTED = (50, 20, 8, 3, 1)
 
 # Postgres takes no text with a null character.
 Name = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00]+$")]
+# No day of a shop, but what dates can be reckoned with.
+Day = Annotated[date, Field(gt=date(1000, 1, 1), lt=date(9999, 1, 1))]
+ToldOn = Annotated[
+    datetime | None, BeforeValidator(lambda given: receipt.moment(given) if isinstance(given, str) else given)
+]
+Id = Annotated[int, Field(ge=1, lt=2**63)]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a view says, and the address of its page; the run and the tests by name that it is about."""
+    """What a view says, and the address of its page; the run, the tests by name and the publication that it is about.
+
+    Without a publication it is about what people query now.
+    """
 
     says: Any
     page: str
     run: Run | None = None
     tests: tuple[str, ...] = ()
+    publication: Publication | None = None
 
 
 # Tools ---------------------------------------------------------------------------------------------------------------
@@ -59,41 +69,48 @@ def state_of_data(reading: Reading) -> Answer:
     return Answer(found, settings.health_url(), found.run, _names_of_tests(reading, failed))
 
 
-def figure(reading: Reading, metric: Name, day: date, told_on: datetime | None = None) -> Answer:
-    """Say what a metric told of a UTC day, and how it was told on every publication since.
+def list_figures(reading: Reading, until: Day | None = None) -> Answer:
+    """List what is told of each metric over the week that ends with a UTC day, and what the last publications moved."""
+    found = figures.read(reading, until)
+    return Answer(found, settings.health_url("figures"))
 
-    `told_on` is a moment, UTC where it has no offset: the figure as people were told it then. Without it, as of now.
+
+def figure(reading: Reading, metric: Name, day: Day, told_on: ToldOn = None) -> Answer:
+    """Give the receipt of a figure: what a metric told of a UTC day, on which loads, models and tests it stood.
+
+    Also which rows make it up, how it was told on every publication since, and what is known against it.
+
+    `told_on` is an ISO moment, or a UTC day for its end: the receipt of what people were told then. Without it, of now.
     """
-    at = told_on.replace(tzinfo=told_on.tzinfo or UTC) if told_on else None
-    found = told.as_told(reading.connection, metric, day, at)
-    if found is None:
-        until = f" until {words.moment(at)}" if at else ""
-        raise LookupError(f"Nothing was told of {metric} on {day}{until}. search finds the names of metrics.")
-    says = {"as_told": found, "told_since": told.history(reading.connection, metric, day)}
-    return Answer(says, address.url(metric, day, at))
+    found = receipt.read(reading, metric, day, told_on)
+    ran = runs.named(reading, found.publication.run_id) if found.publication and found.has_run else None
+    asked = tuple(one.page for one in found.tests if one.page)
+    return Answer(found, address.url(metric, day, told_on), ran, asked, found.publication)
 
 
-def what_moved(reading: Reading, publication: int | None = None) -> Answer:
+def what_moved(reading: Reading, publication_id: Id | None = None) -> Answer:
     """Say which closed days, months and years a publication changed after they had been told: by how much, which rows.
 
     Without a publication: what the newest one changed. Causes that are ours, such as a changed model, are `causes`.
     """
-    number = _live(reading).publication_id if publication is None else publication
-    return Answer(moves.of_publication(reading.connection, number), settings.health_url())
+    publication = _publication(reading, publication_id)
+    found = moves.of_publication(reading.connection, publication.publication_id)
+    return Answer(found, settings.health_url("figures"), publication=publication)
 
 
-def why_a_figure_moved(reading: Reading, metric: Name, day: date, former_day: date | None = None) -> Answer:
-    """Split the difference between a metric's day and a former one, by default the day before, into parts that add up.
+def why_a_figure_moved(reading: Reading, metric: Name, day: Day, former_day: Day | None = None) -> Answer:
+    """Split the difference between a metric's day and a former one into parts that add up.
 
-    `meanwhile` is what else happened on these days. It is no cause: say *at the same time*.
+    Without a former day: as the message did, else against the same weekday. `meanwhile` is what else happened on
+    these days. It is no cause: say *at the same time*.
     """
-    before = former_day or day - timedelta(days=1)
-    found = explain.explain(reading.connection, reading.facts, metric, day, before)
+    of_day = receipt.read(reading, metric, day)
+    found, before = of_day.explanation, former_day or day - timedelta(days=7)
+    if found is None or (former_day and found.former_day != former_day):
+        found = explain.explain(reading.connection, reading.facts, metric, day, before)
     if found is None:
-        raise LookupError(
-            f"{metric} can't be split between {before} and {day}: it is not counted by rows, or has no value."
-        )
-    return Answer(found, address.url(metric, day))
+        raise LookupError(f"{metric} can't be split between {before} and {day}. figure tells the value of each day.")
+    return Answer(found, address.url(metric, day), publication=of_day.publication)
 
 
 def lineage(reading: Reading, name: Name) -> Answer:
@@ -157,6 +174,19 @@ def unusual_figures(reading: Reading) -> Answer:
     return Answer(says, settings.health_url("unusual"), found.run)
 
 
+def trust_of_marts(reading: Reading) -> Answer:
+    """Say of each published mart how far it can be trusted, and which marts each dashboard stands on.
+
+    As of when, complete to which day, how its tests ended, held since when, and by whose decision.
+    """
+    exposures = {
+        entry.get("label") or entry["name"]: sorted(map(reading.facts.title, entry["depends_on"]["nodes"]))
+        for entry in reading.facts.exposures.values()
+    }
+    says = {"marts": list(trust.of_marts(reading.connection).values()), "exposures": exposures}
+    return Answer(says, settings.health_url("models"))
+
+
 def list_runs(reading: Reading, days: Literal[30, 90, 365] = 30) -> Answer:
     """List the runs of the last days, the newest first, and how many of their tests passed, warned and failed."""
     return Answer(run_list.read(reading, days), settings.health_url("runs"))
@@ -176,6 +206,7 @@ def search(reading: Reading, text: Name) -> Answer:
 
 TOOLS: tuple[Callable[..., Answer], ...] = (
     state_of_data,
+    list_figures,
     figure,
     what_moved,
     why_a_figure_moved,
@@ -184,17 +215,22 @@ TOOLS: tuple[Callable[..., Answer], ...] = (
     failing_rows,
     list_tests,
     unusual_figures,
+    trust_of_marts,
     list_runs,
     one_run,
     search,
 )
 
 
-def _live(reading: Reading) -> Publication:
-    live = publications.live(reading.connection)
-    if live is None:
+def _publication(reading: Reading, publication_id: int | None) -> Publication:
+    """One of them, by default what people query now."""
+    if publication_id is None:
+        if live := publications.live(reading.connection):
+            return live
         raise LookupError("Nothing was published yet.")
-    return live
+    if found := publications.named(reading.connection, [publication_id]).get(publication_id):
+        return found
+    raise LookupError(f"There is no publication {publication_id} in ops.publications.")
 
 
 def _names_of_tests(reading: Reading, unique_ids: tuple[str, ...]) -> tuple[str, ...]:
@@ -242,6 +278,7 @@ def _page(*parts: str) -> str:
 def say(reading: Reading, answer: Answer) -> str:
     """An answer as JSON, with what it stands on, at most `LONGEST` characters."""
     live = publications.live(reading.connection)
+    about = answer.publication or live
     why_held = list(_why_held(reading, live))
     told_of = {
         "asked_at": reading.at,
@@ -249,7 +286,7 @@ def say(reading: Reading, answer: Answer) -> str:
         "why_held": why_held,
         "page": answer.page,
         "cites": {
-            "publication": _cited_publication(live) if live else None,
+            "publication": _cited_publication(about) if about else None,
             "run": _cited_run(answer.run) if answer.run else None,
             "tests": [{"name": name, "page": _page("tests", name)} for name in answer.tests],
         },
@@ -264,14 +301,14 @@ def say(reading: Reading, answer: Answer) -> str:
     raise LookupError(f"The answer is longer than {LONGEST:,} characters. Its page has all of it: {answer.page}")
 
 
-def _cited_publication(live: Publication) -> dict[str, Any]:
+def _cited_publication(about: Publication) -> dict[str, Any]:
     return {
-        "publication_id": live.publication_id,
-        "published_at": live.published_at,
-        "data_as_of": live.data_as_of,
-        "run_id": live.run_id,
-        "decision": live.decision,
-        "page": _page("runs", live.run_id),
+        "publication_id": about.publication_id,
+        "published_at": about.published_at,
+        "data_as_of": about.data_as_of,
+        "run_id": about.run_id,
+        "decision": about.decision,
+        "page": _page("runs", about.run_id),
     }
 
 

@@ -1,4 +1,4 @@
-"""What a monitor may ask with its token, and nothing else: the state of the data as JSON, as gauges, and as a badge."""
+"""What a monitor may ask with its token, and nothing else: the state of the data as JSON, as gauges, and as badges."""
 
 from __future__ import annotations
 
@@ -6,24 +6,29 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Annotated
 
 import psycopg2
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from fastapi.responses import Response
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from plugins.data_health import pages
 from plugins.data_health.access import may_ask
 from plugins.data_health.answers import Question, ask, to_json
-from plugins.data_health.views import health
+from plugins.data_health.views import exposed, health
+from plugins.data_health.views.exposed import Trusted
 from plugins.data_health.views.health import Health, Status
 
+GREEN, AMBER, RED = "#1c6b40", "#8a5200", "#b32020"
 COLORS = {
-    Status.PUBLISHED: "#1c6b40",
-    Status.RUNNING: "#1c6b40",
-    Status.LATE: "#8a5200",
+    Status.PUBLISHED: GREEN,
+    Status.RUNNING: GREEN,
+    Status.LATE: AMBER,
+    Trusted.TESTED: GREEN,
+    Trusted.LET_THROUGH: AMBER,
+    Trusted.LATE: AMBER,
 }
-RED = "#b32020"
 LABEL = "data"
 # About how wide a character of the badge's font is, in pixels.
 CHARACTER = 6.6
@@ -111,10 +116,23 @@ def badge() -> Response:
     """The same as a small picture, for a page elsewhere."""
     found = _state()
     says = f"{found.status} {found.data_as_of:%-d %b %H:%M}" if found.data_as_of else str(found.status)
-    left, right = (round(len(text) * CHARACTER) + 14 for text in (LABEL, says))
-    drawn = pages.render(
-        "badge.svg", label=LABEL, says=says, color=COLORS.get(found.status, RED), left=left, right=right
-    )
+    return _badge(LABEL, says, COLORS.get(found.status, RED))
+
+
+@router.get("/badge/{exposure}.svg", include_in_schema=False)
+def badge_of(exposure: Annotated[str, Path(max_length=512)]) -> Response:
+    """How far what an exposure reads can be trusted, for beside it. Raises LookupError for one that there is not."""
+    try:
+        found = ask(Question(exposed.read, (exposure,)))
+    except (psycopg2.Error, PoolTimeoutError) as error:
+        log.error("The warehouse could not be asked how far an exposure can be trusted: %s", error)
+        return _badge(LABEL, str(Status.UNREACHABLE), RED)
+    return _badge(found.label, found.says, COLORS.get(found.trusted, RED))
+
+
+def _badge(label: str, says: str, color: str) -> Response:
+    left, right = (round(len(text) * CHARACTER) + 14 for text in (label, says))
+    drawn = pages.render("badge.svg", label=label, says=says, color=color, left=left, right=right)
     return Response(drawn, media_type="image/svg+xml")
 
 

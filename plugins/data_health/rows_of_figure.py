@@ -27,8 +27,6 @@ FIRST = 20
 # Of a file; who needs more asks the warehouse.
 MOST = 100_000
 COUNTS_FOR = "counts_for"
-# Keys of people, whatever a project marks.
-_KEYS = {"user_id", "address_id"}
 _IN_MEMORY = 2**20
 _FETCHED = 2_000
 # With what a cell begins that a spreadsheet takes for a formula.
@@ -40,7 +38,7 @@ _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 class RowsOfFigure:
     """The rows of one of a figure's two numbers: how many, what they add up to, and the first of them.
 
-    `each` is the SQL of what a row counts for; the last column has it. Where they can't be read, `problem` says why,
+    `each` is the SQL of what a row counts for; the first column has it. Where they can't be read, `problem` says why,
     and the rest is empty.
     """
 
@@ -105,7 +103,7 @@ class _Asked:
 
     def rows(self, shown: list[str], limit: int) -> sql.Composable:
         """The rows themselves, by their key, with these columns."""
-        columns = sql.SQL(", ").join([*map(sql.Identifier, shown), sql.SQL("{} as {}").format(self._each, _COUNTS_FOR)])
+        columns = sql.SQL(", ").join([sql.SQL("{} as {}").format(self._each, _COUNTS_FOR), *map(sql.Identifier, shown)])
         return sql.SQL("select {columns} {rows} order by {key} limit {limit}").format(
             columns=columns, rows=self._rows, key=_code(self.measure.key), limit=sql.Literal(limit)
         )
@@ -134,7 +132,7 @@ def _code(text: str) -> sql.SQL:
 def hidden(connection: Connection, facts: Manifest) -> frozenset[str]:
     """The names of columns that tell of people, or hold a key of theirs."""
     with connection.cursor() as cursor:
-        return facts.personal_columns | personal.columns(cursor).keys() | _KEYS
+        return facts.personal_columns | personal.columns(cursor).keys() | personal.KEYS.keys()
 
 
 def _shown(connection: Connection, facts: Manifest, measure: Measure) -> list[str]:
@@ -194,7 +192,7 @@ def file_of(facts: Manifest, metric: str, day: date, side: Side) -> File:
                 rows.itersize = _FETCHED
                 rows.execute(asked.rows(shown, MOST), asked.parameters)
                 out = csv.writer(text)
-                out.writerow((*shown, COUNTS_FOR))
+                out.writerow((COUNTS_FOR, *shown))
                 out.writerows(map(cell, row) for row in rows)
     except (psycopg2.ProgrammingError, psycopg2.DataError) as error:
         raise LookupError(f"The rows can't be read as the project says: {str(error).splitlines()[0]}") from None

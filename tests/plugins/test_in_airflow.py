@@ -24,6 +24,7 @@ _PARAMETERS = {
     "message_id": "1",
     "answer_id": "1",
     "rest": "nowhere",
+    "exposure": "sales_dashboard",
 }
 PATHS = sorted(
     {

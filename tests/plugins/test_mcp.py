@@ -42,6 +42,7 @@ COMMAND = ["-m", "plugins.data_health.mcp_server"]
 # Each tool, with what it takes.
 QUESTIONS: dict[str, dict[str, Any]] = {
     "state_of_data": {},
+    "list_figures": {},
     "figure": {"metric": "revenue", "day": str(DAY)},
     "what_moved": {},
     "why_a_figure_moved": {"metric": "revenue", "day": str(DAY)},
@@ -50,6 +51,7 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     "failing_rows": {"test_name": "fact_unique"},
     "list_tests": {"state": "fail"},
     "unusual_figures": {},
+    "trust_of_marts": {},
     "list_runs": {},
     "one_run": {"run_id": "second"},
     "search": {"text": "orders"},
@@ -137,13 +139,14 @@ def test_over_stdin_and_stdout_each_tool_answers_and_says_that_it_only_reads(sho
 
 def test_a_figure_is_told_as_it_is_and_as_it_was_told(shop: Shop) -> None:
     now = ask("figure", metric="revenue", day=str(DAY))
-    assert now["says"]["as_told"]["value"] == "41517.35"
-    assert [one["value"] for one in now["says"]["told_since"]] == ["41207.10", "41517.35"]
+    assert now["says"]["told"]["value"] == "41517.35"
+    assert [one["told"]["value"] for one in now["says"]["history"]] == ["41517.35", "41207.10"]
     then = ask("figure", metric="revenue", day=str(DAY), told_on=shop.first.isoformat())
-    assert then["says"]["as_told"]["value"] == "41207.10"
+    assert (then["says"]["told"]["value"], then["cites"]["publication"]["run_id"]) == ("41207.10", "first")
     assert then["page"].startswith(f"http://localhost:8080/data-health/figures/revenue/{DAY}?told_on=")
-    before = refused("figure", metric="revenue", day=str(DAY), told_on="2020-01-01T00:00:00")
-    assert before.startswith(f"Nothing was told of revenue on {DAY} until 01 Jan 2020 00:00 UTC.")
+    assert ask("figure", metric="revenue", day=str(DAY), told_on="2020-01-01")["says"]["told"] is None
+    assert refused("figure", metric="revenue", day="2026-11-25").startswith("Nothing was ever told of revenue on 2026")
+    assert refused("what_moved", publication_id=99) == "There is no publication 99 in ops.publications."
 
 
 def test_failing_rows_come_without_personal_columns_and_with_run_and_test(shop: Shop) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -23,19 +25,28 @@ from plugins.data_health.app import app
 from plugins.data_health.views import health
 from plugins.data_health.views.health import Status
 from tests.plugins.conftest import Ask
+from tests.plugins.shop import FACTS
 from tests.plugins.unusual import LAST, NULLS, ROWS, far_off, observe
+from tests.releases import make_release
 
 pytestmark = pytest.mark.db
 
 TOKEN = "a-token-of-a-monitor-of-some-length"
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-ASKED = ("/health", "/metrics", "/badge.svg")
-OTHERS = sorted({route.path for route in app.routes} - set(ASKED))
+ASKED = ("/health", "/metrics", "/badge.svg", "/badge/sales.svg")
+OTHERS = sorted({route.path for route in app.routes} - {*ASKED, "/badge/{exposure}.svg"})
 
 
 @pytest.fixture
-def client(ops: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    """A client of the app as Airflow mounts it, without a login; nothing is due in its warehouse."""
+def client(ops: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """A client of the app as Airflow mounts it, without a login; nothing is due in its warehouse.
+
+    Its dbt project has an exposure that reads `fact_orders`.
+    """
+    monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path))
+    facts = {"nodes": FACTS.nodes, "sources": FACTS.sources, "exposures": FACTS.exposures}
+    make_release("release", json.dumps(facts))
+    (tmp_path / "dbt" / "current").symlink_to("releases/release")
     monkeypatch.setenv("GREENERY_HEALTH_TOKEN", TOKEN)
     monkeypatch.setenv("GREENERY_SCHEDULE", "")
     init_auth_manager()
@@ -223,3 +234,50 @@ def test_the_badge_is_a_picture_that_says_what_it_shows(ops: Connection, client:
     assert answer.headers["Content-Type"] == "image/svg+xml"
     drawn = ElementTree.fromstring(answer.text)  # noqa: S314 - our own
     assert drawn.get("aria-label").startswith(f"data: published {datetime.now(UTC):%-d %b} ")
+
+
+def drawn(client: TestClient, exposure: str = "sales") -> tuple[str, str]:
+    """What the badge of an exposure says, and its color."""
+    answer = client.get(f"/data-health/badge/{exposure}.svg", headers=bearer(TOKEN))
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/svg+xml")
+    picture = ElementTree.fromstring(answer.text)  # noqa: S314 - our own
+    return picture.get("aria-label"), picture.findall("{*}rect")[1].get("fill")
+
+
+def test_the_badge_of_an_exposure_says_how_far_its_marts_can_be_trusted(
+    ops: Connection, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert drawn(client) == ("Sales: not published", monitor.RED)
+    publish(ops)
+    with ops.cursor() as cursor:
+        cursor.execute(
+            "insert into ops.publication_marts select publication_id, mart, now(), passed, 0, 0, complete_to::date"
+            " from ops.publications, (values ('fact_orders', 9, '2026-11-22'), ('another', 0, '2026-11-01'))"
+            " as marts (mart, passed, complete_to)"
+        )
+        at = f"{datetime.now(UTC):%H:%M}"
+        assert drawn(client) in [
+            (f"Sales: tested {moment}, complete to 22 Nov", monitor.GREEN)
+            for moment in (at, f"{datetime.now(UTC) - timedelta(minutes=1):%H:%M}")
+        ]
+        cursor.execute("update ops.publication_marts set tests_let_through = 2, tested_at = now() - interval '3 days'")
+        cursor.execute("insert into ops.runs (run_id, release) values ('a change that the page sees', 'release')")
+        assert drawn(client) == ("Sales: 2 failed tests let through, complete to 22 Nov", monitor.AMBER)
+        cursor.execute("update ops.watch set since = now() - interval '9 days'")
+        cursor.execute("update ops.publications set published_at = now() - interval '8 days'")
+        monkeypatch.setenv("GREENERY_SCHEDULE", "0 6 * * *")
+        cursor.execute("insert into ops.runs (run_id, release) values ('another', 'release')")
+        assert drawn(client) == ("Sales: late, complete to 22 Nov", monitor.AMBER)
+    held = publications.decide(ops, publications.HOLD, None, "ada", "prices are wrong").decided_at
+    assert drawn(client) == (f"Sales: held since {held:%-d %b}, complete to 22 Nov", monitor.RED)
+
+
+@pytest.mark.parametrize("name", ["nothing", "<script>", "'; drop schema ops cascade; --"])
+def test_an_exposure_that_there_is_not_is_not_found(client: TestClient, name: str) -> None:
+    assert client.get(f"/data-health/badge/{name}.svg", headers=bearer(TOKEN)).status_code == 404
+
+
+def test_a_token_in_the_address_opens_nothing(client: TestClient) -> None:
+    """It would stand in every log."""
+    for given in ("token", "access_token", "jwt"):
+        assert client.get("/data-health/badge/sales.svg", params={given: TOKEN}).status_code in (401, 403)

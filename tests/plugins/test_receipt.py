@@ -17,15 +17,16 @@ from psycopg2.extensions import connection as Connection
 
 from include.answers import answers
 from include.answers.answer import About, Kind
-from include.receipts import address, basis, told
-from include.receipts.move import Side
+from include.receipts import address, basis, moves, told
+from include.receipts.move import Move, MovedRow, Part, Period, Side, What
+from include.receipts.moves import Found
 from include.results import publications
 from include.results.standing import Against
 from include.warehouse import roles
 from plugins.data_health import pages, rows_of_figure
 from plugins.data_health.access import may_see
 from plugins.data_health.app import app
-from plugins.data_health.views import figures, receipt
+from plugins.data_health.views import figures, receipt, run
 from tests.plugins import shop
 from tests.plugins.shop import MART, STAGED, UNIQUE, built, of_test
 
@@ -62,6 +63,15 @@ FACTS = replace(
         }
     },
 )
+LATE = Part(Side.NUMERATOR, What.LATE, "fact_orders", 1, Decimal("10.10"), ("=1+1",))
+MOVED = Found(
+    Move("revenue", Period.DAY, DAY, Decimal(31), Decimal("41.10"), adds_up=True, parts=(LATE,)),
+    rows=(
+        MovedRow(Side.NUMERATOR, MART, "order_id", "=1+1", What.LATE, None, Decimal("10.10")),
+        MovedRow(Side.NUMERATOR, MART, "user_id", "u1", What.CORRECTED, Decimal(1), Decimal(1), ("email", "units")),
+    ),
+)
+AS_USUAL = Found(Move("units", Period.MONTH, date(2026, 10, 1), Decimal(5), Decimal(6), usual=True))
 ORDERS = [
     ("=1+1", "ada@example.com", "u1", "2026-11-23 09:00", "10.10"),
     ("two", "bob@example.com", "u2", "2026-11-23 23:59:59", "31.00"),
@@ -86,6 +96,7 @@ def _publish(ops: Connection, run_id: str, revenue: str, sql: str, *, decided: s
         publication_id, at = publications.note(cursor, run_id, "analytics", as_of=None, decision=made, notes=[])
         told.note(cursor, publication_id, "analytics")
         basis.note(cursor, publication_id, FACTS, None)
+        moves.keep(cursor, publication_id, (MOVED, AS_USUAL) if decided else ())
     ops.commit()
     return at
 
@@ -131,8 +142,18 @@ def test_as_told_on_a_moment_and_as_it_is_now(weeks: Weeks, ask: Ask) -> None:
     assert not newest.differs
     early = ask(receipt.read, "revenue", DAY, first - timedelta(seconds=1), facts=FACTS)
     assert (early.told, early.publication, early.before_receipts) == (None, None, False)
-    assert [one.told.value for one in newest.history] == [Decimal("41.1"), Decimal(31)]
     assert third > second
+
+
+def test_how_it_moved_is_told_with_its_rows_but_for_keys_of_people(weeks: Weeks, ask: Ask) -> None:
+    found = ask(receipt.read, "revenue", DAY, facts=FACTS)
+    second, first = found.history
+    assert [one.told.value for one in (second, first)] == [Decimal("41.1"), Decimal(31)]
+    assert (second.move, first.move) == (MOVED.move, None)
+    assert {(row.key, row.changed) for row in second.rows} == {("=1+1", ()), (None, ("units",))}
+    page = pages.render("receipt.html", answer=found)
+    assert "1 row of fact_orders came late: +$10.10" in page
+    assert ">u1<" not in page
 
 
 def test_it_stands_on_loads_models_and_tests_of_then(weeks: Weeks, ask: Ask) -> None:
@@ -164,12 +185,16 @@ def test_what_is_known_against_it(weeks: Weeks, ask: Ask) -> None:
 
 
 def test_its_rows_add_up_without_what_is_personal(weeks: Weeks, ask: Ask) -> None:
-    [rows] = ask(receipt.read, "revenue", DAY, facts=FACTS).rows
+    found = ask(receipt.read, "revenue", DAY, facts=FACTS)
+    [rows] = found.rows
     assert (rows.count, rows.total, rows.columns) == (
         2,
         Decimal("41.10"),
-        ("order_id", "ordered_at", "items_amount", "counts_for"),
+        ("counts_for", "order_id", "ordered_at", "items_amount"),
     )
+    assert "not what is told now" not in pages.render("receipt.html", answer=found)
+    otherwise = ask(receipt.read, "revenue", DAY, facts=replace(FACTS, semantic_models=_counting("1")))
+    assert "not what is told now" in pages.render("receipt.html", answer=otherwise)
     assert ask(receipt.read, "revenue", DAY, facts=replace(FACTS, semantic_models={})).rows == ()
     wrong = replace(FACTS, semantic_models=_counting("no_such_column"))
     [told] = ask(receipt.read, "revenue", DAY, facts=wrong).rows
@@ -221,8 +246,13 @@ def test_the_list_has_the_last_days_of_each_metric(weeks: Weeks, ask: Ask) -> No
     assert (found.days[-1], len(found.days)) == (DAY, figures.DAYS)
     [revenue] = found.figures
     assert (revenue.metric.label, revenue.days[DAY].value) == ("Revenue", Decimal("41.1"))
+    assert (revenue.days[DAY].moved, revenue.days[DAY].moved_as_usual) == (1, 0)
+    [moved] = found.moved
+    assert (moved.publication.run_id, len(moved.moves)) == ("second", 2)
     page = pages.render("figures.html", answer=found)
     assert pages.path("figures", "revenue", str(DAY)) in page
+    told, _, usual = page.partition("1 figure moved by what usually comes late")
+    assert ("+$10.10" in told, "Units, October 2026" in told, "Units, October 2026" in usual) == (True, False, True)
 
 
 def test_before_receipts_were_kept_it_says_so(ops: Connection, weeks: Weeks, ask: Ask) -> None:
@@ -238,3 +268,16 @@ def test_before_receipts_were_kept_it_says_so(ops: Connection, weeks: Weeks, ask
     with pytest.raises(LookupError, match="from the next publish on"):
         ask(receipt.read, "revenue", DAY, facts=FACTS)
     assert "from the next publish on" in pages.render("figures.html", answer=ask(figures.read, facts=FACTS))
+
+
+def test_the_page_of_a_run_leads_to_what_its_message_told(weeks: Weeks, ask: Ask) -> None:
+    with weeks.ops.cursor() as cursor:
+        cursor.execute(
+            "insert into ops.metrics (run_id, metric, value, day, publication_id)"
+            " select run_id, 'revenue', 31, %s, publication_id from ops.publications where run_id = 'first'",
+            (DAY,),
+        )
+    weeks.ops.commit()
+    page = pages.render("run.html", answer=ask(run.read, "first", facts=FACTS))
+    assert f"{pages.path('figures', 'revenue', str(DAY))}?told_on={pages.told_on(weeks.moments[0])}" in page
+    assert "+$10.10" in pages.render("run.html", answer=ask(run.read, "second", facts=FACTS))

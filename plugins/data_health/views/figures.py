@@ -49,11 +49,6 @@ class MovesOfPublication:
     publication: Publication
     moves: tuple[Move, ...]
 
-    @property
-    def told(self) -> tuple[Move, ...]:
-        """What is more than usual lateness."""
-        return tuple(one for one in self.moves if not one.usual)
-
 
 @dataclass(frozen=True)
 class Figures:
@@ -87,9 +82,7 @@ cross join generate_series(%(first)s::timestamp, %(last)s, '1 day') as days (day
 cross join lateral (
     select value
     from ops.told
-    where told.metric = figures.metric and told.day = days.day::date
-    order by publication_id desc
-    limit 1
+    where newest and told.metric = figures.metric and told.day = days.day::date
 ) as newest
 cross join lateral (
     select count(*) filter (where not usual) as loud, count(*) filter (where usual) as as_usual

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
 from include.dbt_project.counted import counted, stands_on
@@ -12,7 +13,7 @@ from include.dbt_project.metrics import Metric
 from include.receipts import basis, explain, moves, told
 from include.receipts.basis import BuiltModel, Load
 from include.receipts.explanation import Explanation
-from include.receipts.move import Move, Period
+from include.receipts.move import Move, Period, Side
 from include.receipts.told import Told
 from include.results import failures, node_results, publications, standing
 from include.results.nodes import NodeResult
@@ -25,6 +26,7 @@ from plugins.data_health.views.figures import named_metrics
 
 # Of how many moves of a figure the parts and rows are shown, and how many rows of each.
 MOVES, KEYS = 20, 200
+_CENT = Decimal("0.01")
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,13 @@ class Receipt:
         """Whether it is told otherwise now."""
         return (self.told and self.told.value) != (self.now and self.now.value)
 
+    def adds_up(self, side: RowsOfFigure) -> bool:
+        """Whether rows make up what is told now, to the cent."""
+        told = self.now and (self.now.denominator if side.side is Side.DENOMINATOR else self.now.numerator)
+        if told is None and self.now and len(self.rows) == 1:
+            told = self.now.value
+        return told is None or abs(told - (side.total or 0)) < _CENT
+
     @property
     def passed(self) -> tuple[TestOfFigure, ...]:
         """The tests that passed."""
@@ -147,6 +156,14 @@ def read(reading: Reading, metric: str, day: date, told_on: datetime | None = No
         rows=rows_of_figure.of(reading, one, day) if one else (),
         at=reading.at,
     )
+
+
+def moment(given: str) -> datetime:
+    """A moment, or the end of a day; UTC where it doesn't say otherwise. Raises ValueError for what is neither."""
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", given):
+        return datetime.combine(date.fromisoformat(given), time.max, UTC)
+    at = datetime.fromisoformat(given)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def known(reading: Reading, metric: str, day: date) -> list[Told]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from itertools import groupby
 from typing import Any
 
 from include.dbt_project.helpers import is_helper
 from include.dbt_project.manifest import Manifest
+from include.dbt_project.metrics import Metric
+from include.receipts import moves
+from include.receipts.move import Move
 from include.results import failures, publications
 from include.results.failures import BROKEN
 from include.results.nodes import NodeResult
@@ -16,6 +19,7 @@ from include.results.summary import Summary
 from plugins.data_health import pages, runs
 from plugins.data_health.reading import Reading, facts_of
 from plugins.data_health.runs import Run
+from plugins.data_health.views.figures import named_metrics
 from plugins.data_health.views.now import report_of
 
 
@@ -60,16 +64,31 @@ class TaskOfRun:
 
 
 @dataclass(frozen=True)
+class Stated:
+    """A figure that the run's message states, of a UTC day, as a publication told it."""
+
+    metric: str
+    day: date
+    value: float
+    told_on: datetime
+
+
+@dataclass(frozen=True)
 class RunResults:
     """One run: what there is to tell of it, and its tasks in the order in which they left their first result.
 
     `published_at` is when its marts came before people, if ever. What `report` tells of now is as of now.
+    `stated` are the figures of its message, where it is kept of which day they are; `moved` is what it changed of what
+    was told before, and `metrics` has both by name.
     """
 
     run: Run
     published_at: datetime | None
     report: Summary
     tasks: tuple[TaskOfRun, ...]
+    stated: tuple[Stated, ...]
+    moved: tuple[Move, ...]
+    metrics: dict[str, Metric]
 
     @property
     def named(self) -> tuple[TaskOfRun, ...]:
@@ -103,13 +122,37 @@ def read(reading: Reading, run_id: str) -> RunResults:
     run = runs.named(reading, run_id)
     own = publications.of_run(reading.connection, run_id)
     rows = reading.rows(_NODES, {"run_id": run_id})
-    facts = facts_of(run.release)
+    facts = facts_of(run.release, reading.facts)
     tasks = []
     for task_id, of_task in groupby(rows, lambda row: row.task_id):
         nodes = tuple(sorted((_node(row, facts) for row in of_task), key=lambda node: _RANK.get(node.status, 2)))
         seconds = sum(node.seconds for node in nodes)
         tasks.append(TaskOfRun(task_id, _state(nodes), seconds, pages.task_url(run.url, task_id), nodes))
-    return RunResults(run, own.published_at if own else None, report_of(reading, run), tuple(tasks))
+    stated = _stated(reading, run_id)
+    moved = moves.of_publication(reading.connection, own.publication_id) if own else ()
+    return RunResults(
+        run=run,
+        published_at=own.published_at if own else None,
+        report=report_of(reading, run),
+        tasks=tuple(tasks),
+        stated=stated,
+        moved=moved,
+        metrics=named_metrics(facts, {one.metric for one in (*stated, *moved)}),
+    )
+
+
+def _stated(reading: Reading, run_id: str) -> tuple[Stated, ...]:
+    rows = reading.rows(
+        """
+        select metrics.metric, metrics.day, metrics.value, publications.published_at
+        from ops.metrics
+        join ops.publications using (publication_id)
+        where metrics.run_id = %(run)s and metrics.day is not null and metrics.value is not null
+        order by metrics.metric
+        """,
+        {"run": run_id},
+    )
+    return tuple(Stated(*row) for row in rows)
 
 
 def _node(row: Any, facts: Manifest) -> NodeOfTask:

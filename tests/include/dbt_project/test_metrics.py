@@ -49,6 +49,12 @@ def test_a_metric_is_told_where_its_meta_says_so_in_that_order() -> None:
     assert metrics.told(facts) == (Metric("orders", "Orders", Unit.NUMBER), Metric("paid", "Paid", Unit.DOLLARS))
 
 
+def test_all_are_there_by_name_those_first_that_are_told() -> None:
+    facts = project(metric("paid", "Paid"), metric("orders", "Orders", in_message=2), metric("units", in_message=1))
+    assert list(metrics.by_name(facts)) == ["units", "orders", "paid"]
+    assert metrics.by_name(facts)["paid"] == Metric("paid", "Paid", Unit.NUMBER)
+
+
 def test_one_without_a_label_is_called_by_its_name() -> None:
     assert [one.label for one in metrics.told(project(metric("orders", in_message=1)))] == ["orders"]
 
