@@ -28,7 +28,7 @@ from include.publish.publish import publish_run
 from include.raw import csv_loader
 from include.receipts import told
 from include.receipts.move import Move, Period, Side, What
-from include.results import figures, node_results, nodes, publications
+from include.results import explained, figures, node_results, nodes, publications
 from include.results.publications import PUBLISH, Publication
 from include.results.summary import gather
 from include.slack import render
@@ -142,6 +142,7 @@ class Weeks(Days):
             with connect() as connection:
                 decision = publications.decide(connection, PUBLISH, self.run_id, "ann", "a test")
         assert publish_run(self.run_id, self.facts, decision)
+        explained.note(self.run_id, self.facts)
         with connect() as connection:
             live = publications.live(connection)
             summary = gather(connection, self.run_id, "http://run", run_failed=False, facts=self.facts)
@@ -318,7 +319,8 @@ def test_a_message_names_what_moved_by_how_much_and_by_which_orders(played: Week
     """To the digits that it shows, and no other figure than a recount gives."""
     for one in played.loads:
         expected = moved(one.former, one)
-        lines = [line for line in one.message.splitlines() if line.startswith("• ")]
+        _, _, section = one.message.partition("Moved since it was told:\n")
+        lines = [line for line in section.split("\n\n")[0].splitlines() if line.startswith("• ")]
         for line in lines:
             found = SAYS.match(line)
             assert found, line
