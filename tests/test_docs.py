@@ -117,7 +117,7 @@ SAYING = {
     "include/daily/snapshots.py": ("_problem",),
     "include/erase/erasure.py": ("_nothing_left",),
     "include/publish/beside_marts.py": ("stay", "point_to"),
-    "include/publish/exchange.py": ("_prune",),
+    "include/publish/exchange.py": ("_lacking", "_prune"),
     "include/publish/publish.py": ("publish_run",),
     "include/publish/on_marts.py": ("rights", "row_security", "comments_and_options", "left_behind"),
     "include/raw/csv_loader.py": ("_refused",),

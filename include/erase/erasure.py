@@ -8,6 +8,7 @@ because sums are told by them; zip codes and streets go.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +27,7 @@ from include.erase.person import Person
 from include.erase.places import EraseError, Place
 from include.erase.stand_in import StandIns
 from include.raw import lease
-from include.warehouse import connect, personal, trust
+from include.warehouse import connect, exists, personal, trust
 
 AGAIN = "Erased before, and brought back by a restore or a load."
 # Nobody waits for somebody's idle transaction for ever.
@@ -142,6 +143,7 @@ def _erase(cursor: Cursor, user_id: str, reason: str, by: str) -> Certificate:
     stand_in.put_into_raw(cursor, user_id, known, erasure_id)
     if rows := _forget_deletions(cursor, user_id, known):
         changed[raw.called("deletions")] = rows
+    changed |= _forget_moved_rows(cursor, user_id, known)
     _leave_what_others_have(cursor, person, tables)
     refreshed = places.refresh_what_is_materialized(cursor)
     about = texts.About(person)
@@ -227,6 +229,27 @@ def _forget_deletions(cursor: Cursor, user_id: str, known: StandIns) -> int:
         )
         changed += cursor.rowcount
     return changed
+
+
+def _forget_moved_rows(cursor: Cursor, user_id: str, known: StandIns) -> dict[str, int]:
+    """Take the person's keys out of what was kept of rows behind a figure that moved; returns rows by table."""
+    marks = personal.columns(cursor)
+    of_users, of_addresses = ([name for name, of in marks.items() if of == key] for key in ("user_id", "address_id"))
+    moved = [(of_users, user_id, known.user)]
+    moved += [(of_addresses, key, to) for key, to in known.addresses.items() if key not in known.shared]
+    changed = Counter()
+    for schema in (schema for schema in places.OPS if exists(cursor, f"{schema}.moved_rows")):
+        for columns, before, after in moved:
+            cursor.execute(
+                sql.SQL(
+                    "update {} set key = trim('/' from replace('/' || key || '/', %(before)s, %(after)s))"
+                    " where key_column = any(%(columns)s) and strpos('/' || key || '/', %(before)s) > 0"
+                ).format(sql.Identifier(schema, "moved_rows")),
+                {"columns": columns, "before": f"/{before}/", "after": f"/{after}/"},
+            )
+            if cursor.rowcount:
+                changed[f"{schema}.moved_rows"] += cursor.rowcount
+    return dict(changed)
 
 
 def _leave_what_others_have(cursor: Cursor, person: Person, tables: list[Place]) -> None:

@@ -21,10 +21,13 @@ ERASED = "[erased]"
 # called like one of them.
 PROSE = {
     "answers": ("reason", "name_given", "item"),
+    "code": ("sql",),
     "compiled_sql": ("sql",),
     "decisions": ("reason", "name_given"),
     "erasures": ("reason",),
+    "explanations": ("explanation",),
     "messages": ("headline", "body", "blocks", "problem"),
+    "moves": ("parts",),
     "node_results": ("message", "failing_rows"),
     "proofs": ("result",),
     "publications": ("notes",),

@@ -9,4 +9,7 @@ lateness      how much usually still comes in
 ours          causes that are ours: a changed model, a rebuild, a restored history
 explanation   why a figure differs, as data
 explain       why a figure differs: parts that add up
+items         what the rows of each item count for
+split         the arithmetic of the parts
+meanwhile     what else happened on the days: told as at the same time
 """

@@ -142,7 +142,7 @@ def _sums(connection: Connection, measure: Measure, days: tuple[date, date]) -> 
 def _check(whole: Explanation, made: tuple[Fraction, ...]) -> None:
     for told, by_rows in zip((whole.former, whole.value), made, strict=True):
         if abs(by_rows - Fraction(told)) > _AGREES:
-            raise NotOfRowsError(f"its rows make {float(by_rows)}, and it is {told}")
+            raise NotOfRowsError(float(by_rows))
 
 
 @contextmanager
@@ -151,7 +151,7 @@ def _spared(metric: str, what: str) -> Iterator[None]:
     try:
         yield
     except (psycopg2.ProgrammingError, psycopg2.DataError, ZeroDivisionError, NotOfRowsError) as error:
-        log.info("%s is not explained by %s: %s", metric, what, error)
+        log.info("%s is not explained by %s: %r", metric, what, error)
 
 
 def _dumps(explanation: dict) -> str:

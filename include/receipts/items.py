@@ -17,7 +17,7 @@ MISSING = "none"
 
 
 class NotOfRowsError(ValueError):
-    """The rows don't make up the values that people query."""
+    """The rows make up this, which is not what people query."""
 
 
 def by_item(connection: Connection, side: Side, days: Collection[date]) -> dict[str, dict[date, Fraction]]:
@@ -51,7 +51,7 @@ def by_item(connection: Connection, side: Side, days: Collection[date]) -> dict[
         found: dict[str, dict[date, Fraction]] = {}
         for name, day, amount in cursor.fetchall():
             if not amount.is_finite():
-                raise NotOfRowsError(f"{side.measure.relation} has an amount that is no number on {day}")
+                raise NotOfRowsError(amount)
             found.setdefault(name, {})[day] = Fraction(amount)
     return found
 

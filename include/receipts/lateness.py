@@ -53,25 +53,28 @@ def marked(connection: Connection, found: Iterable[Found]) -> tuple[Found, ...]:
         cursor.execute("select cast(clock_timestamp() at time zone 'UTC' as date)")  # the clock that dates a publish
         (today,) = cursor.fetchone()
     learned = _learned(connection, {one.move.metric for one in found})
-    usual = {}
+    usual: dict[str, dict[date, bool]] = defaultdict(dict)
     for move in (one.move for one in found if one.move.period is Period.DAY):
         of_that_age = learned.get((move.metric, age(move.starts, today)), ())
-        usual[move.metric, move.starts] = _came_late_alone(move) and is_usual(
+        usual[move.metric][move.starts] = _came_late_alone(move) and is_usual(
             relative(move.told, move.value), of_that_age
         )
-    return tuple(replace(one, move=replace(one.move, usual=_all_usual(one.move, usual))) for one in found)
+    return tuple(
+        replace(one, move=replace(one.move, usual=_all_usual(one.move, usual[one.move.metric]))) for one in found
+    )
 
 
 def _came_late_alone(move: Move) -> bool:
     return move.adds_up and not move.causes and bool(move.parts) and all(one.what is What.LATE for one in move.parts)
 
 
-def _all_usual(move: Move, usual: Mapping[tuple[str, date], bool]) -> bool:
-    """Of a day by itself, of a month or year by its days that moved; of one that runs on, by those before."""
-    starts = {Period.DAY: {}, Period.MONTH: {"day": 1}, Period.YEAR: {"month": 1, "day": 1}}[move.period]
-    of_metric = {day: is_so for (metric, day), is_so in usual.items() if metric == move.metric}
-    within = [is_so for day, is_so in of_metric.items() if day.replace(**starts) == move.starts]
-    days = within or [is_so for day, is_so in of_metric.items() if day < move.starts]
+def _all_usual(move: Move, usual: Mapping[date, bool]) -> bool:
+    """Of a day by itself, of a month or year by the metric's days that moved; of one that runs on, by those before."""
+    if move.period is Period.DAY:
+        return usual[move.starts]
+    starts = {"day": 1} if move.period is Period.MONTH else {"month": 1, "day": 1}
+    within = [is_so for day, is_so in usual.items() if day.replace(**starts) == move.starts]
+    days = within or [is_so for day, is_so in usual.items() if day < move.starts]
     return bool(days) and all(days)
 
 

@@ -360,7 +360,7 @@ def _changes(connection: Connection, metrics: Iterable[_Metric], ends: float) ->
         except (psycopg2.Error, ValueError) as error:
             # What Postgres says of a row is not for a log.
             why = type(error).__name__ if isinstance(error, psycopg2.Error) else error
-            log.warning("The rows that moved %s of %s are not known: %s", measure.name, measure.relation, why)
+            log.info("The rows that moved %s of %s are not known: %s", measure.name, measure.relation, why)
     return found
 
 

@@ -69,11 +69,12 @@ def causes(connection: Connection, manifest: Manifest) -> Ours:
             found.append(Cause("history", "the snapshots were changed by hand and accepted"))
         if anew := _made_anew(cursor):
             found.append(Cause("raw", f"{_listed(anew)} {'was' if len(anew) == 1 else 'were'} emptied or made anew"))
-        if not found and _is_rebuilt(cursor):
-            found.append(Cause("rebuilt", "everything was built anew"))
         if macros is not None and macros != manifest.macros_hash:
             found.append(Cause("model", "a macro or a variable of the models changed"))
-        return Ours(tuple(found), _changed(cursor, publication_id, manifest), manifest)
+        changed = _changed(cursor, publication_id, manifest)
+        if not found and not changed and _is_rebuilt(cursor):
+            found.append(Cause("rebuilt", "everything was built anew"))
+        return Ours(tuple(found), changed, manifest)
 
 
 def _changed(cursor: Cursor, publication_id: int, manifest: Manifest) -> frozenset[str]:
@@ -104,17 +105,21 @@ def _made_anew(cursor: Cursor) -> list[str]:
 
 
 def _is_rebuilt(cursor: Cursor) -> bool:
-    """Whether all of the buffer was built in full though it had been published: the first time each buffer is."""
+    """Whether all that could go on from rows of before was built in full, and what is live was not.
+
+    Whatever makes one buffer be built anew, as the first days of a shop do, makes the other so the next day.
+    """
     cursor.execute(
         """
-        select rebuild and exists (select from ops.publications where publications.schema_oid = buffers.schema_oid)
-        from ops.buffers
-        where schema_oid = to_regnamespace(%s)::oid
+        select
+            bool_and(rebuilt) filter (where schema_oid = to_regnamespace(%s)::oid)
+            and not bool_and(rebuilt) filter (where schema_oid = to_regnamespace(%s)::oid)
+        from ops.buffer_models
+        where checksum is not null
         """,
-        (BUILT,),
+        (BUILT, LIVE),
     )
-    row = cursor.fetchone()
-    return row is not None and row[0]
+    return cursor.fetchone()[0] or False
 
 
 def _of_models(names: Sequence[str]) -> Cause:

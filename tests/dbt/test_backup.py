@@ -77,6 +77,15 @@ def days(told_in_full: Project, shop: KeptShop) -> Iterator[Days]:
                 " insert into ops.answers (answered_by, kind, unique_id, reason, ends)"
                 " values ('ada', 'end', 'test.a', 'well', 1);"
                 " insert into ops.proofs (result) values ('{\"days\": 90}');"
+                " insert into ops.explanations values (2, 'users', '2026-11-23', '{}');"
+                " insert into ops.code values ('a hash', 'select é');"
+                " insert into ops.publication_models values (2, 'model.a', 'c0ffee', 'a hash');"
+                " insert into ops.publication_marts values (2, 'a', now(), 1, 0, 0, null);"
+                " with moved as (insert into ops.moves (publication_id, metric, period, starts, told, value, usual,"
+                " adds_up, parts, causes) values (2, 'users', 'day', '2026-11-23', 1, 2.5, false, true, '[1]', '[]')"
+                " returning move_id)"
+                " insert into ops.moved_rows (move_id, side, unique_id, key_column, key, what, changed)"
+                " select move_id, 'numerator', 'model.a', 'id', 'é', 'late', '{a}' from moved;"
                 " insert into ops.risks values (now(), now(), now(), 'why', '{raw.orders}', now(), false)"
             )
         publications.decide(connection, publications.HOLD, None, "ada", "the auditors\nare here")

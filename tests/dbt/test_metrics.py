@@ -12,6 +12,9 @@ from metricflow.engine.metricflow_engine import MetricFlowEngine, MetricFlowQuer
 from metricflow_semantics.model.dbt_manifest_parser import parse_manifest_from_dbt_generated_manifest
 from metricflow_semantics.model.semantic_manifest_lookup import SemanticManifestLookup
 
+from include.dbt_project import explained_by
+from include.dbt_project import manifest as manifests
+from include.receipts import explain
 from tests.dbt.conftest import Dbt, Shop
 from tests.dbt.test_project import daily_metrics
 
@@ -53,3 +56,30 @@ def test_metricflow_and_the_table_agree_on_every_day(
             assert {day: value for day, value in computed.items() if value} == pytest.approx(expected, abs=0.0001)
             nothing = {day for day, value in told.items() if value is None}
             assert nothing <= {day for day in told if computed.get(day) is None}
+
+
+def test_on_the_real_data_every_split_that_a_metric_asks_for_adds_up_to_it(
+    dbt: Dbt, greenery: Shop, manifest: Manifest, subtests: pytest.Subtests
+):
+    facts = manifests.read(dbt.work / "target" / "manifest.json")
+    asking = [metric.name for metric in manifest.metrics.values() if metric.config.meta.get("explained_by")]
+    assert {"orders", "revenue", "conversion"} <= set(asking)
+    greenery.query("alter schema analytics_next rename to analytics")
+    try:
+        for metric in asking:
+            with subtests.test(metric=metric):
+                # The fullest two days: people signed up on other days than they ordered.
+                [(former, day)] = greenery.query(
+                    "with pairs as (select day, lag(day) over (order by day) as former, value,"
+                    " lag(value) over (order by day) as was from analytics.daily_metrics where metric = %s)"
+                    " select former, day from pairs where value <> was order by least(value, was) desc, day limit 1",
+                    metric,
+                )
+                found = explain.explain(greenery.connection, facts, metric, day, former)
+                assert found
+                wanted = [one.name for one in explained_by.dimensions(facts, metric)]
+                wanted += [explain.FACTORS] if explained_by.factors(facts, metric) else []
+                assert [one.dimension for one in found.splits] == wanted
+                assert {sum(share.amount for share in one.shares) for one in found.splits} == {found.difference}
+    finally:
+        greenery.query("alter schema analytics rename to analytics_next")

@@ -58,20 +58,23 @@ SHOP: dict[str, list[dict[str, object]]] = {
         {"event_id": "e2", "user_id": "eve-0003", "page_url": "https://shop/fern", "created_at": AT},
     ],
 }
-# What else is text in `ops`: keys, states, signatures, and what names nobody. (An `item` goes with its row.)
+# What else is text in `ops`: keys, states, signatures, and what names nobody. (An `item` goes with its row, and the key
+# of a row behind a figure that moved becomes that of the stand-in.)
 NO_PROSE = """
-    answers.answered_by answers.column_name answers.kind answers.measure answers.unique_id
-    alembic_version.version_num backups.databases backups.name buffer_models.checksum buffer_models.identifier
-    buffer_models.unique_id buffers.products buffers.run_id compiled_sql.run_id compiled_sql.unique_id
-    decisions.action decisions.decided_by decisions.run_id erasures.changed erasures.erased_by leases.holder
+    alembic_version.version_num answers.answered_by answers.column_name answers.kind answers.measure answers.unique_id
+    backups.databases backups.name buffer_models.checksum buffer_models.identifier buffer_models.unique_id
+    buffers.products buffers.run_id code.hash compiled_sql.run_id compiled_sql.unique_id decisions.action
+    decisions.decided_by decisions.run_id erasures.changed erasures.erased_by explanations.metric leases.holder
     messages.audience messages.channel messages.kind messages.run_id messages.ts metrics.metric metrics.run_id
-    node_results.error_if node_results.name node_results.resource_type node_results.run_id node_results.severity
-    node_results.status node_results.task_id node_results.unique_id observations.column_name observations.item
-    observations.measure observations.run_id observations.unique_id personal_columns.column_name
-    personal_columns.key_of publications.run_id releases.stamp risks.awaited risks.why runs.release
-    runs.run_id snapshots.config
+    moved_rows.changed moved_rows.key moved_rows.key_column moved_rows.side moved_rows.unique_id moved_rows.what
+    moves.causes moves.metric moves.period node_results.error_if node_results.name node_results.resource_type
+    node_results.run_id node_results.severity node_results.status node_results.task_id node_results.unique_id
+    observations.column_name observations.item observations.measure observations.run_id observations.unique_id
+    personal_columns.column_name personal_columns.key_of publication_loads.table_name publication_marts.mart
+    publication_models.checksum publication_models.code publication_models.unique_id publications.macros
+    publications.run_id releases.stamp risks.awaited risks.why runs.release runs.run_id snapshots.config
     snapshots.name snapshots.run_id stand_ins.content stand_ins.hash stand_ins.of_user stand_ins.stand_in
-    stand_ins.table_name unusual.because unusual.column_name unusual.item unusual.measure unusual.run_id
+    stand_ins.table_name told.metric unusual.because unusual.column_name unusual.item unusual.measure unusual.run_id
     unusual.unique_id watermarks.source
 """
 ANN = ("ann-0001", "ann@example.com", "555-0001", "1 Elm Street", "parcel-1", "parcel-2", "Ann")
@@ -575,6 +578,52 @@ def test_what_was_observed_of_a_value_of_the_person_goes(shop: Connection) -> No
     assert ask(shop, "select item from ops.observations") == [("bob@example.com",)]
     assert ask(shop, "select item from ops.unusual") == [("eve",)]
     assert (certificate.changed["ops.observations"], certificate.changed["ops.unusual"]) == (1, 2)
+
+
+def test_receipts_have_the_stand_in_for_the_person(shop: Connection) -> None:
+    """Rows behind a figure that moved, by keys of whatever kind, and what was written of them and of SQL."""
+    runs.begin(shop, "run 1", "release")
+    with shop.cursor() as cursor:
+        publication_id, _ = publications.note(cursor, "run 1", "analytics", as_of=None, decision=None, notes=[])
+        cursor.execute(
+            """
+            with moved as (
+                insert into ops.moves
+                    (publication_id, metric, period, starts, told, value, usual, adds_up, parts, causes)
+                values (%(id)s, 'users', 'day', '2026-03-01', 2, 3, false, true, '[{"keys": ["ann-0001", "o1"]}]', '[]')
+                returning move_id
+            )
+
+            insert into ops.moved_rows (move_id, side, unique_id, key_column, key, what, after)
+            select move_id, side, 'model.m', key_column, key, 'late', 1
+            from moved, (values
+                ('numerator', 'user_id', 'ann-0001'), ('numerator', 'user_product_id', 'ann-0001/fern'),
+                ('numerator', 'user_id', 'bob-0002'), ('numerator', 'address_id', 'home'),
+                ('numerator', 'address_id', 'work'), ('denominator', 'order_id', 'home')
+            ) as found (side, key_column, key);
+            insert into ops.explanations values (%(id)s, 'users', '2026-03-01', '{"label": "ann@example.com"}');
+            insert into ops.code values ('a hash', 'select ann@example.com')
+            """,
+            {"id": publication_id},
+        )
+    certificate = forget("ann-0001")
+    assert [value for value in ANN if value in everything(shop)] == []
+    [(user, home)] = ask(shop, "select user_id, address_id from raw.users where starts_with(user_id, 'erased-')")
+    assert set(ask(shop, "select key_column, key from ops.moved_rows")) == {
+        ("user_id", user),
+        ("user_product_id", f"{user}/fern"),
+        ("user_id", "bob-0002"),
+        ("address_id", home),
+        ("address_id", "work"),
+        ("order_id", "home"),
+    }
+    assert ask(shop, "select parts #>> '{0,keys}' from ops.moves") == [('["[erased]", "o1"]',)]
+    assert {name: rows for name, rows in certificate.changed.items() if name.startswith("ops.")} == {
+        "ops.moved_rows": 3,
+        "ops.moves": 1,
+        "ops.explanations": 1,
+        "ops.code": 1,
+    }
 
 
 def test_names_go_out_of_a_text_that_names_the_person_and_stay_elsewhere(shop: Connection) -> None:

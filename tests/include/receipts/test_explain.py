@@ -315,10 +315,17 @@ def test_what_happened_on_the_day_is_told_as_at_the_same_time_and_nowhere_as_a_p
         (products[0], "2026-11-22 10:40", None),
         (products[1], "2026-11-21 08:00", "2026-11-22 18:00"),
         (products[2], "2026-11-01 08:00", None),  # on both days alike
-        (products[3], "2026-11-23 00:01", None),  # afterwards
+        (products[3], "2026-11-23 05:30", None),  # as the load shows that came after the day
+        (products[4], "2026-11-23 05:31", None),  # afterwards
     ):
         do(shop, "insert into analytics.product_stock_outs values (%s, %s, %s)", product, out_from, out_until)
-    do(shop, "insert into ops.publication_loads values (2, 'orders', '2026-11-22 17:05+00', 3)")
+    do(
+        shop,
+        """
+        insert into ops.publication_loads (publication_id, table_name, loaded_at)
+        values (2, 'orders', '2026-11-22 17:05+00'), (2, 'products', '2026-11-23 05:30+00')
+        """,
+    )
     do(
         shop,
         """
@@ -350,6 +357,7 @@ def test_what_happened_on_the_day_is_told_as_at_the_same_time_and_nowhere_as_a_p
     assert set(after.meanwhile) == {
         Meanwhile("stock-out", "sold out at 10:40", "item__product_id", products[0]),
         Meanwhile("stock-out", "sold out on 21 Nov at 08:00, back at 18:00", "item__product_id", products[1]),
+        Meanwhile("stock-out", "sold out on 23 Nov at 05:30", "item__product_id", products[3]),
         Meanwhile("load", "raw.orders was last loaded at 17:05, before the day was over"),
         Meanwhile("test", "test amounts of fact_orders warned"),
         Meanwhile("unusual", "rows of raw.orders on 22 Nov: 3, usually 10 to 30"),

@@ -339,6 +339,7 @@ def test_a_move_says_what_became_of_which_rows(db: Connection) -> None:
 
 
 def test_what_can_not_be_compared_costs_the_rows_alone(db: Connection, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     shop = {"a": order(TENTH, "10"), "b": order(TENTH, "20"), "c": order(TENTH, "30")}
     publish(db, shop)
     now = shop | {"c": order(TENTH, "31"), "d": order(TENTH, "1")}

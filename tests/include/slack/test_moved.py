@@ -132,6 +132,13 @@ def test_keys_are_for_those_who_mend() -> None:
     assert "4 orders came late" in render_state(summary).body
 
 
+def test_keys_that_are_not_shown_are_counted_by_their_rows() -> None:
+    part = late("30", 9, keys=("a", "b", "c", "d"))
+    assert told(move("revenue", DAY, "10", "40", part), keys=True)[0].endswith(
+        ": 9 orders came late (a, b, c and 6 more)."
+    )
+
+
 def test_the_first_line_counts_what_moved_for_both() -> None:
     summary = replace(PUBLISHED, moves=MOVED)
     assert (
