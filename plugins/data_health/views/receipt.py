@@ -167,7 +167,7 @@ def moment(given: str) -> datetime:
         return datetime.combine(date.fromisoformat(given), time.max, UTC)
     at = datetime.fromisoformat(given)
     if not 1000 < at.year < 9999:
-        raise ValueError("a moment of no shop")
+        raise ValueError(given)
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
