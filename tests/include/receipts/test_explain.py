@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import execute_values
 
+from include import raw
 from include.dbt_project.manifest import Manifest
 from include.receipts import explain, split
 from include.receipts.explanation import Explanation, Meanwhile, Share
 from include.receipts.split import Counts, Factor
 from include.results import explained, publications, runs
+from include.settings import warehouse_health
+from include.warehouse import connect, roles
 from include.words import Unit
 
 FORMER, DAY = date(2026, 11, 21), date(2026, 11, 22)
@@ -304,6 +307,20 @@ def test_rows_that_do_not_make_the_figure_up_explain_nothing_of_it(shop: Connect
     """Some items are lacking: no product can be said to have sold less."""
     do(shop, "delete from analytics.fact_order_items where item_id %% 7 = 0 and ordered_at::date = %s", DAY)
     assert [one.dimension for one in why(shop, "revenue").splits] == ["order__state", "order__promo_id", "factors"]
+
+
+@pytest.mark.db
+def test_who_only_reads_is_told_the_same(shop: Connection) -> None:
+    with connect("test") as connection:
+        raw.create(connection.cursor())
+        roles.ensure(connection, login=True)
+    told = why(shop, "revenue")
+    [product, *_] = [one.item for one in told.splits[2].shares if one.item]
+    do(shop, "insert into analytics.product_stock_outs values (%s, '2026-11-22 10:40', null)", product)
+    with connect("test", warehouse_health()) as reader:
+        found = why(reader, "revenue")
+    assert found == why(shop, "revenue")
+    assert [one.kind for one in found.meanwhile] == ["stock-out"]
 
 
 @pytest.mark.db
