@@ -157,7 +157,7 @@ class Manifest:
         Tests of sources run in `check_sources`, those of snapshots in `snapshot`, and all others in
         `cross_model_tests`.
         """
-        if test.parents and test.parents <= self.sources.keys() - self._made_here:
+        if test.parents and test.parents <= self.sources.keys() - self.made_here:
             return CHECK_SOURCES
         if not test.parents.isdisjoint(self.snapshots) and test.parents <= self.snapshots.keys() | self.sources.keys():
             return SNAPSHOT
@@ -165,7 +165,7 @@ class Manifest:
         return next((one for one in drawn if test.parents - {one} <= self.ancestors(one)), CROSS_MODEL_TESTS)
 
     @cached_property
-    def _made_here(self) -> frozenset[str]:
+    def made_here(self) -> frozenset[str]:
         """Sources that are what a node makes: declared as a source, so that what reads it does not descend from it."""
         made = {(node.get("schema"), node["alias"]) for node in self.nodes.values() if node.get("alias")}
         return frozenset(

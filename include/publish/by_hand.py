@@ -13,6 +13,7 @@ import psycopg2
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
+from include import settings
 from include.daily import DAG_ID, admission, buffers
 from include.dbt_project.manifest import read
 from include.dbt_project.release import of_run
@@ -25,6 +26,7 @@ from include.raw import lease
 from include.raw.lease import Ended, nobody_ended
 from include.results import explained, figures, publications, runs
 from include.results.publications import HOLD, PUBLISH, RELEASE, ROLL_BACK, Decision
+from include.results.summary import gather
 from include.settings import BUILT
 from include.slack.decision import tell
 from include.warehouse import connect
@@ -88,14 +90,16 @@ def publish_anyway(
     with _deciding(PUBLISH, run_id, decided_by, reason, name, ended) as decision:
         if not publish_run(run_id, manifest, decision):
             raise NotPublishedError(f"Run {run_id} was published before and has built nothing since.")
+    explained.note(run_id, manifest)
+    summary = None
     try:
         with connect("greenery by hand") as connection:
-            stated = figures.gather(connection, publications.live(connection), manifest)
-            figures.keep(connection, run_id, stated)
+            url = settings.run_url(DAG_ID, run_id)
+            summary = gather(connection, run_id, url, run_failed=False, facts=manifest)
+            figures.keep(connection, run_id, summary.figures)
     except psycopg2.Error:
         log.exception("It is published, but the next run's message can't compare its figures with this one's.")
-    explained.note(run_id, manifest)
-    tell(decision)
+    tell(decision, summary)
     return decision
 
 

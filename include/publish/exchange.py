@@ -154,8 +154,7 @@ def _exchange(
     roles.open_to_readers(cursor, LIVE, closed=BUILT)
     notes += [note for reader in readers if (note := beside_marts.point_to(cursor, LIVE, reader))]
     publication_id, told_as_of = publications.note(cursor, run_id, LIVE, as_of=as_of, decision=decision, notes=notes)
-    _keep_receipts(cursor, publication_id, buffer, manifest if as_of is None else None, moved)
-    _show_trust(cursor, publication_id, run_id, manifest if as_of is None else None)
+    _keep_receipts(cursor, publication_id, run_id, buffer, manifest if as_of is None else None, moved)
     if as_of is None:
         buffers.published(cursor, LIVE, proven=decision is None)
     by = f", {decision.action} by {decision.by}: {decision.reason}" if decision else ""
@@ -168,9 +167,14 @@ def _exchange(
 
 
 def _keep_receipts(
-    cursor: Cursor, publication_id: int, buffer: Buffer, manifest: Manifest | None, moved: Collection[moves.Found]
+    cursor: Cursor,
+    publication_id: int,
+    run_id: str,
+    buffer: Buffer,
+    manifest: Manifest | None,
+    moved: Collection[moves.Found],
 ) -> None:
-    """What is told from now on, what it stands on, and what moved with it.
+    """What is told from now on, what it stands on, what moved with it, and how far each mart can be trusted.
 
     Each may fail, as on tables of a stranger's project: that costs the receipt and a note for the message, no publish.
     """
@@ -181,6 +185,8 @@ def _keep_receipts(
             lambda inner: basis.note(inner, publication_id, manifest, buffer.since),
         ),
         ("what moved of what was told", lambda inner: moves.keep(inner, publication_id, moved)),
+        ("how far each mart can be trusted", lambda inner: trust.note(inner, publication_id, run_id, manifest)),
+        (f"the view {LIVE}.{trust.NAME}", lambda inner: trust.show(inner, publication_id)),
     ):
         try:
             with transaction(cursor.connection) as inner:
@@ -191,23 +197,7 @@ def _keep_receipts(
             by_postgres = isinstance(error, psycopg2.Error)  # which quotes values
             why = without_data(error.diag.message_primary or "") if by_postgres else type(error).__name__
             log.warning("The receipts lack %s: %s", what, why, exc_info=not by_postgres)
-            cursor.execute(
-                "update ops.publications set notes = notes || %s where publication_id = %s",
-                ([_lacking(what, why)], publication_id),
-            )
-
-
-def _show_trust(cursor: Cursor, publication_id: int, run_id: str, manifest: Manifest | None) -> None:
-    """How far each mart can be trusted, beside the marts; what goes wrong with it is a note, and nothing else."""
-    try:
-        with transaction(cursor.connection) as inner:
-            trust.note(inner, publication_id, run_id, manifest)
-            told = trust.show(inner)
-    except Exception:
-        log.exception("How far the marts can be trusted was not noted.")
-        told = f"{LIVE}.{trust.NAME} could not be written, so it does not say how far the marts can be trusted"
-    if told:
-        publications.add_note(cursor, publication_id, told)
+            publications.add_note(cursor, publication_id, _lacking(what, why))
 
 
 def _lacking(what: str, why: str) -> str:

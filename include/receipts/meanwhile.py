@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
-from include import raw, words
+from include import words
 from include.answers import answers
 from include.answers.answer import Kind
 from include.dbt_project import explained_by, metrics
@@ -60,12 +60,8 @@ def _stock_outs(connection: Connection, whole: Explanation) -> Iterator[Meanwhil
         return
     first, last = _begin(whole.former_day), _begin(whole.day + timedelta(days=1))
     with connection.cursor() as cursor:
-        if raw.exists(cursor, "loads"):
-            cursor.execute(
-                sql.SQL("select coalesce(min(loaded_at), %s) from {} where loaded_at >= %s").format(raw.named("loads")),
-                (last, last),
-            )
-            [last] = cursor.fetchone()
+        cursor.execute("select min(loaded_at) from ops.publication_loads where loaded_at >= %s", (last,))
+        last = cursor.fetchone()[0] or last
         cursor.execute(
             sql.SQL(
                 """
@@ -92,9 +88,9 @@ def _came_and_went(connection: Connection, facts: Manifest, whole: Explanation) 
     splits = {split.dimension: split for split in whole.splits}
     for dimension in explained_by.dimensions(facts, whole.metric):
         shares = splits[dimension.name].shares if dimension.name in splits else ()
-        if not any(share.item and not (share.former and share.value) for share in shares):
-            continue
-        items = by_item(connection, dimension.sides[-1], before)
+        if len(dimension.sides) > 1 or all(share.former and share.value for share in shares if share.item):
+            continue  # of a ratio, 0 does not say that there was none
+        items = by_item(connection, dimension.sides[0], before)
         if {day for sums in items.values() for day in sums} != set(before):
             continue  # a young shop, or one that was closed
         for share in shares:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
@@ -18,7 +19,7 @@ from psycopg2.extras import execute_values
 from include import settings
 from include.dbt_project.manifest import Manifest
 from include.receipts import basis
-from include.results import node_results
+from include.results import node_results, publications
 from include.results.publications import HOLD, RELEASE
 from include.settings import BUILT, LIVE
 
@@ -197,15 +198,18 @@ def note(cursor: Cursor, publication_id: int, run_id: str, manifest: Manifest | 
     )
 
 
-def show(cursor: Cursor) -> str | None:
-    """Make the view in what is live, or renew it, for whoever may read there; returns what to say where it can't be."""
+def show(cursor: Cursor, publication_id: int) -> None:
+    """Make the view in what is live, or renew it, for whoever may read there; a note where its name is taken."""
     cursor.execute("select to_regclass(%s) is not null", (f"{LIVE}.{NAME}",))
     [is_there] = cursor.fetchone()
     if is_there and not _is_ours(cursor):
-        return (
+        publications.add_note(
+            cursor,
+            publication_id,
             f"{LIVE}.{NAME} is somebody's own, so how far the marts can be trusted is not shown there: let its owner "
-            "rename it"
+            "rename it",
         )
+        return
     view = sql.Identifier(LIVE, NAME)
     comments = [
         sql.SQL("comment on column {}.{} is {}").format(view, sql.Identifier(column), sql.Literal(says))
@@ -221,7 +225,6 @@ def show(cursor: Cursor) -> str | None:
     if not is_there:  # what somebody takes from readers later is not given back
         statements.append(sql.SQL("grant select on {} to public").format(view))
     cursor.execute(sql.SQL("; ").join(statements))
-    return None
 
 
 def make_way(cursor: Cursor) -> None:
@@ -248,13 +251,14 @@ def _is_ours(cursor: Cursor) -> bool:
 
 
 def _complete_to(model: str, manifest: Manifest, loaded: Mapping[str, datetime]) -> date | None:
-    """The last whole UTC day before the oldest of the newest loads of the raw tables behind a model."""
-    sources = [manifest.sources[one] for one in manifest.upstream(model) if one in manifest.sources]
-    moments = [
-        loaded.get(one.get("identifier") or one["name"]) if one["schema"] == settings.raw_schema() else None
-        for one in sources
-    ]
+    """The last whole UTC day that the loads behind a model cover, each table's newest; None if one is not known."""
+    sources = manifest.upstream(model) & manifest.sources.keys() - manifest.made_here
+    moments = [_loaded_at(manifest.sources[one], loaded) for one in sources]
     known = [moment for moment in moments if moment]
-    if not moments or len(known) < len(moments):
+    if not known or len(known) < len(moments):
         return None
     return min(known).astimezone(UTC).date() - timedelta(days=1)
+
+
+def _loaded_at(source: Mapping[str, Any], loaded: Mapping[str, datetime]) -> datetime | None:
+    return loaded.get(source.get("identifier") or source["name"]) if source["schema"] == settings.raw_schema() else None

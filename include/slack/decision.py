@@ -8,6 +8,7 @@ import psycopg2
 
 from include.results import publications
 from include.results.publications import Decision
+from include.results.summary import Summary
 from include.slack import notices, send
 from include.slack.channels import to_all
 from include.warehouse import connect
@@ -15,11 +16,11 @@ from include.warehouse import connect
 log = logging.getLogger(__name__)
 
 
-def tell(decision: Decision) -> None:
-    """Tell Slack. What was decided stands, whatever becomes of the message."""
+def tell(decision: Decision, summary: Summary | None = None) -> None:
+    """Tell Slack; `summary` is that of the run that was published. What was decided stands, whatever becomes of it."""
     try:
         with connect("greenery by hand") as connection:
-            message = notices.decided(decision, publications.live(connection))
+            message = notices.decided(decision, publications.live(connection), summary)
             send.deliver(connection, _message_id(decision), to_all(message))
     except Exception:
         log.exception("Done, but Slack could not be told.")

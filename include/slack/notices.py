@@ -12,6 +12,8 @@ from datetime import datetime
 from include import words
 from include.results.backups import Made
 from include.results.publications import Decision, Publication
+from include.results.summary import Summary
+from include.slack import moved
 from include.slack.message import Code, Line, Link, Message, Section, compose, short
 from include.slack.outbox import PROGRESS
 
@@ -128,15 +130,15 @@ def progress(run_id: str, layer: str, *, url: str, health_url: str) -> Message:
     return _notice(PROGRESS, headline, ["   ".join(steps)], _health(health_url), _airflow(url), footer=f"run {run_id}")
 
 
-def decided(decision: Decision, live: Publication | None) -> Message:
-    """What is said at once of a decision that somebody took by hand."""
+def decided(decision: Decision, live: Publication | None, summary: Summary | None = None) -> Message:
+    """What is said at once of a decision that somebody took by hand, with what moved where it published a run."""
     seen = "Nothing has been published yet."
     if live:
         seen = f"People query the data as of {words.moment(live.data_as_of)}."
     return compose(
         decision.action,
         f"✋ Greenery data: {_DECIDED.get(decision.action, decision.action)}",
-        [[(by_hand(decision),), (seen,)]],
+        filter(None, [[(by_hand(decision),), (seen,)], moved.lines(summary, keys=False) if summary else []]),
         (f"decision {decision.decision_id}",),
     )
 

@@ -683,6 +683,7 @@ def messages() -> dict[str, Message]:
         "decided_at_a_shell": decided(
             replace(_decision("hold"), decided_by="greenery_transformer (root on airflow-1)", name_given="Ada"), live
         ),
+        "decided_publish_moved": decided(_decision("publish"), live, replace(PUBLISHED, moves=MOVED)),
         "decided_before_anything": decided(_decision("hold"), None),
         "at_risk": at_risk(
             datetime(2026, 11, 24, 7, 0, tzinfo=UTC),

@@ -174,9 +174,9 @@ _templates = Environment(
 _templates.policies["json.dumps_function"] = _json
 _templates.filters.update(moment=moment, date=date, duration=duration, number=number, figure=words.figure)
 _templates.filters.update(weekday=weekday, sentence=sentence)
-_templates.filters.update(exact=exact, change=change, told_on=told_on)
+_templates.filters.update(exact=exact, inside=words.inside, change=change, told_on=told_on)
 _templates.filters.update(prose=prose, size=size, slack=slack)
 _templates.globals.update(lineage=lineage.picture, apart=helpers.apart)
 _templates.globals.update(path=path, static=static, task_url=task_url, sections=SECTIONS, airflow=settings.airflow_url)
 _templates.globals.update(series_path=series_path, answer_url=answer_url, answer_path=answer_path, About=About)
-_templates.globals.update(charts=charts, vega=vega, percent=Unit.PERCENT, most_rows=MOST)
+_templates.globals.update(charts=charts, vega=vega, percent=Unit.PERCENT, most_rows=MOST, count=words.count)

@@ -89,3 +89,17 @@ def test_a_failed_run_is_told_with_each_cause_and_its_sql(deployment: Deployment
     sql = deployment.rendered_sql(run.run_id, task_id)
     assert "-- int_orders\n" in sql
     assert "-- int_orders_total_is_cost_plus_shipping_less_discount\n" in sql
+
+
+def test_each_mart_says_how_far_it_can_be_trusted(deployment: Deployment, second_day: Day, failed_day: Day) -> None:
+    assert second_day.published.keys() == failed_day.published.keys()
+    deployment.come_to("second_day")
+    said = deployment.query(
+        "select mart, tests_passed > 0, tests_let_through, complete_to = as_of::date - 1, held_since"
+        " from analytics.trust order by mart"
+    )
+    assert said == [(mart, True, 0, True, None) for mart in sorted(second_day.published)]
+    deployment.come_to("failed_day")
+    [(why, still)] = deployment.query("select distinct held_why, held_since > published_at from analytics.trust")
+    assert why.startswith(("failed: model ", "failed: test "))
+    assert still

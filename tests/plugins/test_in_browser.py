@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -217,6 +219,25 @@ def test_a_series_is_read_with_its_band_on_a_phone_and_by_keyboard(page: Page) -
     _has_no_serious_fault(page)
     page.set_viewport_size(PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_a_figure_of_a_message_leads_to_its_receipt_and_its_rows(page: Page) -> None:
+    page.goto(f"{settings.HEALTH_PATH}/messages")
+    page.get_by_role("link", name="Greenery data is up to date").first.click()
+    figure = page.locator(".message a[href*='/figures/revenue/']").first
+    stated = figure.inner_text()
+    figure.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Revenue of")
+    expect(page.locator("dl.receipt dd").first).to_have_text(stated)
+    _take_picture(page, "data-health-receipt")
+    _has_no_serious_fault(page)
+    page.set_viewport_size(PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download as CSV").click()
+    rows = list(csv.DictReader(download.value.path().open()))
+    assert f"${sum(Decimal(row['counts_for']) for row in rows):,.0f}" == stated
+    assert not {"user_id", "email", "address_id", "shipping_zip_code"} & rows[0].keys()
 
 
 @pytest.mark.parametrize("slug", [slug for slug, _ in SECTIONS])

@@ -18,9 +18,10 @@ from psycopg2.extensions import connection as Connection
 from include.answers import answers
 from include.answers.answer import About, Kind
 from include.receipts import address, basis, moves, told
+from include.receipts.explanation import Explanation, Meanwhile, Share, Split
 from include.receipts.move import Move, MovedRow, Part, Period, Side, What
 from include.receipts.moves import Found
-from include.results import publications
+from include.results import node_results, publications
 from include.results.standing import Against
 from include.warehouse import roles
 from plugins.data_health import pages, rows_of_figure
@@ -29,6 +30,7 @@ from plugins.data_health.app import app
 from plugins.data_health.views import figures, receipt, run
 from tests.plugins import shop
 from tests.plugins.shop import MART, STAGED, UNIQUE, built, of_test
+from tests.plugins.unusual import ARRIVAL, ROWS, far_off, observe
 
 pytestmark = pytest.mark.db
 Ask = Callable[..., Any]
@@ -63,6 +65,8 @@ FACTS = replace(
         }
     },
 )
+# What is said of each, in their order.
+KNOWN = ("an audit", "the test is wrong", "3 values", "adds_up", "rows of raw.orders", "moving house", "Black Friday")
 LATE = Part(Side.NUMERATOR, What.LATE, "fact_orders", 1, Decimal("10.10"), ("=1+1",))
 MOVED = Found(
     Move("revenue", Period.DAY, DAY, Decimal(31), Decimal("41.10"), adds_up=True, parts=(LATE,)),
@@ -152,7 +156,7 @@ def test_how_it_moved_is_told_with_its_rows_but_for_keys_of_people(weeks: Weeks,
     assert (second.move, first.move) == (MOVED.move, None)
     assert {(row.key, row.changed) for row in second.rows} == {("=1+1", ()), (None, ("units",))}
     page = pages.render("receipt.html", answer=found)
-    assert "1 row of fact_orders came late: +$10.10" in page
+    assert "1 order came late: +$10.10" in page
     assert ">u1<" not in page
 
 
@@ -176,12 +180,45 @@ def test_what_is_known_against_it(weeks: Weeks, ask: Ask) -> None:
     today = datetime.now(UTC).date()
     answers.give(weeks.ops, Kind.MUTE, About(STAGED), "bob", "moving house", today)
     answers.give(weeks.ops, Kind.MUTE, About("model.p.apart"), "bob", "of something else", today)
+    answers.give(weeks.ops, Kind.EXPECTED, About("metric.p.revenue", day=DAY), "bob", "Black Friday", today)
+    answers.give(weeks.ops, Kind.EXPECTED, About("metric.p.revenue", day=today), "bob", "of another day", today)
     publications.decide(weeks.ops, publications.HOLD, None, "eve", "an audit")
+    other = replace(far_off(ARRIVAL), day=DAY - timedelta(days=3), since=DAY - timedelta(days=3))
+    observe(weeks.ops, "first", [], [far_off(ROWS), other])
+    node_results.record(weeks.ops, "second", "task", 1, [of_test("fail")])
     weeks.ops.commit()
-    found = ask(receipt.read, "revenue", DAY, weeks.moments[1], facts=FACTS).against
-    assert [one.against for one in found] == [Against.HOLD, Against.DECISION, Against.WARNED, Against.MUTE]
-    assert "the test is wrong" in found[1].says
-    assert "moving house" in found[3].says
+    found = ask(receipt.read, "revenue", DAY, weeks.moments[1], facts=FACTS)
+    assert [(one.against, needle in one.says) for one, needle in zip(found.against, KNOWN, strict=True)] == [
+        (Against.HOLD, True),
+        (Against.DECISION, True),
+        (Against.FAILED, True),
+        (Against.WARNED, True),
+        (Against.UNUSUAL, True),
+        (Against.MUTE, True),
+        (Against.EXPECTED, True),
+    ]
+    assert "the test is wrong" in pages.render("receipt.html", answer=found)
+    at_first = {one.against for one in ask(receipt.read, "revenue", DAY, weeks.moments[0], facts=FACTS).against}
+    assert not at_first & {Against.DECISION, Against.FAILED}
+
+
+def test_why_it_differs_is_told_as_it_was_kept(weeks: Weeks, ask: Ask) -> None:
+    shares = (Share("monstera", "<b>Monstera", Decimal(20), Decimal("41.10"), Decimal("21.10")),)
+    meanwhile = (Meanwhile("stock", "Ivy was sold out from 10:40"),)
+    why = Explanation(
+        "revenue",
+        DAY,
+        DAY - timedelta(days=1),
+        Decimal("41.10"),
+        Decimal(20),
+        (Split("product", "product", shares),),
+        meanwhile,
+    )
+    found = replace(ask(receipt.read, "revenue", DAY, facts=FACTS), explanation=why)
+    page = pages.render("receipt.html", answer=found)
+    assert "$20.00 then, $41.10 on the day: +$21.10" in page
+    assert "&lt;b&gt;Monstera" in page
+    assert page.index("At the same time:") < page.index("Ivy was sold out")
 
 
 def test_its_rows_add_up_without_what_is_personal(weeks: Weeks, ask: Ask) -> None:

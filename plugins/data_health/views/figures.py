@@ -9,6 +9,7 @@ from decimal import Decimal
 import psycopg2
 
 from include.dbt_project import metrics
+from include.dbt_project.counted import nouns
 from include.dbt_project.manifest import Manifest
 from include.dbt_project.metrics import Metric
 from include.receipts import moves
@@ -55,7 +56,7 @@ class Figures:
     """The metrics of the days that end with `last`, the first day first, and what moved last, the newest first.
 
     `first_told` is since when receipts are kept: None before the first publish that keeps them. `names` has what
-    people call each metric.
+    people call each metric, `nouns` what the rows of a model are.
     """
 
     days: tuple[date, ...]
@@ -64,6 +65,7 @@ class Figures:
     first_told: datetime | None
     newest_day: date | None
     metrics: dict[str, Metric]
+    nouns: dict[str, str]
 
     @property
     def before(self) -> date:
@@ -116,6 +118,7 @@ def read(reading: Reading, until: date | None = None) -> Figures:
         first_told=kept.since,
         newest_day=newest,
         metrics=named | named_metrics(reading.facts, {move.metric for one in moved for move in one.moves}),
+        nouns=nouns(reading.facts),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
-from include.dbt_project.counted import counted, stands_on
+from include.dbt_project.counted import counted, nouns, stands_on
 from include.dbt_project.manifest import Manifest
 from include.dbt_project.metrics import Metric
 from include.receipts import basis, explain, moves, told
@@ -82,7 +82,8 @@ class Receipt:
     `told` is None where nothing was told of it by then; `before_receipts` says that there was a publication then of
     which no receipt was kept. `publication` is what people queried then. Loads, models and tests are that one's, and
     only those that the figure stands on; `results_kept` is False where its run's results are deleted by now. `rows`
-    are those of now, empty where the project counts the metric by no rows.
+    are those of now, empty where the project counts the metric by no rows. `nouns` say what the
+    rows of a model are.
     """
 
     metric: Metric
@@ -101,6 +102,7 @@ class Receipt:
     explanation: Explanation | None
     against: tuple[Standing, ...]
     rows: tuple[RowsOfFigure, ...]
+    nouns: dict[str, str]
     at: datetime
 
     @property
@@ -154,6 +156,7 @@ def read(reading: Reading, metric: str, day: date, told_on: datetime | None = No
         explanation=_explanation(reading, metric, day, publication),
         against=standing.of_figure(connection, then, metric, day, publication),
         rows=rows_of_figure.of(reading, one, day) if one else (),
+        nouns=nouns(facts),
         at=reading.at,
     )
 

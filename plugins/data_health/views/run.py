@@ -7,6 +7,7 @@ from datetime import date, datetime
 from itertools import groupby
 from typing import Any
 
+from include.dbt_project.counted import nouns
 from include.dbt_project.helpers import is_helper
 from include.dbt_project.manifest import Manifest
 from include.dbt_project.metrics import Metric
@@ -79,7 +80,8 @@ class RunResults:
 
     `published_at` is when its marts came before people, if ever. What `report` tells of now is as of now.
     `stated` are the figures of its message, where it is kept of which day they are; `moved` is what it changed of what
-    was told before, and `metrics` has both by name.
+    was told before, `metrics` has both by name, and `nouns` what the rows of
+    a model are.
     """
 
     run: Run
@@ -89,6 +91,7 @@ class RunResults:
     stated: tuple[Stated, ...]
     moved: tuple[Move, ...]
     metrics: dict[str, Metric]
+    nouns: dict[str, str]
 
     @property
     def named(self) -> tuple[TaskOfRun, ...]:
@@ -138,6 +141,7 @@ def read(reading: Reading, run_id: str) -> RunResults:
         stated=stated,
         moved=moved,
         metrics=named_metrics(facts, {one.metric for one in (*stated, *moved)}),
+        nouns=nouns(facts),
     )
 
 

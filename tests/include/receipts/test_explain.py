@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import execute_values
 
+from include import raw
 from include.dbt_project.manifest import Manifest
 from include.receipts import explain, split
 from include.receipts.explanation import Explanation, Meanwhile, Share
 from include.receipts.split import Counts, Factor
 from include.results import explained, publications, runs
+from include.settings import warehouse_health
+from include.warehouse import connect, roles
 from include.words import Unit
 
 FORMER, DAY = date(2026, 11, 21), date(2026, 11, 22)
@@ -307,6 +310,20 @@ def test_rows_that_do_not_make_the_figure_up_explain_nothing_of_it(shop: Connect
 
 
 @pytest.mark.db
+def test_who_only_reads_is_told_the_same(shop: Connection) -> None:
+    with connect("test") as connection:
+        raw.create(connection.cursor())
+        roles.ensure(connection, login=True)
+    told = why(shop, "revenue")
+    [product, *_] = [one.item for one in told.splits[2].shares if one.item]
+    do(shop, "insert into analytics.product_stock_outs values (%s, '2026-11-22 10:40', null)", product)
+    with connect("test", warehouse_health()) as reader:
+        found = why(reader, "revenue")
+    assert found == why(shop, "revenue")
+    assert [one.kind for one in found.meanwhile] == ["stock-out"]
+
+
+@pytest.mark.db
 def test_what_happened_on_the_day_is_told_as_at_the_same_time_and_nowhere_as_a_part(shop: Connection) -> None:
     before = why(shop, "revenue")
     assert before.meanwhile == ()
@@ -315,10 +332,17 @@ def test_what_happened_on_the_day_is_told_as_at_the_same_time_and_nowhere_as_a_p
         (products[0], "2026-11-22 10:40", None),
         (products[1], "2026-11-21 08:00", "2026-11-22 18:00"),
         (products[2], "2026-11-01 08:00", None),  # on both days alike
-        (products[3], "2026-11-23 00:01", None),  # afterwards
+        (products[3], "2026-11-23 05:30", None),  # as the load shows that came after the day
+        (products[4], "2026-11-23 05:31", None),  # afterwards
     ):
         do(shop, "insert into analytics.product_stock_outs values (%s, %s, %s)", product, out_from, out_until)
-    do(shop, "insert into ops.publication_loads values (2, 'orders', '2026-11-22 17:05+00', 3)")
+    do(
+        shop,
+        """
+        insert into ops.publication_loads (publication_id, table_name, loaded_at)
+        values (2, 'orders', '2026-11-22 17:05+00'), (2, 'products', '2026-11-23 05:30+00')
+        """,
+    )
     do(
         shop,
         """
@@ -350,6 +374,7 @@ def test_what_happened_on_the_day_is_told_as_at_the_same_time_and_nowhere_as_a_p
     assert set(after.meanwhile) == {
         Meanwhile("stock-out", "sold out at 10:40", "item__product_id", products[0]),
         Meanwhile("stock-out", "sold out on 21 Nov at 08:00, back at 18:00", "item__product_id", products[1]),
+        Meanwhile("stock-out", "sold out on 23 Nov at 05:30", "item__product_id", products[3]),
         Meanwhile("load", "raw.orders was last loaded at 17:05, before the day was over"),
         Meanwhile("test", "test amounts of fact_orders warned"),
         Meanwhile("unusual", "rows of raw.orders on 22 Nov: 3, usually 10 to 30"),

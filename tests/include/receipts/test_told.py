@@ -120,6 +120,8 @@ def test_every_figure_of_every_message_comes_back(shop: Shop) -> None:
     shop.publish({MON: (130.5, 2, 4), TUE: (55, 1, 3), WED: (7, 0, 1)})
     run_id = shop.build({MON: (130.5, 2, 4), WED: (9, 1, 2)})
     by_hand.publish_anyway(run_id, "ada", "it is fine")
+    [(said,)] = do(shop.db, "select body from ops.messages where kind = 'publish'")
+    assert "revenue of Wed 25 Nov is $2.00 higher than told" in said
     shop.state()
     assert len(shop.stated) == 15
     assert shop.as_told() == shop.stated

@@ -31,12 +31,15 @@ pytestmark = pytest.mark.db
 
 WARNED = NodeResult("test.w", "test", "looks_odd", "warn", "warn", 1, "", 0.1, None)
 ORDERS, ITEMS, LISTED = "source.shop.orders", "source.shop.order_items", "source.lists.countries"
-# `m` reads two raw tables, by a model that is no mart, and has a test of each severity; `n` reads a table of elsewhere.
+KEPT = "source.last_run.prices"
+# `m` reads two raw tables, by a model that is no mart, and what a snapshot made, declared as a source. It has a test of
+# each severity. `n` reads a table of elsewhere.
 FACTS = Manifest(
     {
         **MANIFEST.nodes,
         "model.s": {**model("s", ORDERS), "schema": "staging", "config": {"materialized": "ephemeral"}},
-        "model.m": model("m", "model.s", ITEMS),
+        "model.m": model("m", "model.s", ITEMS, KEPT),
+        "snapshot.p": {"resource_type": "snapshot", "name": "prices", "alias": "prices", "schema": "snapshots"},
         "model.n": model("n", ORDERS, LISTED),
         "test.w": {**MANIFEST.nodes["test.t"], "config": {"severity": "warn"}, "name": "looks_odd"},
     },
@@ -44,6 +47,7 @@ FACTS = Manifest(
         ORDERS: {"schema": "raw", "name": "orders"},
         ITEMS: {"schema": "raw", "name": "items", "identifier": "order_items"},
         LISTED: {"schema": "lists", "name": "countries"},
+        KEPT: {"schema": "snapshots", "name": "prices", "identifier": "prices"},
     },
 )
 
@@ -64,7 +68,7 @@ def shop(db: Connection) -> Connection:
         """
         insert into raw.loads (table_name, loaded_at, rows) values
             ('orders', '2026-11-22 05:50 UTC', 1), ('orders', '2026-11-23 00:10 UTC', 1),
-            ('order_items', '2026-11-23 23:50 UTC', 1)
+            ('order_items', '2026-11-24 10:00 UTC', 1)
         """,
     )
     roles.ensure(db, login=True)
@@ -187,7 +191,7 @@ def test_what_goes_wrong_with_it_costs_a_note_and_no_publish(shop: Connection) -
     rows(shop, "alter table ops.publication_marts add check (tests_passed < 0)")
     publish_run("run 1", FACTS)
     assert rows(shop, "select content from analytics.m") == [("one",)]
-    assert "trust could not be written" in publications.live(shop).notes[0]
+    assert "Its receipts lack how far each mart can be trusted: " in publications.live(shop).notes[0]
 
 
 def test_after_a_restore_nothing_is_said_until_a_run_publishes(shop: Connection) -> None:

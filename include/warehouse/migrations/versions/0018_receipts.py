@@ -89,6 +89,9 @@ create table ops.moves (
 )
 """
 
+# A receipt asks for the moves of its figure.
+MOVES_BY_FIGURE = "create index moves_by_figure on ops.moves (metric, starts, period)"
+
 # The rows behind the move of a day. `side` says which of a ratio's two numbers a row is counted in. `before` and
 # `after` are what it counted for then and counts for now, null where it was not counted. `key` may name a person.
 MOVED_ROWS = """
@@ -138,6 +141,7 @@ def upgrade() -> None:
         PUBLICATION_MODELS,
         PUBLICATION_MARTS,
         MOVES,
+        MOVES_BY_FIGURE,
         MOVED_ROWS,
         EXPLANATIONS,
         STATED,
