@@ -27,6 +27,7 @@ from include.publish import by_hand
 from include.publish.publish import publish_run
 from include.raw import csv_loader
 from include.receipts import told
+from include.receipts.explanation import Explanation
 from include.receipts.move import Move, Period, Side, What
 from include.results import explained, figures, node_results, nodes, publications
 from include.results.publications import PUBLISH, Publication
@@ -97,6 +98,7 @@ class Told:
     moves: tuple[Move, ...] = ()
     rows: dict[tuple[str, date], dict[tuple[str, str], tuple]] = field(default_factory=dict)
     message: str = ""
+    explanations: tuple[Explanation, ...] = ()
 
 
 class Weeks(Days):
@@ -131,7 +133,7 @@ class Weeks(Days):
             if number == ROLLED_BACK:
                 by_hand.roll_back("ann", "a test")
                 former = self.in_force.former
-                self._note(replace(former, kind="rolled back", former=self.in_force, moves=(), rows={}, message=""))
+                self._note(Told("rolled back", former.day, former.recount, self.in_force, former.publication, {}))
 
     def run(self, kind: str, day: date, recount: Recount, *, full_refresh: bool = False) -> None:
         """A whole run and its report."""
@@ -155,7 +157,9 @@ class Weeks(Days):
         ):
             rows[metric, starts][side, key] = tuple(row)
         message = render.render(summary).body
-        self._note(Told(kind, day, recount, self.in_force, live, {}, summary.moves, dict(rows), message))
+        self._note(
+            Told(kind, day, recount, self.in_force, live, {}, summary.moves, dict(rows), message, summary.explanations)
+        )
 
     def _note(self, told: Told) -> None:
         """With what people query now."""
@@ -338,6 +342,17 @@ def test_a_message_names_what_moved_by_how_much_and_by_which_orders(played: Week
             if key[0] in ("orders", "revenue", "paid", "units") and late:
                 assert f"{len(late)} order{'s'[: len(late) > 1]} came late" in found["rows"], line
         assert bool(lines) == any(not move.usual for move in one.moves), one.message
+
+
+def test_why_a_figure_differs_adds_up_to_what_the_csvs_say(played: Weeks):
+    explained_of = [(one, explanation) for one in played.loads for explanation in one.explanations]
+    assert {explanation.metric for _, explanation in explained_of} == {"orders", "revenue", "conversion"}
+    for one, explanation in explained_of:
+        metric, day, former = explanation.metric, explanation.day, explanation.former_day
+        assert explanation.value == one.recount.of(metric, day, day).value
+        assert explanation.former == one.recount.of(metric, former, former).value
+        for split in explanation.splits:
+            assert sum(share.amount for share in split.shares) == explanation.difference, (one.day, split)
 
 
 def test_what_usually_comes_late_is_counted_alone_once_that_is_learned(played: Weeks):
