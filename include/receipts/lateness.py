@@ -60,7 +60,8 @@ def marked(connection: Connection, found: Iterable[Found]) -> tuple[Found, ...]:
             relative(move.told, move.value), of_that_age
         )
     return tuple(
-        replace(one, move=replace(one.move, usual=_all_usual(one.move, usual[one.move.metric]))) for one in found
+        replace(one, move=replace(one.move, usual=_all_usual(one.move, usual[one.move.metric], learned)))
+        for one in found
     )
 
 
@@ -68,14 +69,21 @@ def _came_late_alone(move: Move) -> bool:
     return move.adds_up and not move.causes and bool(move.parts) and all(one.what is What.LATE for one in move.parts)
 
 
-def _all_usual(move: Move, usual: Mapping[date, bool]) -> bool:
-    """Of a day by itself, of a month or year by the metric's days that moved; of one that runs on, by those before."""
+def _all_usual(move: Move, usual: Mapping[date, bool], learned: Mapping[tuple[str, Age], Sequence[Decimal]]) -> bool:
+    """Of a day by itself, of a month or year by the metric's days that moved; of one that runs on, by those before.
+
+    A ratio can move in a month of which no day does: that is usual where it would be so of the day before yesterday.
+    """
     if move.period is Period.DAY:
         return usual[move.starts]
     starts = {"day": 1} if move.period is Period.MONTH else {"month": 1, "day": 1}
     within = [is_so for day, is_so in usual.items() if day.replace(**starts) == move.starts]
     days = within or [is_so for day, is_so in usual.items() if day < move.starts]
-    return bool(days) and all(days)
+    if not days:
+        return _came_late_alone(move) and is_usual(
+            relative(move.told, move.value), learned.get((move.metric, Age.TWO), ())
+        )
+    return all(days)
 
 
 def _learned(connection: Connection, names: set[str]) -> dict[tuple[str, Age], list[Decimal]]:

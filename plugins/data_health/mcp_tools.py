@@ -24,7 +24,7 @@ from plugins.data_health import nodes, runs
 from plugins.data_health.reading import Reading
 from plugins.data_health.results import TestState
 from plugins.data_health.runs import Run, State
-from plugins.data_health.views import figures, health, model, now, receipt, run, run_list, test, tests, unusual
+from plugins.data_health.views import exposed, figures, health, model, now, receipt, run, run_list, test, tests, unusual
 
 # In characters; a machine reads all of it.
 LONGEST, LONGEST_TEXT = 40_000, 2_000
@@ -101,11 +101,11 @@ def what_moved(reading: Reading, publication_id: Id | None = None) -> Answer:
 def why_a_figure_moved(reading: Reading, metric: Name, day: Day, former_day: Day | None = None) -> Answer:
     """Split the difference between a metric's day and a former one into parts that add up.
 
-    Without a former day: as the message did, else against the same weekday. `meanwhile` is what else happened on
+    Without a former day: as the message did, else against the day before. `meanwhile` is what else happened on
     these days. It is no cause: say *at the same time*.
     """
     of_day = receipt.read(reading, metric, day)
-    found, before = of_day.explanation, former_day or day - timedelta(days=7)
+    found, before = of_day.explanation, former_day or day - timedelta(days=1)
     if found is None or (former_day and found.former_day != former_day):
         found = explain.explain(reading.connection, reading.facts, metric, day, before)
     if found is None:
@@ -175,16 +175,13 @@ def unusual_figures(reading: Reading) -> Answer:
 
 
 def trust_of_marts(reading: Reading) -> Answer:
-    """Say of each published mart how far it can be trusted, and which marts each dashboard stands on.
+    """Say of each published mart and of each dashboard how far it can be trusted.
 
     As of when, complete to which day, how its tests ended, held since when, and by whose decision.
     """
-    exposures = {
-        entry.get("label") or entry["name"]: sorted(map(reading.facts.title, entry["depends_on"]["nodes"]))
-        for entry in reading.facts.exposures.values()
-    }
-    says = {"marts": list(trust.of_marts(reading.connection).values()), "exposures": exposures}
-    return Answer(says, settings.health_url("models"))
+    marts = trust.of_marts(reading.connection)
+    exposures = [exposed.read(reading, one["name"]) for one in reading.facts.exposures.values()]
+    return Answer({"marts": list(marts.values()), "exposures": exposures}, settings.health_url("models"))
 
 
 def list_runs(reading: Reading, days: Literal[30, 90, 365] = 30) -> Answer:
@@ -244,28 +241,22 @@ def _titles(reading: Reading, unique_ids: set[str]) -> list[str]:
 
 
 def _named(reading: Reading) -> Iterator[dict[str, str]]:
+    """All that has a name, tests last: there are many."""
     facts = reading.facts
     relations, data_tests = nodes.relations(facts), nodes.data_tests(facts)
     for one in relations:
-        node = nodes.node(facts, one)
+        node, name = nodes.node(facts, one), relations[one]
         title = nodes.grain(node.get("description"))
-        yield {
-            "kind": node["resource_type"],
-            "name": relations[one],
-            "title": title,
-            "page": _page("models", relations[one]),
-        }
-    for one in facts.data_tests:
-        name = data_tests[one.unique_id]
-        yield {"kind": "test", "name": name, "title": one.name, "page": _page("tests", name)}
-    for kind, of_kind in (("metric", facts.metrics), ("exposure", facts.exposures)):
-        for entry in of_kind.values():
-            yield {
-                "kind": kind,
-                "name": entry["name"],
-                "title": entry.get("label") or entry["name"],
-                "page": settings.health_url(),
-            }
+        yield {"kind": node["resource_type"], "name": name, "title": title, "page": _page("models", name)}
+    for kind, of_kind, page in (
+        ("metric", facts.metrics, _page("figures")),
+        ("exposure", facts.exposures, settings.health_url()),
+    ):
+        for one in of_kind.values():
+            yield {"kind": kind, "name": one["name"], "title": one.get("label") or one["name"], "page": page}
+    for test_of in facts.data_tests:
+        name = data_tests[test_of.unique_id]
+        yield {"kind": "test", "name": name, "title": test_of.name, "page": _page("tests", name)}
 
 
 def _page(*parts: str) -> str:

@@ -27,8 +27,9 @@ from include.publish import by_hand
 from include.publish.publish import publish_run
 from include.raw import csv_loader
 from include.receipts import told
+from include.receipts.explanation import Explanation
 from include.receipts.move import Move, Period, Side, What
-from include.results import figures, node_results, nodes, publications
+from include.results import explained, figures, node_results, nodes, publications
 from include.results.publications import PUBLISH, Publication
 from include.results.summary import gather
 from include.slack import render
@@ -97,6 +98,7 @@ class Told:
     moves: tuple[Move, ...] = ()
     rows: dict[tuple[str, date], dict[tuple[str, str], tuple]] = field(default_factory=dict)
     message: str = ""
+    explanations: tuple[Explanation, ...] = ()
 
 
 class Weeks(Days):
@@ -131,7 +133,7 @@ class Weeks(Days):
             if number == ROLLED_BACK:
                 by_hand.roll_back("ann", "a test")
                 former = self.in_force.former
-                self._note(replace(former, kind="rolled back", former=self.in_force, moves=(), rows={}, message=""))
+                self._note(Told("rolled back", former.day, former.recount, self.in_force, former.publication, {}))
 
     def run(self, kind: str, day: date, recount: Recount, *, full_refresh: bool = False) -> None:
         """A whole run and its report."""
@@ -142,6 +144,7 @@ class Weeks(Days):
             with connect() as connection:
                 decision = publications.decide(connection, PUBLISH, self.run_id, "ann", "a test")
         assert publish_run(self.run_id, self.facts, decision)
+        explained.note(self.run_id, self.facts)
         with connect() as connection:
             live = publications.live(connection)
             summary = gather(connection, self.run_id, "http://run", run_failed=False, facts=self.facts)
@@ -154,7 +157,9 @@ class Weeks(Days):
         ):
             rows[metric, starts][side, key] = tuple(row)
         message = render.render(summary).body
-        self._note(Told(kind, day, recount, self.in_force, live, {}, summary.moves, dict(rows), message))
+        self._note(
+            Told(kind, day, recount, self.in_force, live, {}, summary.moves, dict(rows), message, summary.explanations)
+        )
 
     def _note(self, told: Told) -> None:
         """With what people query now."""
@@ -318,7 +323,8 @@ def test_a_message_names_what_moved_by_how_much_and_by_which_orders(played: Week
     """To the digits that it shows, and no other figure than a recount gives."""
     for one in played.loads:
         expected = moved(one.former, one)
-        lines = [line for line in one.message.splitlines() if line.startswith("• ")]
+        _, _, section = one.message.partition("Moved since it was told:\n")
+        lines = [line for line in section.split("\n\n")[0].splitlines() if line.startswith("• ")]
         for line in lines:
             found = SAYS.match(line)
             assert found, line
@@ -326,10 +332,9 @@ def test_a_message_names_what_moved_by_how_much_and_by_which_orders(played: Week
             was, is_ = expected[key]
             difference = is_ - was
             assert found["way"] == ("higher" if difference > 0 else "lower"), line
-            for shown, true in ((found["now"], is_), (found["then"], was), (found["by"], abs(difference))):
-                number, half_a_digit, percent = shown_as(shown)
-                # What is between two rounded numbers may be a digit off.
-                assert abs(true * percent - number) <= half_a_digit * (2 if shown is found["by"] else 1), line
+            assert shows(found["now"], is_), line
+            assert shows(found["then"], was), line
+            assert shows(found["by"], abs(difference), off=2), line  # what is between two rounded numbers
             rows = behind(one.former, one, Move(*key, was, is_))
             keys = {row for _, row in rows}
             assert set(ORDERS.findall(found["rows"])) <= keys, line
@@ -337,6 +342,17 @@ def test_a_message_names_what_moved_by_how_much_and_by_which_orders(played: Week
             if key[0] in ("orders", "revenue", "paid", "units") and late:
                 assert f"{len(late)} order{'s'[: len(late) > 1]} came late" in found["rows"], line
         assert bool(lines) == any(not move.usual for move in one.moves), one.message
+
+
+def test_why_a_figure_differs_adds_up_to_what_the_csvs_say(played: Weeks):
+    explained_of = [(one, explanation) for one in played.loads for explanation in one.explanations]
+    assert {explanation.metric for _, explanation in explained_of} == {"orders", "revenue", "conversion"}
+    for one, explanation in explained_of:
+        metric, day, former = explanation.metric, explanation.day, explanation.former_day
+        assert explanation.value == one.recount.of(metric, day, day).value
+        assert explanation.former == one.recount.of(metric, former, former).value
+        for split in explanation.splits:
+            assert sum(share.amount for share in split.shares) == explanation.difference, (one.day, split)
 
 
 def test_what_usually_comes_late_is_counted_alone_once_that_is_learned(played: Weeks):
@@ -369,11 +385,11 @@ def named(figure: str, facts: Manifest) -> tuple[str, Period, date]:
     return metric, Period.YEAR, date(int(when), 1, 1)
 
 
-def shown_as(shown: str) -> tuple[Decimal, Decimal, int]:
-    """A number in a message, half of its last digit, and what it is multiplied by: "$1,755", "73.7 %", "1.5 points"."""
+def shows(shown: str, true: Decimal, off: int = 1) -> bool:
+    """Whether a number in a message, such as "$1,755", "73.7 %" or "1.5 points", is `off` by half of its last digit."""
     number = Decimal(re.sub(r"[^0-9.]", "", shown))
     percent = 100 if "%" in shown or "points" in shown else 1
-    return number, Decimal("0.5").scaleb(number.as_tuple().exponent), percent
+    return abs(true * percent - number) <= off * Decimal("0.5").scaleb(number.as_tuple().exponent)
 
 
 def moved(former: Told | None, now: Told) -> dict[tuple[str, Period, date], tuple[Decimal | None, Decimal | None]]:

@@ -182,6 +182,15 @@ def test_what_is_held_says_so_in_every_answer_and_by_whom(shop: Shop) -> None:
         assert answer["why_held"][1].startswith("The last run, third, did not publish: people see the data as of")
 
 
+def test_data_that_somebody_put_back_is_held_and_cites_the_decision(shop: Shop) -> None:
+    decision = publications.decide(shop.ops, publications.ROLL_BACK, "first", "ada", "prices look wrong")
+    publications.note(shop.ops.cursor(), "first", "analytics", as_of=shop.first, decision=decision, notes=[])
+    answer = ask("list_runs")
+    assert answer["why_held"][0].startswith("ada put the former data back on")
+    cited = answer["cites"]["publication"]
+    assert (cited["run_id"], cited["decision"]["reason"]) == ("first", "prices look wrong")
+
+
 def test_lineage_goes_up_to_the_raw_table_and_down_to_the_dashboard(shop: Shop) -> None:
     answer = ask("lineage", name="fact_orders")["says"]
     assert (answer["all_upstream"], answer["exposures"]) == (["raw.orders", "stg_orders"], ["Sales"])
@@ -259,6 +268,6 @@ def test_over_http_it_starts_with_no_token_that_could_be_guessed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], token: str
 ) -> None:
     monkeypatch.setenv("GREENERY_HEALTH_TOKEN", token)
-    monkeypatch.setattr(sys, "argv", ["mcp_server", "--http"])
+    monkeypatch.setattr(sys, "argv", ["mcp_server", "--http", "--port", "-1"])
     assert mcp_server.main() == 1
     assert "it takes GREENERY_HEALTH_TOKEN" in capsys.readouterr().err
