@@ -272,7 +272,8 @@ def test_the_page_and_its_json_are_asked_by_address(client: TestClient, weeks: W
     assert f"/figures/revenue/{DAY}/rows.csv?side={Side.NUMERATOR}" in page
     asked = {"told_on": f"{weeks.moments[-1]:%Y-%m-%d}"}
     assert client.get(f"/api/figures/revenue/{DAY}", params=asked).json()["told"]["value"] == "41.1000"
-    assert client.get(f"/figures/revenue/{DAY}", params={"told_on": "yesterday"}).status_code == 422
+    for nonsense in ("yesterday", "0001-01-01T00:00+14:00", "9999-12-31T23:59-14:00"):
+        assert client.get(f"/figures/revenue/{DAY}", params={"told_on": nonsense}).status_code == 422
     for asked, why in ((f"/figures/none/{DAY}", "no metric none"), ("/figures/revenue/2020-01-01", "Nothing was ever")):
         answer = client.get(asked)
         assert (answer.status_code, why in answer.text) == (404, True)

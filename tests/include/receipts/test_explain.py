@@ -84,13 +84,14 @@ def test_a_ratio_moves_by_an_items_own_ratio_and_by_how_much_of_the_whole_it_is(
 
 
 def test_of_factors_none_goes_before_another() -> None:
-    """20 * 5 -> 30 * 4: ten more at the mean of 5 and 4, one less of the mean of 20 and 30."""
-    factors = [
-        Factor("sessions", "Sessions", Fraction(20), Fraction(30)),
-        Factor("value", "Value", Fraction(5), Fraction(4)),
-    ]
-    shares = split.of_product(factors, Decimal(20))
-    assert [(one.label, one.amount) for one in shares] == [("Sessions", 45), ("Value", -25)]
+    """1 * 1 * 1 -> 2 * 3 * 4, by hand: what each adds alone, after one of the others, and after both."""
+    factors = [Factor(name, name, Fraction(1), Fraction(value)) for name, value in (("a", 2), ("b", 3), ("c", 4))]
+    shares = split.of_product(factors, Decimal(23))
+    assert {one.item: Fraction(one.amount) for one in shares} == {
+        "a": (2 * 1 + 3 + 4 + 2 * 12) / Fraction(6),
+        "b": (2 * 2 + 4 + 8 + 2 * 16) / Fraction(6),
+        "c": (2 * 3 + 6 + 9 + 2 * 18) / Fraction(6),
+    }
 
 
 # A shop of our own, in which each kind of metric is explained.
@@ -307,6 +308,8 @@ def test_rows_that_do_not_make_the_figure_up_explain_nothing_of_it(shop: Connect
     """Some items are lacking: no product can be said to have sold less."""
     do(shop, "delete from analytics.fact_order_items where item_id %% 7 = 0 and ordered_at::date = %s", DAY)
     assert [one.dimension for one in why(shop, "revenue").splits] == ["order__state", "order__promo_id", "factors"]
+    do(shop, "update analytics.daily_metrics set value = value + 0.01 where metric = 'revenue' and day = %s", FORMER)
+    assert explain.explain(shop, FACTS, "revenue", DAY, FORMER) is None
 
 
 @pytest.mark.db

@@ -157,7 +157,7 @@ def test_raw_made_anew_is_a_cause_and_the_full_build_that_it_takes_is_none(publi
 
 def test_history_that_was_accepted_or_restored_is_a_cause_once(published: Connection) -> None:
     publications.decide(published, publications.ACCEPT_HISTORY, None, "ada", "a new shop")
-    assert told(published) == everywhere("the snapshots were changed by hand and accepted")
+    assert told(published) == everywhere("the snapshots were restored or changed, and accepted")
     exchange("run 4", buffers.current(published), manifest=MANIFEST)
     begin(published, 5)
     assert told(published) == {}
