@@ -26,7 +26,7 @@ from include.dbt_project.manifest import Manifest
 from include.publish import by_hand
 from include.publish.publish import publish_run
 from include.raw import csv_loader
-from include.receipts import told
+from include.receipts import explain, told
 from include.receipts.move import Move, Period, Side, What
 from include.results import explained, figures, node_results, nodes, publications
 from include.results.publications import PUBLISH, Publication
@@ -266,6 +266,16 @@ def test_the_parts_of_a_move_add_up_to_it(played: Weeks):
                 expected[side, what][1] += (after or 0) - (before or 0)
             found = {(part.side, part.what): [part.rows, part.amount] for part in move.parts}
             assert found == expected, (one.day, move)
+
+
+def test_why_a_figure_differs_adds_up_to_what_was_told_of_both_days(played: Weeks):
+    found = []
+    for one in played.told:
+        for why in explain.of_publication(played.shop.connection, one.publication.publication_id):
+            found.append(why)
+            assert (why.former, why.value) == tuple(one.table[why.metric, day][0] for day in (why.former_day, why.day))
+            assert {sum(share.amount for share in split.shares) for split in why.splits} == {why.value - why.former}
+    assert {why.metric for why in found} >= {"orders", "revenue"}
 
 
 def test_every_figure_of_every_message_is_told_as_it_was_then(played: Weeks):
