@@ -5,7 +5,7 @@ ARGS ?=
 DATA ?=
 TO ?= backups
 FROM ?= $(error say which backup: make restore FROM=backups/NAME)
-BENCH ?= orchestration size health
+BENCH ?= orchestration size receipts health
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down psql decide answer under-way mcp backup restore prove slack-preview revision secrets test torture containers drill check format constraints digests sbom audit bench clean
 
@@ -75,7 +75,7 @@ check: install ## lint, format and the tests that need no database
 	$(RUN) -m sqlfluff lint --disable-progress-bar dbt
 	$(RUN) -m pytest -n 2 --no-loadscope-reorder -m "not db and not stack and not chart" $(ARGS)
 
-bench: install ## what a task per model costs, a day by the number of events, and how long the data-health page takes (BENCH=health: one of orchestration, size, health)
+bench: install ## what a task per model costs, a day by the number of events, what comparing with what was told costs, and how long the data-health page takes (BENCH=health: one of orchestration, size, receipts, health)
 	@for one in $(BENCH); do .venv/bin/python -m benchmarks.$$one $(ARGS) || exit; done
 
 format: install ## fix the Python's format and lint, as make check wants it

@@ -121,6 +121,7 @@ SAYING = {
     "include/publish/publish.py": ("publish_run",),
     "include/publish/on_marts.py": ("rights", "row_security", "comments_and_options", "left_behind"),
     "include/raw/csv_loader.py": ("_refused",),
+    "include/results/trust.py": ("_taken",),
     "include/slack/render.py": ("unparsed", "unheard"),
     "include/daily/promise.py": ("risk", "_of_the_run"),
     "include/daily/watchdog.py": ("check", "main"),

@@ -72,7 +72,7 @@ def _came_late_alone(move: Move) -> bool:
 def _all_usual(move: Move, usual: Mapping[date, bool], learned: Mapping[tuple[str, Age], Sequence[Decimal]]) -> bool:
     """Of a day by itself, of a month or year by the metric's days that moved; of one that runs on, by those before.
 
-    A ratio can move in a month of which no day does: that is usual where it would be so of a day.
+    A ratio can move in a month of which no day does: that is usual where it would be so of the day before yesterday.
     """
     if move.period is Period.DAY:
         return usual[move.starts]
@@ -81,7 +81,7 @@ def _all_usual(move: Move, usual: Mapping[date, bool], learned: Mapping[tuple[st
     days = within or [is_so for day, is_so in usual.items() if day < move.starts]
     if not days:
         return _came_late_alone(move) and is_usual(
-            relative(move.told, move.value), learned.get((move.metric, Age.ONE), ())
+            relative(move.told, move.value), learned.get((move.metric, Age.TWO), ())
         )
     return all(days)
 

@@ -66,7 +66,7 @@ def causes(connection: Connection, manifest: Manifest) -> Ours:
             (published_at,),
         )
         if cursor.fetchone()[0]:
-            found.append(Cause("history", "the snapshots were changed by hand and accepted"))
+            found.append(Cause("history", "the snapshots were restored or changed, and accepted"))
         if anew := _made_anew(cursor):
             found.append(Cause("raw", f"{_listed(anew)} {'was' if len(anew) == 1 else 'were'} emptied or made anew"))
         if macros is not None and macros != manifest.macros_hash:

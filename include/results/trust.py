@@ -203,12 +203,7 @@ def show(cursor: Cursor, publication_id: int) -> None:
     cursor.execute("select to_regclass(%s) is not null", (f"{LIVE}.{NAME}",))
     [is_there] = cursor.fetchone()
     if is_there and not _is_ours(cursor):
-        publications.add_note(
-            cursor,
-            publication_id,
-            f"{LIVE}.{NAME} is somebody's own, so how far the marts can be trusted is not shown there: let its owner "
-            "rename it",
-        )
+        publications.add_note(cursor, publication_id, _taken())
         return
     view = sql.Identifier(LIVE, NAME)
     comments = [
@@ -225,6 +220,13 @@ def show(cursor: Cursor, publication_id: int) -> None:
     if not is_there:  # what somebody takes from readers later is not given back
         statements.append(sql.SQL("grant select on {} to public").format(view))
     cursor.execute(sql.SQL("; ").join(statements))
+
+
+def _taken() -> str:
+    return (
+        f"{LIVE}.{NAME} is somebody's own, so how far the marts can be trusted is not shown there: let its owner rename"
+        " it"
+    )
 
 
 def make_way(cursor: Cursor) -> None:

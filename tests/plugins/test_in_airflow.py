@@ -108,6 +108,8 @@ def test_every_answer_forbids_what_is_not_ours(admin: httpx.Client) -> None:
         "/messages?page=-1",
         "/tests?state=' or ''='",
         "/orders/2026-13-01",
+        "/figures/revenue/2026-13-01",
+        "/api/figures/revenue/2026-01-01?told_on=yesterday",
         "/unusual/series?measure=rows",
         "/unusual/series?about=a&measure=nonsense",
         "/unusual/series?about=a%00&measure=rows",

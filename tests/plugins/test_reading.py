@@ -63,6 +63,8 @@ def test_whatever_a_page_shows_changes_the_stamp(ops: Connection) -> None:
         " values (now(), now(), now(), 'late', '{}', now())",
         "update ops.risks set kept = true",
         "insert into ops.proofs (result) values ('{}')",
+        "insert into ops.explanations (publication_id, metric, day, explanation)"
+        " select publication_id, 'revenue', '2026-11-23', '{}' from ops.publications",
         "update ops.messages set waiting = false, sent_at = clock_timestamp()",
     ):
         cursor.execute(statement)

@@ -166,6 +166,8 @@ def moment(given: str) -> datetime:
     if re.fullmatch(r"\d{4}-\d\d-\d\d", given):
         return datetime.combine(date.fromisoformat(given), time.max, UTC)
     at = datetime.fromisoformat(given)
+    if not 1000 < at.year < 9999:
+        raise ValueError(given)
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 

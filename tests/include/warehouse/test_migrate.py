@@ -6,7 +6,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include.results import publications
+from include.results import figures, publications
 from include.warehouse import migrate
 from tests.forks import Forks, command
 
@@ -51,6 +51,31 @@ def test_of_decisions_of_before_logins_were_kept_the_name_stays(db: Connection) 
     with db.cursor() as cursor:
         cursor.execute("select decided_by from ops.decisions")
         assert cursor.fetchall() == [("ada",)]
+
+
+def test_what_was_published_and_stated_before_receipts_were_kept_stays(db: Connection) -> None:
+    migrate.downgrade("0017")
+    with db.cursor() as cursor:
+        cursor.execute(
+            """
+            insert into ops.runs (run_id, release) values ('run 1', 'a release');
+            insert into ops.publications (published_at, run_id, schema_oid, data_as_of)
+            values (now(), 'run 1', 0, now());
+            insert into ops.metrics (run_id, metric, value) values ('run 1', 'revenue', 41207)
+            """
+        )
+    migrate.upgrade()
+    with db.cursor() as cursor:
+        cursor.execute(
+            "insert into ops.told (metric, day, publication_id, value) values ('revenue', '2026-11-24', 1, 2)"
+        )
+        cursor.execute("select metric, value, day, publication_id from ops.metrics")
+        assert cursor.fetchall() == [("revenue", 41207, None, None)]
+        assert figures.stated(db, 1) == {}
+    migrate.downgrade("0017")
+    with db.cursor() as cursor:
+        cursor.execute("select run_id, value from ops.metrics join ops.publications using (run_id)")
+        assert cursor.fetchall() == [("run 1", 41207)]
 
 
 def test_the_outbox_takes_a_message_of_a_run_once(db: Connection) -> None:
