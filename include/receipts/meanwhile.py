@@ -161,7 +161,7 @@ def _moved(connection: Connection, publication_id: int, facts: Manifest, whole: 
         days = (whole.day, whole.former_day)
         if unit and move.metric == whole.metric and move.period is Period.DAY and move.starts in days and move.told:
             told = words.figure(float(move.told), unit)
-            yield Meanwhile("moved", f"{_day(move.starts)} was told as {told} until then")
+            yield Meanwhile("moved", f"{_day(move.starts)} was told as {told} before")
 
 
 def _begin(day: date) -> datetime:
