@@ -359,7 +359,7 @@ def _changes(connection: Connection, metrics: Iterable[_Metric], ends: float) ->
         except (psycopg2.Error, ValueError) as error:
             # What Postgres says of a row is not for a log.
             why = type(error).__name__ if isinstance(error, psycopg2.Error) else error
-            log.info("The rows that moved %s of %s are not known: %s", measure.name, measure.relation, why)
+            log.info("The rows that moved %s of %s are not told: %s", measure.name, measure.relation, why)
     return found
 
 
@@ -370,7 +370,7 @@ def _of_days(connection: Connection, measure: Measure, days: set[date], until: d
     while left := days - seen:
         seen |= left
         if len(seen) > MOST_DAYS:
-            raise ValueError(f"more than {MOST_DAYS} days moved")
+            raise ValueError(f"not compared, since more than {MOST_DAYS} days moved")
         found |= {one.key: one for one in rows.changes(connection, measure, left, ends - monotonic())}
         days = {day for one in found.values() for day in (one.former_day, one.day) if day and day < until}
     return list(found.values())
