@@ -89,8 +89,7 @@ class _Metric:
     @property
     def measures(self) -> tuple[tuple[Side, Measure], ...]:
         """What it is counted from."""
-        of = {Side.NUMERATOR: self.way.numerator, Side.DENOMINATOR: self.way.denominator} if self.way else {}
-        return tuple((side, measure) for side, measure in of.items() if measure)
+        return tuple(zip(Side, self.way.measures, strict=False)) if self.way else ()
 
 
 def find(connection: Connection, manifest: Manifest) -> tuple[Found, ...]:

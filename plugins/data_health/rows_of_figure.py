@@ -82,11 +82,6 @@ def _of_side(reading: Reading, one: Counted, side: Side, day: date) -> RowsOfFig
     return replace(told, problem=why)
 
 
-def _plain(value: Any) -> Any:
-    """A value as JSON and a page take it."""
-    return value if value is None or isinstance(value, (str, int, float, Decimal, date)) else str(value)
-
-
 @dataclass(frozen=True)
 class _Asked:
     """What is asked of a measure's relation; `running` counts all days up to its own."""

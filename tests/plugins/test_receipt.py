@@ -216,9 +216,13 @@ def test_why_it_differs_is_told_as_it_was_kept(weeks: Weeks, ask: Ask) -> None:
     )
     found = replace(ask(receipt.read, "revenue", DAY, facts=FACTS), explanation=why)
     page = pages.render("receipt.html", answer=found)
-    assert "$20.00 then, $41.10 on the day: +$21.10" in page
+    assert "Sun 22 Nov 2026</time>, $41.10 on <time" in page
+    assert ": +$21.10. Each table below adds up to that." in page
     assert "&lt;b&gt;Monstera" in page
     assert page.index("At the same time:") < page.index("Ivy was sold out")
+    assert "when this was found" not in page
+    former = replace(found, explanation=replace(why, value=Decimal(31)))
+    assert "It was told as $31.00 when this was found." in pages.render("receipt.html", answer=former)
 
 
 def test_its_rows_add_up_without_what_is_personal(weeks: Weeks, ask: Ask) -> None:

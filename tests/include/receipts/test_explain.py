@@ -382,7 +382,7 @@ def test_what_happened_on_the_day_is_told_as_at_the_same_time_and_nowhere_as_a_p
         Meanwhile("load", "raw.orders was last loaded at 17:05, before the day was over"),
         Meanwhile("test", "test amounts of fact_orders warned"),
         Meanwhile("unusual", "rows of raw.orders on 22 Nov: 3, usually 10 to 30"),
-        Meanwhile("moved", "21 Nov was told as $1,234 before"),
+        Meanwhile("moved", "21 Nov had been told as $1,234"),
     }
 
 
