@@ -103,7 +103,11 @@ def in_the_way(cursor: Cursor, live: str, models: Mapping[str, Collection[str]])
 
 
 def readers(cursor: Cursor, live: str, built: str, of_models: Collection[str]) -> list[Reader]:
-    """Views and functions of people on marts; those in schemas of ours, and of models, are not counted."""
+    """Views and functions of people on marts; those in schemas of ours, and of models, are not counted.
+
+    Nor those on what stays where it is, as `stay` leaves it: they read on.
+    """
+    marts = [name for name in of_models if name.split(".")[0] in (live, built)]
     cursor.execute(
         """
         select distinct
@@ -139,12 +143,13 @@ def readers(cursor: Cursor, live: str, built: str, of_models: Collection[str]) -
         join pg_namespace as spaces on spaces.oid = things.schema
         join pg_class as tables on tables.oid = things.mart
         join pg_namespace as marts on marts.oid = tables.relnamespace
-        where marts.nspname in (%s, %s)
-            and spaces.nspname not in ('staging', 'snapshots', 'ops', %s)
-            and spaces.nspname || '.' || things.name <> all(%s)
+        where marts.nspname in (%(live)s, %(built)s)
+            and (%(marts)s::text[] = '{}' or marts.nspname || '.' || tables.relname = any(%(marts)s))
+            and spaces.nspname not in ('staging', 'snapshots', 'ops', %(raw)s)
+            and spaces.nspname || '.' || things.name <> all(%(of_models)s)
         order by 3
         """,
-        (live, built, settings.raw_schema(), list(of_models)),
+        {"live": live, "built": built, "marts": marts, "raw": settings.raw_schema(), "of_models": list(of_models)},
     )
     return [Reader(*row) for row in cursor.fetchall()]
 

@@ -32,7 +32,7 @@ _IN_BETWEEN = "greenery exchange"
 # With the pauses between them, longer than what readers are held to (`roles.HELD_TO`): more than six minutes.
 ATTEMPTS = 90
 # Readers wait meanwhile: what takes longer, as a view that computes all metrics of a shop, is no receipt.
-RECEIPTS_WITHIN = "5s"
+RECEIPTS_WITHIN = "3s"
 
 log = logging.getLogger(__name__)
 
@@ -178,6 +178,8 @@ def _keep_receipts(
 
     Each may fail, as on tables of a stranger's project: that costs the receipt and a note for the message, no publish.
     """
+    cursor.execute("select current_setting('statement_timeout')")
+    (before,) = cursor.fetchone()
     for what, keep in (
         ("what its figures tell", lambda inner: told.note(inner, publication_id, LIVE)),
         (
@@ -192,7 +194,7 @@ def _keep_receipts(
             with transaction(cursor.connection) as inner:
                 inner.execute("set local statement_timeout = %s", (RECEIPTS_WITHIN,))
                 keep(inner)
-                inner.execute("set local statement_timeout to default")
+                inner.execute("set local statement_timeout = %s", (before,))
         except Exception as error:
             by_postgres = isinstance(error, psycopg2.Error)  # which quotes values
             why = without_data(error.diag.message_primary or "") if by_postgres else type(error).__name__

@@ -11,5 +11,6 @@ explanation   why a figure differs, as data
 explain       why a figure differs: parts that add up
 items         what the rows of each item count for
 split         the arithmetic of the parts
+address       where the receipt of a figure is
 meanwhile     what else happened on the days: told as at the same time
 """

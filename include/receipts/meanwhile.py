@@ -49,7 +49,7 @@ def of(connection: Connection, facts: Manifest, whole: Explanation, rows: Counte
 
 def _made_of(facts: Manifest, rows: Counted) -> set[str]:
     """The models whose rows are counted, and all that they descend from."""
-    models = {one.unique_id for one in (rows.numerator, rows.denominator) if one}
+    models = {measure.unique_id for measure in rows.measures}
     return models.union(*map(facts.upstream, models))
 
 
@@ -161,7 +161,7 @@ def _moved(connection: Connection, publication_id: int, facts: Manifest, whole: 
         days = (whole.day, whole.former_day)
         if unit and move.metric == whole.metric and move.period is Period.DAY and move.starts in days and move.told:
             told = words.figure(float(move.told), unit)
-            yield Meanwhile("moved", f"{_day(move.starts)} was told as {told} until then")
+            yield Meanwhile("moved", f"{_day(move.starts)} had been told as {told}")
 
 
 def _begin(day: date) -> datetime:

@@ -26,7 +26,7 @@ from include.receipts.rows import Change
 from include.settings import BUILT
 from include.warehouse import transaction
 
-# The rows behind all moves are looked for so long, in seconds: a publish waits no longer for a receipt.
+# What moved is looked for so long, in seconds, and then the rows behind it: a publish waits no longer for a receipt.
 PATIENCE = 10.0
 # Where more days moved than this, another history was written: rows say nothing of that.
 MOST_DAYS = 100
@@ -89,8 +89,7 @@ class _Metric:
     @property
     def measures(self) -> tuple[tuple[Side, Measure], ...]:
         """What it is counted from."""
-        of = {Side.NUMERATOR: self.way.numerator, Side.DENOMINATOR: self.way.denominator} if self.way else {}
-        return tuple((side, measure) for side, measure in of.items() if measure)
+        return tuple(zip(Side, self.way.measures, strict=False)) if self.way else ()
 
 
 def find(connection: Connection, manifest: Manifest) -> tuple[Found, ...]:
@@ -101,7 +100,9 @@ def find(connection: Connection, manifest: Manifest) -> tuple[Found, ...]:
     """
     try:
         with transaction(connection) as cursor:
+            cursor.execute("set local statement_timeout = %s", (int(PATIENCE * 1000),))  # for a table that is a view
             metrics = _compared(cursor, counted(manifest))
+            cursor.execute("set local statement_timeout to default")
             return lateness.marked(connection, _found(connection, manifest, metrics))
     except Exception:
         log.warning("What this publish changes of what was told could not be found.", exc_info=True)
@@ -360,7 +361,7 @@ def _changes(connection: Connection, metrics: Iterable[_Metric], ends: float) ->
         except (psycopg2.Error, ValueError) as error:
             # What Postgres says of a row is not for a log.
             why = type(error).__name__ if isinstance(error, psycopg2.Error) else error
-            log.info("The rows that moved %s of %s are not known: %s", measure.name, measure.relation, why)
+            log.info("The rows that moved %s of %s are not told: %s", measure.name, measure.relation, why)
     return found
 
 
@@ -371,7 +372,7 @@ def _of_days(connection: Connection, measure: Measure, days: set[date], until: d
     while left := days - seen:
         seen |= left
         if len(seen) > MOST_DAYS:
-            raise ValueError(f"more than {MOST_DAYS} days moved")
+            raise ValueError(f"not compared, since more than {MOST_DAYS} days moved")
         found |= {one.key: one for one in rows.changes(connection, measure, left, ends - monotonic())}
         days = {day for one in found.values() for day in (one.former_day, one.day) if day and day < until}
     return list(found.values())

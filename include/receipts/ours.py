@@ -41,7 +41,7 @@ class Ours:
             return self.of_all
         found = self.changed & {table, *self.manifest.upstream(table)}
         if how := counted(self.manifest).get(metric):
-            rows = {measure.unique_id for measure in (how.numerator, how.denominator) if measure}
+            rows = {measure.unique_id for measure in how.measures}
             before = {one for model in rows for one in self.manifest.upstream(model)}
             found = {one for one in found if one in rows | before or rows & self.manifest.upstream(one)}
         names = sorted(self.manifest.title(one) for one in found)

@@ -45,7 +45,7 @@ def changes(connection: Connection, measure: Measure, days: Collection[date], se
     its rows can't be told apart or too many differ.
     """
     if seconds <= 0:
-        raise ValueError("no time was left for it")
+        raise ValueError("not compared, since no time was left for it")
     with transaction(connection) as cursor:
         cursor.execute("set local statement_timeout = %s", (max(1, int(seconds * 1000)),))
         cursor.execute(
@@ -94,9 +94,9 @@ def changes(connection: Connection, measure: Measure, days: Collection[date], se
         found = [Change(*row[:-1], tuple(row[-1])) for row in cursor.fetchall()]
         cursor.execute("set local statement_timeout to default")
     if len(found) > MOST:
-        raise ValueError(f"more than {MOST} rows differ")
+        raise ValueError(f"not compared, since more than {MOST} rows differ")
     if len({one.key for one in found} - {None}) < len(found):
-        raise ValueError("a key is empty, or is there twice")
+        raise ValueError("not compared, since a key is empty or there twice")
     return found
 
 

@@ -9,6 +9,7 @@ from include.dbt_project.metrics import Metric
 from include.receipts import address
 from include.receipts.explain import FACTORS
 from include.receipts.explanation import Explanation, Share, Split
+from include.receipts.move import Period
 from include.results.summary import Summary
 from include.slack.message import INDENT, Bold, Linked, Section, listed, short
 from include.words import Unit
@@ -19,17 +20,20 @@ SHOWN, SHOWN_SPLITS, SHOWN_SHARES = 2, 2, 4
 _TELLING = Decimal("0.1")
 
 
-def lines(summary: Summary) -> Section:
-    """The first figures that are explained, in the order in which figures are told."""
+def lines(summary: Summary, *, in_full: bool) -> Section:
+    """The first figures that are explained, in the order in which figures are told.
+
+    `in_full` with what happened at the same time to tables and tests: for those who mend.
+    """
     places = {name: place for place, name in enumerate(summary.metrics)}
     ordered = sorted(summary.explanations, key=lambda one: places.get(one.metric, len(places)))
-    told = [found for one in ordered if (found := _explained(one, summary))]
+    told = [found for one in ordered if (found := _explained(one, summary, in_full=in_full))]
     return [line for section in told[:SHOWN] for line in section]
 
 
-def _explained(one: Explanation, summary: Summary) -> Section:
+def _explained(one: Explanation, summary: Summary, *, in_full: bool) -> Section:
     """How much it differs, then a line a split; nothing where it was 0, or where no split says more than another."""
-    metric = summary.metrics.get(one.metric) or Metric(one.metric, one.metric, Unit.NUMBER)
+    metric = _metric(one, summary)
     # Points of a share, or of the figure as it was.
     of = Decimal(1) if metric.unit is Unit.PERCENT else abs(one.former)
     says = {split: _says(split, one, metric.unit) for split in one.splits} if of else {}
@@ -46,15 +50,34 @@ def _explained(one: Explanation, summary: Summary) -> Section:
                 _written(whole) if metric.unit is Unit.PERCENT else f"{abs(whole):,f} %",
                 address.url(one.metric, one.day, summary.figures.told_on),
             ),
-            f" {'higher' if whole > 0 else 'lower'} than on {words.weekday(one.former_day)}",
+            f" {'higher' if whole > 0 else 'lower'} than on {words.weekday(one.former_day)}{_as_it_was(one, summary)}",
             "." if summary.failed or summary.warned else "; nothing failed.",
         )
     ]
     for split in told[:SHOWN_SPLITS]:
         section.append((f"{INDENT}By {short(words.inside(split.label), 60)}: {_parts(split, one, of)}",))
-    if others := [each.says for each in one.meanwhile if not each.item]:
+    # That the former day moved is told with it.
+    others = [each.says for each in one.meanwhile if not each.item and each.kind != "moved"]
+    if in_full and others:
         section.append((f"{INDENT}At the same time: {listed(others)}",))
     return section
+
+
+def _metric(one: Explanation, summary: Summary) -> Metric:
+    return summary.metrics.get(one.metric) or Metric(one.metric, one.metric, Unit.NUMBER)
+
+
+def _as_it_was(one: Explanation, summary: Summary) -> str:
+    """The figure of the former day where it moved: the figures of the message are compared with what was told."""
+    for move in summary.moves:
+        if (move.metric, move.period, move.starts) == (
+            one.metric,
+            Period.DAY,
+            one.former_day,
+        ) and move.told is not None:
+            _, value, told = words.apart(one.former, move.told, _metric(one, summary).unit)
+            return f" ({value} now, told {told})"
+    return ""
 
 
 def _says(split: Split, one: Explanation, unit: Unit) -> Decimal:

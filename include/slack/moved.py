@@ -40,23 +40,21 @@ class _Together:
 
 
 def counted(summary: Summary) -> str:
-    """How many there are, for the first line: "3 figures moved"; empty where there are none."""
-    figures = sum(1 + len(one.others) for one in _told(summary))
-    return f"{words.count(figures, 'figure')} moved" if figures else ""
+    """How many lines there are to tell, for the first line: "3 figures moved"; empty where there are none."""
+    told = _told(summary)
+    return f"{words.count(len(told), 'figure')} moved" if told else ""
 
 
 def lines(summary: Summary, *, keys: bool) -> Section:
     """What moved, by which rows or for which cause of ours; `keys` of the rows are for those who mend."""
     told = _told(summary)
     section: Section = []
-    shown = 0
     for one in told[:SHOWN]:
         line: Line = ("• ", *_sentence(one, summary, keys=keys))
         if size([*section, line]) > LIMIT:
             break
         section.append(line)
-        shown += 1
-    if rest := sum(1 + len(one.others) for one in told[shown:]):
+    if rest := len(told) - len(section):
         section.append((f"… and {rest:,} more. ", Link("All that moved", settings.health_url("figures"))))
     if usual := sum(one.usual and one.period is Period.DAY for one in summary.moves):
         section.append((f"{words.count(usual, 'figure')} of days before moved by what usually comes late.",))

@@ -30,9 +30,14 @@ def render(summary: Summary) -> Message:
         *failures.broken("Warned", failures.loud(summary.warnings), summary, WARNED_LIMIT),
         answered.lines(summary),
     ]
-    data = [figures.lines(summary), explained.lines(summary), orders.lines(summary)]
-    odd = [unusual.lines(summary.unusual, summary), moved.lines(summary, keys=True)]
-    sections = [_state(summary), *((*odd, *data, *broken) if summary.published else (*broken, *odd, *data))]
+    odd = unusual.lines(summary.unusual, summary)
+    data = [
+        figures.lines(summary),
+        explained.lines(summary, in_full=True),
+        moved.lines(summary, keys=True),
+        orders.lines(summary),
+    ]
+    sections = [_state(summary), *((odd, *data, *broken) if summary.published else (*broken, odd, *data))]
     return compose(summary.kind, _headline(summary), filter(None, sections), _footer(summary))
 
 
@@ -43,10 +48,10 @@ def render_state(summary: Summary) -> Message:
     sections = [
         _state_of_the_data(summary),
         unusual.lines(odd, summary),
-        moved.lines(summary, keys=False),
         answered.muted_figures(one for one in summary.muted if one.of_marts and summary.published),
         figures.lines(summary),
-        explained.lines(summary),
+        explained.lines(summary, in_full=False),
+        moved.lines(summary, keys=False),
         orders.lines(summary) if summary.published else [],
     ]
     headline = _headline(summary) if summary.published or summary.overtaken else "🔴 Greenery data: no new data"

@@ -394,7 +394,7 @@ WHY_REVENUE = Explanation(
     ),
     meanwhile=(
         Meanwhile("stock-out", "sold out at 10:40", "product", "p1"),
-        Meanwhile("promo", "the promotion task-force ended"),
+        Meanwhile("load", "raw.orders was last loaded at 18:20, before the day was over"),
     ),
 )
 LONG = "0123456789" * 1000

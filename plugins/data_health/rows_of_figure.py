@@ -70,6 +70,8 @@ def _of_side(reading: Reading, one: Counted, side: Side, day: date) -> RowsOfFig
         with transaction(reading.connection) as cursor:
             cursor.execute(asked.summed(), asked.parameters)
             count, total = cursor.fetchone()
+            if total is not None and not total.is_finite():
+                return replace(told, problem="one of them counts for no number")
             cursor.execute(asked.rows(_shown(reading.connection, reading.facts, measure), FIRST), asked.parameters)
             columns = tuple(column.name for column in cursor.description)
             return RowsOfFigure(side, measure.relation, measure.expr, count, total, columns, tuple(cursor.fetchall()))
@@ -78,11 +80,6 @@ def _of_side(reading: Reading, one: Counted, side: Side, day: date) -> RowsOfFig
     except (psycopg2.ProgrammingError, psycopg2.DataError) as error:
         why = f"{LIVE}.{measure.relation} can't be read as the project says: {str(error).splitlines()[0]}"
     return replace(told, problem=why)
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON and a page take it."""
-    return value if value is None or isinstance(value, (str, int, float, Decimal, date)) else str(value)
 
 
 @dataclass(frozen=True)

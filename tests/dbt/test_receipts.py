@@ -77,7 +77,7 @@ class Clock:
 
     def end(self) -> None:
         """It is what it was."""
-        self.shop.query("drop schema played cascade")
+        self.shop.query("drop schema if exists played cascade")
         self.shop.query(f"alter database {WAREHOUSE} reset search_path")
         self.shop.query("reset search_path")
 
@@ -111,13 +111,12 @@ class Weeks(Days):
         self.runs, self.release, self.overlap = 0, "a release", timedelta(0)
         self.told: list[Told] = []
         self.in_force: Told | None = None
-        for schema in SCHEMAS:
-            shop.query(f"drop schema if exists {schema} cascade")
-        self.clock.begin()
-        migrate.upgrade()
 
     def play(self) -> None:
-        """All of them."""
+        """All of them, in an empty warehouse."""
+        self.forget()
+        self.clock.begin()
+        migrate.upgrade()
         for number, (day, folder) in enumerate(weeks.folders(self.folder)):
             self.clock.put_to(datetime.combine(day + timedelta(days=1), time(6), UTC))
             with connect() as connection:
@@ -134,6 +133,11 @@ class Weeks(Days):
                 by_hand.roll_back("ann", "a test")
                 former = self.in_force.former
                 self._note(Told("rolled back", former.day, former.recount, self.in_force, former.publication, {}))
+
+    def forget(self) -> None:
+        """Leave nothing in the warehouse."""
+        for schema in SCHEMAS:
+            self.shop.query(f"drop schema if exists {schema} cascade")
 
     def run(self, kind: str, day: date, recount: Recount, *, full_refresh: bool = False) -> None:
         """A whole run and its report."""
@@ -226,8 +230,7 @@ def played(shop: KeptShop, projects: Project, tmp_path_factory: pytest.TempPathF
         played.play()
         yield played
     finally:
-        for schema in SCHEMAS:
-            shop.query(f"drop schema if exists {schema} cascade")
+        played.forget()
         played.clock.end()
 
 

@@ -22,7 +22,7 @@ PROMO = ("greens", Decimal(4))
 PRICES = {"fern": Decimal("12.50"), "moss": Decimal("4.99"), "palm": Decimal("89.90"), "ivy": Decimal("7.25")}
 # What a product costs from a day on.
 NEW_PRICES = {("palm", date(2025, 12, 22)): Decimal("99.90"), ("moss", date(2026, 1, 2)): Decimal("3.49")}
-# Days after which an order is known, by their number since FIRST_DAY: all that were placed then, by how many days.
+# By a day's number since FIRST_DAY, after how many days four in ten of its orders are known at last.
 STUCK = {10: 3, 17: 2, 24: 3}
 
 Row = dict[str, str]
@@ -34,7 +34,7 @@ def price(product: str, day: date) -> Decimal:
     return max(changed)[1] if changed else PRICES[product]
 
 
-class Weeks:
+class SmallShop:
     """The shop, a day after the other; `known` is what its next folder holds, by table and key."""
 
     def __init__(self) -> None:
@@ -202,7 +202,7 @@ def _text(moment: datetime) -> str:
 
 def folders(parent: Path) -> Iterable[tuple[date, Path]]:
     """Each day of the four weeks with its folder."""
-    weeks = Weeks()
+    shop = SmallShop()
     for number in range(DAYS):
         folder = parent / f"day-{number:02}"
-        yield weeks.write(folder), folder
+        yield shop.write(folder), folder

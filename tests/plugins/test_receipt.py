@@ -216,9 +216,13 @@ def test_why_it_differs_is_told_as_it_was_kept(weeks: Weeks, ask: Ask) -> None:
     )
     found = replace(ask(receipt.read, "revenue", DAY, facts=FACTS), explanation=why)
     page = pages.render("receipt.html", answer=found)
-    assert "$20.00 then, $41.10 on the day: +$21.10" in page
+    assert "Sun 22 Nov 2026</time>, $41.10 on <time" in page
+    assert ": +$21.10. Each table below adds up to that." in page
     assert "&lt;b&gt;Monstera" in page
     assert page.index("At the same time:") < page.index("Ivy was sold out")
+    assert "when this was found" not in page
+    former = replace(found, explanation=replace(why, value=Decimal(31)))
+    assert "It was told as $31.00 when this was found." in pages.render("receipt.html", answer=former)
 
 
 def test_its_rows_add_up_without_what_is_personal(weeks: Weeks, ask: Ask) -> None:
@@ -236,6 +240,8 @@ def test_its_rows_add_up_without_what_is_personal(weeks: Weeks, ask: Ask) -> Non
     wrong = replace(FACTS, semantic_models=_counting("no_such_column"))
     [told] = ask(receipt.read, "revenue", DAY, facts=wrong).rows
     assert "no_such_column" in told.problem
+    [told] = ask(receipt.read, "revenue", DAY, facts=replace(FACTS, semantic_models=_counting("'NaN'"))).rows
+    assert "no number" in told.problem
 
 
 def _counting(expr: str) -> dict[str, Any]:
@@ -286,9 +292,11 @@ def test_the_list_has_the_last_days_of_each_metric(weeks: Weeks, ask: Ask) -> No
     assert (revenue.metric.label, revenue.days[DAY].value) == ("Revenue", Decimal("41.1"))
     assert (revenue.days[DAY].moved, revenue.days[DAY].moved_as_usual) == (1, 0)
     [moved] = found.moved
-    assert (moved.publication.run_id, len(moved.moves)) == ("second", 2)
+    assert (moved.publication.run_id, moved.count) == ("second", 2)
     page = pages.render("figures.html", answer=found)
     assert pages.path("figures", "revenue", str(DAY)) in page
+    cut = replace(found, moved=(replace(moved, moves=moved.moves[:1]),))
+    assert "And 1 figure more." in pages.render("figures.html", answer=cut)
     told, _, usual = page.partition("1 figure moved by what usually comes late")
     assert ("+$10.10" in told, "Units, October 2026" in told, "Units, October 2026" in usual) == (True, False, True)
 

@@ -21,8 +21,8 @@ from include.warehouse import transaction
 from plugins.data_health.reading import Reading
 
 DAYS = 7
-# Of how many publications what moved is shown.
-PUBLICATIONS = 10
+# Of how many publications what moved is shown, and how many figures of each: where another history is written, all do.
+PUBLICATIONS, MOVES = 10, 100
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,14 @@ class FigureByDay:
 
 @dataclass(frozen=True)
 class MovesOfPublication:
-    """What a publication changed of what was told before, the largest period first."""
+    """What a publication changed of what was told before: what is more than usual lateness, the largest period first.
+
+    `moves` are the first of so many as `count` says.
+    """
 
     publication: Publication
     moves: tuple[Move, ...]
+    count: int
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,10 @@ def _moved(reading: Reading) -> tuple[MovesOfPublication, ...]:
         {"few": PUBLICATIONS},
     )
     by_id = publications.named(reading.connection, [row.publication_id for row in rows])
-    return tuple(
-        MovesOfPublication(by_id[row.publication_id], moves.of_publication(reading.connection, row.publication_id))
-        for row in rows
-    )
+    return tuple(moved_by(reading, by_id[row.publication_id]) for row in rows)
+
+
+def moved_by(reading: Reading, publication: Publication) -> MovesOfPublication:
+    """What a publication changed."""
+    found = moves.of_publication(reading.connection, publication.publication_id)
+    return MovesOfPublication(publication, tuple(sorted(found, key=lambda move: move.usual)[:MOVES]), len(found))

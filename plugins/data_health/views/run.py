@@ -11,8 +11,6 @@ from include.dbt_project.counted import nouns
 from include.dbt_project.helpers import is_helper
 from include.dbt_project.manifest import Manifest
 from include.dbt_project.metrics import Metric
-from include.receipts import moves
-from include.receipts.move import Move
 from include.results import failures, publications
 from include.results.failures import BROKEN
 from include.results.nodes import NodeResult
@@ -20,7 +18,7 @@ from include.results.summary import Summary
 from plugins.data_health import pages, runs
 from plugins.data_health.reading import Reading, facts_of
 from plugins.data_health.runs import Run
-from plugins.data_health.views.figures import named_metrics
+from plugins.data_health.views.figures import MovesOfPublication, moved_by, named_metrics
 from plugins.data_health.views.now import report_of
 
 
@@ -89,7 +87,7 @@ class RunResults:
     report: Summary
     tasks: tuple[TaskOfRun, ...]
     stated: tuple[Stated, ...]
-    moved: tuple[Move, ...]
+    moved: MovesOfPublication | None
     metrics: dict[str, Metric]
     nouns: dict[str, str]
 
@@ -132,7 +130,7 @@ def read(reading: Reading, run_id: str) -> RunResults:
         seconds = sum(node.seconds for node in nodes)
         tasks.append(TaskOfRun(task_id, _state(nodes), seconds, pages.task_url(run.url, task_id), nodes))
     stated = _stated(reading, run_id)
-    moved = moves.of_publication(reading.connection, own.publication_id) if own else ()
+    moved = moved_by(reading, own) if own else None
     return RunResults(
         run=run,
         published_at=own.published_at if own else None,
@@ -140,7 +138,7 @@ def read(reading: Reading, run_id: str) -> RunResults:
         tasks=tuple(tasks),
         stated=stated,
         moved=moved,
-        metrics=named_metrics(facts, {one.metric for one in (*stated, *moved)}),
+        metrics=named_metrics(facts, {one.metric for one in (*stated, *(moved.moves if moved else ()))}),
         nouns=nouns(facts),
     )
 

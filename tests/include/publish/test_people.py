@@ -182,6 +182,14 @@ def test_a_table_and_a_view_that_people_have_in_analytics_stay_there(builder: Co
         assert do(builder, "select * from analytics.on_m") == [(f"run {number}",)]
 
 
+def test_a_view_of_somebody_elses_on_what_stays_reads_on(builder: Connection, db: Connection) -> None:
+    do(builder, "create table analytics.mine as select 1 as one")
+    do(db, "create view public.seen as select mart, one from analytics.trust, analytics.mine")
+    for number in (2, 3, 4):
+        assert day(builder, number) == ""
+        assert do(db, "select * from public.seen") == [("m", 1), ("n", 1)]
+
+
 def test_a_table_of_somebody_elses_in_analytics_is_named_and_never_dropped(builder: Connection, db: Connection) -> None:
     do(db, "create table analytics.theirs as select 1 as one")
     assert "table theirs of postgres is in analytics_next now" in day(builder, 2)

@@ -347,8 +347,8 @@ def test_what_can_not_be_compared_costs_the_rows_alone(db: Connection, caplog: p
     publish(db, shop)
     now = shop | {"c": order(TENTH, "31"), "d": order(TENTH, "1")}
     for reason, statement in (
-        ("is there twice", "update analytics_next.fact_orders set order_id = 'd' where order_id = 'c'"),
-        ("is empty", "update analytics_next.fact_orders set order_id = null where order_id = 'c'"),
+        ("or there twice", "update analytics_next.fact_orders set order_id = 'd' where order_id = 'c'"),
+        ("key is empty", "update analytics_next.fact_orders set order_id = null where order_id = 'c'"),
         ("InvalidTextRepresentation", "alter table analytics_next.fact_orders alter amount type text using 'a@b.c'"),
         ("UndefinedTable", "drop table analytics_next.fact_orders"),
     ):

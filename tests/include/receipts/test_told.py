@@ -194,7 +194,7 @@ def test_what_can_not_be_told_costs_a_note_and_comes_with_the_next_publish(
         ),
         (
             f"drop table {table}; create view {table} as"
-            " select 'revenue' as metric, date '2026-11-23' as day, length(pg_sleep(2)::text) as value",
+            " select 'revenue' as metric, date '2026-11-23' as day, length(pg_sleep(0.4)::text) as value",
             "canceling statement due to statement timeout",
         ),
     ):

@@ -12,12 +12,12 @@ from hypothesis import strategies as some
 from include.receipts.explanation import Explanation, Meanwhile, Share, Split
 from include.slack.explained import SHOWN, lines
 from include.slack.message import markdown, plain
-from include.slack.samples import PUBLISHED, WHY_REVENUE
+from include.slack.samples import PUBLISHED, WHY_REVENUE, move
 
 
 def told(*explanations: Explanation) -> list[str]:
     """Each figure with its lines."""
-    said = "\n".join(plain(line) for line in lines(replace(PUBLISHED, explanations=explanations)))
+    said = "\n".join(plain(line) for line in lines(replace(PUBLISHED, explanations=explanations), in_full=True))
     return re.split(r"\n(?=Why)", said) if said else []
 
 
@@ -51,8 +51,23 @@ def test_it_is_told_in_points_of_the_whole_change_with_what_happened_at_the_same
         "By product: 9 points Monstera (at the same time: sold out at 10:40), 3 points Pothos, 1 point the rest, "
         in said
     )
-    assert said.endswith("\n    At the same time: the promotion task-force ended")
+    assert said.endswith("\n    At the same time: raw.orders was last loaded at 18:20, before the day was over")
     assert "because" not in said
+
+
+def test_those_who_look_at_the_data_hear_nothing_of_tables_and_tests() -> None:
+    said = "\n".join(plain(line) for line in lines(replace(PUBLISHED, explanations=(WHY_REVENUE,)), in_full=False))
+    assert "sold out at 10:40" in said
+    assert "raw.orders" not in said
+
+
+def test_a_former_day_that_moved_is_told_as_it_is_and_as_it_was() -> None:
+    """The arrow beside the figure compares with what was told, this with what is published."""
+    moves = (move("revenue", WHY_REVENUE.former_day, "4600.00", f"{WHY_REVENUE.former}"),)
+    why = replace(WHY_REVENUE, meanwhile=(Meanwhile("moved", "22 Nov had been told as $4,600"),))
+    first, *rest = lines(replace(PUBLISHED, explanations=(why,), moves=moves), in_full=True)
+    assert plain(first).endswith("12 % lower than on Sun 22 Nov ($4,522 now, told $4,600); nothing failed.")
+    assert "had been told" not in "".join(map(plain, rest))
 
 
 def test_a_split_by_which_each_item_moved_as_its_size_lets_expect_is_not_told() -> None:
@@ -90,7 +105,7 @@ def test_an_item_that_is_all_there_is_explains_nothing() -> None:
 
 
 def test_it_leads_to_the_receipt() -> None:
-    line, *_ = lines(replace(PUBLISHED, explanations=(WHY_REVENUE,)))
+    line, *_ = lines(replace(PUBLISHED, explanations=(WHY_REVENUE,)), in_full=True)
     assert "/data-health/figures/revenue/2026-11-23?told_on=2026-11-24T06%3A04%3A00.000000Z|12 %>" in markdown(line)
 
 
@@ -105,5 +120,5 @@ def test_nothing_is_told_of_a_figure_that_was_0_or_did_not_change() -> None:
 
 
 def test_nothing_failed_is_said_only_where_it_is_so() -> None:
-    line, *_ = lines(replace(PUBLISHED, explanations=(WHY_REVENUE,), warned=1))
+    line, *_ = lines(replace(PUBLISHED, explanations=(WHY_REVENUE,), warned=1), in_full=True)
     assert "nothing failed" not in plain(line)
