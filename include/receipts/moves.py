@@ -26,7 +26,7 @@ from include.receipts.rows import Change
 from include.settings import BUILT
 from include.warehouse import transaction
 
-# The rows behind all moves are looked for so long, in seconds: a publish waits no longer for a receipt.
+# What moved is looked for so long, in seconds, and then the rows behind it: a publish waits no longer for a receipt.
 PATIENCE = 10.0
 # Where more days moved than this, another history was written: rows say nothing of that.
 MOST_DAYS = 100
@@ -100,7 +100,9 @@ def find(connection: Connection, manifest: Manifest) -> tuple[Found, ...]:
     """
     try:
         with transaction(connection) as cursor:
+            cursor.execute("set local statement_timeout = %s", (int(PATIENCE * 1000),))  # for a table that is a view
             metrics = _compared(cursor, counted(manifest))
+            cursor.execute("set local statement_timeout to default")
             return lateness.marked(connection, _found(connection, manifest, metrics))
     except Exception:
         log.warning("What this publish changes of what was told could not be found.", exc_info=True)
