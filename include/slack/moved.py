@@ -11,7 +11,7 @@ from decimal import Decimal
 from include import settings, words
 from include.dbt_project.metrics import Metric
 from include.receipts import address
-from include.receipts.move import Move, Part, Period, Side, What
+from include.receipts.move import Move, Part, Period, What
 from include.results.summary import Summary
 from include.slack.message import Bold, Code, Line, Link, Linked, Section, listed, short, size
 from include.words import Unit
@@ -28,6 +28,13 @@ _BECAME = {
     What.MOVED_IN: ("was counted on another day before", "were counted on another day before"),
     What.MOVED_OUT: ("is counted on another day now", "are counted on another day now"),
 }
+# Of rows that were there, or are there, without a day.
+_WAS_THERE = {
+    What.LATE: ("was not counted before", "were not counted before"),
+    What.GONE: ("is not counted any more", "are not counted any more"),
+}
+# Where a cause of ours may have changed them.
+_BY_US = {What.CORRECTED: ("counts otherwise", "count otherwise")}
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ def _around(move: Move) -> Iterator[tuple[str, Period, date]]:
 
 def _rows(move: Move) -> set[tuple[What, str, int, tuple[str, ...]]]:
     """What tells whether two moves are by the same rows; nothing where the rows don't make up all of it."""
-    return {(part.what, part.model, part.rows, part.keys) for part in move.parts} if move.adds_up else set()
+    return {(part.what, part.model, part.rows, part.keys) for part in move.parts} if move.explained else set()
 
 
 def _sentence(told: _Together, summary: Summary, *, keys: bool) -> Line:
@@ -149,24 +156,25 @@ def _why(move: Move, summary: Summary, *, keys: bool) -> Line:
     rows = list(_by_rows(move, summary, keys=keys)) if _rows(move) else []
     if not rows:
         return (f": {causes}." if causes else "; by which rows is not known.",)
-    said = tuple(piece for number, row in enumerate(rows) for piece in (", " if number else ": ", *row))
-    return (*said, f"; at the same time {causes}." if causes else ".")
+    said = tuple(piece for number, row in enumerate(rows) for piece in (", " if number else "", *row))
+    if move.by_us:
+        return (f": {causes}; ", *said, ".")
+    return (": ", *said, f"; at the same time {causes}." if causes else ".")
 
 
 def _by_rows(move: Move, summary: Summary, *, keys: bool) -> Iterator[Line]:
     """What became of which rows: "4 orders came late"; where it is several things, with what each adds."""
-    # What rows add to either side of a ratio is no part of the difference.
-    is_ratio = any(part.side is Side.DENOMINATOR for part in move.parts)
-    kinds: dict[tuple[What, str], list[Part]] = defaultdict(list)
+    kinds: dict[tuple[What, str, bool], list[Part]] = defaultdict(list)
     for part in move.parts:
-        kinds[part.what, part.model].append(part)
-    for (what, model), sides in kinds.items():
+        kinds[part.what, part.model, bool(part.changed)].append(part)
+    for (what, model, changed), sides in kinds.items():
         # A row that is counted on both sides of a ratio is one row.
         most = max(sides, key=lambda part: part.rows)
         noun = summary.nouns.get(model, "row")
-        became = f"{words.count(most.rows, short(noun, 40))} {_BECAME[what][most.rows != 1]}"
+        says = _BECAME | (_WAS_THERE if changed else {}) | (_BY_US if move.by_us else {})
+        became = f"{words.count(most.rows, short(noun, 40))} {says[what][most.rows != 1]}"
         more: list[Line] = []
-        if len(kinds) > 1 and not is_ratio:
+        if len(kinds) > 1 and move.in_its_unit:
             more.append((_adds(most, summary, move),))
         if most.changed:
             more.append((listed(most.changed),))

@@ -105,8 +105,10 @@ def why_a_figure_moved(reading: Reading, metric: Name, day: Day, former_day: Day
     these days. It is no cause: say *at the same time*.
     """
     of_day = receipt.read(reading, metric, day)
-    found, before = of_day.explanation, former_day or day - timedelta(days=1)
-    if found is None or (former_day and found.former_day != former_day):
+    found = of_day.explanation
+    before = former_day or (found.former_day if found else day - timedelta(days=1))
+    now = explain.values(reading.connection, metric, (before, day))
+    if found is None or now != {before: found.former, day: found.value}:  # other days, or one of them moved since
         found = explain.explain(reading.connection, reading.facts, metric, day, before)
     if found is None:
         raise LookupError(f"{metric} can't be split between {before} and {day}. figure tells the value of each day.")

@@ -61,7 +61,7 @@ def test_each_kind_of_row_is_told_with_what_it_adds_and_what_was_corrected() -> 
     kinds = tuple(replace(late("-2", 2), what=what) for what in What)
     corrected = replace(late("30", 1), what=What.CORRECTED, changed=("units",))
     [said] = told(
-        move("revenue", DAY, "100", "118", *(one for one in kinds if one.what is not What.CORRECTED), corrected)
+        move("revenue", DAY, "100", "122", *(one for one in kinds if one.what is not What.CORRECTED), corrected)
     )
     assert said.endswith(
         "2 orders came late (-$2.00), 2 orders are gone (-$2.00), 2 orders were counted on another day before "
@@ -96,6 +96,32 @@ def test_causes_of_ours_are_told_once_for_all_that_they_moved_and_beside_rows_as
         "Orders of Wed 14 Oct are 1 higher than told (2, told 1), with units +1, and 2 figures of other days, months "
         "and years: model fact_orders changed.",
     ]
+
+
+def test_a_cause_of_ours_comes_first_where_rows_count_otherwise_for_no_other_reason() -> None:
+    corrected = replace(late("30", 3), what=What.CORRECTED, changed=("items_amount",))
+    given = move("revenue", DAY, "1", "32", late("1", 1), corrected, causes=(Cause("model", "model orders changed"),))
+    assert told(given) == [
+        "Revenue of Wed 14 Oct is $31 higher than told ($32, told $1): model orders changed; "
+        "1 order came late (+$1.00), 3 orders count otherwise (+$30.00; items_amount)."
+    ]
+
+
+def test_a_row_that_was_there_did_not_come_late() -> None:
+    """As an order that was not delivered, of a figure by the day of the delivery."""
+    was_there = replace(late("2", 2), changed=("delivered_at",))
+    gone = replace(late("-1", 1), what=What.GONE, changed=("delivered_at",))
+    [said] = told(move("late_orders", DAY, "1", "3", was_there, late("1", 1), gone))
+    assert said.endswith(
+        ": 2 orders were not counted before (+2; delivered_at), 1 order came late (+1), "
+        "1 order is not counted any more (-1; delivered_at)."
+    )
+
+
+def test_what_rows_add_to_a_number_of_a_ratio_is_not_told_in_its_unit() -> None:
+    """Also where nothing was added to what it is divided by."""
+    [said] = told(move("conversion", DAY, "0.50", "0.51", late("2", 2), replace(late("-1", 1), what=What.GONE)))
+    assert said.endswith(": 2 orders came late, 1 order is gone.")
 
 
 def test_what_was_not_told_before_or_is_told_no_more_is_said_so() -> None:
