@@ -116,7 +116,11 @@ def _rows(move: Move) -> set[tuple[What, str, int, tuple[str, ...]]]:
 def _sentence(told: _Together, summary: Summary, *, keys: bool) -> Line:
     lead = told.lead
     only = told.days[0] if len(told.days) == 1 else None
-    where = f", all of it on {words.weekday(only.starts)}" if only else ""
+    # Of a figure that counts all days up to its own, those before its period are in it, too.
+    earlier = any(
+        (one.metric, one.period) == (lead.metric, Period.DAY) and one.starts < lead.starts for one in summary.moves
+    )
+    where = f", all of it on {words.weekday(only.starts)}" if only and not earlier else ""
     return (*_moved(lead, only, summary), f"{_with(told, summary)}{where}", *_why(lead, summary, keys=keys))
 
 

@@ -32,6 +32,14 @@ def test_the_largest_period_is_told_and_the_day_only_where_it_is_the_only_one() 
     ]
 
 
+def test_all_of_it_is_on_a_day_only_where_no_day_before_the_period_moved() -> None:
+    """Users by the end of October are 3 more than told: 2 of them signed up in September."""
+    months = [move("users", date(2026, 10, 1), "30", "33", late("3", 3), period=Period.MONTH)]
+    days = [move("users", DAY, "30", "33", late("3", 3)), move("users", date(2026, 9, 20), "20", "22", late("2", 2))]
+    assert "all of it" in told(*months, *days[:1])[0]
+    assert "all of it" not in told(*months, *days)[0]
+
+
 def test_no_rows_are_told_where_they_are_not_the_whole_difference() -> None:
     assert told(move("revenue", DAY, "10", "40", late("29", 1), adds_up=False)) == [
         "Revenue of Wed 14 Oct is $30 higher than told ($40, told $10); by which rows is not known."
