@@ -36,7 +36,7 @@ answer: install ## answer what you are told: make answer ARGS='mute NAME --until
 under-way: install ## list who reads raw, messages, decisions and sessions (ARGS='end PID' ends one)
 	$(RUN) -m include.local under-way $(ARGS)
 
-mcp: install ## answer machines that speak MCP, on stdin and stdout (ARGS=--http: on 127.0.0.1, with GREENERY_HEALTH_TOKEN)
+mcp: install ## answer machines that speak MCP, on stdin and stdout (ARGS=--http: on 127.0.0.1, with GREENERY_MCP_TOKEN)
 	$(RUN) -m include.local mcp $(ARGS)
 
 backup: install ## save the history, ops and Airflow's database into a folder in TO=DIR (backups)

@@ -21,7 +21,7 @@ HEALTH_PATH = "/data-health"
 # As whom it reads the warehouse.
 HEALTH_USER = "greenery_health"
 # Fewer characters could be guessed.
-HEALTH_TOKEN_CHARACTERS = 32
+TOKEN_CHARACTERS = 32
 # What people query, and where dbt builds what the next publish puts in its place.
 LIVE, BUILT = "analytics", "analytics_next"
 # The warehouse's schemas besides the one of the raw tables.
@@ -293,12 +293,18 @@ def health_url(*parts: str, anchor: str = "") -> str:
 def health_token() -> str | None:
     """With what a monitor may ask for the state of the data; None where there is none, or one that could be guessed."""
     token = os.environ.get("GREENERY_HEALTH_TOKEN", "")
-    if 0 < len(token) < HEALTH_TOKEN_CHARACTERS:
+    if 0 < len(token) < TOKEN_CHARACTERS:
         log.error(
             "GREENERY_HEALTH_TOKEN has %d characters and opens nothing: it takes %d or more. Delete it from .env; then "
             "`make secrets` makes one",
             len(token),
-            HEALTH_TOKEN_CHARACTERS,
+            TOKEN_CHARACTERS,
         )
         return None
     return token or None
+
+
+def mcp_token() -> str | None:
+    """With what a machine may ask all that the page shows over HTTP; None where there is none that can't be guessed."""
+    token = os.environ.get("GREENERY_MCP_TOKEN", "")
+    return token if len(token) >= TOKEN_CHARACTERS else None

@@ -1,7 +1,7 @@
 """A server for machines that speak MCP: they ask what the page shows, and change nothing.
 
 `python -m plugins.data_health.mcp_server` answers on stdin and stdout; `--http` on 127.0.0.1, to who brings
-GREENERY_HEALTH_TOKEN. It reads the warehouse as greenery_health, as the page does.
+GREENERY_MCP_TOKEN. It reads the warehouse as greenery_health, as the page does.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class _Server(MCPServer):
             raise
 
 
-class _Monitor:
+class _Holder:
     """Lets in who brings the token."""
 
     def __init__(self, token: str) -> None:
@@ -70,7 +70,7 @@ class _Monitor:
         """For the SDK, which answers 401 to everybody else."""
         if not secrets.compare_digest(token.encode(), self._token):
             return None
-        return AccessToken(token=token, client_id="monitor", scopes=[])
+        return AccessToken(token=token, client_id="machine", scopes=[])
 
 
 def server(token: str | None = None) -> MCPServer:
@@ -79,7 +79,7 @@ def server(token: str | None = None) -> MCPServer:
     if token:
         # Nobody issues tokens: the SDK wants an address, and shows it to nobody.
         auth = AuthSettings(issuer_url=settings.health_url(), resource_server_url=None)
-        guard = {"token_verifier": _Monitor(token), "auth": auth}
+        guard = {"token_verifier": _Holder(token), "auth": auth}
     made = _Server("greenery", title="Greenery data health", instructions=INSTRUCTIONS, log_level="WARNING", **guard)
     for tool in mcp_tools.TOOLS:
         made.add_tool(_asked(tool), annotations=READ_ONLY, structured_output=False)
@@ -117,11 +117,11 @@ def main() -> int:
     if not options.http:
         server().run()
         return 0
-    token = settings.health_token()
+    token = settings.mcp_token()
     if token is None:
         print(
-            "Over HTTP it takes GREENERY_HEALTH_TOKEN with 32 characters or more, and there is none. "
-            "Nothing was started.",
+            "Over HTTP it takes GREENERY_MCP_TOKEN with 32 characters or more, and there is none. "
+            "Nothing was started. `openssl rand -hex 32` prints one.",
             file=sys.stderr,
         )
         return 1

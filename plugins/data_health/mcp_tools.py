@@ -98,18 +98,16 @@ def what_moved(reading: Reading, publication_id: Id | None = None) -> Answer:
     return Answer(found, settings.health_url("figures"), publication=publication)
 
 
-def why_a_figure_moved(reading: Reading, metric: Name, day: Day, former_day: Day | None = None) -> Answer:
+def why_a_figure_differs(reading: Reading, metric: Name, day: Day, former_day: Day | None = None) -> Answer:
     """Split the difference between a metric's day and a former one into parts that add up.
 
-    Without a former day: as the message did, else against the day before. `meanwhile` is what else happened on
-    these days. It is no cause: say *at the same time*.
+    Both as people query them now. Without a former day: the one that the message took, else the day before.
+    `meanwhile` is what else happened on these days. It is no cause: say *at the same time*.
     """
     of_day = receipt.read(reading, metric, day)
-    found = of_day.explanation
-    before = former_day or (found.former_day if found else day - timedelta(days=1))
-    now = explain.values(reading.connection, metric, (before, day))
-    if found is None or now != {before: found.former, day: found.value}:  # other days, or one of them moved since
-        found = explain.explain(reading.connection, reading.facts, metric, day, before)
+    in_message = of_day.explanation.former_day if of_day.explanation else day - timedelta(days=1)
+    before = former_day or in_message
+    found = explain.explain(reading.connection, reading.facts, metric, day, before)
     if found is None:
         raise LookupError(f"{metric} can't be split between {before} and {day}. figure tells the value of each day.")
     return Answer(found, address.url(metric, day), publication=of_day.publication)
@@ -208,7 +206,7 @@ TOOLS: tuple[Callable[..., Answer], ...] = (
     list_figures,
     figure,
     what_moved,
-    why_a_figure_moved,
+    why_a_figure_differs,
     lineage,
     tests_of_model,
     failing_rows,

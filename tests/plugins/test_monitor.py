@@ -91,7 +91,7 @@ def test_where_no_token_is_set_every_token_is_refused(
 def test_a_token_that_could_be_guessed_opens_nothing(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
-    short = TOKEN[: settings.HEALTH_TOKEN_CHARACTERS - 1]
+    short = TOKEN[: settings.TOKEN_CHARACTERS - 1]
     monkeypatch.setenv("GREENERY_HEALTH_TOKEN", short)
     assert client.get(f"/data-health{path}", headers=bearer(short)).status_code in (401, 403)
     assert "GREENERY_HEALTH_TOKEN has 31 characters and opens nothing" in caplog.text
