@@ -76,7 +76,9 @@ def _told(summary: Summary) -> list[_Together]:
     for one in moves:
         for around in _around(one) if one.period is Period.DAY else ():
             days[around].append(one)
-    largest = [one for one in loud.values() if loud.keys().isdisjoint(_around(one))]
+    largest = [
+        one for one in loud.values() if not any(_stands_for(loud[wide], one) for wide in _around(one) if wide in loud)
+    ]
     places = {name: place for place, name in enumerate(summary.metrics)}
 
     def order(one: Move) -> tuple[int, int, int, bool, int]:
@@ -106,6 +108,12 @@ def _around(move: Move) -> Iterator[tuple[str, Period, date]]:
         yield move.metric, Period.MONTH, month
     if move.period is not Period.YEAR:
         yield move.metric, Period.YEAR, month.replace(month=1)
+
+
+def _stands_for(larger: Move, one: Move) -> bool:
+    """Whether a larger period tells of it: what went from one of its days to another it counts alike."""
+    alike = {part.what for part in one.parts} - {part.what for part in larger.parts}
+    return not (larger.explained and one.explained and alike & {What.MOVED_IN, What.MOVED_OUT})
 
 
 def _rows(move: Move) -> set[tuple[What, str, int, tuple[str, ...]]]:

@@ -32,6 +32,14 @@ def test_the_largest_period_is_told_and_the_day_only_where_it_is_the_only_one() 
     ]
 
 
+def test_a_month_does_not_stand_for_what_moved_from_a_day_of_it_to_another() -> None:
+    month = move("revenue", MONTH, "100", "103", late("3", 1), period=Period.MONTH)
+    day = move("revenue", DAY, "30", "23", replace(late("-10", 1), what=What.MOVED_OUT), late("3", 1))
+    assert [said.split(" is ")[0] for said in told(month, day)] == ["Revenue of October", "Revenue of Wed 14 Oct"]
+    of_both = replace(month, parts=day.parts)
+    assert len(told(of_both, day)) == 1
+
+
 def test_all_of_it_is_on_a_day_only_where_no_day_before_the_period_moved() -> None:
     """Users by the end of October are 3 more than told: 2 of them signed up in September."""
     months = [move("users", date(2026, 10, 1), "30", "33", late("3", 3), period=Period.MONTH)]
