@@ -64,7 +64,8 @@ def of_day(starts: date, value: float, *what: What, told: float = 100, **others:
 def learned(db: Connection) -> date:
     """Twenty publishes of revenue, a day each, of which today's is to come: 2 % come in on the day after, every day.
 
-    Of two days before much was corrected, and of the week nothing moves but for a cause of ours. Returns today.
+    Of two days before much was corrected, of the week nothing moves but for a cause of ours, and what is older was told
+    as 0. Returns today.
     """
     today = datetime.now(UTC).date()
     runs.begin(db, "run", "release")
@@ -79,7 +80,7 @@ def learned(db: Connection) -> date:
             if ago == 20:
                 cursor.execute("insert into ops.told values ('revenue', %s, %s, 1)", (at.date(), publication_id))
                 continue
-            found = [of_day(at.date() - A_DAY, 102)]
+            found = [of_day(at.date() - A_DAY, 102), of_day(at.date() - 20 * A_DAY, 1, told=0)]
             if ago < 4:
                 ours = (Cause("model", "model orders changed"),)
                 found.append(of_day(at.date() - 5 * A_DAY, 150, causes=ours))
@@ -102,7 +103,7 @@ def test_of_what_came_late_alone_what_is_usual_at_that_age_is_marked(db: Connect
         (of_day(yesterday, 101, causes=(Cause("rebuilt", "everything was built anew"),)), False),
         (of_day(week, 101), False),
         (of_day(yesterday - A_DAY, 101), False),
-        (of_day(yesterday, 102, told=0), False),
+        (of_day(learned - 20 * A_DAY, 1, told=0), False),
     )
     for one, expected in found:
         [marked] = lateness.marked(db, [one])
