@@ -143,7 +143,7 @@ def _moved(move: Move, only: Move | None, summary: Summary) -> Line:
         figure = words.apart(move.value or Decimal(0), move.told or Decimal(0), metric.unit)
         if move.value is None:
             return (*of, Linked("told no more", receipt), f" (told {figure[2]})")
-        return (*of, Linked(figure[1], receipt), ", and was not told before")
+        return (*of, Linked(figure[1], receipt), ", not told before")
     between, value, former = words.apart(move.value, move.told, metric.unit)
     higher = "higher" if move.difference > 0 else "lower"
     return (*of, f"{between} {higher} than told (", Linked(value, receipt), f", told {former})")

@@ -144,7 +144,7 @@ def test_what_was_not_told_before_or_is_told_no_more_is_said_so() -> None:
     assert [
         said.split(";")[0] for said in told(move("orders", DAY, None, "2", late("2")), move("paid", MONTH, "3", None))
     ] == [
-        "Orders of Wed 14 Oct are 2, and was not told before: 4 orders came late.",
+        "Orders of Wed 14 Oct are 2, not told before: 4 orders came late.",
         "Paid of Thu 1 Oct is told no more (told $3.00)",
     ]
 
