@@ -104,8 +104,13 @@ def find(connection: Connection, manifest: Manifest) -> tuple[Found, ...]:
             metrics = _compared(cursor, counted(manifest))
             cursor.execute("set local statement_timeout to default")
             return lateness.marked(connection, _found(connection, manifest, metrics))
-    except Exception:
-        log.warning("What this publish changes of what was told could not be found.", exc_info=True)
+    except Exception as error:
+        by_postgres = isinstance(error, psycopg2.Error)  # which quotes values
+        log.warning(
+            "What this publish changes of what was told could not be found: %s",
+            type(error).__name__,
+            exc_info=not by_postgres,
+        )
         return ()
 
 

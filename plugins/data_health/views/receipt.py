@@ -283,7 +283,7 @@ def _rows(reading: Reading, move_id: int) -> tuple[KeyOfRow, ...]:
     return tuple(
         KeyOfRow(
             model=reading.facts.title(row.unique_id),
-            key=None if row.key_column in hidden else row.key,
+            key=row.key if hidden.isdisjoint(re.findall(r"\w+", row.key_column)) else None,  # it may be SQL
             what=row.what,
             before=row.before,
             after=row.after,
