@@ -86,8 +86,8 @@ def changes(connection: Connection, measure: Measure, days: Collection[date], se
             ).format(
                 former=_counted(LIVE, measure),
                 now=_counted(BUILT, measure),
-                day=_sql(measure.day),
-                key=_sql(measure.key),
+                day=project_sql(measure.day),
+                key=project_sql(measure.key),
             ),
             {"days": sorted(days), "most": MOST + 1},
         )
@@ -122,7 +122,7 @@ def behind(found: Iterable[Change], measure: Measure, side: Side, first: date, l
                 what,
                 before,
                 after,
-                _telling(one.changed, measure) if what is What.CORRECTED else (),
+                () if what in (What.MOVED_IN, What.MOVED_OUT) else _telling(one.changed, measure),
                 other_day,
             )
         )
@@ -131,9 +131,9 @@ def behind(found: Iterable[Change], measure: Measure, side: Side, first: date, l
 
 def parts(rows: Iterable[MovedRow], facts: Manifest) -> tuple[Part, ...]:
     """The rows of a move by side and by what became of them, what adds most to a side first."""
-    kinds: dict[tuple[Side, What], list[MovedRow]] = {}
+    kinds: dict[tuple[Side, What, bool], list[MovedRow]] = {}
     for row in rows:
-        kinds.setdefault((row.side, row.what), []).append(row)
+        kinds.setdefault((row.side, row.what, bool(row.changed)), []).append(row)
     made = [
         Part(
             side,
@@ -144,7 +144,7 @@ def parts(rows: Iterable[MovedRow], facts: Manifest) -> tuple[Part, ...]:
             tuple(sorted(row.key for row in of)[:MOST_KEYS]) if _may_tell(of[0].key_column, facts) else (),
             _mostly(of),
         )
-        for (side, what), of in kinds.items()
+        for (side, what, _), of in kinds.items()
     ]
     return tuple(sorted(made, key=lambda part: (part.side is Side.DENOMINATOR, -abs(part.amount), part.what)))
 
@@ -170,13 +170,13 @@ def _counted(schema: str, measure: Measure) -> sql.Composable:
         "select {key} as key, cast({day} as date) as day, cast({expr} as numeric) as counts,"
         ' to_jsonb("the row") as whole from {relation} as "the row"'
     ).format(
-        key=_sql(measure.key),
-        day=_sql(measure.day),
-        expr=_sql(measure.expr),
+        key=project_sql(measure.key),
+        day=project_sql(measure.day),
+        expr=project_sql(measure.expr),
         relation=sql.Identifier(schema, measure.relation),
     )
 
 
-def _sql(expression: str) -> sql.SQL:
-    """The project's own SQL, beside parameters."""
-    return sql.SQL(expression.replace("%", "%%"))
+def project_sql(expression: str) -> sql.SQL:
+    """The project's own SQL, beside parameters of ours; in brackets, as it may be a sum or end in a comment."""
+    return sql.SQL(f"({expression.replace('%', '%%')}\n)")

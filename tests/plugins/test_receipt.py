@@ -162,12 +162,18 @@ def test_how_it_moved_is_told_with_its_rows_but_for_keys_of_people(weeks: Weeks,
 
 
 def test_it_stands_on_loads_models_and_tests_of_then(weeks: Weeks, ask: Ask) -> None:
+    with weeks.ops.cursor() as cursor:
+        cursor.execute(
+            "update ops.publication_models set checksum = 'another' where unique_id like '%stg_orders'"
+            " and publication_id = (select max(publication_id) from ops.publications)"
+        )
+    weeks.ops.commit()
     then = ask(receipt.read, "revenue", DAY, weeks.moments[1], facts=FACTS)
     assert [(load.table, load.rows) for load in then.loads] == [("orders", 7)]
-    assert {model.name: (model.built.sql, model.changed) for model in then.models} == {
-        "fact_orders": ("select 1", True),
-        "stg_orders": (None, False),
-        "daily_metrics": (None, False),
+    assert {model.name: (model.built.sql, model.changed, model.ran_otherwise) for model in then.models} == {
+        "fact_orders": ("select 1", False, True),  # as after a full build
+        "stg_orders": (None, True, False),
+        "daily_metrics": (None, False, False),
     }
     assert [(test.title, test.state) for test in then.tests] == [
         ("test adds_up", "warn"),
