@@ -24,6 +24,7 @@ from typing import Any
 
 from include.dbt_project.counted import Counted, Measure, counted, measured
 from include.dbt_project.manifest import Manifest
+from include.warehouse import personal
 
 _BY, _FACTORS, _ADDS_UP_TO = "explained_by", "factors", "adds_up_to"
 
@@ -216,7 +217,7 @@ def _is_personal(facts: Manifest, dimension: Dimension) -> bool:
     """Whether its items, or what they are called, are values of a personal column."""
     shown = [side.of.expr if side.of else side.item for side in dimension.sides]
     shown += [dimension.called.expr] if dimension.called else []
-    return not facts.personal_columns.isdisjoint(re.findall(r"\w+", " ".join(shown)))
+    return not (facts.personal_columns | personal.KEYS.keys()).isdisjoint(re.findall(r"\w+", " ".join(shown)))
 
 
 def _entity(model: dict[str, Any], name: str) -> str | None:

@@ -136,18 +136,18 @@ def _erase(cursor: Cursor, user_id: str, reason: str, by: str) -> Certificate:
     )
     erasure_id, erased_at = cursor.fetchone()
     known = stand_in.of(cursor, person, erasure_id)
-    changed = {}
+    changed: Counter[str] = Counter()
     for place in tables:
         if rows := _empty(cursor, place, user_id, known):
             changed[place.called] = rows
     stand_in.put_into_raw(cursor, user_id, known, erasure_id)
     if rows := _forget_deletions(cursor, user_id, known):
         changed[raw.called("deletions")] = rows
-    changed |= _forget_moved_rows(cursor, user_id, known)
+    changed.update(_forget_moved_rows(cursor, user_id, known))
     _leave_what_others_have(cursor, person, tables)
     refreshed = places.refresh_what_is_materialized(cursor)
     about = texts.About(person)
-    changed |= texts.take_out(cursor, about)
+    changed.update(texts.take_out(cursor, about))
     cursor.execute("update ops.buffers set scan = true")  # the next tests look at all rows
     for called in (*changed, *refreshed):
         cursor.execute(sql.SQL("analyze {}").format(sql.Identifier(*called.split(".", 1))))  # which samples values

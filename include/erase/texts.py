@@ -35,7 +35,7 @@ PROSE = {
 # Samples of rows: one that has a value of the person goes as a whole.
 _SAMPLES = "failing_rows"
 # Rows about a value that a column has: where it names the person, they go as a whole, since it is a part of their keys.
-_ABOUT_A_VALUE = {"observations": "item", "unusual": "item || coalesce(because ->> 'item', '')"}
+_ABOUT_A_VALUE = {"moved_rows": "key", "observations": "item", "unusual": "item || coalesce(because ->> 'item', '')"}
 # A value is a word of its own. Python and Postgres have their own words for what is no part of one.
 _IN_PYTHON, _IN_POSTGRES = (r"(?<![^\W_])", r"(?![^\W_])"), ("(?<![[:alnum:]])", "(?![[:alnum:]])")
 

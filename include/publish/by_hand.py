@@ -97,7 +97,7 @@ def publish_anyway(
             url = settings.run_url(DAG_ID, run_id)
             summary = gather(connection, run_id, url, run_failed=False, facts=manifest)
             figures.keep(connection, run_id, summary.figures)
-    except psycopg2.Error:
+    except Exception:  # whatever a stranger's project makes of it: people are told of the decision
         log.exception("It is published, but the next run's message can't compare its figures with this one's.")
     tell(decision, summary)
     return decision

@@ -31,8 +31,9 @@ from include.warehouse import connect, personal, roles, transaction
 _IN_BETWEEN = "greenery exchange"
 # With the pauses between them, longer than what readers are held to (`roles.HELD_TO`): more than six minutes.
 ATTEMPTS = 90
-# Readers wait meanwhile: what takes longer, as a view that computes all metrics of a shop, is no receipt.
-RECEIPTS_WITHIN = "3s"
+# In seconds, for all of them. Readers wait meanwhile: what takes longer, as a view that computes all metrics of a shop,
+# is no receipt.
+RECEIPTS_WITHIN = 3.0
 
 log = logging.getLogger(__name__)
 
@@ -177,11 +178,12 @@ def _keep_receipts(
     """What is told from now on, what it stands on, what moved with it, and how far each mart can be trusted.
 
     Each may fail, as on tables of a stranger's project: that costs the receipt and a note for the message, no publish.
+    Last what reads these tables, which may take all the time that there is.
     """
     cursor.execute("select current_setting('statement_timeout')")
     (before,) = cursor.fetchone()
+    until = time.monotonic() + RECEIPTS_WITHIN
     for what, keep in (
-        ("what its figures tell", lambda inner: told.note(inner, publication_id, LIVE)),
         (
             "the loads and models that it stands on",
             lambda inner: basis.note(inner, publication_id, manifest, buffer.since),
@@ -189,10 +191,11 @@ def _keep_receipts(
         ("what moved of what was told", lambda inner: moves.keep(inner, publication_id, moved)),
         ("how far each mart can be trusted", lambda inner: trust.note(inner, publication_id, run_id, manifest)),
         (f"the view {LIVE}.{trust.NAME}", lambda inner: trust.show(inner, publication_id)),
+        ("what its figures tell", lambda inner: told.note(inner, publication_id, LIVE)),
     ):
         try:
             with transaction(cursor.connection) as inner:
-                inner.execute("set local statement_timeout = %s", (RECEIPTS_WITHIN,))
+                inner.execute("set local statement_timeout = %s", (max(1, round(1000 * (until - time.monotonic()))),))
                 keep(inner)
                 inner.execute("set local statement_timeout = %s", (before,))
         except Exception as error:

@@ -151,7 +151,8 @@ def _spared(metric: str, what: str) -> Iterator[None]:
     try:
         yield
     except (psycopg2.ProgrammingError, psycopg2.DataError, ZeroDivisionError, NotOfRowsError) as error:
-        log.info("%s is not explained by %s: %r", metric, what, error)
+        why = type(error).__name__ if isinstance(error, psycopg2.Error) else repr(error)  # Postgres quotes values
+        log.info("%s is not explained by %s: %s", metric, what, why)
 
 
 def _dumps(explanation: dict) -> str:

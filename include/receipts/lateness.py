@@ -40,7 +40,13 @@ def relative(told: Decimal | None, value: Decimal | None) -> Decimal:
 
 
 def is_usual(moved: Decimal, learned: Sequence[Decimal]) -> bool:
-    """Whether a figure moved by no more than it did in nine of ten publications; never where these are too few."""
+    """Whether a figure moved by no more than it did in nine of ten publications.
+
+    Never where these are too few. A figure of which something was told is measured by such figures alone: days of
+    which nothing was would let it move by any share.
+    """
+    if moved.is_finite():
+        learned = [one for one in learned if one.is_finite()]
     if len(learned) < _AT_LEAST:
         return False
     return moved <= sorted(learned)[math.ceil(_USUAL_SHARE * len(learned)) - 1]
@@ -66,7 +72,8 @@ def marked(connection: Connection, found: Iterable[Found]) -> tuple[Found, ...]:
 
 
 def _came_late_alone(move: Move) -> bool:
-    return move.adds_up and not move.causes and bool(move.parts) and all(one.what is What.LATE for one in move.parts)
+    """Never of what was told as 0: of that, a single order and a whole day's are the same share."""
+    return move.explained and not move.causes and move.told != 0 and all(one.what is What.LATE for one in move.parts)
 
 
 def _all_usual(move: Move, usual: Mapping[date, bool], learned: Mapping[tuple[str, Age], Sequence[Decimal]]) -> bool:
@@ -87,9 +94,9 @@ def _all_usual(move: Move, usual: Mapping[date, bool], learned: Mapping[tuple[st
 
 
 def _learned(connection: Connection, names: set[str]) -> dict[tuple[str, Age], list[Decimal]]:
-    """By metric and age, the largest move of each of the last publications that could move it; 0 where none did.
+    """By metric and age, the most that came late alone in each of the last publications that could move it, or 0.
 
-    What was put back by hand, and what moved with a cause of ours, is no lateness.
+    What was put back by hand, what was corrected, and what moved with a cause of ours, is no lateness.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -112,7 +119,8 @@ def _learned(connection: Connection, names: set[str]) -> dict[tuple[str, Age], l
         published = {(metric, one): at.astimezone(UTC).date() for metric, one, at in cursor.fetchall()}
         cursor.execute(
             "select metric, publication_id, starts, told, value from ops.moves"
-            " where period = 'day' and causes = '[]' and metric = any(%s) and publication_id = any(%s)",
+            " where period = 'day' and metric = any(%s) and publication_id = any(%s)"
+            """ and adds_up and causes = '[]' and not parts @? '$[*] ? (@.what != "late")'""",
             (sorted(names), sorted({one for _, one in published})),
         )
         moved = cursor.fetchall()

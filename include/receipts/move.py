@@ -7,6 +7,9 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
+# What parts may lack of a difference: figures are rounded.
+CENT = Decimal("0.01")
+
 
 class Period(StrEnum):
     """What a figure is of: UTC days, months and years that are over."""
@@ -26,8 +29,8 @@ class Side(StrEnum):
 class What(StrEnum):
     """What became of a row since it was told."""
 
-    LATE = "late"  # it was not there
-    GONE = "gone"  # it is not there any more
+    LATE = "late"  # it was not counted: it was not there, or on no day
+    GONE = "gone"  # it is not counted any more
     CORRECTED = "corrected"  # it counts for something else
     MOVED_IN = "moved in"  # it was counted on another day
     MOVED_OUT = "moved out"  # it is counted on another day
@@ -38,7 +41,8 @@ class MovedRow:
     """A row behind a move: `unique_id` is its model's, `key` its value in `key_column`.
 
     `before` and `after` are what it counted for, on its side, None where it was not counted. `changed` names the
-    columns that differ; `other_day` is where it was counted before, or is now.
+    columns that differ, of one that is late or gone only where it was there, or is there, without a day;
+    `other_day` is where it was counted before, or is now.
     """
 
     side: Side
@@ -61,7 +65,7 @@ class MovedRow:
 class Part:
     """The rows of one kind behind a move: how many, what they add to the side, and the first keys.
 
-    `keys` are empty where the key is personal. `changed` names the columns that were corrected.
+    `keys` are empty where the key is personal. `changed` names the columns that differ.
     """
 
     side: Side
@@ -106,6 +110,26 @@ class Move:
     def difference(self) -> Decimal:
         """How much higher it is now; a figure that there was not counts as 0."""
         return (self.value or Decimal(0)) - (self.told or Decimal(0))
+
+    @property
+    def explained(self) -> bool:
+        """Whether its rows make it up."""
+        return self.adds_up and bool(self.parts)
+
+    @property
+    def by_us(self) -> bool:
+        """Whether its causes come before its rows: these don't make it up, or count otherwise for no other reason.
+
+        Rows that came late or are gone are a reason of their own: what we did was at the same time.
+        """
+        of_their_own = {What.LATE, What.GONE}
+        return bool(self.causes) and not (self.explained and all(part.what in of_their_own for part in self.parts))
+
+    @property
+    def in_its_unit(self) -> bool:
+        """Whether what its parts add is in its own unit: what they add to a number of a ratio is not."""
+        numerators = all(part.side is Side.NUMERATOR for part in self.parts)
+        return numerators and abs(sum((part.amount for part in self.parts), Decimal(0)) - self.difference) < CENT
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from psycopg2.extras import execute_values
 from include.dbt_project.counted import Counted, Measure, counted
 from include.dbt_project.manifest import Manifest
 from include.receipts import lateness, ours, rows, told
-from include.receipts.move import Cause, Found, Move, MovedRow, Part, Period, Side, What
+from include.receipts.move import CENT, Cause, Found, Move, MovedRow, Part, Period, Side, What
 from include.receipts.rows import Change
 from include.settings import BUILT
 from include.warehouse import transaction
@@ -104,8 +104,13 @@ def find(connection: Connection, manifest: Manifest) -> tuple[Found, ...]:
             metrics = _compared(cursor, counted(manifest))
             cursor.execute("set local statement_timeout to default")
             return lateness.marked(connection, _found(connection, manifest, metrics))
-    except Exception:
-        log.warning("What this publish changes of what was told could not be found.", exc_info=True)
+    except Exception as error:
+        by_postgres = isinstance(error, psycopg2.Error)  # which quotes values
+        log.warning(
+            "What this publish changes of what was told could not be found: %s",
+            type(error).__name__,
+            exc_info=not by_postgres,
+        )
         return ()
 
 
@@ -379,12 +384,18 @@ def _of_days(connection: Connection, measure: Measure, days: set[date], until: d
 
 
 def _behind(metric: _Metric, one: _Compared, changes: Mapping[Measure, list[Change]]) -> list[MovedRow]:
-    """The rows behind a move; none where they don't make up all of the difference of each side."""
+    """The rows behind a move; none where they don't make up the difference of each side, as exact as that is told."""
     first = date.min if metric.running else one.starts
     of = []
     for (side, measure), higher in zip(metric.measures, one.higher, strict=False):
         found = rows.behind(changes.get(measure, ()), measure, side, first, one.last)
-        if sum((row.amount for row in found), Decimal(0)) != higher:
+        amount = sum((row.amount for row in found), Decimal(0))
+        if not amount.is_finite() or abs(amount - higher) >= _digit(higher):
             return []
         of += found
     return of
+
+
+def _digit(number: Decimal) -> Decimal:
+    """One in its last digit, a cent at most."""
+    return min(Decimal(1).scaleb(number.as_tuple().exponent), CENT)

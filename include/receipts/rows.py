@@ -122,7 +122,7 @@ def behind(found: Iterable[Change], measure: Measure, side: Side, first: date, l
                 what,
                 before,
                 after,
-                _telling(one.changed, measure) if what is What.CORRECTED else (),
+                () if what in (What.MOVED_IN, What.MOVED_OUT) else _telling(one.changed, measure),
                 other_day,
             )
         )
@@ -131,9 +131,9 @@ def behind(found: Iterable[Change], measure: Measure, side: Side, first: date, l
 
 def parts(rows: Iterable[MovedRow], facts: Manifest) -> tuple[Part, ...]:
     """The rows of a move by side and by what became of them, what adds most to a side first."""
-    kinds: dict[tuple[Side, What], list[MovedRow]] = {}
+    kinds: dict[tuple[Side, What, bool], list[MovedRow]] = {}
     for row in rows:
-        kinds.setdefault((row.side, row.what), []).append(row)
+        kinds.setdefault((row.side, row.what, bool(row.changed)), []).append(row)
     made = [
         Part(
             side,
@@ -144,7 +144,7 @@ def parts(rows: Iterable[MovedRow], facts: Manifest) -> tuple[Part, ...]:
             tuple(sorted(row.key for row in of)[:MOST_KEYS]) if _may_tell(of[0].key_column, facts) else (),
             _mostly(of),
         )
-        for (side, what), of in kinds.items()
+        for (side, what, _), of in kinds.items()
     ]
     return tuple(sorted(made, key=lambda part: (part.side is Side.DENOMINATOR, -abs(part.amount), part.what)))
 

@@ -62,8 +62,8 @@ def _note(
             if len(found) == 2 and differs_much(found[former_day], found[day], metric.unit):
                 explanation = explain.explain(connection, facts, metric.name, day, former_day)
                 explain.keep(connection, live.publication_id, [explanation] if explanation else [])
-    except psycopg2.Error:
-        log.warning("%s is not explained in the message.", metric.label, exc_info=True)
+    except psycopg2.Error as error:  # which quotes values
+        log.warning("%s is not explained in the message: %s", metric.label, type(error).__name__)
 
 
 def differs_much(former: Decimal, value: Decimal, unit: Unit) -> bool:

@@ -7,10 +7,12 @@ who holds it back, and whether a run did not publish since.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
@@ -22,6 +24,7 @@ from include.receipts import basis
 from include.results import node_results, publications
 from include.results.publications import HOLD, RELEASE
 from include.settings import BUILT, LIVE
+from include.warehouse import transaction
 
 NAME = "trust"
 # The table that the view reads; no view of anybody else's does.
@@ -230,9 +233,10 @@ def _taken() -> str:
 
 
 def make_way(cursor: Cursor) -> None:
-    """Drop the view: a model has its name from now on."""
+    """Drop the view: a model has its name from now on. It stays where somebody's own view reads it."""
     if _is_ours(cursor):
-        cursor.execute(sql.SQL("drop view {}").format(sql.Identifier(LIVE, NAME)))
+        with suppress(psycopg2.errors.DependentObjectsStillExist), transaction(cursor.connection) as inner:
+            inner.execute(sql.SQL("drop view {}").format(sql.Identifier(LIVE, NAME)))
 
 
 def _is_ours(cursor: Cursor) -> bool:

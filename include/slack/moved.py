@@ -11,7 +11,7 @@ from decimal import Decimal
 from include import settings, words
 from include.dbt_project.metrics import Metric
 from include.receipts import address
-from include.receipts.move import Move, Part, Period, Side, What
+from include.receipts.move import Move, Part, Period, What
 from include.results.summary import Summary
 from include.slack.message import Bold, Code, Line, Link, Linked, Section, listed, short, size
 from include.words import Unit
@@ -28,6 +28,13 @@ _BECAME = {
     What.MOVED_IN: ("was counted on another day before", "were counted on another day before"),
     What.MOVED_OUT: ("is counted on another day now", "are counted on another day now"),
 }
+# Of rows that were there, or are there, without a day.
+_WAS_THERE = {
+    What.LATE: ("was not counted before", "were not counted before"),
+    What.GONE: ("is not counted any more", "are not counted any more"),
+}
+# Where a cause of ours may have changed them.
+_BY_US = {What.CORRECTED: ("counts otherwise", "count otherwise")}
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,9 @@ def _told(summary: Summary) -> list[_Together]:
     for one in moves:
         for around in _around(one) if one.period is Period.DAY else ():
             days[around].append(one)
-    largest = [one for one in loud.values() if loud.keys().isdisjoint(_around(one))]
+    largest = [
+        one for one in loud.values() if not any(_stands_for(loud[wide], one) for wide in _around(one) if wide in loud)
+    ]
     places = {name: place for place, name in enumerate(summary.metrics)}
 
     def order(one: Move) -> tuple[int, int, int, bool, int]:
@@ -101,15 +110,25 @@ def _around(move: Move) -> Iterator[tuple[str, Period, date]]:
         yield move.metric, Period.YEAR, month.replace(month=1)
 
 
+def _stands_for(larger: Move, one: Move) -> bool:
+    """Whether a larger period tells of it: what went from one of its days to another it counts alike."""
+    alike = {part.what for part in one.parts} - {part.what for part in larger.parts}
+    return not (larger.explained and one.explained and alike & {What.MOVED_IN, What.MOVED_OUT})
+
+
 def _rows(move: Move) -> set[tuple[What, str, int, tuple[str, ...]]]:
     """What tells whether two moves are by the same rows; nothing where the rows don't make up all of it."""
-    return {(part.what, part.model, part.rows, part.keys) for part in move.parts} if move.adds_up else set()
+    return {(part.what, part.model, part.rows, part.keys) for part in move.parts} if move.explained else set()
 
 
 def _sentence(told: _Together, summary: Summary, *, keys: bool) -> Line:
     lead = told.lead
     only = told.days[0] if len(told.days) == 1 else None
-    where = f", all of it on {words.weekday(only.starts)}" if only else ""
+    # Of a figure that counts all days up to its own, those before its period are in it, too.
+    earlier = any(
+        (one.metric, one.period) == (lead.metric, Period.DAY) and one.starts < lead.starts for one in summary.moves
+    )
+    where = f", all of it on {words.weekday(only.starts)}" if only and not earlier else ""
     return (*_moved(lead, only, summary), f"{_with(told, summary)}{where}", *_why(lead, summary, keys=keys))
 
 
@@ -124,7 +143,7 @@ def _moved(move: Move, only: Move | None, summary: Summary) -> Line:
         figure = words.apart(move.value or Decimal(0), move.told or Decimal(0), metric.unit)
         if move.value is None:
             return (*of, Linked("told no more", receipt), f" (told {figure[2]})")
-        return (*of, Linked(figure[1], receipt), ", and was not told before")
+        return (*of, Linked(figure[1], receipt), ", not told before")
     between, value, former = words.apart(move.value, move.told, metric.unit)
     higher = "higher" if move.difference > 0 else "lower"
     return (*of, f"{between} {higher} than told (", Linked(value, receipt), f", told {former})")
@@ -149,24 +168,25 @@ def _why(move: Move, summary: Summary, *, keys: bool) -> Line:
     rows = list(_by_rows(move, summary, keys=keys)) if _rows(move) else []
     if not rows:
         return (f": {causes}." if causes else "; by which rows is not known.",)
-    said = tuple(piece for number, row in enumerate(rows) for piece in (", " if number else ": ", *row))
-    return (*said, f"; at the same time {causes}." if causes else ".")
+    said = tuple(piece for number, row in enumerate(rows) for piece in (", " if number else "", *row))
+    if move.by_us:
+        return (f": {causes}; ", *said, ".")
+    return (": ", *said, f"; at the same time {causes}." if causes else ".")
 
 
 def _by_rows(move: Move, summary: Summary, *, keys: bool) -> Iterator[Line]:
     """What became of which rows: "4 orders came late"; where it is several things, with what each adds."""
-    # What rows add to either side of a ratio is no part of the difference.
-    is_ratio = any(part.side is Side.DENOMINATOR for part in move.parts)
-    kinds: dict[tuple[What, str], list[Part]] = defaultdict(list)
+    kinds: dict[tuple[What, str, bool], list[Part]] = defaultdict(list)
     for part in move.parts:
-        kinds[part.what, part.model].append(part)
-    for (what, model), sides in kinds.items():
+        kinds[part.what, part.model, bool(part.changed)].append(part)
+    for (what, model, changed), sides in kinds.items():
         # A row that is counted on both sides of a ratio is one row.
         most = max(sides, key=lambda part: part.rows)
         noun = summary.nouns.get(model, "row")
-        became = f"{words.count(most.rows, short(noun, 40))} {_BECAME[what][most.rows != 1]}"
+        says = _BECAME | (_WAS_THERE if changed else {}) | (_BY_US if move.by_us else {})
+        became = f"{words.count(most.rows, short(noun, 40))} {says[what][most.rows != 1]}"
         more: list[Line] = []
-        if len(kinds) > 1 and not is_ratio:
+        if len(kinds) > 1 and move.in_its_unit:
             more.append((_adds(most, summary, move),))
         if most.changed:
             more.append((listed(most.changed),))

@@ -91,7 +91,8 @@ def figure(reading: Reading, metric: Name, day: Day, told_on: ToldOn = None) -> 
 def what_moved(reading: Reading, publication_id: Id | None = None) -> Answer:
     """Say which closed days, months and years a publication changed after they had been told: by how much, which rows.
 
-    Without a publication: what the newest one changed. Causes that are ours, such as a changed model, are `causes`.
+    Without a publication: what the newest one changed. What we did, such as a changed model, is in `causes`: where
+    rows that came late or are gone add up to it, say *at the same time*.
     """
     publication = _publication(reading, publication_id)
     found = moves.of_publication(reading.connection, publication.publication_id)

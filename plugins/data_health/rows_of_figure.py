@@ -20,6 +20,7 @@ from include.dbt_project.counted import Counted, Measure, counted
 from include.dbt_project.manifest import Manifest
 from include.receipts.move import Side
 from include.receipts.rows import project_sql
+from include.results import failures
 from include.settings import LIVE
 from include.warehouse import personal, transaction
 from plugins.data_health.reading import Reading, connected
@@ -31,7 +32,7 @@ COUNTS_FOR = "counts_for"
 _IN_MEMORY = 2**20
 _FETCHED = 2_000
 # With what a cell begins that a spreadsheet takes for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
@@ -79,8 +80,12 @@ def _of_side(reading: Reading, one: Counted, side: Side, day: date) -> RowsOfFig
     except psycopg2.errors.QueryCanceled:
         why = f"it took too long to count them in {LIVE}.{measure.relation}"
     except (psycopg2.ProgrammingError, psycopg2.DataError) as error:
-        why = f"{LIVE}.{measure.relation} can't be read as the project says: {str(error).splitlines()[0]}"
+        why = f"{LIVE}.{measure.relation} can't be read as the project says: {_without_data(error)}"
     return replace(told, problem=why)
+
+
+def _without_data(error: psycopg2.Error) -> str:
+    return failures.without_data(error.diag.message_primary or type(error).__name__)
 
 
 @dataclass(frozen=True)
@@ -188,7 +193,7 @@ def file_of(facts: Manifest, metric: str, day: date, side: Side) -> File:
                 out.writerow((COUNTS_FOR, *shown))
                 out.writerows(map(cell, row) for row in rows)
     except (psycopg2.ProgrammingError, psycopg2.DataError) as error:
-        raise LookupError(f"The rows can't be read as the project says: {str(error).splitlines()[0]}") from None
+        raise LookupError(f"The rows can't be read as the project says: {_without_data(error)}") from None
     text.detach()
     content.seek(0)
     return File(content, min(count, MOST), count)

@@ -73,6 +73,7 @@ MOVED = Found(
     rows=(
         MovedRow(Side.NUMERATOR, MART, "order_id", "=1+1", What.LATE, None, Decimal("10.10")),
         MovedRow(Side.NUMERATOR, MART, "user_id", "u1", What.CORRECTED, Decimal(1), Decimal(1), ("email", "units")),
+        MovedRow(Side.NUMERATOR, MART, "lower(email)", "u2", What.CORRECTED, Decimal(1), Decimal(1)),
     ),
 )
 AS_USUAL = Found(Move("units", Period.MONTH, date(2026, 10, 1), Decimal(5), Decimal(6), usual=True))
@@ -154,19 +155,25 @@ def test_how_it_moved_is_told_with_its_rows_but_for_keys_of_people(weeks: Weeks,
     second, first = found.history
     assert [one.told.value for one in (second, first)] == [Decimal("41.1"), Decimal(31)]
     assert (second.move, first.move) == (MOVED.move, None)
-    assert {(row.key, row.changed) for row in second.rows} == {("=1+1", ()), (None, ("units",))}
+    assert {(row.key, row.changed) for row in second.rows} == {("=1+1", ()), (None, ("units",)), (None, ())}
     page = pages.render("receipt.html", answer=found)
     assert "1 order came late: +$10.10" in page
     assert ">u1<" not in page
 
 
 def test_it_stands_on_loads_models_and_tests_of_then(weeks: Weeks, ask: Ask) -> None:
+    with weeks.ops.cursor() as cursor:
+        cursor.execute(
+            "update ops.publication_models set checksum = 'another' where unique_id like '%stg_orders'"
+            " and publication_id = (select max(publication_id) from ops.publications)"
+        )
+    weeks.ops.commit()
     then = ask(receipt.read, "revenue", DAY, weeks.moments[1], facts=FACTS)
     assert [(load.table, load.rows) for load in then.loads] == [("orders", 7)]
-    assert {model.name: (model.built.sql, model.changed) for model in then.models} == {
-        "fact_orders": ("select 1", True),
-        "stg_orders": (None, False),
-        "daily_metrics": (None, False),
+    assert {model.name: (model.built.sql, model.changed, model.ran_otherwise) for model in then.models} == {
+        "fact_orders": ("select 1", False, True),  # as after a full build
+        "stg_orders": (None, True, False),
+        "daily_metrics": (None, False, False),
     }
     assert [(test.title, test.state) for test in then.tests] == [
         ("test adds_up", "warn"),
@@ -240,6 +247,8 @@ def test_its_rows_add_up_without_what_is_personal(weeks: Weeks, ask: Ask) -> Non
     wrong = replace(FACTS, semantic_models=_counting("no_such_column"))
     [told] = ask(receipt.read, "revenue", DAY, facts=wrong).rows
     assert "no_such_column" in told.problem
+    [told] = ask(receipt.read, "revenue", DAY, facts=replace(FACTS, semantic_models=_counting("email::numeric"))).rows
+    assert told.problem.endswith('invalid input syntax for type numeric: "…"')
     [told] = ask(receipt.read, "revenue", DAY, facts=replace(FACTS, semantic_models=_counting("'NaN'"))).rows
     assert "no number" in told.problem
 
@@ -265,7 +274,15 @@ def test_rows_are_downloaded_and_no_cell_is_a_formula(
 
 @pytest.mark.parametrize(
     ("value", "told"),
-    [("-5", "-5"), (Decimal("-5"), Decimal("-5")), ("-5+cmd", "'-5+cmd"), ("@a", "'@a"), ("\ta", "'\ta"), (None, None)],
+    [
+        ("-5", "-5"),
+        (Decimal("-5"), Decimal("-5")),
+        ("-5+cmd", "'-5+cmd"),
+        ("@a", "'@a"),
+        ("\ta", "'\ta"),
+        ("\n=1", "'\n=1"),
+        (None, None),
+    ],
 )
 def test_a_cell(value: Any, told: Any) -> None:
     assert rows_of_figure.cell(value) == told

@@ -33,13 +33,15 @@ _CENT = Decimal("0.01")
 class ModelOfFigure:
     """A model that a figure stands on, as that publication built it. `name` names its page, where it has one still.
 
-    `changed`: its file, or what dbt ran of it, is another in what people query now.
+    `changed`: its file is another in what people query now. `ran_otherwise`: it is not, and what dbt ran of it is, as
+    where it was built in full then and not now, or by another macro.
     """
 
     built: BuiltModel
     name: str
     page: str | None
     changed: bool
+    ran_otherwise: bool
 
 
 @dataclass(frozen=True)
@@ -219,11 +221,13 @@ def _models(reading: Reading, publication: Publication | None, stood_on: frozens
     built = basis.models(reading.connection, publication.publication_id)
     newest = basis.models(reading.connection, live.publication_id) if live != publication and live else built
     now = {one.unique_id: one for one in newest}
-    return tuple(
-        ModelOfFigure(one, one.unique_id.split(".")[-1], names.get(one.unique_id), one != now.get(one.unique_id))
-        for one in built
-        if one.unique_id in stood_on
-    )
+    found = []
+    for one in (one for one in built if one.unique_id in stood_on):
+        newer = now.get(one.unique_id)
+        changed = newer is None or newer.checksum != one.checksum
+        name, page = one.unique_id.split(".")[-1], names.get(one.unique_id)
+        found.append(ModelOfFigure(one, name, page, changed, not changed and newer != one))
+    return tuple(found)
 
 
 def _tests(
@@ -279,7 +283,7 @@ def _rows(reading: Reading, move_id: int) -> tuple[KeyOfRow, ...]:
     return tuple(
         KeyOfRow(
             model=reading.facts.title(row.unique_id),
-            key=None if row.key_column in hidden else row.key,
+            key=row.key if hidden.isdisjoint(re.findall(r"\w+", row.key_column)) else None,  # it may be SQL
             what=row.what,
             before=row.before,
             after=row.after,

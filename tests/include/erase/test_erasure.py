@@ -59,7 +59,7 @@ SHOP: dict[str, list[dict[str, object]]] = {
     ],
 }
 # What else is text in `ops`: keys, states, signatures, and what names nobody. (An `item` goes with its row, and the key
-# of a row behind a figure that moved becomes that of the stand-in.)
+# of a row behind a figure that moved becomes that of the stand-in, or goes with its row as well.)
 NO_PROSE = """
     alembic_version.version_num answers.answered_by answers.column_name answers.kind answers.measure answers.unique_id
     backups.databases backups.name buffer_models.checksum buffer_models.identifier buffer_models.unique_id
@@ -599,7 +599,8 @@ def test_receipts_have_the_stand_in_for_the_person(shop: Connection) -> None:
             from moved, (values
                 ('numerator', 'user_id', 'ann-0001'), ('numerator', 'user_product_id', 'ann-0001/fern'),
                 ('numerator', 'user_id', 'bob-0002'), ('numerator', 'address_id', 'home'),
-                ('numerator', 'address_id', 'work'), ('denominator', 'order_id', 'home')
+                ('numerator', 'address_id', 'work'), ('denominator', 'order_id', 'home'),
+                ('numerator', 'email', 'ann@example.com'), ('denominator', 'lower(phone_number)', '555-0001')
             ) as found (side, key_column, key);
             insert into ops.explanations values (%(id)s, 'users', '2026-03-01', '{"label": "ann@example.com"}');
             insert into ops.code values ('a hash', 'select ann@example.com')
@@ -619,7 +620,7 @@ def test_receipts_have_the_stand_in_for_the_person(shop: Connection) -> None:
     }
     assert ask(shop, "select parts #>> '{0,keys}' from ops.moves") == [('["[erased]", "o1"]',)]
     assert {name: rows for name, rows in certificate.changed.items() if name.startswith("ops.")} == {
-        "ops.moved_rows": 3,
+        "ops.moved_rows": 5,
         "ops.moves": 1,
         "ops.explanations": 1,
         "ops.code": 1,

@@ -30,6 +30,8 @@ def share(percent: float) -> Decimal:
         ([0] * 8 + [1] * 8 + [9], 1, True),
         ([0] * 8 + [1] * 10 + [9] * 2, 1.5, False),
         ([0] * 8 + [1] * 9 + [9] * 3, 9, True),
+        ([0] * 14 + [float("inf")] * 9, 1, False),
+        ([0] * 14 + [float("inf")] * 9, float("inf"), True),
     ],
 )
 def test_usual_is_what_nine_in_ten_publications_did_not_go_beyond(
@@ -62,7 +64,8 @@ def of_day(starts: date, value: float, *what: What, told: float = 100, **others:
 def learned(db: Connection) -> date:
     """Twenty publishes of revenue, a day each, of which today's is to come: 2 % come in on the day after, every day.
 
-    Of the week nothing moves but once, for a cause of ours. Returns today.
+    Of two days before much was corrected, of the week nothing moves but for a cause of ours, and what is older was told
+    as 0. Returns today.
     """
     today = datetime.now(UTC).date()
     runs.begin(db, "run", "release")
@@ -77,10 +80,12 @@ def learned(db: Connection) -> date:
             if ago == 20:
                 cursor.execute("insert into ops.told values ('revenue', %s, %s, 1)", (at.date(), publication_id))
                 continue
-            found = [of_day(at.date() - A_DAY, 102)]
+            found = [of_day(at.date() - A_DAY, 102), of_day(at.date() - 20 * A_DAY, 1, told=0)]
             if ago < 4:
                 ours = (Cause("model", "model orders changed"),)
                 found.append(of_day(at.date() - 5 * A_DAY, 150, causes=ours))
+            if ago < 8:
+                found.append(of_day(at.date() - 2 * A_DAY, 150, What.LATE, What.CORRECTED))
             moves.keep(cursor, publication_id, found)
     return today
 
@@ -97,6 +102,8 @@ def test_of_what_came_late_alone_what_is_usual_at_that_age_is_marked(db: Connect
         (of_day(yesterday, 101, adds_up=False), False),
         (of_day(yesterday, 101, causes=(Cause("rebuilt", "everything was built anew"),)), False),
         (of_day(week, 101), False),
+        (of_day(yesterday - A_DAY, 101), False),
+        (of_day(learned - 20 * A_DAY, 1, told=0), False),
     )
     for one, expected in found:
         [marked] = lateness.marked(db, [one])

@@ -341,6 +341,36 @@ def test_a_move_says_what_became_of_which_rows(db: Connection) -> None:
     assert {part.keys for part in hidden.move.parts} == {()}
 
 
+def test_a_row_that_was_there_without_a_day_names_what_gave_it_one(db: Connection) -> None:
+    shop = {"a": order(TENTH, "10"), "b": order(TENTH, "20")}
+    publish(db, shop)
+    do(db, "update analytics.fact_orders set ordered_at = null where order_id = 'b'")
+    do(db, "update analytics.daily_metrics set value = 10, numerator = 10 where metric = 'revenue' and value = 20")
+    build(db, "analytics_next", shop | {"c": order(TENTH, "5")})
+    do(db, "update ops.told set value = 10, numerator = 10 where metric = 'revenue' and day = %s", TENTH)
+    found = moved(db)["revenue", Period.DAY, TENTH]
+    assert [(row.key, row.what, row.changed) for row in found.rows] == [
+        ("b", What.LATE, ("ordered_at",)),
+        ("c", What.LATE, ()),
+    ]
+    assert [(part.rows, part.amount, part.changed) for part in found.move.parts] == [
+        (1, Decimal(20), ("ordered_at",)),
+        (1, Decimal(5), ()),
+    ]
+
+
+def test_rows_make_up_what_is_told_rounded(db: Connection) -> None:
+    publish(db, {"a": order(TENTH, "10")})
+    build(db, "analytics_next", {"a": order(TENTH, "10"), "b": order(TENTH, "5")})
+    do(db, "alter table analytics_next.fact_orders alter amount type numeric(16, 4)")
+    do(db, "update analytics_next.fact_orders set amount = 5.0049 where order_id = 'b'")
+    do(db, "alter table ops.told alter value type numeric(16, 2)")
+    do(db, "alter table analytics_next.daily_metrics alter value type numeric(16, 2)")
+    assert moved(db)["revenue", Period.DAY, TENTH].move.adds_up
+    do(db, "update analytics_next.fact_orders set amount = 5.0149 where order_id = 'b'")
+    assert not moved(db)["revenue", Period.DAY, TENTH].move.adds_up
+
+
 def test_what_can_not_be_compared_costs_the_rows_alone(db: Connection, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     shop = {"a": order(TENTH, "10"), "b": order(TENTH, "20"), "c": order(TENTH, "30")}

@@ -185,7 +185,7 @@ def test_what_can_not_be_told_costs_a_note_and_comes_with_the_next_publish(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.publish({MON: (100, 1, 3)})
-    monkeypatch.setattr(exchange, "RECEIPTS_WITHIN", "100ms")
+    monkeypatch.setattr(exchange, "RECEIPTS_WITHIN", 0.3)
     table = "analytics_next.daily_metrics"
     for otherwise, said in (
         (

@@ -17,6 +17,7 @@ from include.daily import buffers
 from include.dbt_project.manifest import Manifest
 from include.publish import by_hand
 from include.publish.exchange import exchange
+from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
 from include.results import node_results, publications, runs, trust
 from include.results.nodes import NodeResult
@@ -180,10 +181,18 @@ def test_what_somebody_has_by_that_name_stays_and_that_is_said(shop: Connection,
 
 def test_a_model_of_that_name_takes_the_place_of_the_view(shop: Connection) -> None:
     publish_run("run 1", FACTS)
+    named = Manifest({**FACTS.nodes, "model.t": model("trust")}, FACTS.sources)
+    of_trust = replace(BUILT, unique_id="model.t", name="trust")
+    rows(shop, "create view public.mine as select mart from analytics.trust")
+    rows(shop, "create table analytics_next.trust as select 7 as mine")
+    build(shop, "run 1b", "two", BUILT, of_trust, PASSED)
+    with pytest.raises(NotPublishedError, match="Table trust of"):
+        publish_run("run 1b", named)
+    rows(shop, "drop view public.mine")
     for number in (2, 3):
         rows(shop, "drop table if exists analytics_next.trust; create table analytics_next.trust as select 7 as mine")
-        build(shop, f"run {number}", "two", BUILT, replace(BUILT, unique_id="model.t", name="trust"), PASSED)
-        publish_run(f"run {number}", Manifest({**FACTS.nodes, "model.t": model("trust")}, FACTS.sources))
+        build(shop, f"run {number}", "two", BUILT, of_trust, PASSED)
+        publish_run(f"run {number}", named)
         assert rows(shop, "select * from analytics.trust") == [(7,)]
 
 

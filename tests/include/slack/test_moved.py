@@ -32,6 +32,22 @@ def test_the_largest_period_is_told_and_the_day_only_where_it_is_the_only_one() 
     ]
 
 
+def test_a_month_does_not_stand_for_what_moved_from_a_day_of_it_to_another() -> None:
+    month = move("revenue", MONTH, "100", "103", late("3", 1), period=Period.MONTH)
+    day = move("revenue", DAY, "30", "23", replace(late("-10", 1), what=What.MOVED_OUT), late("3", 1))
+    assert [said.split(" is ")[0] for said in told(month, day)] == ["Revenue of October", "Revenue of Wed 14 Oct"]
+    of_both = replace(month, parts=day.parts)
+    assert len(told(of_both, day)) == 1
+
+
+def test_all_of_it_is_on_a_day_only_where_no_day_before_the_period_moved() -> None:
+    """Users by the end of October are 3 more than told: 2 of them signed up in September."""
+    months = [move("users", date(2026, 10, 1), "30", "33", late("3", 3), period=Period.MONTH)]
+    days = [move("users", DAY, "30", "33", late("3", 3)), move("users", date(2026, 9, 20), "20", "22", late("2", 2))]
+    assert "all of it" in told(*months, *days[:1])[0]
+    assert "all of it" not in told(*months, *days)[0]
+
+
 def test_no_rows_are_told_where_they_are_not_the_whole_difference() -> None:
     assert told(move("revenue", DAY, "10", "40", late("29", 1), adds_up=False)) == [
         "Revenue of Wed 14 Oct is $30 higher than told ($40, told $10); by which rows is not known."
@@ -61,7 +77,7 @@ def test_each_kind_of_row_is_told_with_what_it_adds_and_what_was_corrected() -> 
     kinds = tuple(replace(late("-2", 2), what=what) for what in What)
     corrected = replace(late("30", 1), what=What.CORRECTED, changed=("units",))
     [said] = told(
-        move("revenue", DAY, "100", "118", *(one for one in kinds if one.what is not What.CORRECTED), corrected)
+        move("revenue", DAY, "100", "122", *(one for one in kinds if one.what is not What.CORRECTED), corrected)
     )
     assert said.endswith(
         "2 orders came late (-$2.00), 2 orders are gone (-$2.00), 2 orders were counted on another day before "
@@ -98,11 +114,37 @@ def test_causes_of_ours_are_told_once_for_all_that_they_moved_and_beside_rows_as
     ]
 
 
+def test_a_cause_of_ours_comes_first_where_rows_count_otherwise_for_no_other_reason() -> None:
+    corrected = replace(late("30", 3), what=What.CORRECTED, changed=("items_amount",))
+    given = move("revenue", DAY, "1", "32", late("1", 1), corrected, causes=(Cause("model", "model orders changed"),))
+    assert told(given) == [
+        "Revenue of Wed 14 Oct is $31 higher than told ($32, told $1): model orders changed; "
+        "1 order came late (+$1.00), 3 orders count otherwise (+$30.00; items_amount)."
+    ]
+
+
+def test_a_row_that_was_there_did_not_come_late() -> None:
+    """As an order that was not delivered, of a figure by the day of the delivery."""
+    was_there = replace(late("2", 2), changed=("delivered_at",))
+    gone = replace(late("-1", 1), what=What.GONE, changed=("delivered_at",))
+    [said] = told(move("late_orders", DAY, "1", "3", was_there, late("1", 1), gone))
+    assert said.endswith(
+        ": 2 orders were not counted before (+2; delivered_at), 1 order came late (+1), "
+        "1 order is not counted any more (-1; delivered_at)."
+    )
+
+
+def test_what_rows_add_to_a_number_of_a_ratio_is_not_told_in_its_unit() -> None:
+    """Also where nothing was added to what it is divided by."""
+    [said] = told(move("conversion", DAY, "0.50", "0.51", late("2", 2), replace(late("-1", 1), what=What.GONE)))
+    assert said.endswith(": 2 orders came late, 1 order is gone.")
+
+
 def test_what_was_not_told_before_or_is_told_no_more_is_said_so() -> None:
     assert [
         said.split(";")[0] for said in told(move("orders", DAY, None, "2", late("2")), move("paid", MONTH, "3", None))
     ] == [
-        "Orders of Wed 14 Oct are 2, and was not told before: 4 orders came late.",
+        "Orders of Wed 14 Oct are 2, not told before: 4 orders came late.",
         "Paid of Thu 1 Oct is told no more (told $3.00)",
     ]
 
