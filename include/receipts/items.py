@@ -10,6 +10,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from include.dbt_project.explained_by import Column, Side
+from include.receipts.rows import project_sql
 from include.settings import LIVE
 
 # The item of rows that have none.
@@ -39,9 +40,9 @@ def by_item(connection: Connection, side: Side, days: Collection[date]) -> dict[
                 having sum(amount) is not null
                 """
             ).format(
-                day=_sql(side.measure.day),
-                amount=_sql(side.measure.expr),
-                item=_sql(side.item),
+                day=project_sql(side.measure.day),
+                amount=project_sql(side.measure.expr),
+                item=project_sql(side.item),
                 relation=sql.Identifier(LIVE, side.measure.relation),
                 named=_text("joined.item" if side.of else "counted.item"),
                 join=_joined(side.of) if side.of else sql.SQL(""),
@@ -64,7 +65,11 @@ def called(connection: Connection, column: Column | None, items: list[str]) -> d
         cursor.execute(
             sql.SQL(
                 "select {key}::text, min({expr}::text) from {relation} where {key}::text = any(%s) group by 1"
-            ).format(key=_sql(column.key), expr=_sql(column.expr), relation=sql.Identifier(LIVE, column.relation)),
+            ).format(
+                key=project_sql(column.key),
+                expr=project_sql(column.expr),
+                relation=sql.Identifier(LIVE, column.relation),
+            ),
             (items,),
         )
         return dict(cursor.fetchall())
@@ -73,13 +78,8 @@ def called(connection: Connection, column: Column | None, items: list[str]) -> d
 def _joined(column: Column) -> sql.Composable:
     return sql.SQL(
         "left join (select {key} as key, {expr} as item from {relation}) as joined on joined.key = counted.item"
-    ).format(key=_sql(column.key), expr=_sql(column.expr), relation=sql.Identifier(LIVE, column.relation))
+    ).format(key=project_sql(column.key), expr=project_sql(column.expr), relation=sql.Identifier(LIVE, column.relation))
 
 
 def _text(expr: str) -> sql.Composable:
     return sql.SQL("coalesce(nullif(({})::text, ''), {})").format(sql.SQL(expr), sql.Literal(MISSING))
-
-
-def _sql(expr: str) -> sql.Composable:
-    """The project's own SQL, beside parameters of ours."""
-    return sql.SQL(f"({expr.replace('%', '%%')}\n)")

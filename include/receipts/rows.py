@@ -86,8 +86,8 @@ def changes(connection: Connection, measure: Measure, days: Collection[date], se
             ).format(
                 former=_counted(LIVE, measure),
                 now=_counted(BUILT, measure),
-                day=_sql(measure.day),
-                key=_sql(measure.key),
+                day=project_sql(measure.day),
+                key=project_sql(measure.key),
             ),
             {"days": sorted(days), "most": MOST + 1},
         )
@@ -170,13 +170,13 @@ def _counted(schema: str, measure: Measure) -> sql.Composable:
         "select {key} as key, cast({day} as date) as day, cast({expr} as numeric) as counts,"
         ' to_jsonb("the row") as whole from {relation} as "the row"'
     ).format(
-        key=_sql(measure.key),
-        day=_sql(measure.day),
-        expr=_sql(measure.expr),
+        key=project_sql(measure.key),
+        day=project_sql(measure.day),
+        expr=project_sql(measure.expr),
         relation=sql.Identifier(schema, measure.relation),
     )
 
 
-def _sql(expression: str) -> sql.SQL:
-    """The project's own SQL, beside parameters."""
-    return sql.SQL(expression.replace("%", "%%"))
+def project_sql(expression: str) -> sql.SQL:
+    """The project's own SQL, beside parameters of ours; in brackets, as it may be a sum or end in a comment."""
+    return sql.SQL(f"({expression.replace('%', '%%')}\n)")

@@ -36,19 +36,28 @@ def note(run_id: str, facts: Manifest) -> None:
         with connect("greenery explain") as connection:
             live = publications.live(connection)
             days = figures.open_days(connection, live.data_as_of) if live and live.run_id == run_id else None
-            for one in metrics.told(facts) if live and days else ():
-                _note(connection, live, facts, one, days[1], until)
+            if not live or not days:
+                return
+            day = days[1]
+            _, _, former_days = figures.of_former(connection, live)
+            for one in metrics.told(facts):
+                _note(connection, live, facts, one, day, former_days.get(one.name, day - timedelta(days=1)), until)
     except Exception:  # a stranger's project, or the warehouse: the message comes all the same
         log.exception("No figure is explained in the message of run %s.", run_id)
 
 
 def _note(
-    connection: Connection, live: Publication, facts: Manifest, metric: metrics.Metric, day: date, until: float
+    connection: Connection,
+    live: Publication,
+    facts: Manifest,
+    metric: metrics.Metric,
+    day: date,
+    former_day: date,
+    until: float,
 ) -> None:
     try:
         with transaction(connection) as cursor:
             cursor.execute("set local statement_timeout = %s", (f"{max(1, int((until - monotonic()) * 1000))}ms",))
-            former_day = _former_day(connection, live, metric.name) or day - timedelta(days=1)
             found = explain.values(connection, metric.name, (former_day, day))
             if len(found) == 2 and differs_much(found[former_day], found[day], metric.unit):
                 explanation = explain.explain(connection, facts, metric.name, day, former_day)
@@ -60,27 +69,3 @@ def _note(
 def differs_much(former: Decimal, value: Decimal, unit: Unit) -> bool:
     """Whether a value differs by a tenth or more, or by a point where it is in percent."""
     return abs(value - former) >= (_POINT if unit is Unit.PERCENT else max(_PART * abs(former), _POINT))
-
-
-def _former_day(connection: Connection, live: Publication, metric: str) -> date | None:
-    """Of which day the former publish told a metric, as the message compares it with that."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            with former as (
-                select run_id
-                from ops.publications
-                where run_id <> %s and data_as_of < %s and published_at = data_as_of
-                order by data_as_of desc
-                limit 1
-            )
-
-            select metrics.day
-            from former
-            join ops.metrics using (run_id)
-            where metrics.metric = %s
-            """,
-            (live.run_id, live.data_as_of, metric),
-        )
-        row = cursor.fetchone()
-    return row[0] if row else None

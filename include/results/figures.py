@@ -83,7 +83,7 @@ def gather(connection: Connection, live: Publication | None, facts: Manifest) ->
         connection.rollback()
         log.warning("No figures, since the marts are not as this project's: %s", error)
         return Figures()
-    former_as_of, former = _former(connection, live)
+    former_as_of, former, _ = of_former(connection, live)
     before = (as_of.astimezone(UTC).date() - day).days if as_of and day else 0
     return Figures(
         repeat_rate=None
@@ -161,10 +161,12 @@ def _daily(connection: Connection, day: date | None, shown: tuple[Metric, ...]) 
         return dict(cursor.fetchall())
 
 
-def _former(connection: Connection, live: Publication | None) -> tuple[datetime | None, dict[str, float]]:
-    """As of when the run published before was, and the figures that its message stated."""
+def of_former(
+    connection: Connection, live: Publication | None
+) -> tuple[datetime | None, dict[str, float], dict[str, date]]:
+    """As of when the run published before was, and the figures that its message stated, with their days."""
     if live is None:
-        return None, {}
+        return None, {}, {}
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -176,7 +178,7 @@ def _former(connection: Connection, live: Publication | None) -> tuple[datetime 
                 limit 1
             )
 
-            select former.data_as_of, metrics.metric, metrics.value
+            select former.data_as_of, metrics.metric, metrics.value, metrics.day
             from former
             join ops.metrics using (run_id)
             where metrics.value is not null
@@ -184,7 +186,8 @@ def _former(connection: Connection, live: Publication | None) -> tuple[datetime 
             (live.run_id, live.data_as_of),
         )
         rows = cursor.fetchall()
-    return (rows[0][0] if rows else None), {metric: value for _, metric, value in rows}
+    values = {metric: value for _, metric, value, _ in rows}
+    return (rows[0][0] if rows else None), values, {metric: day for _, metric, _, day in rows if day}
 
 
 def keep(connection: Connection, run_id: str, figures: Figures) -> None:

@@ -19,6 +19,7 @@ from psycopg2.extensions import connection as Connection
 from include.dbt_project.counted import Counted, Measure, counted
 from include.dbt_project.manifest import Manifest
 from include.receipts.move import Side
+from include.receipts.rows import project_sql
 from include.results import failures
 from include.settings import LIVE
 from include.warehouse import personal, transaction
@@ -107,28 +108,23 @@ class _Asked:
         """The rows themselves, by their key, with these columns."""
         columns = sql.SQL(", ").join([sql.SQL("{} as {}").format(self._each, _COUNTS_FOR), *map(sql.Identifier, shown)])
         return sql.SQL("select {columns} {rows} order by {key} limit {limit}").format(
-            columns=columns, rows=self._rows, key=_code(self.measure.key), limit=sql.Literal(limit)
+            columns=columns, rows=self._rows, key=project_sql(self.measure.key), limit=sql.Literal(limit)
         )
 
     @property
     def _each(self) -> sql.Composable:
-        return sql.SQL("({})::numeric").format(_code(self.measure.expr))
+        return sql.SQL("{}::numeric").format(project_sql(self.measure.expr))
 
     @property
     def _rows(self) -> sql.Composable:
-        day = _code(self.measure.day)
-        begins = sql.SQL("true") if self.running else sql.SQL("({}) >= %(day)s").format(day)
-        return sql.SQL("from {relation} where {begins} and ({day}) < %(next)s and {each} <> 0").format(
+        day = project_sql(self.measure.day)
+        begins = sql.SQL("true") if self.running else sql.SQL("{} >= %(day)s").format(day)
+        return sql.SQL("from {relation} where {begins} and {day} < %(next)s and {each} <> 0").format(
             relation=sql.Identifier(LIVE, self.measure.relation), begins=begins, day=day, each=self._each
         )
 
 
 _COUNTS_FOR = sql.Identifier(COUNTS_FOR)
-
-
-def _code(text: str) -> sql.SQL:
-    """SQL of the project's, which has no parameters."""
-    return sql.SQL(text.replace("%", "%%"))
 
 
 def hidden(connection: Connection, facts: Manifest) -> frozenset[str]:
