@@ -64,7 +64,7 @@ def lines(summary: Summary, *, keys: bool) -> Section:
     if rest := len(told) - len(section):
         section.append((f"… and {rest:,} more. ", Link("All that moved", settings.health_url("figures"))))
     if usual := sum(one.usual and one.period is Period.DAY for one in summary.moves):
-        section.append((f"{words.count(usual, 'figure')} of days before moved by what usually comes late.",))
+        section.append((f"{words.count(usual, 'figure')} of earlier days moved by what usually comes late.",))
     return [(Bold("Moved since it was told:"),), *section] if told else section
 
 

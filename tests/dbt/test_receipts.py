@@ -51,7 +51,7 @@ SAYS = re.compile(
     r"\((?P<now>[^,(]\S*( %)?), told (?P<then>\S+?( %)?)\)(, [^:]*)?: (?P<rows>.+)\."
 )
 ORDERS = re.compile(r"\b(?:visit-)?order-\d+")
-USUAL = re.compile(r"(\d+) figures? of days before moved by what usually comes late\.")
+USUAL = re.compile(r"(\d+) figures? of earlier days moved by what usually comes late\.")
 
 
 class Clock:

@@ -152,7 +152,7 @@ def test_what_was_not_told_before_or_is_told_no_more_is_said_so() -> None:
 def test_what_is_usual_is_counted_alone() -> None:
     usual = move("orders", DAY, "1", "2", late("1"), usual=True)
     section = lines(replace(PUBLISHED, moves=(replace(usual, period=Period.MONTH, starts=MONTH), usual)), keys=True)
-    assert [plain(line) for line in section] == ["1 figure of days before moved by what usually comes late."]
+    assert [plain(line) for line in section] == ["1 figure of earlier days moved by what usually comes late."]
     assert counted(replace(PUBLISHED, moves=(usual,))) == ""
 
 
