@@ -105,7 +105,8 @@ def history(connection: Connection, metric: str, day: date) -> list[Told]:
 def metrics_of(connection: Connection, schema: str) -> sql.Composable:
     """The query of what a schema's metrics tell: metric, day, value, numerator, denominator; of each day one row.
 
-    Of several rows the one with the least value; no row where there is no such table. What is no finite number is null.
+    Of several rows the one with the least value; no row where there is no such table, or of days before 1000 and after
+    9998, which no date of Python's reckons with. What is no finite number is null.
     """
     table = f"{schema}.{TABLE}"
     if not has_columns(connection, table, "metric", "day", "value"):
@@ -127,7 +128,7 @@ def metrics_of(connection: Connection, schema: str) -> sql.Composable:
             metric::text as metric, day::date as day, {value} as value, {numerator} as numerator,
             {denominator} as denominator
         from {table}
-        where metric is not null and day is not null
+        where metric is not null and day::date between date '1000-01-02' and date '9998-12-31'
         order by metric, day, value
         """
     ).format(value=value, numerator=numerator, denominator=denominator, table=sql.Identifier(schema, TABLE))

@@ -311,6 +311,10 @@ def test_only_what_was_over_and_told_can_move(db: Connection) -> None:
     build(db, "analytics_next", shop | {"b": order(PUBLISHED, "1")})
     assert moved(db) == {}  # the day was not over
     build(db, "analytics_next", shop | {"b": order(PUBLISHED - timedelta(days=1), "1")})
+    do(
+        db,
+        "insert into analytics_next.daily_metrics values ('revenue', '0044-03-15 BC', 1), ('revenue', 'infinity', 1)",
+    )
     assert ("revenue", Period.DAY, PUBLISHED - timedelta(days=1)) in moved(db)
 
 
