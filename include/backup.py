@@ -33,6 +33,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from include import raw, settings
 from include.raw import lease, mapping
+from include.results import trust
 from include.results.backups import Made, note
 from include.settings import Warehouse
 from include.warehouse import backups, client, connect, exists, migrate, roles
@@ -138,6 +139,7 @@ def restore(
         with connect("greenery backup", where) as connection, connection.cursor() as cursor:
             raw.create(cursor, besides=mapping.to_show())  # who loads makes no table
             roles.ensure(connection)
+            trust.renew(cursor)
             note(connection, _made(backup))  # it knows of those before it alone
             cursor.execute("analyze")
     except (psycopg2.Error, SQLAlchemyError, mapping.MappingError) as error:

@@ -33,7 +33,7 @@ _IN_BETWEEN = "greenery exchange"
 ATTEMPTS = 90
 # In seconds, for all of them. Readers wait meanwhile: what takes longer, as a view that computes all metrics of a shop,
 # is no receipt.
-RECEIPTS_WITHIN = 3.0
+RECEIPTS_WITHIN = 5.0
 
 log = logging.getLogger(__name__)
 

@@ -32,6 +32,8 @@ PATIENCE = 10.0
 MOST_DAYS = 100
 # So many rows are kept of a move, and of a publish: readers wait meanwhile.
 KEPT, KEPT_IN_ALL = 500, 10_000
+# So many moves of a publish are kept, for the same reason: the largest periods and the newest days. `ops.told` has all.
+MOST_MOVES = 5_000
 # A ratio of a month is as exact as those of days in the project's table.
 _EXACT = Decimal("0.0001")
 _LARGEST_FIRST = (Period.YEAR, Period.MONTH, Period.DAY)
@@ -280,6 +282,9 @@ def _figure(way: Counted | None, value: Decimal | None, above: Decimal | None, b
 def _found(connection: Connection, manifest: Manifest, metrics: Sequence[_Metric]) -> list[Found]:
     moved = [(metric, period, one) for metric in metrics for period in _LARGEST_FIRST for one in _moved(metric, period)]
     moved.sort(key=lambda each: (_LARGEST_FIRST.index(each[1]), -each[2].starts.toordinal(), each[0].name))
+    if len(moved) > MOST_MOVES:
+        log.warning("%d figures moved; the largest and newest %d of them are kept.", len(moved), MOST_MOVES)
+        del moved[MOST_MOVES:]
     ends = monotonic() + PATIENCE
     metrics = list({metric.name: metric for metric, _, _ in moved}.values())
     changes = _changes(connection, metrics, ends)

@@ -43,6 +43,8 @@ class Standing:
     unique_id: str = ""
 
 
+# So begins the note of a publication whose receipts lack something (`include.publish.exchange`).
+_LACKING = "Its receipts lack"
 _OF_ANSWER = {Kind.MUTE: Against.MUTE, Kind.MINE: Against.MINE, Kind.EXPECTED: Against.EXPECTED}
 
 
@@ -56,20 +58,23 @@ def of_figure(
     publication = publication or publications.live(connection)
     metrics = {unique_id for unique_id, one in facts.metrics.items() if one["name"] == metric}
     nodes = stands_on(facts, metric) | metrics
-    found = _by_hand(connection, publication) + _answers(connection, facts, nodes, day)
+    found = _of_publication(connection, publication) + _answers(connection, facts, nodes, day)
     if publication:
         found += _results(connection, facts, nodes, publication.run_id)
         found += _unusual(connection, facts, nodes, day, publication)
     return tuple(sorted(found, key=lambda one: list(Against).index(one.against)))
 
 
-def _by_hand(connection: Connection, publication: Publication | None) -> list[Standing]:
+def _of_publication(connection: Connection, publication: Publication | None) -> list[Standing]:
     found = []
     if held := publications.hold(connection):
         says = f"{held.by} holds runs back from publishing: {held.reason}"
         found.append(Standing(Against.HOLD, says, held.decided_at))
     if publication and (made := publication.decision):
         found.append(Standing(Against.DECISION, f"{made.by} chose it ({made.action}): {made.reason}", made.decided_at))
+    for note in publication.notes if publication else ():
+        if note.startswith(_LACKING):
+            found.append(Standing(Against.WARNED, note, publication.published_at))
     return found
 
 

@@ -109,6 +109,8 @@ _TRUST = sql.SQL(
     """
 ).format(live=sql.Literal(LIVE), hold=sql.Literal(HOLD), release=sql.Literal(RELEASE))
 
+_VIEW = sql.SQL("create or replace view {} with (security_barrier) as {}").format(sql.Identifier(LIVE, NAME), _TRUST)
+
 # What a BI tool shows of the columns.
 _COLUMNS = {
     "mart": "The table or view in this schema that the row is about.",
@@ -214,7 +216,7 @@ def show(cursor: Cursor, publication_id: int) -> None:
         for column, says in _COLUMNS.items()
     ]
     statements = [
-        sql.SQL("create or replace view {} with (security_barrier) as {}").format(view, _TRUST),
+        _VIEW,
         sql.SQL("comment on view {} is 'How far each mart in this schema can be trusted, one row a mart.'").format(
             view
         ),
@@ -223,6 +225,12 @@ def show(cursor: Cursor, publication_id: int) -> None:
     if not is_there:  # what somebody takes from readers later is not given back
         statements.append(sql.SQL("grant select on {} to public").format(view))
     cursor.execute(sql.SQL("; ").join(statements))
+
+
+def renew(cursor: Cursor) -> None:
+    """After a restore: the view reads the `ops` that came, and no longer the one that was kept aside."""
+    if _is_ours(cursor):
+        cursor.execute(_VIEW)
 
 
 def _taken() -> str:

@@ -17,6 +17,7 @@ from psycopg2.extensions import connection as Connection
 
 from include.answers import answers
 from include.answers.answer import About, Kind
+from include.publish.exchange import _lacking
 from include.receipts import address, basis, moves, told
 from include.receipts.explanation import Explanation, Meanwhile, Share, Split
 from include.receipts.move import Move, MovedRow, Part, Period, Side, What
@@ -207,6 +208,16 @@ def test_what_is_known_against_it(weeks: Weeks, ask: Ask) -> None:
     assert "the test is wrong" in pages.render("receipt.html", answer=found)
     at_first = {one.against for one in ask(receipt.read, "revenue", DAY, weeks.moments[0], facts=FACTS).against}
     assert not at_first & {Against.DECISION, Against.FAILED}
+
+
+def test_that_its_publication_lacks_receipts_is_known_against_it(weeks: Weeks, ask: Ask) -> None:
+    """What is shown then is what was told before."""
+    publication = publications.in_force(weeks.ops, weeks.moments[1])
+    with weeks.ops.cursor() as cursor:
+        publications.add_note(cursor, publication.publication_id, _lacking("what its figures tell", "it took too long"))
+    weeks.ops.commit()
+    found = ask(receipt.read, "revenue", DAY, weeks.moments[1], facts=FACTS)
+    assert "Its receipts lack what its figures tell: it took too long" in [one.says for one in found.against]
 
 
 def test_why_it_differs_is_told_as_it_was_kept(weeks: Weeks, ask: Ask) -> None:

@@ -283,6 +283,18 @@ JANUARY = date(2026, 1, 1)
 TENTH, LAST = date(2026, 1, 10), date(2026, 1, 31)
 
 
+def test_of_too_many_moves_the_largest_and_newest_are_kept(db: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = shop_of(random.Random(1), 60)  # noqa: S311 - the same each time
+    publish(db, before)
+    build(db, "analytics_next", {key: replace(order, amount=order.amount + 1) for key, order in before.items()})
+    every = moves.find(db, project())
+    monkeypatch.setattr(moves, "MOST_MOVES", 40)
+    kept = [(one.move.metric, one.move.period, one.move.starts) for one in moves.find(db, project())]
+    assert len(every) > len(kept) == 40
+    assert kept == [(one.move.metric, one.move.period, one.move.starts) for one in every][:40]
+    assert {period for _, period, _ in kept} == {*Period}
+
+
 def test_only_what_was_over_and_told_can_move(db: Connection) -> None:
     shop = {"a": order(TENTH, "10")}
     build(db, "analytics_next", shop)

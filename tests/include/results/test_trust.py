@@ -25,7 +25,7 @@ from include.settings import Warehouse
 from include.slack.channels import to_all
 from include.slack.message import Message
 from include.slack.send import keep
-from include.warehouse import roles
+from include.warehouse import migrate, roles
 from tests.include.publish.test_publish import BUILT, MANIFEST, PASSED, build, model
 
 pytestmark = pytest.mark.db
@@ -211,3 +211,8 @@ def test_after_a_restore_nothing_is_said_until_a_run_publishes(shop: Connection)
     build(shop, "run 2", "two", BUILT, PASSED)
     publish_run("run 2", FACTS)
     assert row(shop, "tests_passed") == (1,)
+    rows(shop, "alter schema ops rename to ops_replaced")
+    migrate.upgrade()
+    with shop.cursor() as cursor:
+        trust.renew(cursor)
+    assert rows(shop, "select * from analytics.trust") == [], "it reads what was kept aside"
