@@ -113,7 +113,6 @@ def main() -> int:
     parser.add_argument("--http", action="store_true", help="over HTTP on 127.0.0.1, in place of stdin and stdout")
     parser.add_argument("--port", type=int, default=PORT, help=f"with --http; {PORT} if not given")
     options = parser.parse_args()
-    log_to_stderr()
     if not options.http:
         server().run()
         return 0
@@ -131,4 +130,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    log_to_stderr()
     sys.exit(main())
