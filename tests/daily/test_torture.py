@@ -17,7 +17,7 @@ from tests.deployment import Day, Deployment
 pytestmark = [pytest.mark.db, pytest.mark.stack, pytest.mark.torture]
 
 # How many models the longest line of models that wait for each other has.
-DEEPEST = 13
+DEEPEST = 10
 
 
 def waits_for(project: Manifest, model: str) -> frozenset[str]:
