@@ -49,8 +49,8 @@ class ModelChange:
 
     `reasons` are what differs: "SQL", "materialized: table → incremental", "macro priced_items", "variable
     come_back_days", "description". `is_rebuilt` says that the next daily run builds all of it, where it would have
-    taken what changed. `key` are the columns that tell its rows apart, () where nothing says so. `personal` are those of its
-    columns that are never shown. `is_mart`: people query it.
+    taken what changed. `key` are the columns that tell its rows apart, () where nothing says so. `personal` are those
+    of its columns that are never shown. `is_mart`: people query it.
     """
 
     unique_id: str
@@ -288,7 +288,7 @@ class Versus:
 
 @dataclass(frozen=True)
 class Report:
-    """All that a preview found. `message` is the Slack message as it would read, as plain text; "" where there is none."""
+    """All that a preview found. `message` is the Slack message as it would read, in plain text; "" for none."""
 
     versus: Versus
     made_at: datetime

@@ -1,7 +1,7 @@
 """Sandboxes: schemas of one's own beside production's, where a preview or a developer builds.
 
-`<name>` takes the place of `analytics`, `<name>_staging` that of `staging`, `<name>_snapshots` and `<name>_ops` those of
-the other two. Their owner is `greenery_developer`, who can write nowhere else.
+`<name>` takes the place of `analytics`, `<name>_staging` that of `staging`, `<name>_snapshots` and `<name>_ops` those
+of the other two. Their owner is `greenery_developer`, who can write nowhere else.
 """
 
 from __future__ import annotations
