@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _NOT_BUILT = ("error", "skipped")
 # What dbt says of a model whose columns are not those of its contract, and a row of the table that follows.
 _CONTRACT = "enforced contract that failed"
-_MISMATCH = re.compile(r"^\|([^|\n]*)\|([^|\n]*)\|([^|\n]*)\|([^|\n]*)\|\s*$", re.MULTILINE)
-_NOBODY_ASKS = failures.RunContext(None, {}, {})
+_MISMATCH = re.compile(r"^\s*\|([^|\n]*)\|([^|\n]*)\|([^|\n]*)\|([^|\n]*)\|\s*$", re.MULTILINE)
+_NO_RUN = failures.RunContext(None, {}, {})
 # What becomes of a test by its status before and after. None: nothing worth telling.
 _BAD = {
     ("fail", "fail"): Became.STILL_FAILS,
@@ -101,7 +101,7 @@ def _tested(test: str, missing: list[str], facts: Manifest) -> str:
 
 def _found(result: NodeResult, facts: Manifest) -> str:
     """What a test found and what it expects, as the daily message says it, without data."""
-    told = failures.failure(result, facts, _NOBODY_ASKS)
+    told = failures.failure(result, facts, _NO_RUN)
     return f"{told.measured}; expected {told.expected}" if told.expected else told.measured
 
 
@@ -109,7 +109,7 @@ def _why(message: str) -> tuple[str, bool]:
     """dbt's message of a model, without data, and whether it is about the contract: then column by column."""
     if _CONTRACT not in message:
         return failures.without_data(message), False
-    return "; ".join(_mismatches(message)) or failures.without_data(message.partition("\n|")[0]), True
+    return "; ".join(_mismatches(message)) or failures.without_data(message.partition("|")[0]), True
 
 
 def _mismatches(message: str) -> Iterator[str]:
