@@ -19,6 +19,7 @@ from include.results import failures, node_results, publications, standing
 from include.results.nodes import NodeResult
 from include.results.publications import Publication
 from include.results.standing import Standing
+from include.warehouse import personal
 from plugins.data_health import nodes, rows_of_figure, runs
 from plugins.data_health.reading import Reading, facts_of
 from plugins.data_health.rows_of_figure import RowsOfFigure
@@ -270,7 +271,7 @@ def _rows(reading: Reading, move_id: int) -> tuple[KeyOfRow, ...]:
     return tuple(
         KeyOfRow(
             model=reading.facts.title(row.unique_id),
-            key=row.key if hidden.isdisjoint(re.findall(r"\w+", row.key_column)) else None,  # it may be SQL
+            key=None if personal.is_named(row.key_column, hidden) else row.key,
             what=row.what,
             before=row.before,
             after=row.after,
