@@ -7,6 +7,7 @@ new.
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -27,8 +28,6 @@ from include.results.publications import Decision
 from include.settings import BUILT, LIVE
 from include.warehouse import connect, personal, roles, transaction
 
-# What is live is called so for a moment, which nobody sees; a name that no schema of anybody's has.
-_IN_BETWEEN = "greenery exchange"
 # With the pauses between them, longer than what readers are held to (`roles.HELD_TO`): more than six minutes.
 ATTEMPTS = 90
 # In seconds, for all of them. Readers wait meanwhile: what takes longer, as a view that computes all metrics of a shop,
@@ -147,7 +146,9 @@ def _exchange(
         for look_up in (on_marts.row_security, on_marts.rights, on_marts.comments_and_options)
         for change in look_up(cursor, LIVE, BUILT)
     ]
-    for before, after in ((LIVE, _IN_BETWEEN), (BUILT, LIVE), (_IN_BETWEEN, BUILT)):
+    # What is live is called so for a moment, which nobody sees. Who may make schemas must not know it before.
+    in_between = f"greenery exchange {secrets.token_hex(8)}"
+    for before, after in ((LIVE, in_between), (BUILT, LIVE), (in_between, BUILT)):
         cursor.execute(sql.SQL("alter schema {} rename to {}").format(sql.Identifier(before), sql.Identifier(after)))
     notes += changes.make(cursor, carried)
     if manifest and manifest.models:
