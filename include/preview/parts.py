@@ -23,7 +23,7 @@ from include.preview.report import (
     SlowModel,
     TestChange,
 )
-from include.slack.message import Bold, Code, Line, Piece, short
+from include.slack.message import Bold, Code, Line, Piece, listed, short
 from include.words import Unit
 
 # So many rows of a table or points of a list; the others are counted.
@@ -150,7 +150,8 @@ def _apart(day: FigureDay, figure: FigureMove) -> tuple[Line, Line, Line]:
 
 def _rows(report: Report) -> Iterator[Block]:
     """By model; what only adds columns is as meant and is a line, what is the same is counted."""
-    rows, moved = report.rows, headline.moved_rows(report)
+    rows, moved = report.kept, headline.moved_rows(report)
+    new = {one.name for one in report.plan.models if one.kind is Kind.NEW}
     if moved:
         cells = tuple(
             (
@@ -165,7 +166,12 @@ def _rows(report: Report) -> Iterator[Block]:
         header = ("model", "rows before", "after", "added", "gone", "changed", "in which columns")
         yield Table(header, cells, frozenset({1, 2, 3, 4, 5}))
         yield from _more(len(moved) - len(cells), "model")
-    yield from _points(line for one in rows for line in _beside(one))
+    lines: list[Line] = [
+        (Code(short(one.name, 80)), f" is new: {words.count(one.after, 'row')}.")
+        for one in report.rows
+        if one.name in new
+    ]
+    yield from _points((*lines, *(line for one in rows for line in _beside(one))))
     if same := sum(one.is_same for one in rows):
         noun, has = ("more model" if moved else "model"), ("has" if same == 1 else "have")
         yield Points(((f"{words.count(same, noun)} {has} every row as before.",),))
@@ -269,13 +275,25 @@ def _models(report: Report) -> Iterator[Block]:
     lines: list[Line] = []
     if cost := headline.rebuilt(report):
         lines.append((cost,))
-    for kind, says in ((Kind.COMMENTS, "differ in comments alone"), (Kind.DOWNSTREAM, "read what changes")):
-        if of_kind := [one.name for one in plan.models if one.kind is kind]:
-            says = f"{says.replace('differ', 'differs', 1).replace('read', 'reads', 1)}" if len(of_kind) == 1 else says
-            lines.append((f"{words.count(len(of_kind), 'model')} {says}: ", *named(of_kind, COLUMNS), "."))
+    if same := [one for one in plan.models if one.kind is Kind.COMMENTS]:
+        makes = "makes" if len(same) == 1 else "make"
+        lines.append((f"{words.count(len(same), 'model')} {makes} the same rows: ", *_with_reasons(same), "."))
+    if behind := [one.name for one in plan.models if one.kind is Kind.DOWNSTREAM]:
+        reads = "reads" if len(behind) == 1 else "read"
+        lines.append((f"{words.count(len(behind), 'model')} {reads} what changes: ", *named(behind, COLUMNS), "."))
     yield from _points(lines)
     if graph := lineage.mermaid(report):
         yield Drawing(graph, lineage.legend(report))
+
+
+def _with_reasons(models: Sequence[ModelChange]) -> Line:
+    """Models that are the same but for what is named with each: `fact_orders` (comments)."""
+    pieces: list[Piece] = []
+    for one in models[:COLUMNS]:
+        why = f" ({listed(one.reasons)})" if one.reasons else ""
+        pieces += [", " if pieces else "", Code(short(one.name, 80)), why]
+    more = len(models) - COLUMNS
+    return (*pieces, f" and {more:,} more" if more > 0 else "")
 
 
 def _model(model: ModelChange) -> tuple[Line, ...]:

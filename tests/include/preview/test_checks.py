@@ -8,6 +8,7 @@ import pytest
 
 from include.preview import checks, report
 from include.preview.report import Became
+from include.results import failures
 from include.results.nodes import NodeResult
 from tests.include.results.project import FACTS, MODELS
 
@@ -132,3 +133,21 @@ def test_a_broken_contract_is_told_column_by_column() -> None:
         "order_total is missing in definition (contract: NUMERIC); "
         "status is of another type (SQL: INTEGER, contract: TEXT)"
     )
+
+
+def test_a_contract_is_told_from_a_message_of_one_line_too() -> None:
+    message = failures.without_data(CONTRACT)
+    [failed] = checks.failed(Built({MODELS[2]: model("error", "fact_orders", message)}), FACTS)
+    assert failed.reason.endswith("status is of another type (SQL: INTEGER, contract: TEXT)")
+
+
+def test_a_unit_test_that_newly_fails_is_told_without_its_rows() -> None:
+    unit = result("fail", 1, "actual differs from expected:\n\n@@,order_id\n→ ,1", "unit_test.p.fact_orders.counts")
+    unit = replace(unit, resource_type="unit_test")
+    [change] = checks.compare({}, {unit.unique_id: unit}, FACTS, FACTS)
+    assert (change.name, change.model, change.became) == ("unit test counts", "fact_orders", Became.FAILS)
+    assert change.reason == "actual differs from expected:"
+    assert checks.compare({unit.unique_id: unit}, {unit.unique_id: replace(unit, status="pass")}, FACTS, FACTS)[
+        0
+    ].became
+    assert checks.failed(Built({unit.unique_id: unit}), FACTS) == ()
