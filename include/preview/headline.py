@@ -95,9 +95,10 @@ def _breaks(report: Report) -> Iterator[str]:
     yield from _one_of("test", [one.name for one in tests])
     yield from _one_of("column", [f"{one.name}.{column}" for one, column in lost_columns(report)])
     yield from _one_of("mart", [one.name for one in gone_marts(report)])
-    kinds = {one.kind for one in report.readers}
-    kind = kinds.pop() if len(kinds) == 1 else "view or function"
-    yield from _one_of(short(kind, 40), [one.name for one in report.readers])
+    if len({one.kind for one in report.readers}) > 1:
+        yield f"{len(report.readers):,} views and functions"
+    elif report.readers:
+        yield from _one_of(short(report.readers[0].kind, 40), [one.name for one in report.readers])
 
 
 def _moves(report: Report) -> Iterator[str]:

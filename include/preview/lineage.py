@@ -47,7 +47,8 @@ def mermaid(report: Report) -> str:
 
 def legend(report: Report) -> str:
     """What the colours mean."""
-    kinds = {one.kind for one in report.plan.models}
+    failed = {one.name for one in report.failed}
+    kinds = {one.kind for one in report.plan.models if one.name not in failed}
     said = [
         "red: can't be built" if report.failed else "",
         "yellow: changed" if Kind.CHANGED in kinds else "",

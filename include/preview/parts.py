@@ -30,6 +30,8 @@ from include.words import Unit
 SHOWN = 20
 # So many days of a figure, examples of a model, and columns of an example.
 DAYS, EXAMPLES, COLUMNS = 14, 8, 6
+# Of so many figures the days are told, and of so many models examples and plans.
+FOLDED = 5
 # So many characters of the message, and of a plan.
 LONGEST_MESSAGE, LONGEST_PLAN = 10_000, 3_000
 _MB = 1_000_000
@@ -67,7 +69,11 @@ def _breaks(report: Report) -> Iterator[Block]:
     lines: list[Line] = []
     for model in report.failed:
         kind = "breaks its contract" if model.breaks_contract else "can't be built"
-        behind = f" {helpers.counted(model.behind)} behind it not built." if model.behind else ""
+        behind = (
+            f" {helpers.counted(model.behind)} behind it {'was' if len(model.behind) == 1 else 'were'} not built."
+            if model.behind
+            else ""
+        )
         lines.append(("model ", Code(short(model.name, 120)), f" {kind}: {_ended(short(model.reason, 500))}{behind}"))
     lines += [_test(one) for one in (*headline.newly(report, Became.FAILS), *headline.not_run(report))]
     if unknown := len(headline.newly(report, Became.NOT_RUN)) - len(headline.not_run(report)):
@@ -117,12 +123,11 @@ def _figures(figures: Sequence[FigureMove]) -> Iterator[Block]:
     )
     yield Table(("figure", "newest day", "before", "after", "difference", "days"), rows, frozenset({2, 3, 4, 5}))
     yield from _more(len(figures) - len(shown), "figure")
-    for one in shown:
-        if one.is_told and one.days[1:]:
-            days = tuple(((words.weekday(day.day),), *_apart(day, one)) for day in one.days[:DAYS])
-            table = Table(("day", "before", "after", "difference"), days, frozenset({1, 2, 3}))
-            rest = one.moved - len(days)
-            yield Folded((_label(one), f" by day ({one.moved:,})"), (table, *_more(rest, "day")))
+    for one in [one for one in shown if one.is_told and one.days[1:]][:FOLDED]:
+        days = tuple(((words.weekday(day.day),), *_apart(day, one)) for day in one.days[:DAYS])
+        table = Table(("day", "before", "after", "difference"), days, frozenset({1, 2, 3}))
+        rest = one.moved - len(days)
+        yield Folded((_label(one), f" by day ({one.moved:,})"), (table, *_more(rest, "day")))
 
 
 def _label(figure: FigureMove) -> Piece:
@@ -175,11 +180,10 @@ def _rows(report: Report) -> Iterator[Block]:
     if same := sum(one.is_same for one in rows):
         noun, has = ("more model" if moved else "model"), ("has" if same == 1 else "have")
         yield Points(((f"{words.count(same, noun)} {has} every row as before.",),))
-    for one in moved[:SHOWN]:
-        if one.examples:
-            by: Line = (", by ", *named(one.key)) if one.key else ()
-            title = ("Examples of ", Code(short(one.name, 80)), *by)
-            yield Folded(title, _points(map(_example, one.examples[:EXAMPLES])))
+    for one in [one for one in moved if one.examples][:FOLDED]:
+        by: Line = (", by ", *named(one.key)) if one.key else ()
+        title = ("Examples of ", Code(short(one.name, 80)), *by)
+        yield Folded(title, _points(map(_example, one.examples[:EXAMPLES])))
 
 
 def _by_column(rows: RowsDiff) -> Line:
@@ -215,7 +219,7 @@ def _example(example: Example) -> Line:
     every = list(dict.fromkeys((*example.before, *example.after)))
     differ = [name for name in every if example.before.get(name) != example.after.get(name)]
     for name in differ[:COLUMNS]:
-        before, after = (short(words.value(of.get(name)), 60) for of in (example.before, example.after))
+        before, after = (short(words.value(of.get(name)), 40) for of in (example.before, example.after))
         pieces += [", " if pieces else "", f"{short(name, 60)} ", Code(before), " → ", Code(after)]
     more = len(differ) - COLUMNS
     return (key, ": ", *pieces, f" and {more:,} more" if more > 0 else "")
@@ -254,7 +258,7 @@ def _slow(slow: Sequence[SlowModel]) -> Iterator[Block]:
         if one.plan and one.is_warned_of:
             plans.append(Folded(("The plan of ", name), (Verbatim(one.plan[:LONGEST_PLAN]),)))
     yield from _points(lines)
-    yield from plans[:3]
+    yield from plans[:FOLDED]
 
 
 def _exposures(report: Report) -> Iterator[Block]:

@@ -313,10 +313,11 @@ LARGE = Report(
     ),
     figures=tuple(figure(name, Unit.DOLLARS, "4210.40", "8420.80") for name in _MANY),
     tests=tuple(TestChange(name, name, name, Became.WARNS, 1, LONG) for name in _MANY),
-    message=LONG * 20,
+    message=f"{LONG}\n{LONG * 20}",
     notes=(LONG,) * 50,
     seconds=400,
 )
+# What is looked at to the letter, and what only has to keep within bounds.
 REPORTS = {
     "comments": COMMENTS,
     "new_mart": NEW_MART,
@@ -324,6 +325,5 @@ REPORTS = {
     "fan_out": FAN_OUT,
     "filtered": FILTERED,
     "fails": FAILS,
-    "hostile": HOSTILE_REPORT,
-    "large": LARGE,
 }
+ODD = {"hostile": HOSTILE_REPORT, "large": LARGE}
