@@ -7,7 +7,7 @@ TO ?= backups
 FROM ?= $(error say which backup: make restore FROM=backups/NAME)
 BENCH ?= orchestration size receipts health
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down psql decide answer under-way mcp backup restore prove slack-preview revision secrets test torture containers drill check format constraints digests sbom audit bench clean
+.PHONY: help install demo up down psql decide answer under-way mcp backup restore masked prove slack-preview revision secrets test torture containers drill check format constraints digests sbom audit bench clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -44,6 +44,9 @@ backup: install ## save the history, ops and Airflow's database into a folder in
 
 restore: install ## bring one back: make restore FROM=BACKUP (ARGS=--replace: over a history that is there)
 	$(RUN) -m include.local backup restore "$(FROM)" $(ARGS)
+
+masked: install ## copy the warehouse without personal values into TO=DIR (ARGS='--days 90'), or bring such a copy in FROM=DIR (ARGS=--replace)
+	$(RUN) -m include.local masked $(if $(filter-out file,$(origin FROM)),fill "$(FROM)",$(if $(filter-out file,$(origin TO)),save "$(TO)",$(error say which folder: make masked TO=DIR, or make masked FROM=DIR))) $(ARGS)
 
 prove: install ## what would have been called unusual in the shop's last 90 days, with faults planted in copies (on a demo shop at first)
 	$(RUN) -m include.local prove $(ARGS)

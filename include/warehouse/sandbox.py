@@ -26,6 +26,8 @@ PREFIXES = BRANCH, PREVIEW = ("branch_", "preview_")
 _LONGEST = 40
 # Nor does it end as the name of a schema of another sandbox.
 _NAME = rf"({'|'.join(PREFIXES)})[a-z0-9_]{{1,{_LONGEST}}}(?<!_staging)(?<!_snapshots)(?<!_ops)"
+# One that nobody has used for so long is dropped, by `make branch` and after each daily run.
+KEPT_FOR = timedelta(days=14)
 # The first half of the advisory lock that a session holds while it works in a sandbox; the second is the name's hash.
 _IN_USE = 704_774
 
@@ -158,7 +160,7 @@ def all_of(connection: Connection) -> list[Use]:
     return sorted((use for use in found if use), key=lambda use: use.last_used)
 
 
-def drop_unused(connection: Connection, older_than: timedelta) -> list[Sandbox]:
+def drop_unused(connection: Connection, older_than: timedelta = KEPT_FOR) -> list[Sandbox]:
     """Drop the sandboxes that nobody has used for so long, and that nobody works in; returns them."""
     before = datetime.now(UTC) - older_than
     dropped = []
