@@ -2,8 +2,8 @@
 
 python -m include.preview main
 
-compares the project's folder with a commit. The report goes to stdout; exit code 0 where it is green or yellow, 1 where it
-is red, 2 where no preview could be made.
+compares the project's folder with a commit. The report goes to stdout. The exit code is 0 where it is green or yellow,
+1 where it is red, and 2 where no preview could be made.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A preview from its first step to its report: two states of the project compared, what differs built aside and read."""
+"""A preview from its first step to its report: what differs is built aside, and read."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def make(
     """Preview the project's folder against the commit `base`; returns the report, and the state that it is of.
 
     `connection` is the developer's, who may write nothing of production. `name` is the preview's, as people call it:
-    two of one name can't be under way at once. Its sandboxes are gone afterwards. Raises VersionError where a state of the
-    project can't be used, and SandboxError where another preview of this name is under way.
+    two of one name can't be under way at once. Its sandboxes are gone afterwards. Raises VersionError where a state of
+    the project can't be used, and SandboxError where another preview of this name is under way.
     """
     began = time.monotonic()
     here = Sandbox(sandbox.name_of(sandbox.PREVIEW, name))

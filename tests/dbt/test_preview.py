@@ -146,9 +146,7 @@ def test_a_comment_touches_nothing(repository: Repository, preview: Callable[[],
 
 
 def test_a_renamed_column_breaks_who_reads_it(repository: Repository, preview: Callable[[], Report]) -> None:
-    repository.edit(
-        "marts/core/fact_orders.sql", "addresses.country as shipping_country", "addresses.country as country"
-    )
+    repository.edit("marts/core/fact_orders.sql", "as shipping_country", "as country")
     repository.edit("marts/core/_core__models.yml", "- name: shipping_country", "- name: country")
     report = preview()
     assert report.verdict is Verdict.RED
