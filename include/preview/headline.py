@@ -19,7 +19,8 @@ def headline(report: Report) -> str:
     breaks, moves, adds = (listed(list(of(report)), 9) for of in (_breaks, _moves, _adds))
     match report.verdict:
         case Verdict.RED:
-            said = f"Merging this breaks {breaks}" + (f", and moves {moves}" if moves else "")
+            comma = "," if " and " in breaks else ""
+            said = f"Merging this breaks {breaks}" + (f"{comma} and moves {moves}" if moves else "")
         case Verdict.YELLOW:
             said = f"Merging this moves {moves}" if moves else f"Merging this warns of {listed(list(_warns(report)))}"
         case Verdict.GREEN:

@@ -168,7 +168,7 @@ def _rows(report: Report) -> Iterator[Block]:
             )
             for one in moved[:SHOWN]
         )
-        header = ("model", "rows before", "after", "added", "gone", "changed", "in which columns")
+        header = ("model", "rows before", "after", "added", "gone", "changed", "by column")
         yield Table(header, cells, frozenset({1, 2, 3, 4, 5}))
         yield from _more(len(moved) - len(cells), "model")
     lines: list[Line] = [
@@ -190,7 +190,7 @@ def _by_column(rows: RowsDiff) -> Line:
     shown = sorted(rows.columns, key=lambda one: -one.rows)[:COLUMNS]
     pieces: list[Piece] = []
     for one in shown:
-        pieces += [", " if pieces else "in ", Code(short(one.column, 60)), f" {one.rows:,}"]
+        pieces += [", " if pieces else "", Code(short(one.column, 60)), f" {one.rows:,}"]
     more = len(rows.columns) - len(shown)
     return (*pieces, f" and {more:,} more" if more else "")
 
@@ -273,7 +273,7 @@ def _models(report: Report) -> Iterator[Block]:
     own = [one for one in (*plan.models, *plan.snapshots) if one.kind in (Kind.NEW, Kind.CHANGED, Kind.GONE)]
     if own:
         rows = tuple(_model(one) for one in own[:SHOWN])
-        header = ("model", "is", "why", "next run", "full build", "rows", "MB", "owner")
+        header = ("model", "is", "because of", "next run", "full build", "rows", "MB", "owner")
         yield Table(header, rows, frozenset({4, 5, 6}))
         yield from _more(len(own) - len(rows), "model")
     lines: list[Line] = []

@@ -79,7 +79,7 @@ def test_what_does_not_fit_is_left_out_whole_and_that_is_said() -> None:
         (COMMENTS, "🟢 Nothing that people see changes"),
         (NEW_MART, "🟢 Merging this adds model weekly_orders and column dim_days.is_holiday; nothing else changes"),
         (FILTERED, "🟡 Merging this moves 2 figures: orders of Mon 23 Nov from 41 to 39"),
-        (FAN_OUT, "🔴 Merging this breaks 2 tests, and moves 4 figures: revenue of Mon 23 Nov from $4,210 to $8,421"),
+        (FAN_OUT, "🔴 Merging this breaks 2 tests and moves 4 figures: revenue of Mon 23 Nov from $4,210 to $8,421"),
         (FAILS, "🔴 Merging this breaks model fact_orders"),
     ],
 )
