@@ -154,7 +154,7 @@ def _apart(day: FigureDay, figure: FigureMove) -> tuple[Line, Line, Line]:
 
 
 def _rows(report: Report) -> Iterator[Block]:
-    """By model; what only adds columns is as meant and is a line, what is the same is counted."""
+    """By model; what only adds columns is as meant and is a line, and so is all that is the same."""
     rows, moved = report.kept, headline.moved_rows(report)
     new = {one.name for one in report.plan.models if one.kind is Kind.NEW}
     if moved:
@@ -176,14 +176,23 @@ def _rows(report: Report) -> Iterator[Block]:
         for one in report.rows
         if one.name in new
     ]
-    yield from _points((*lines, *(line for one in rows for line in _beside(one))))
-    if same := sum(one.is_same for one in rows):
-        noun, has = ("more model" if moved else "model"), ("has" if same == 1 else "have")
-        yield Points(((f"{words.count(same, noun)} {has} every row as before.",),))
+    lines += [line for one in rows for line in _beside(one)]
+    if same := _same(report):
+        has = "has" if len(same) == 1 else "have"
+        lines.append((f"{words.count(len(same), 'model')} {has} every row as before: ", *named(same, COLUMNS), "."))
+    yield from _points(lines)
     for one in [one for one in moved if one.examples][:FOLDED]:
         by: Line = (", by ", *named(one.key)) if one.key else ()
         title = ("Examples of ", Code(short(one.name, 80)), *by)
         yield Folded(title, _points(map(_example, one.examples[:EXAMPLES])))
+
+
+def _same(report: Report) -> list[str]:
+    """Models that were built and have the same rows and columns."""
+    missing = {name for one in report.failed for name in (one.name, *one.behind)}
+    differ = {one.name for one in report.kept if not one.is_same}
+    kept = (one.name for one in report.plan.built() if one.kind is not Kind.NEW)
+    return [name for name in kept if name not in missing | differ]
 
 
 def _by_column(rows: RowsDiff) -> Line:
