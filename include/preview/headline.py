@@ -150,6 +150,8 @@ def _to_do(report: Report) -> Iterator[Line]:
         which = "the test" if len(broken) == 1 else f"the {len(broken):,} tests"
         holds = not all(is_unit_test(one.unique_id) for one in broken)
         yield ("Mend ", *on, f" or change {which}.{' Merged as it is, the next run publishes nothing.' * holds}")
+    if repeated := [one.name for one in moved_rows(report) if one.repeated]:
+        yield ("Look at the joins of ", *named(repeated), ": keys are there more than once that were there once.")
     if lost := lost_columns(report):
         columns = list(dict.fromkeys(f"{one.name}.{column}" for one, column in lost))
         yield ("Keep ", *named(columns), " beside what takes its place, until nobody reads it any more.")

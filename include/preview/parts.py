@@ -117,11 +117,11 @@ def _figures(figures: Sequence[FigureMove]) -> Iterator[Block]:
         return
     shown = sorted(figures, key=lambda one: not one.is_told)[:SHOWN]
     rows = tuple(
-        ((_label(one),), (words.weekday(newest.day),), *_apart(newest, one), (f"{one.moved:,} of {one.compared:,}",))
+        ((_label(one),), *_apart(newest, one), (words.weekday(newest.day),), (f"{one.moved:,} of {one.compared:,}",))
         for one in shown
         if (newest := next(iter(one.days), None))
     )
-    yield Table(("figure", "newest day", "before", "after", "difference", "days"), rows, frozenset({2, 3, 4, 5}))
+    yield Table(("figure", "before", "after", "difference", "newest day", "days"), rows, frozenset({1, 2, 3, 5}))
     yield from _more(len(figures) - len(shown), "figure")
     for one in [one for one in shown if one.is_told and one.days[1:]][:FOLDED]:
         days = tuple(((words.weekday(day.day),), *_apart(day, one)) for day in one.days[:DAYS])
@@ -209,7 +209,7 @@ def _beside(rows: RowsDiff) -> Iterator[Line]:
     name = Code(short(rows.name, 80))
     if rows.repeated:
         several = "keys are" if rows.repeated != 1 else "key is"
-        yield (name, f": {rows.repeated:,} {several} there more than once now. A join may repeat rows.")
+        yield (name, f": {rows.repeated:,} {several} there more than once now.")
     if rows.added_columns:
         several = "columns are" if len(rows.added_columns) > 1 else "column is"
         beside = "; nothing else of it changes" if rows.only_adds_columns else ""
