@@ -170,5 +170,5 @@ def test_who_develops_may_read_what_it_takes(told: Connection) -> None:
     with told.cursor() as cursor:
         cursor.execute("set default_transaction_read_only = off")
         roles.ensure(told)
-        cursor.execute(f"set role {roles.DEVELOPER}")
+        cursor.execute(f"alter schema preview_ana owner to {roles.DEVELOPER}; set role {roles.DEVELOPER}")
     assert "Orders: 41 = unchanged" in tomorrow(told)
