@@ -13,7 +13,7 @@ from psycopg2.extensions import connection as Connection
 from include import settings, words
 from include.dbt_project.manifest import Manifest
 from include.fast_cosmos.invocation import invoke
-from include.local.progress import Progress
+from include.preview.progress import Progress
 from include.preview.report import Cost
 from include.preview.version import Version, is_of
 from include.results import nodes
