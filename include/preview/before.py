@@ -12,14 +12,13 @@ from psycopg2.extensions import connection as Connection
 from include import settings
 from include.daily import buffers
 from include.dbt_project.manifest import Manifest
-from include.local.progress import Progress
 from include.preview.build import VIEW, Built, build, read_by, sizes
+from include.preview.progress import Progress
 from include.preview.report import Kind, Plan, Versus
-from include.preview.version import Version, published_as, was
+from include.preview.version import Version, published_as
 from include.receipts import basis
 from include.results import node_results
 from include.results.failures import without_data
-from include.warehouse import sandbox as sandboxes
 from include.warehouse.relation import Relation
 from include.warehouse.sandbox import Sandbox
 
@@ -49,26 +48,23 @@ def find(
     """The data of a plan's models as they are without the change, and what that is.
 
     `relations` also has what these models and their tests read, so that a build of the change can read it there.
-    Where the base had to be built, that is in `was(sandbox)`, which is made, and is this session's then. Raises
-    BuildError and SandboxError.
+    `sandbox` is that of the old version: where the base has to be built, it is built there. Raises BuildError.
     """
-    facts, base = old.facts, was(sandbox)
+    facts = old.facts
     changed = {one.unique_id for one in plan.models if one.kind is not Kind.COMMENTS}
     touched = changed & facts.models
     needed = read_by(facts, touched) | read_by(new.facts, changed)
-    there = _there(connection, {one: published_as(facts, one, base) for one in needed if one in facts.nodes})
+    there = _there(connection, {one: published_as(facts, one, sandbox) for one in needed if one in facts.nodes})
     views = {one for one in touched if facts.nodes[one]["config"]["materialized"] == VIEW}
     published = _published(connection)
     why = _why_not(connection, old, needed, published) or _lacking(facts, touched - views - there.keys())
     if published is None or why:
-        sandboxes.create(connection, base.name, f"what {sandbox.name} is compared with")
         snapshots = {one: relation for one, relation in there.items() if one in facts.snapshots}
-        built = build(old, base, touched, snapshots, progress, unit_tests=False)
+        built = build(old, sandbox, touched, snapshots, progress, unit_tests=False)
         return built, Versus(old.label, old.commit, why=f"{why}, so {old.label} was built from the raw of now.")
     found = _as_published(connection, facts, published, there)
     if views:  # which a run makes anew while it is read
-        sandboxes.create(connection, base.name, f"views that {sandbox.name} is compared with")
-        shown = build(old, base, views, there, progress, tests=False, unit_tests=False)
+        shown = build(old, sandbox, views, there, progress, tests=False, unit_tests=False)
         found = replace(found, relations={**there, **shown.relations})
     return found, Versus(old.label, old.commit, published.published_at)
 
