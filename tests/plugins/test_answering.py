@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -24,15 +24,15 @@ from include.answers.answer import About, Kind, form_query
 from plugins.data_health import access
 from plugins.data_health.answers import _answers as kept_pages
 from plugins.data_health.app import app
+from tests.clock import today
 from tests.include.results.project import FACTS, ORDERS, USERS
 from tests.include.results.test_summary import DOUBLED, earlier
 from tests.releases import make_release
 
 pytestmark = pytest.mark.db
 
-TODAY = datetime.now(UTC).date()
 TEST = "test.p.orders_unique"
-FORM = {"about": TEST, "kind": "mute", "reason": "known", "until": str(TODAY + timedelta(days=3))}
+FORM = {"about": TEST, "kind": "mute", "reason": "known", "until": str(today() + timedelta(days=3))}
 
 
 class Browser:
@@ -84,15 +84,15 @@ def viewer(client: TestClient) -> Browser:
 
 
 def test_the_form_is_filled_in_by_the_link_and_what_it_sends_is_kept_by_login(ada: Browser, ops: Connection) -> None:
-    form = ada.get(f"/data-health/answer?{form_query(About(ORDERS, 'rows', day=TODAY))}").text
+    form = ada.get(f"/data-health/answer?{form_query(About(ORDERS, 'rows', day=today()))}").text
     hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', form))
     assert "rows of raw.orders" in form
     assert "It was expected" in form
     assert "It was expected" not in ada.get(f"/data-health/answer?about={ORDERS}").text, "on which day?"
     sent = ada.send(**hidden, kind="expected", reason="a sale")
     assert (sent.status_code, sent.headers["Location"]) == (303, "/data-health/answers#answer-1")
-    [given] = answers.in_force(ops, TODAY)
-    assert (given.kind, given.about, given.answered_by) == (Kind.EXPECTED, About(ORDERS, "rows", day=TODAY), "ada")
+    [given] = answers.in_force(ops, today())
+    assert (given.kind, given.about, given.answered_by) == (Kind.EXPECTED, About(ORDERS, "rows", day=today()), "ada")
     listed = ada.get("/data-health/answers").text
     assert 'id="answer-1"' in listed
     assert "a sale" in listed
@@ -100,7 +100,7 @@ def test_the_form_is_filled_in_by_the_link_and_what_it_sends_is_kept_by_login(ad
 
 def test_to_see_to_it_takes_one_click(ada: Browser, ops: Connection) -> None:
     assert ada.send(about=TEST, kind="mine", reason="").status_code == 303
-    assert answers.in_force(ops, TODAY)[0].reason == "I have seen it"
+    assert answers.in_force(ops, today())[0].reason == "I have seen it"
 
 
 def test_behind_a_prefix_the_form_leads_to_where_the_page_is(ada: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +117,7 @@ def test_a_viewer_may_not_answer_and_is_shown_no_form(viewer: Browser, ops: Conn
     assert viewer.send(**FORM).status_code == 403
     assert viewer.send("/data-health/answers/1", reason="x").status_code == 403
     assert "<form" not in viewer.get("/data-health/answers/1").text
-    assert [one.reason for one in answers.in_force(ops, TODAY)] == ["at it"]
+    assert [one.reason for one in answers.in_force(ops, today())] == ["at it"]
 
 
 def test_nobody_answers_without_a_session(client: TestClient, ada: Browser, ops: Connection) -> None:
@@ -170,7 +170,7 @@ def test_a_form_of_another_login_s_or_an_old_one_keeps_nothing_and_is_shown_agai
 WRONG = (
     ({"about": "test.p.nothing"}, "nothing to answer to"),
     ({"about": ""}, "nothing to answer to"),
-    ({"until": str(TODAY - timedelta(days=1))}, "is in the past"),
+    ({"until": str(today() - timedelta(days=1))}, "is in the past"),
     ({"until": "tomorrow"}, "no day such as"),
     ({"until": ""}, "takes its last day"),
     ({"reason": ""}, "takes a reason"),
@@ -212,14 +212,14 @@ def test_who_may_run_the_day_alone_may_mute(ada: Browser, ops: Connection, monke
     """As with FAB's role greenery_run: its right names the DAG."""
     monkeypatch.setattr(type(init_auth_manager()), "is_authorized_dag", _of_the_day_alone)
     assert ada.send(**FORM).status_code == 303
-    assert len(answers.in_force(ops, TODAY)) == 1
+    assert len(answers.in_force(ops, today())) == 1
 
 
 def test_who_may_run_the_day_alone_ends_no_hold(
     ada: Browser, ops: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(type(init_auth_manager()), "is_authorized_dag", _of_the_day_alone)
-    expected = {"about": ORDERS, "measure": "rows", "day": str(TODAY), "kind": "expected", "reason": "a sale"}
+    expected = {"about": ORDERS, "measure": "rows", "day": str(today()), "kind": "expected", "reason": "a sale"}
     assert ada.send(**expected).status_code == 303
     users = FACTS.sources[USERS] | {"config": {"meta": {"unusual": "hold"}}, "original_file_path": "users.yml"}
     make_release("two", json.dumps({"nodes": FACTS.nodes, "sources": FACTS.sources | {USERS: users}}))
@@ -239,7 +239,7 @@ def test_an_answer_is_ended_on_its_page(ada: Browser, ops: Connection) -> None:
     page = ada.get("/data-health/answers/1").text
     assert "unique on raw.orders.order_id" in page
     assert ada.send("/data-health/answers/1", reason=" ").status_code == 422
-    assert answers.in_force(ops, TODAY) == (given,)
+    assert answers.in_force(ops, today()) == (given,)
     sent = ada.send("/data-health/answers/1", reason="mended")
     assert (sent.status_code, sent.headers["Location"]) == (303, "/data-health/answers#answer-1")
     assert answers.find(ops, 1).end.ended_by == "ada"
@@ -253,7 +253,7 @@ def test_the_pages_of_a_test_and_of_a_model_have_the_answers_and_lead_to_the_for
     ada: Browser, ops: Connection
 ) -> None:
     for about in (ORDERS, "model.p.fact_orders"):
-        answers.give(ops, Kind.MUTE, About(about), "grace", "the replica is moved", TODAY)
+        answers.give(ops, Kind.MUTE, About(about), "grace", "the replica is moved", today())
     for path, about in (("tests/orders_unique", TEST), ("models/fact_orders", "model.p.fact_orders")):
         page = ada.get(f"/data-health/{path}").text
         assert "the replica is moved" in page
@@ -262,7 +262,7 @@ def test_the_pages_of_a_test_and_of_a_model_have_the_answers_and_lead_to_the_for
 
 def test_what_is_wrong_now_is_shown_with_its_answers(ada: Browser, ops: Connection) -> None:
     earlier(ops, "run", 0, DOUBLED)
-    answers.give(ops, Kind.MUTE, About(TEST), "grace", "the replica is moved", TODAY)
+    answers.give(ops, Kind.MUTE, About(TEST), "grace", "the replica is moved", today())
     answers.give(ops, Kind.MINE, About(ORDERS), "vera", "at it")
     page = ada.get("/data-health/").text
     assert "by grace: the replica is moved" in page
@@ -271,7 +271,7 @@ def test_what_is_wrong_now_is_shown_with_its_answers(ada: Browser, ops: Connecti
 
 
 def test_a_mute_that_outlived_its_reason_says_so_in_the_list(ada: Browser, ops: Connection) -> None:
-    answers.give(ops, Kind.MUTE, About(TEST), "grace", "known", TODAY)
+    answers.give(ops, Kind.MUTE, About(TEST), "grace", "known", today())
     with ops.cursor() as cursor:
         cursor.execute("update ops.answers set answered_at = now() - interval '9 days'")
     for days_ago in (3, 2, 1):

@@ -10,23 +10,23 @@ from psycopg2.extensions import connection as Connection
 from include.answers import answers, known
 from include.answers.answer import About, Answer, Kind
 from include.answers.answers import AnswerError, Kept
+from tests.clock import today
 from tests.include.results.project import FACTS, ORDERS, USERS
 
-TODAY = datetime.now(UTC).date()
 TEST = About("test.p.orders_unique")
-ROWS = About(ORDERS, "rows", day=TODAY)
+ROWS = About(ORDERS, "rows", day=today())
 
 
 def mute(connection: Connection, about: About = TEST, days: int = 3, **others: object) -> Answer:
-    return answers.give(connection, Kind.MUTE, about, "ada", "known", TODAY + timedelta(days=days), **others)
+    return answers.give(connection, Kind.MUTE, about, "ada", "known", today() + timedelta(days=days), **others)
 
 
 @pytest.mark.db
 def test_an_answer_is_kept_whole(db: Connection) -> None:
-    about = About(ORDERS, "share", "status", "new", TODAY)
+    about = About(ORDERS, "share", "status", "new", today())
     given = answers.give(db, Kind.EXPECTED, about, " ada ", " a sale ", name="Ada")
     assert (given.about, given.answered_by, given.reason, given.by) == (about, "ada", "a sale", "ada, who signs as Ada")
-    assert answers.in_force(db, TODAY) == (given,)
+    assert answers.in_force(db, today()) == (given,)
     assert answers.find(db, given.answer_id) == Kept(given)
 
 
@@ -36,14 +36,14 @@ def test_a_mute_counts_until_its_last_day_and_no_longer(db: Connection) -> None:
     assert answers.in_force(db, given.until) == (given,)
     assert answers.in_force(db, given.until + timedelta(days=1)) == ()
     assert answers.passed_since(db, given.until, given.until + timedelta(days=1)) == (given,)
-    assert answers.passed_since(db, TODAY, given.until) == ()
+    assert answers.passed_since(db, today(), given.until) == ()
 
 
 @pytest.mark.db
 def test_an_answer_is_ended_once_and_by_whom_stays(db: Connection) -> None:
     given, other = mute(db), mute(db, ROWS)
     assert answers.end(db, given.answer_id, "grace", "mended") == given
-    assert answers.in_force(db, TODAY) == (other,)
+    assert answers.in_force(db, today()) == (other,)
     [_, ended] = answers.kept(db)
     assert (ended.answer, ended.end.ended_by, ended.end.reason) == (given, "grace", "mended")
     for answer_id, said in ((given.answer_id, "has ended already"), (99, "is not there"), (2**70, "is not there")):
@@ -84,8 +84,8 @@ def test_a_series_that_is_let_through_forgives_no_model_that_broke(db: Connectio
         ({"about": About("a\x00b")}, "can't be kept"),
         ({"about": About("")}, "can't be kept"),
         ({"until": None}, "takes its last day"),
-        ({"until": TODAY - timedelta(days=1)}, "is in the past"),
-        ({"until": TODAY + timedelta(days=93)}, "too far away"),
+        ({"until": today() - timedelta(days=1)}, "is in the past"),
+        ({"until": today() + timedelta(days=100)}, "too far away"),
         ({"kind": Kind.EXPECTED}, "answer to an unusual figure"),
         ({"kind": Kind.EXPECTED, "about": About(ORDERS, "rows")}, "name the day"),
         ({"kind": Kind.MINE, "waives": True}, "Only a mute"),
@@ -93,7 +93,7 @@ def test_a_series_that_is_let_through_forgives_no_model_that_broke(db: Connectio
     ],
 )
 def test_what_can_not_be_kept_is_refused_with_a_sentence(given: dict, said: str) -> None:
-    whole = {"kind": Kind.MUTE, "about": TEST, "login": "ada", "reason": "known", "until": TODAY} | given
+    whole = {"kind": Kind.MUTE, "about": TEST, "login": "ada", "reason": "known", "until": today()} | given
     with pytest.raises(AnswerError, match=said):
         answers.give(None, **whole)  # before the warehouse is asked
 

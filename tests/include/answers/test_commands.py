@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,11 +12,11 @@ from psycopg2.extensions import connection as Connection
 
 from include.answers import answers
 from include.answers.__main__ import main
+from tests.clock import today
 from tests.include.results.project import FACTS
 from tests.releases import make_release
 
 pytestmark = pytest.mark.db
-TODAY = datetime.now(UTC).date()
 
 
 @pytest.fixture
@@ -29,10 +29,10 @@ def shop(db: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Con
 
 
 def test_it_is_kept_by_login_listed_and_ended(shop: Connection, capsys: pytest.CaptureFixture[str]) -> None:
-    until = TODAY + timedelta(days=2)
+    until = today() + timedelta(days=2)
     muted = ["mute", "orders_unique", "--until", str(until), "--reason", "known", "--by", "Ada", "--waives"]
     assert main(muted) == 0
-    [given] = answers.in_force(shop, TODAY)
+    [given] = answers.in_force(shop, today())
     assert (given.about.unique_id, given.until, given.waives) == ("test.p.orders_unique", until, True)
     assert re.fullmatch(r"\S+ \(\S+ on \S+\)", given.answered_by)
     assert capsys.readouterr().out.startswith(f"Done: 1  mute until {until}, waived: orders_unique, by ")

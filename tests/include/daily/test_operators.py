@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -12,9 +11,9 @@ from psycopg2.extensions import connection as Connection
 from include.answers import answers
 from include.answers.answer import About, Kind
 from include.daily.operators import RunTests
+from tests.clock import today
 
 pytestmark = pytest.mark.db
-TODAY = datetime.now(UTC).date()
 
 
 def done(**statuses: str) -> dbtRunnerResult:
@@ -48,6 +47,6 @@ def done(**statuses: str) -> dbtRunnerResult:
 def test_a_task_goes_on_where_nothing_failed_but_what_somebody_lets_through(
     db: Connection, statuses: dict[str, str], forgiven: bool
 ) -> None:
-    answers.give(db, Kind.MUTE, About("test.waived"), "ada", "known", TODAY, waives=True)
-    answers.give(db, Kind.MUTE, About("test.muted"), "ada", "known", TODAY)
+    answers.give(db, Kind.MUTE, About("test.waived"), "ada", "known", today(), waives=True)
+    answers.give(db, Kind.MUTE, About("test.muted"), "ada", "known", today())
     assert RunTests.forgives(None, done(**statuses)) is forgiven

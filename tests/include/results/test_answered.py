@@ -14,17 +14,17 @@ from include.results import answered, node_results
 from include.results.answered import BY_ITSELF
 from include.results.unusual import Finding
 from include.unusual.series import Expected, Measure, Series, Unusual
+from tests.clock import today
 from tests.include.results.project import FACTS, ORDERS, USERS
 from tests.include.results.test_summary import BUILT, DOUBLED, PASSED, earlier, node, publish, summed_up
 
-TODAY = datetime.now(UTC).date()
 UNIQUE = About("test.p.orders_unique")
 WELL = replace(DOUBLED, status="pass", failures=0)
 
 
 def give(ops: Connection, kind: Kind = Kind.MUTE, about: About = UNIQUE, *, days_ago: int = 0, **others: object) -> int:
     """An answer of so many days ago; a mute for two days from now."""
-    until = TODAY + timedelta(days=2) if kind == Kind.MUTE else None
+    until = today() + timedelta(days=2) if kind == Kind.MUTE else None
     given = answers.give(ops, kind, about, "ada", "known", until, **others)
     with ops.cursor() as cursor:
         cursor.execute(
@@ -63,10 +63,10 @@ def test_who_sees_to_it_is_told_until_a_later_run_finds_it_well(ops: Connection)
     assert summed_up(ops, DOUBLED, failed=True).failures[0].mine.answered_by == "ada"
     node_results.record(ops, "run", "check sources", 2, [WELL])
     answered.settle(ops, "run", FACTS)
-    assert len(answers.in_force(ops, TODAY)) == 1, "this run began before the answer"
+    assert len(answers.in_force(ops, today())) == 1, "this run began before the answer"
     earlier(ops, "next", -1, DOUBLED)
     answered.settle(ops, "next", FACTS)
-    assert len(answers.in_force(ops, TODAY)) == 1, "it still fails"
+    assert len(answers.in_force(ops, today())) == 1, "it still fails"
     node_results.record(ops, "next", "task", 2, [WELL])
     answered.settle(ops, "next", FACTS)
     assert answers.find(ops, mine).end.ended_by == BY_ITSELF
@@ -119,7 +119,7 @@ def test_a_mute_outlives_its_reason_after_three_days_on_which_all_was_well(ops: 
         earlier(ops, f"{days_ago} days ago", days_ago, result)
     assert answered.outlived(ops, "2 days ago", FACTS, ()) == ()
     [told] = summed_up(ops, WELL).outlived
-    assert (told.about, told.well_since) == ("unique on raw.orders.order_id", TODAY - timedelta(days=3))
+    assert (told.about, told.well_since) == ("unique on raw.orders.order_id", today() - timedelta(days=3))
     node_results.record(ops, "run", "check sources", 2, [DOUBLED])
     assert answered.outlived(ops, "run", FACTS, ()) == ()
 
@@ -132,10 +132,10 @@ def test_a_mute_of_a_series_outlives_its_reason_where_nothing_of_it_was_unusual(
         with ops.cursor() as cursor:
             cursor.execute(
                 "insert into ops.observations (unique_id, measure, day, value, run_id) values (%s, 'rows', %s, 1, %s)",
-                (ORDERS, TODAY - timedelta(days=days_ago + 1), f"{days_ago} days ago"),
+                (ORDERS, today() - timedelta(days=days_ago + 1), f"{days_ago} days ago"),
             )
     [told] = answered.outlived(ops, "run", FACTS, ())
-    assert (told.about, told.well_since) == ("rows of raw.orders", TODAY - timedelta(days=3))
+    assert (told.about, told.well_since) == ("rows of raw.orders", today() - timedelta(days=3))
     with ops.cursor() as cursor:
         cursor.execute(
             "insert into ops.unusual (run_id, unique_id, measure, day, value, expected, least, most, score, since)"
@@ -172,7 +172,7 @@ def test_the_value_of_a_personal_column_is_in_no_title() -> None:
 
 
 def finding(measure: Measure, *with_it: Finding) -> Finding:
-    unusual = Unusual(Series(ORDERS, measure), TODAY, 1, Expected(9, 8, 10, 90), 4, TODAY)
+    unusual = Unusual(Series(ORDERS, measure), today(), 1, Expected(9, 8, 10, 90), 4, today())
     return Finding(unusual, str(measure), "1", "8 to 10", with_it=with_it)
 
 
