@@ -96,12 +96,12 @@ def test_a_function_with_a_body_of_sql_is_a_reader(shop: Connection) -> None:
     make(
         shop,
         "function",
-        "mine.total(minimum numeric)",
-        "returns numeric language sql begin atomic select sum(amount) from analytics.orders where amount > minimum; end",
+        "mine.total(above numeric)",
+        "returns numeric language sql begin atomic select sum(amount) from analytics.orders where amount > $1; end",
     )
     assert found(shop, GONE) == (
         BrokenReader(
-            "mine.total(minimum numeric)",
+            "mine.total(above numeric)",
             "function",
             "somebody",
             "analytics.orders",
