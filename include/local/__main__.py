@@ -1,4 +1,4 @@
-"""The commands behind `make`: demo, up, down, psql, decide, answer, under-way, mcp, backup, clean.
+"""The commands behind `make`: demo, up, down, psql, decide, answer, under-way, mcp, backup, masked, clean.
 
 What was asked for goes to stdout, how far a command is and what to do next to stderr.
 """
@@ -57,11 +57,21 @@ def main(arguments: list[str] | None = None) -> int:
         "backup", help="save or restore the history; takes what `python -m include.backup` does", add_help=False
     )
     commands.add_parser(
+        "masked",
+        help="a copy without personal values: write it, or bring it in; takes what `python -m include.masked` does",
+        add_help=False,
+    )
+    commands.add_parser(
         "prove", help="what would have been called unusual of the shop's past; its own --help says more", add_help=False
+    )
+    commands.add_parser(
+        "preview",
+        help="what a change of the dbt project would do; takes what `python -m include.preview` does",
+        add_help=False,
     )
     commands.add_parser("clean", help="stop the stack and forget its state")
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.command not in ("psql", "decide", "answer", "under-way", "mcp", "backup", "prove"):
+    if rest and options.command not in ("psql", "decide", "answer", "under-way", "mcp", "backup", "masked", "prove"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -169,10 +179,41 @@ def _backup(stack: Stack, options: argparse.Namespace) -> int:
     return main(options.rest)
 
 
+def _masked(stack: Stack, options: argparse.Namespace) -> int:
+    from include.masked.__main__ import main
+
+    server, rest = stack.postgres(), options.rest
+    filling = rest[:1] == ["fill"]
+    os.environ.update((warehouse.as_admin if filling else warehouse.as_transformer)(server).environment())
+    if not (filling and "--replace" in rest):
+        return main(rest)
+    rest.remove("--replace")
+    code = 1
+    warehouse.set_aside(server)
+    try:
+        warehouse.prepare(server)
+        code = main(rest)
+    finally:
+        if code:
+            warehouse.put_back(server)
+    stack.progress.say(f"What was there is in database {warehouse.ASIDE}.")
+    return code
+
+
 def _prove(stack: Stack, options: argparse.Namespace) -> int:
     from include.local.proof import run
 
     return run(stack, options.rest)
+
+
+def _preview(stack: Stack, options: argparse.Namespace) -> int:
+    from include.preview.__main__ import main
+
+    server = stack.postgres()
+    developer = warehouse.as_developer(server)
+    os.environ.update(warehouse.as_transformer(server).environment())
+    os.environ.update(WAREHOUSE_DEVELOPER_USER=developer.user, WAREHOUSE_DEVELOPER_PASSWORD=developer.password)
+    return main(options.rest, stack.progress)
 
 
 def _clean(stack: Stack, _: argparse.Namespace) -> int:
@@ -212,7 +253,9 @@ _COMMANDS = {
     "under-way": _under_way,
     "mcp": _mcp,
     "backup": _backup,
+    "masked": _masked,
     "prove": _prove,
+    "preview": _preview,
     "clean": _clean,
 }
 
