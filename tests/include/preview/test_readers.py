@@ -7,6 +7,7 @@ from psycopg2.extensions import connection as Connection
 
 from include.preview import readers
 from include.preview.report import BrokenReader, Kind, ModelChange, Plan
+from include.warehouse import roles
 from include.warehouse.relation import Relation
 
 pytestmark = pytest.mark.db
@@ -166,4 +167,11 @@ def test_a_mart_with_row_security_can_be_no_view(shop: Connection) -> None:
 
 def test_a_mart_that_is_a_view_is_nobodys_reader(shop: Connection) -> None:
     do(shop, "drop table analytics.users; create view analytics.users as select amount from analytics.orders")
+    assert broken(shop, GONE) == []
+
+
+def test_a_view_in_a_sandbox_is_nobodys_reader(shop: Connection) -> None:
+    roles.ensure(shop, login=True)
+    do(shop, "set role greenery_developer")
+    do(shop, "create schema branch_ana; create view branch_ana.orders as select * from analytics.orders; reset role")
     assert broken(shop, GONE) == []
