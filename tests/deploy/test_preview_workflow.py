@@ -84,7 +84,6 @@ class Job:
         folder.mkdir()
         if report:
             (folder / "report.json").write_text(to_json(report))
-            (folder / "report.md").write_text("## what it would do\n")
         self.runner.environment = {
             "PROJECT": str(PROJECT_ROOT),
             "PLAYED": str(self.played),
@@ -127,8 +126,8 @@ def test_a_green_preview_is_told_and_kept(job: Job) -> None:
         f"make preview BASE={base} ARGS=--out 'preview'",
         "make --silent down",
     ]
-    assert "## what it would do" in job.github.of(BOT)[0]
-    assert "## what it would do" in job.runner.summary
+    assert "## 🟢 Nothing that people see changes" in job.github.of(BOT)[0]
+    assert "## 🟢 Nothing that people see changes" in job.runner.summary
     assert [one["conclusion"] for one in job.github.checks] == ["success"]
     assert (job.runner.artifacts / "preview" / "report.json").exists()
 
@@ -137,7 +136,7 @@ def test_a_red_preview_is_told_and_the_job_is_red(job: Job) -> None:
     assert not job.play(RED)
     assert job.runner.outcomes["actions/upload-artifact"] == "success"
     assert [one["conclusion"] for one in job.github.checks] == ["failure"]
-    assert "## what it would do" in job.github.of(BOT)[0]
+    assert "## 🔴 Merging this breaks" in job.github.of(BOT)[0]
 
 
 def test_where_the_bases_shop_is_not_published_that_is_told(job: Job) -> None:
@@ -157,7 +156,7 @@ def test_a_forks_job_writes_nothing(job: Job) -> None:
     job.github.permissions = frozenset()
     assert job.play(GREEN), job.runner.log
     assert job.github.asked == []
-    assert "## what it would do" in job.runner.summary
+    assert "## 🟢 Nothing that people see changes" in job.runner.summary
 
 
 def test_a_copy_without_personal_data_takes_the_place_of_the_demo_shop(job: Job) -> None:
