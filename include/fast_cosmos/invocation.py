@@ -39,13 +39,15 @@ def invoke(
     tests: Collection[str] | None = (),
     unit_tests: Collection[str] = (),
     elsewhere: Mapping[str, tuple[str, str]] | None = None,
+    populate_cache: bool = False,
     hear: Callable[[EventMsg], None] = say,
 ) -> dbtRunnerResult:
     """Run a dbt command (`build`, `test`, `source freshness`) on a release; its results are in the return value.
 
     `tests` are the unique ids of the data tests that it may run, None for all, and `unit_tests` those of unit tests:
     dbt does not hear of others. `elsewhere` are nodes that are read from another relation (schema, name) than they
-    would be built as, by their unique ids. `hear` is told of each of dbt's events.
+    would be built as, by their unique ids. `populate_cache` is for several models at once. `hear` is told of each of
+    dbt's events.
 
     The manifest is the release's, loaded once a process and, where the warm-up has loaded it, not even that: forks
     inherit it. dbt's own files go to a folder that is gone afterwards. Raises ProjectError where the release can't be
@@ -54,8 +56,9 @@ def invoke(
     lean = (
         # What is in the artifacts is in the return value.
         *("--no-write-json", "--log-level-file", "none", "--log-level", "none", "--no-use-colors"),
-        # One model needs to know of a few relations: asked for as they come up, and not all of them beforehand.
-        "--no-populate-cache",
+        # One model needs to know of a few relations: asked for as they come up, and not all of them beforehand. Where
+        # several are built side by side, one could ask while another is half replaced.
+        *(("--cache-selected-only",) if populate_cache else ("--no-populate-cache",)),
     )
     with tempfile.TemporaryDirectory(prefix="dbt-") as scratch:
         arguments = [*command, *lean, *_flags(project, Path(scratch))]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import tarfile
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +13,13 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 from include import settings
 from include.dbt_project import limits, manifest, release
 from include.dbt_project.manifest import Manifest
 from include.fast_cosmos.releases import ProjectError, Release, Releases
-from include.warehouse.sandbox import Sandbox
+from include.warehouse.sandbox import PREVIEW, Sandbox, name_of
 
 _PACKAGES = "dbt_packages"
 
@@ -45,7 +45,12 @@ class Version:
 
 def was(sandbox: Sandbox) -> Sandbox:
     """Where the base of a preview is built, where it has to be: beside the sandbox of the change."""
-    return Sandbox(f"{sandbox.name}_was")
+    return Sandbox(name_of(PREVIEW, f"{sandbox.name.removeprefix(PREVIEW)} was"))
+
+
+def is_of(sandbox: Sandbox, schema: str) -> bool:
+    """Whether dbt makes a schema for a sandbox."""
+    return schema == sandbox.marts or schema.startswith(f"{sandbox.marts}_")
 
 
 def both(ref: str, sandbox: Sandbox) -> tuple[Version, Version]:
@@ -77,14 +82,14 @@ def of_commit(ref: str, sandbox: Sandbox) -> Version:
     with tempfile.TemporaryDirectory(prefix="dbt-of-a-commit-") as scratch:
         source = Path(scratch)
         try:  # in a folder git archives what is below it alone
-            archived = _git("archive", commit, ".")
+            archived = _git("archive", "--format=zip", commit, ".")
         except subprocess.CalledProcessError as error:
             raise VersionError(
                 f"The project in {folder} is not in {ref} ({_said(error)}), so there is nothing to compare with, and "
                 "nothing was built. Name a commit as BASE that has it."
             ) from error
-        with tarfile.open(fileobj=BytesIO(archived)) as archive:
-            archive.extractall(source, filter="data")
+        with ZipFile(BytesIO(archived)) as archive:
+            archive.extractall(source)  # no name leads out of it
         if (folder / _PACKAGES).exists() and not (source / _PACKAGES).exists():  # `dbt deps` makes it, git has it not
             shutil.copytree(folder / _PACKAGES, source / _PACKAGES)
         return _parsed(ref, commit[:7], source, sandbox)
@@ -163,9 +168,7 @@ def _problem(sandbox: Sandbox, made: Release) -> str | None:
         "sandbox's. Let `generate_schema_name` begin its name with `target.schema` where that is not analytics_next "
         "(dbt/macros/daily/generate_schema_name.sql)."
         for unique_id, node in facts.nodes.items()
-        if unique_id in facts.models | facts.snapshots.keys()
-        and node["schema"] != sandbox.marts
-        and not node["schema"].startswith(f"{sandbox.name}_")
+        if unique_id in facts.models | facts.snapshots.keys() and not is_of(sandbox, node["schema"])
     ]
     return "\n".join(strays) or limits.problem(_as_in_production(facts, sandbox))
 
