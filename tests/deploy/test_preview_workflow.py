@@ -118,14 +118,14 @@ def job(tmp_path: Path, origin: Path) -> Iterator[Job]:
 
 def test_a_green_preview_is_told_and_kept(job: Job) -> None:
     assert job.play(GREEN), job.runner.log
-    base = git(job.runner.origin, "rev-parse", "main")
     assert job.asked == [
         "make install",
         "make install",
         "make --directory base demo",
-        f"make preview BASE={base} ARGS=--out 'preview'",
+        "make preview BASE=base ARGS=--out 'preview'",
         "make --silent down",
     ]
+    assert git(job.runner.workspace, "rev-parse", "base") == git(job.runner.origin, "rev-parse", "main")
     assert "## 🟢 Nothing that people see changes" in job.github.of(BOT)[0]
     assert "## 🟢 Nothing that people see changes" in job.runner.summary
     assert [one["conclusion"] for one in job.github.checks] == ["success"]
