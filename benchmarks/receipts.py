@@ -25,7 +25,7 @@ from benchmarks.size import PROJECT, SERVER
 from include.dbt_project.manifest import read
 from include.local import postgres
 from include.local.progress import Progress
-from include.receipts import moves, told
+from include.receipts import kept_moves, moves, told
 from include.results import publications, runs
 from include.settings import BUILT, LIVE
 from include.warehouse import connect, migrate
@@ -173,7 +173,7 @@ class Bench:
                 publication_id, _ = publications.note(cursor, "bench", LIVE, as_of=None, decision=None, notes=[])
                 for name, step in (
                     ("told.note", lambda: told.note(cursor, publication_id, BUILT)),  # noqa: B023 - called here
-                    ("moves.keep", lambda: moves.keep(cursor, publication_id, found)),  # noqa: B023
+                    ("kept_moves.keep", lambda: kept_moves.keep(cursor, publication_id, found)),  # noqa: B023
                 ):
                     steps.setdefault(name, []).append(_seconds(step))
                 connection.rollback()

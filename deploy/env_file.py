@@ -42,6 +42,7 @@ SECRETS: dict[str, Callable[[], str]] = {
     "GREENERY_HEALTH_TOKEN": _token,
     "POSTGRES_PASSWORD": _token,
     "REDIS_PASSWORD": _token,
+    "WAREHOUSE_DEVELOPER_PASSWORD": _token,
     "WAREHOUSE_HEALTH_PASSWORD": _token,
     "WAREHOUSE_LOADER_PASSWORD": _token,
     "WAREHOUSE_READER_PASSWORD": _token,

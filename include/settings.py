@@ -20,6 +20,8 @@ PROJECT_ROOT = Path(__file__).resolve().parents[1]
 HEALTH_PATH = "/data-health"
 # As whom it reads the warehouse.
 HEALTH_USER = "greenery_health"
+# As whom previews and developers build in schemas of their own, unless a login that stands for it is named.
+DEVELOPER_USER = "greenery_developer"
 # Fewer characters could be guessed.
 TOKEN_CHARACTERS = 32
 # What people query, and where dbt builds what the next publish puts in its place.
@@ -110,6 +112,19 @@ def warehouse_health() -> Warehouse:
     return replace(warehouse(), user=HEALTH_USER, password=role_password("health") or "")
 
 
+def warehouse_developer() -> Warehouse:
+    """The same as who builds in schemas of their own: a preview, a developer. Raises ValueError where none is named."""
+    user = os.environ.get("WAREHOUSE_DEVELOPER_USER", "").strip()
+    password = role_password("developer") or ""
+    if not (user or password):
+        raise ValueError(
+            "WAREHOUSE_DEVELOPER_PASSWORD is not set: it lets greenery_developer in, which reads what is published and "
+            "writes in schemas of its own alone. Set it (the administrator has it), or WAREHOUSE_DEVELOPER_USER to a "
+            "login that stands for that role"
+        )
+    return replace(warehouse(), user=user or DEVELOPER_USER, password=password)
+
+
 def warehouse_loader() -> Warehouse:
     """The same as who writes the raw tables; the builder where no other is named."""
     return _warehouse_as("WAREHOUSE_LOADER_USER", "WAREHOUSE_LOADER_PASSWORD")
@@ -157,7 +172,7 @@ def shop_database_schema() -> str:
 
 
 def role_password(role: str) -> str | None:
-    """With which password a role of the warehouse (loader, transformer, reader, health) logs in, if it does."""
+    """With which password a role of the warehouse (loader, transformer, reader, …) logs in, if it does."""
     return os.environ.get(f"WAREHOUSE_{role.upper()}_PASSWORD") or None
 
 

@@ -22,7 +22,7 @@ from include.slack.message import Message
 from include.slack.transport import UnavailableError
 from include.unusual import observe
 from include.unusual.look import look_at_raw
-from include.warehouse import connect
+from include.warehouse import connect, sandbox
 
 # Under this name the report leaves word in Airflow that it spoke while the warehouse was down.
 POSTED_AT = "posted_past_the_outbox_at"
@@ -47,6 +47,7 @@ def report() -> None:
         if send.post(run_id, _last_words(run_id, settings.run_url(dag_id, run_id), error)):
             instance.xcom_push(POSTED_AT, datetime.now(UTC).isoformat())
         raise
+    _drop_unused_sandboxes()
 
 
 def report_backstop(context: Any) -> None:
@@ -135,3 +136,17 @@ def _tell(
             run_id,
             {Audience.ENGINEERS: render.render(summary), Audience.STAKEHOLDERS: render.render_state(summary)},
         )
+
+
+def _drop_unused_sandboxes() -> None:
+    """Drop what developers and previews left, where a role for these is configured; that never fails a run."""
+    try:
+        where = settings.warehouse_developer()
+    except ValueError:  # nobody develops on this warehouse
+        return
+    try:
+        with connect("greenery sandboxes", where) as connection:
+            for dropped in sandbox.drop_unused(connection):
+                log.info("Sandbox %s was not used for %d days and is dropped.", dropped.name, sandbox.KEPT_FOR.days)
+    except psycopg2.Error:
+        log.exception("Sandboxes that nobody uses are still there; the next run looks again.")

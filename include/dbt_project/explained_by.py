@@ -17,7 +17,6 @@ Each factor is its metric divided by the one before, so their product is the las
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -217,7 +216,7 @@ def _is_personal(facts: Manifest, dimension: Dimension) -> bool:
     """Whether its items, or what they are called, are values of a personal column."""
     shown = [side.of.expr if side.of else side.item for side in dimension.sides]
     shown += [dimension.called.expr] if dimension.called else []
-    return not (facts.personal_columns | personal.KEYS.keys()).isdisjoint(re.findall(r"\w+", " ".join(shown)))
+    return personal.is_named(" ".join(shown), facts.personal_columns)
 
 
 def _entity(model: dict[str, Any], name: str) -> str | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
@@ -26,11 +27,27 @@ from .releases import ProjectError, Release, verify
 log = logging.getLogger(__name__)
 
 
-def invoke(project: Release, command: Sequence[str], *, tests: Collection[str] | None = ()) -> dbtRunnerResult:
+def say(event: EventMsg) -> None:
+    """Print a line as dbt's own console does; that one looks for secrets in every line, shown or not."""
+    print(f"{event.info.ts.ToDatetime():%H:%M:%S}  {env_scrubber(event.info.msg)}\n", end="")
+
+
+def invoke(
+    project: Release,
+    command: Sequence[str],
+    *,
+    tests: Collection[str] | None = (),
+    unit_tests: Collection[str] = (),
+    elsewhere: Mapping[str, tuple[str, str]] | None = None,
+    populate_cache: bool = False,
+    hear: Callable[[EventMsg], None] = say,
+) -> dbtRunnerResult:
     """Run a dbt command (`build`, `test`, `source freshness`) on a release; its results are in the return value.
 
-    `tests` are the unique ids of the data tests that it may run, None for all: dbt does not hear of others, nor of unit
-    tests.
+    `tests` are the unique ids of the data tests that it may run, None for all, and `unit_tests` those of unit tests:
+    dbt does not hear of others. `elsewhere` are nodes that are read from another relation (schema, name) than they
+    would be built as, by their unique ids. `populate_cache` is for several models at once. `hear` is told of each of
+    dbt's events.
 
     The manifest is the release's, loaded once a process and, where the warm-up has loaded it, not even that: forks
     inherit it. dbt's own files go to a folder that is gone afterwards. Raises ProjectError where the release can't be
@@ -39,17 +56,37 @@ def invoke(project: Release, command: Sequence[str], *, tests: Collection[str] |
     lean = (
         # What is in the artifacts is in the return value.
         *("--no-write-json", "--log-level-file", "none", "--log-level", "none", "--no-use-colors"),
-        # One model needs to know of a few relations: asked for as they come up, and not all of them beforehand.
-        "--no-populate-cache",
+        # One model needs to know of a few relations: asked for as they come up, and not all of them beforehand. Where
+        # several are built side by side, one could ask while another is half replaced.
+        *(("--cache-selected-only",) if populate_cache else ("--no-populate-cache",)),
     )
     with tempfile.TemporaryDirectory(prefix="dbt-") as scratch:
         arguments = [*command, *lean, *_flags(project, Path(scratch))]
-        dbt = dbtRunner(manifest=_with_tests(load(project), tests), callbacks=[_say])
+        whole = _read_from(load(project), elsewhere or {})
+        dbt = dbtRunner(manifest=_with_tests(whole, tests, unit_tests), callbacks=[hear])
         with without_debugging():
             return _from_a_low_stack(dbt.invoke, arguments)
 
 
-def _with_tests(whole: Manifest, tests: Collection[str] | None) -> Manifest:
+def _read_from(whole: Manifest, elsewhere: Mapping[str, tuple[str, str]]) -> Manifest:
+    """A manifest in which some nodes are other relations, for `ref` and for a macro that looks at `graph`.
+
+    dbt's own way, `--defer` with a state, would leave `graph` as it was, and asks the warehouse for each of them.
+    """
+    if not elsewhere:
+        return whole
+    nodes = dict(whole.nodes)
+    for unique_id, (schema, name) in elsewhere.items():
+        node: Any = copy.copy(nodes[unique_id])
+        node.schema, node.alias = schema, name
+        node.relation_name = ".".join('"{}"'.format(part.replace('"', '""')) for part in (node.database, schema, name))
+        nodes[unique_id] = node
+    moved = replace(whole, nodes=nodes)
+    moved.build_flat_graph()
+    return moved
+
+
+def _with_tests(whole: Manifest, tests: Collection[str] | None, unit_tests: Collection[str]) -> Manifest:
     """A manifest with these tests, and without what no task asks for.
 
     dbt links, orders and describes every node, in each invocation, and nine in ten are tests of other models. Models,
@@ -60,7 +97,7 @@ def _with_tests(whole: Manifest, tests: Collection[str] | None) -> Manifest:
         key: node for key, node in whole.nodes.items() if node.resource_type != "test" or tests is None or key in tests
     }
     unasked: dict[str, Any] = {
-        "unit_tests": {},
+        "unit_tests": {key: test for key, test in whole.unit_tests.items() if key in unit_tests},
         "exposures": {},
         "metrics": {},
         "semantic_models": {},
@@ -93,11 +130,6 @@ def without_debugging() -> Iterator[None]:
         yield
     finally:
         ctx_set_event_manager(usual)
-
-
-def _say(event: EventMsg) -> None:
-    """Print a line as dbt's own console does; that one looks for secrets in every line, shown or not."""
-    print(f"{event.info.ts.ToDatetime():%H:%M:%S}  {env_scrubber(event.info.msg)}\n", end="")
 
 
 def _from_a_low_stack(call: Callable[[list[str]], dbtRunnerResult], arguments: list[str]) -> dbtRunnerResult:

@@ -99,6 +99,7 @@ class Stack:
             "WAREHOUSE_LOADER_USER": warehouse.as_loader(server).user,
             "WAREHOUSE_LOADER_PASSWORD": warehouse.as_loader(server).password,
             "WAREHOUSE_HEALTH_PASSWORD": warehouse.as_health(server).password,
+            "WAREHOUSE_DEVELOPER_PASSWORD": warehouse.as_developer(server).password,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "PYTHONPATH": str(PROJECT_ROOT),
             "GREENERY_STATE_DIR": str(self.home),

@@ -71,6 +71,11 @@ def as_health(server: postgres.LocalPostgres) -> Warehouse:
     return server.database(NAME, roles.HEALTH)
 
 
+def as_developer(server: postgres.LocalPostgres) -> Warehouse:
+    """How previews and sandboxes connect."""
+    return server.database(NAME, roles.DEVELOPER)
+
+
 def as_transformer(server: postgres.LocalPostgres) -> Warehouse:
     """How Airflow and dbt connect."""
     return server.database(NAME, roles.TRANSFORMER)

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from io import BytesIO
+from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
+from include import settings
+from include.dbt_project import limits, manifest, release
 from include.dbt_project.manifest import Manifest
-from include.fast_cosmos.releases import Release
+from include.fast_cosmos.releases import ProjectError, Release, Releases
+from include.warehouse.sandbox import PREVIEW, Sandbox, name_of
+
+_PACKAGES = "dbt_packages"
+
+
+class VersionError(RuntimeError):
+    """A state of the project can't be had or used; the message says which, why, and what to do."""
 
 
 @dataclass(frozen=True)
 class Version:
     """A state of the project, parsed for a sandbox. `label` is what people call it, `commit` a short hash.
 
-    `facts` is the part of dbt's manifest that the daily run asks about, `whole` all of manifest.json.
+    `facts` is the part of dbt's manifest that the daily run asks about, `whole` all of manifest.json. `commit` is ""
+    for a folder as it is.
     """
 
     label: str
@@ -22,3 +41,142 @@ class Version:
     release: Release
     facts: Manifest
     whole: Mapping[str, Any]
+
+
+def was(sandbox: Sandbox) -> Sandbox:
+    """Where the base of a preview is built, where it has to be: beside the sandbox of the change."""
+    return Sandbox(name_of(PREVIEW, f"{sandbox.name.removeprefix(PREVIEW)} was"))
+
+
+def is_of(sandbox: Sandbox, schema: str) -> bool:
+    """Whether dbt makes a schema for a sandbox."""
+    return schema == sandbox.marts or schema.startswith(f"{sandbox.marts}_")
+
+
+def both(ref: str, sandbox: Sandbox) -> tuple[Version, Version]:
+    """The project at a commit, for `was(sandbox)`, and as it is in its folder; side by side, since a parse takes long.
+
+    Raises VersionError.
+    """
+    with ThreadPoolExecutor(1) as beside:
+        old = beside.submit(of_commit, ref, was(sandbox))
+        new = of_folder(sandbox)
+        return old.result(), new
+
+
+def of_folder(sandbox: Sandbox) -> Version:
+    """The project as it is in its folder. Raises VersionError where it can't be used."""
+    return _parsed("your folder", "", settings.dbt_source_dir(), sandbox)
+
+
+def of_commit(ref: str, sandbox: Sandbox) -> Version:
+    """The project at a commit, a branch or a tag. Raises VersionError where there is none, or it can't be used."""
+    folder = settings.dbt_source_dir()
+    try:
+        commit = _git("rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}").decode().strip()
+    except subprocess.CalledProcessError as error:
+        raise VersionError(
+            f"{ref} is no commit, branch or tag that git knows in {folder} ({_said(error)}), so there is nothing to "
+            "compare with, and nothing was built. Fetch it, or name another one as BASE."
+        ) from error
+    with tempfile.TemporaryDirectory(prefix="dbt-of-a-commit-") as scratch:
+        source = Path(scratch)
+        try:  # in a folder git archives what is below it alone
+            archived = _git("archive", "--format=zip", commit, ".")
+        except subprocess.CalledProcessError as error:
+            raise VersionError(
+                f"The project in {folder} is not in {ref} ({_said(error)}), so there is nothing to compare with, and "
+                "nothing was built. Name a commit as BASE that has it."
+            ) from error
+        with ZipFile(BytesIO(archived)) as archive:
+            archive.extractall(source)  # no name leads out of it
+        if (folder / _PACKAGES).exists() and not (source / _PACKAGES).exists():  # `dbt deps` makes it, git has it not
+            shutil.copytree(folder / _PACKAGES, source / _PACKAGES)
+        return _parsed(ref, commit[:7], source, sandbox)
+
+
+def _git(*command: str) -> bytes:
+    try:
+        return subprocess.run(
+            ["git", "-C", settings.dbt_source_dir(), *command], capture_output=True, check=True
+        ).stdout
+    except FileNotFoundError:
+        raise VersionError(
+            "There is no git here, which knows the project as it was, so nothing was built. Install git."
+        ) from None
+
+
+def _said(error: subprocess.CalledProcessError) -> str:
+    return error.stderr.decode(errors="replace").strip()
+
+
+def _parsed(label: str, commit: str, source: Path, sandbox: Sandbox) -> Version:
+    """Parsed in a folder of the sandbox's own; what is as it was in the parse before is taken from that."""
+    profiles = _profiles(sandbox)
+    versions = Releases(
+        source=source,
+        home=settings.state_dir() / "previews" / sandbox.name,
+        profile=release.PROFILE,
+        target=release.TARGET,
+        packages=("dbt-core", "dbt-postgres"),
+        depends_on=(profiles,),
+        prepare=partial(_prepare, profiles),
+        refuse=partial(_problem, sandbox),
+    )
+    try:
+        made, problem = versions.refresh(), versions.problem()
+    except ProjectError as error:
+        raise _unusable(label, str(error)) from error
+    if problem:
+        raise _unusable(label, problem.message)
+    return Version(label, commit, made, manifest.read(made.manifest), json.loads(made.manifest.read_bytes()))
+
+
+def _unusable(label: str, why: str) -> VersionError:
+    return VersionError(f"The dbt project of {label} can't be used, and nothing was built:\n{why}")
+
+
+def _profiles(sandbox: Sandbox) -> str:
+    """A profiles.yml that builds in a sandbox, as who may write there alone. JSON is YAML, and quotes what it must."""
+    where = settings.warehouse_developer()
+    output = {
+        "type": "postgres",
+        "host": where.host,
+        "port": where.port,
+        "dbname": where.database,
+        "user": where.user,
+        # A file is no place for it.
+        "password": "{{ env_var('WAREHOUSE_DEVELOPER_PASSWORD', '') }}",
+        **asdict(where.tls),
+        "schema": sandbox.marts,
+        "threads": 4,
+        "connect_timeout": 10,
+    }
+    return json.dumps({release.PROFILE: {"target": release.TARGET, "outputs": {release.TARGET: output}}}, indent=2)
+
+
+def _prepare(profiles: str, project: Path) -> None:
+    release.write_macros_hash(project)
+    (project / "profiles.yml").write_text(profiles)
+
+
+def _problem(sandbox: Sandbox, made: Release) -> str | None:
+    """Why a project can't be built in a sandbox, or could not be run by the daily run; None where it can."""
+    facts = manifest.read(made.manifest)
+    strays = [
+        f"{node['original_file_path']}: {node['name']} would be built in schema {node['schema']}, which is not the "
+        "sandbox's. Let `generate_schema_name` begin its name with `target.schema` where that is not analytics_next "
+        "(dbt/macros/daily/generate_schema_name.sql)."
+        for unique_id, node in facts.nodes.items()
+        if unique_id in facts.models | facts.snapshots.keys() and not is_of(sandbox, node["schema"])
+    ]
+    return "\n".join(strays) or limits.problem(_as_in_production(facts, sandbox))
+
+
+def _as_in_production(facts: Manifest, sandbox: Sandbox) -> Manifest:
+    """The same with the schemas that the daily run builds in."""
+
+    def schema(name: str) -> str:
+        return settings.BUILT if name == sandbox.marts else name.removeprefix(f"{sandbox.name}_")
+
+    return replace(facts, nodes={one: {**node, "schema": schema(node["schema"])} for one, node in facts.nodes.items()})

@@ -7,33 +7,27 @@ new.
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from include.daily import buffers
 from include.daily.buffers import Buffer
 from include.dbt_project.manifest import Manifest
-from include.publish import beside_marts, changes, gate, locks, on_marts
+from include.publish import beside_marts, changes, gate, locks, on_marts, receipts
 from include.publish.gate import NotPublishedError
-from include.receipts import basis, moves, told
+from include.receipts.move import Found
 from include.results import publications, trust
-from include.results.failures import without_data
 from include.results.publications import Decision
 from include.settings import BUILT, LIVE
-from include.warehouse import connect, personal, roles, transaction
+from include.warehouse import connect, personal, roles
 
-# What is live is called so for a moment, which nobody sees; a name that no schema of anybody's has.
-_IN_BETWEEN = "greenery exchange"
 # With the pauses between them, longer than what readers are held to (`roles.HELD_TO`): more than six minutes.
 ATTEMPTS = 90
-# In seconds, for all of them. Readers wait meanwhile: what takes longer, as a view that computes all metrics of a shop,
-# is no receipt.
-RECEIPTS_WITHIN = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +41,7 @@ def exchange(
     decision: Decision | None = None,
     attempts: int | None = None,
     notes: Collection[str] = (),
-    moved: Collection[moves.Found] = (),
+    moved: Collection[Found] = (),
 ) -> datetime:
     """Make what was built aside what people query; returns as of when it is.
 
@@ -120,7 +114,7 @@ def _exchange(
     as_of: datetime | None,
     decision: Decision | None,
     said: Collection[str],
-    moved: Collection[moves.Found],
+    moved: Collection[Found],
 ) -> datetime:
     cursor.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(LIVE)))  # somebody dropped it
     locks.keep_out_maintenance(cursor, LIVE, BUILT)
@@ -147,7 +141,9 @@ def _exchange(
         for look_up in (on_marts.row_security, on_marts.rights, on_marts.comments_and_options)
         for change in look_up(cursor, LIVE, BUILT)
     ]
-    for before, after in ((LIVE, _IN_BETWEEN), (BUILT, LIVE), (_IN_BETWEEN, BUILT)):
+    # What is live is called so for a moment, which nobody sees. Who may make schemas must not know it before.
+    in_between = f"greenery exchange {secrets.token_hex(8)}"
+    for before, after in ((LIVE, in_between), (BUILT, LIVE), (in_between, BUILT)):
         cursor.execute(sql.SQL("alter schema {} rename to {}").format(sql.Identifier(before), sql.Identifier(after)))
     notes += changes.make(cursor, carried)
     if manifest and manifest.models:
@@ -155,7 +151,7 @@ def _exchange(
     roles.open_to_readers(cursor, LIVE, closed=BUILT)
     notes += [note for reader in readers if (note := beside_marts.point_to(cursor, LIVE, reader))]
     publication_id, told_as_of = publications.note(cursor, run_id, LIVE, as_of=as_of, decision=decision, notes=notes)
-    _keep_receipts(cursor, publication_id, run_id, buffer, manifest if as_of is None else None, moved)
+    receipts.keep(cursor, publication_id, run_id, buffer, manifest if as_of is None else None, moved)
     if as_of is None:
         buffers.published(cursor, LIVE, proven=decision is None)
     by = f", {decision.action} by {decision.by}: {decision.reason}" if decision else ""
@@ -165,48 +161,6 @@ def _exchange(
     ):
         cursor.execute(sql.SQL("comment on schema {} is {}").format(sql.Identifier(schema), sql.Literal(purpose)))
     return told_as_of
-
-
-def _keep_receipts(
-    cursor: Cursor,
-    publication_id: int,
-    run_id: str,
-    buffer: Buffer,
-    manifest: Manifest | None,
-    moved: Collection[moves.Found],
-) -> None:
-    """What is told from now on, what it stands on, what moved with it, and how far each mart can be trusted.
-
-    Each may fail, as on tables of a stranger's project: that costs the receipt and a note for the message, no publish.
-    Last what reads these tables, which may take all the time that there is.
-    """
-    cursor.execute("select current_setting('statement_timeout')")
-    (before,) = cursor.fetchone()
-    until = time.monotonic() + RECEIPTS_WITHIN
-    for what, keep in (
-        (
-            "the loads and models that it stands on",
-            lambda inner: basis.note(inner, publication_id, manifest, buffer.since),
-        ),
-        ("what moved of what was told", lambda inner: moves.keep(inner, publication_id, moved)),
-        ("how far each mart can be trusted", lambda inner: trust.note(inner, publication_id, run_id, manifest)),
-        (f"the view {LIVE}.{trust.NAME}", lambda inner: trust.show(inner, publication_id)),
-        ("what its figures tell", lambda inner: told.note(inner, publication_id, LIVE)),
-    ):
-        try:
-            with transaction(cursor.connection) as inner:
-                inner.execute("set local statement_timeout = %s", (max(1, round(1000 * (until - time.monotonic()))),))
-                keep(inner)
-                inner.execute("set local statement_timeout = %s", (before,))
-        except Exception as error:
-            by_postgres = isinstance(error, psycopg2.Error)  # which quotes values
-            why = without_data(error.diag.message_primary or "") if by_postgres else type(error).__name__
-            log.warning("The receipts lack %s: %s", what, why, exc_info=not by_postgres)
-            publications.add_note(cursor, publication_id, _lacking(what, why))
-
-
-def _lacking(what: str, why: str) -> str:
-    return f"Its receipts lack {what}: {why}"
 
 
 def _models(cursor: Cursor, manifest: Manifest | None) -> dict[str, set[str]]:

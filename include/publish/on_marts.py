@@ -108,7 +108,7 @@ def rights(cursor: Cursor, live: str, built: str) -> list[Change]:
         group by privilege, grantee, option
         order by 1, 2
         """,
-        {"live": live, "built": built, "ours": [roles.READER, roles.HEALTH, roles.PERSONAL]},
+        {"live": live, "built": built, "ours": list(roles.OPENED_TO)},
     )
     return [
         Change(

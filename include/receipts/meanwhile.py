@@ -17,7 +17,7 @@ from include.answers.answer import Kind
 from include.dbt_project import explained_by, metrics
 from include.dbt_project.counted import Counted
 from include.dbt_project.manifest import Manifest
-from include.receipts import basis, moves
+from include.receipts import basis, kept_moves
 from include.receipts.explanation import Explanation, Meanwhile
 from include.receipts.items import by_item
 from include.receipts.move import Period
@@ -157,7 +157,7 @@ def _unusual(
 def _moved(connection: Connection, publication_id: int, facts: Manifest, whole: Explanation) -> Iterator[Meanwhile]:
     """Whether one of both days was told otherwise before."""
     unit = next((metrics.one(one, facts).unit for one in facts.metrics if one.endswith(f".{whole.metric}")), None)
-    for move in moves.of_publication(connection, publication_id):
+    for move in kept_moves.of_publication(connection, publication_id):
         days = (whole.day, whole.former_day)
         if unit and move.metric == whole.metric and move.period is Period.DAY and move.starts in days and move.told:
             told = words.figure(float(move.told), unit)

@@ -1,8 +1,7 @@
-"""Which closed days, months and years a publish changes, found before it and kept with it."""
+"""Which closed days, months and years a publish changes, found before it (`kept_moves` keeps them)."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,18 +9,16 @@ from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import groupby
 from time import monotonic
-from typing import Any
 
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
-from psycopg2.extras import execute_values
 
 from include.dbt_project.counted import Counted, Measure, counted
 from include.dbt_project.manifest import Manifest
 from include.receipts import lateness, ours, rows, told
-from include.receipts.move import CENT, Cause, Found, Move, MovedRow, Part, Period, Side, What
+from include.receipts.move import CENT, Found, Move, MovedRow, Period, Side
 from include.receipts.rows import Change
 from include.settings import BUILT
 from include.warehouse import transaction
@@ -103,9 +100,10 @@ def find(connection: Connection, manifest: Manifest) -> tuple[Found, ...]:
     try:
         with transaction(connection) as cursor:
             cursor.execute("set local statement_timeout = %s", (int(PATIENCE * 1000),))  # for a table that is a view
-            metrics = _compared(cursor, counted(manifest))
+            ways = counted(manifest)
+            metrics = _compared(cursor, ways)
             cursor.execute("set local statement_timeout to default")
-            return lateness.marked(connection, _found(connection, manifest, metrics))
+            return lateness.marked(connection, _found(connection, manifest, ways, metrics))
     except Exception as error:
         by_postgres = isinstance(error, psycopg2.Error)  # which quotes values
         log.warning(
@@ -114,101 +112,6 @@ def find(connection: Connection, manifest: Manifest) -> tuple[Found, ...]:
             exc_info=not by_postgres,
         )
         return ()
-
-
-def keep(cursor: Cursor, publication_id: int, found: Iterable[Found]) -> None:
-    """Call in the transaction that publishes."""
-    found = list(found)
-    ids = execute_values(
-        cursor,
-        """
-        insert into ops.moves (publication_id, metric, period, starts, told, value, usual, adds_up, parts, causes)
-        values %s
-        returning metric, period, starts, move_id
-        """,
-        [
-            (
-                publication_id,
-                move.metric,
-                move.period,
-                move.starts,
-                move.told,
-                move.value,
-                move.usual,
-                move.adds_up,
-                json.dumps([vars(part) for part in move.parts], default=str),
-                json.dumps([vars(cause) for cause in move.causes]),
-            )
-            for move in (one.move for one in found)
-        ],
-        fetch=True,
-    )
-    move_ids = {(metric, period, starts): move_id for metric, period, starts, move_id in ids}
-    execute_values(
-        cursor,
-        """
-        insert into ops.moved_rows
-            (move_id, side, unique_id, key_column, key, what, before, after, changed, other_day)
-        values %s
-        """,
-        [
-            (
-                move_ids[one.move.metric, one.move.period, one.move.starts],
-                row.side,
-                row.unique_id,
-                row.key_column,
-                row.key,
-                row.what,
-                row.before,
-                row.after,
-                list(row.changed),
-                row.other_day,
-            )
-            for one in found
-            for row in one.rows
-        ],
-        template="(%s, %s, %s, %s, %s, %s, %s, %s, %s::text[], %s::date)",
-    )
-
-
-def of_publication(connection: Connection, publication_id: int) -> tuple[Move, ...]:
-    """What a publication changed of what was told, the largest period first, then the newest."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            select metric, period, starts, told, value, usual, adds_up, parts, causes
-            from ops.moves
-            where publication_id = %s
-            order by array_position('{year,month,day}'::text[], period), starts desc, metric
-            """,
-            (publication_id,),
-        )
-        return tuple(
-            Move(
-                metric,
-                Period(period),
-                starts,
-                was,
-                value,
-                usual,
-                adds_up,
-                tuple(_part(part) for part in parts),
-                tuple(Cause(**cause) for cause in causes),
-            )
-            for metric, period, starts, was, value, usual, adds_up, parts, causes in cursor.fetchall()
-        )
-
-
-def _part(kept: Mapping[str, Any]) -> Part:
-    return Part(
-        Side(kept["side"]),
-        What(kept["what"]),
-        kept["model"],
-        kept["rows"],
-        Decimal(kept["amount"]),
-        tuple(kept["keys"]),
-        tuple(kept["changed"]),
-    )
 
 
 def _compared(cursor: Cursor, ways: Mapping[str, Counted]) -> list[_Metric]:
@@ -279,7 +182,9 @@ def _figure(way: Counted | None, value: Decimal | None, above: Decimal | None, b
     return _Figure(value, value if way and not way.denominator else above, below)
 
 
-def _found(connection: Connection, manifest: Manifest, metrics: Sequence[_Metric]) -> list[Found]:
+def _found(
+    connection: Connection, manifest: Manifest, ways: Mapping[str, Counted], metrics: Sequence[_Metric]
+) -> list[Found]:
     moved = [(metric, period, one) for metric in metrics for period in _LARGEST_FIRST for one in _moved(metric, period)]
     moved.sort(key=lambda each: (_LARGEST_FIRST.index(each[1]), -each[2].starts.toordinal(), each[0].name))
     if len(moved) > MOST_MOVES:
@@ -288,7 +193,7 @@ def _found(connection: Connection, manifest: Manifest, metrics: Sequence[_Metric
     ends = monotonic() + PATIENCE
     metrics = list({metric.name: metric for metric, _, _ in moved}.values())
     changes = _changes(connection, metrics, ends)
-    of_ours = ours.causes(connection, manifest)
+    of_ours = ours.causes(connection, manifest, ways)
     causes = {metric.name: of_ours.of(metric.name) for metric in metrics}
     found, left = [], KEPT_IN_ALL
     for metric, period, one in moved:

@@ -5,7 +5,7 @@ Which figures a cause changed, nobody knows: it is told of those that moved, and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg2.extensions import connection as Connection
@@ -13,7 +13,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from include import raw
 from include.dbt_project import metrics
-from include.dbt_project.counted import counted
+from include.dbt_project.counted import Counted
 from include.dbt_project.manifest import Manifest
 from include.receipts.basis import checksum
 from include.receipts.move import Cause
@@ -25,11 +25,15 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Ours:
-    """What there is: causes for every metric, and the models that changed, by unique id."""
+    """What there is: causes for every metric, and the models that changed, by unique id.
+
+    `ways` are how metrics are counted by rows, by their names.
+    """
 
     of_all: tuple[Cause, ...]
     changed: frozenset[str]
     manifest: Manifest
+    ways: Mapping[str, Counted]
 
     def of(self, metric: str) -> tuple[Cause, ...]:
         """Those on which a metric can depend.
@@ -40,7 +44,7 @@ class Ours:
         if not self.changed or table is None:
             return self.of_all
         found = self.changed & {table, *self.manifest.upstream(table)}
-        if how := counted(self.manifest).get(metric):
+        if how := self.ways.get(metric):
             rows = {measure.unique_id for measure in how.measures}
             before = {one for model in rows for one in self.manifest.upstream(model)}
             found = {one for one in found if one in rows | before or rows & self.manifest.upstream(one)}
@@ -48,7 +52,7 @@ class Ours:
         return (*self.of_all, *((_of_models(names),) if names else ()))
 
 
-def causes(connection: Connection, manifest: Manifest) -> Ours:
+def causes(connection: Connection, manifest: Manifest, ways: Mapping[str, Counted]) -> Ours:
     """What is otherwise in what is about to be published. Call before the exchange; only reads."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -56,7 +60,7 @@ def causes(connection: Connection, manifest: Manifest) -> Ours:
             " order by publication_id desc limit 1"
         )
         if (last := cursor.fetchone()) is None:
-            return Ours((), frozenset(), manifest)
+            return Ours((), frozenset(), manifest, ways)
         publication_id, published_at, schema_oid, macros = last
         found = []
         if schema_oid == 0:  # as a restore leaves it
@@ -74,7 +78,7 @@ def causes(connection: Connection, manifest: Manifest) -> Ours:
         changed = _changed(cursor, publication_id, manifest)
         if not found and not changed and _is_rebuilt(cursor):
             found.append(Cause("rebuilt", "everything was built anew"))
-        return Ours(tuple(found), changed, manifest)
+        return Ours(tuple(found), changed, manifest, ways)
 
 
 def _changed(cursor: Cursor, publication_id: int, manifest: Manifest) -> frozenset[str]:

@@ -141,17 +141,14 @@ def parts(rows: Iterable[MovedRow], facts: Manifest) -> tuple[Part, ...]:
             facts.title(of[0].unique_id),
             len(of),
             sum((row.amount for row in of), Decimal(0)),
-            tuple(sorted(row.key for row in of)[:MOST_KEYS]) if _may_tell(of[0].key_column, facts) else (),
+            ()
+            if personal.is_named(of[0].key_column, facts.personal_columns)
+            else tuple(sorted(row.key for row in of)[:MOST_KEYS]),
             _mostly(of),
         )
         for (side, what, _), of in kinds.items()
     ]
     return tuple(sorted(made, key=lambda part: (part.side is Side.DENOMINATOR, -abs(part.amount), part.what)))
-
-
-def _may_tell(key: str, facts: Manifest) -> bool:
-    """Whether keys are no person's."""
-    return (facts.personal_columns | personal.KEYS.keys()).isdisjoint(re.findall(r"\w+", key))
 
 
 def _mostly(rows: Iterable[MovedRow]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from include.answers.answer import Answer
 from include.dbt_project import counted, metrics
 from include.dbt_project.manifest import Manifest
 from include.dbt_project.metrics import Metric
-from include.receipts import explain, moves
+from include.receipts import explain, kept_moves
 from include.receipts.explanation import Explanation
 from include.receipts.move import Move
 from include.results import answered, earlier, failures, figures, node_results, orders, publications, runs, unusual
@@ -27,6 +27,7 @@ from include.results.publications import Decision, Publication
 from include.results.unusual import Finding
 from include.unusual import find
 from include.warehouse import has_columns
+from include.words import Unit
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,10 @@ class Summary:
     def kind(self) -> str:
         """Which message this is."""
         return "overtaken" if self.overtaken else "published" if self.published else "failed"
+
+    def metric(self, name: str) -> Metric:
+        """A metric by its name; one that the project has no more is called so."""
+        return self.metrics.get(name) or Metric(name, name, Unit.NUMBER)
 
     @property
     def failures(self) -> tuple[Failure, ...]:
@@ -163,7 +168,7 @@ def gather(
         muted=muted,
         news=answered.news(connection, run_id, facts),
         outlived=answered.outlived(connection, run_id, facts, bad),
-        moves=moves.of_publication(connection, own.publication_id) if published and own else (),
+        moves=kept_moves.of_publication(connection, own.publication_id) if published and own else (),
         explanations=explain.of_publication(connection, own.publication_id) if published and own else (),
         metrics=metrics.by_name(facts),
         nouns=counted.nouns(facts),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from decimal import Decimal
 
 from include import words
-from include.dbt_project.metrics import Metric
 from include.receipts import address
 from include.receipts.explain import FACTORS
 from include.receipts.explanation import Explanation, Share, Split
@@ -33,7 +32,7 @@ def lines(summary: Summary, *, in_full: bool) -> Section:
 
 def _explained(one: Explanation, summary: Summary, *, in_full: bool) -> Section:
     """How much it differs, then a line a split; nothing where it was 0, or where no split says more than another."""
-    metric = _metric(one, summary)
+    metric = summary.metric(one.metric)
     # Points of a share, or of the figure as it was.
     of = Decimal(1) if metric.unit is Unit.PERCENT else abs(one.former)
     says = {split: _says(split, one, metric.unit) for split in one.splits} if of else {}
@@ -63,10 +62,6 @@ def _explained(one: Explanation, summary: Summary, *, in_full: bool) -> Section:
     return section
 
 
-def _metric(one: Explanation, summary: Summary) -> Metric:
-    return summary.metrics.get(one.metric) or Metric(one.metric, one.metric, Unit.NUMBER)
-
-
 def _as_it_was(one: Explanation, summary: Summary) -> str:
     """The figure of the former day where it moved: the figures of the message are compared with what was told."""
     for move in summary.moves:
@@ -75,7 +70,7 @@ def _as_it_was(one: Explanation, summary: Summary) -> str:
             Period.DAY,
             one.former_day,
         ) and move.told is not None:
-            _, value, told = words.apart(one.former, move.told, _metric(one, summary).unit)
+            _, value, told = words.apart(one.former, move.told, summary.metric(one.metric).unit)
             return f" ({value} now, told {told})"
     return ""
 

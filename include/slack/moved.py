@@ -9,7 +9,6 @@ from datetime import date
 from decimal import Decimal
 
 from include import settings, words
-from include.dbt_project.metrics import Metric
 from include.receipts import address
 from include.receipts.move import Move, Part, Period, What
 from include.results.summary import Summary
@@ -82,7 +81,7 @@ def _told(summary: Summary) -> list[_Together]:
     places = {name: place for place, name in enumerate(summary.metrics)}
 
     def order(one: Move) -> tuple[int, int, int, bool, int]:
-        of_money = _metric(one, summary).unit is Unit.DOLLARS
+        of_money = summary.metric(one.metric).unit is Unit.DOLLARS
         place = places.get(one.metric, len(places))
         return -_SIZES.index(one.period), -one.starts.toordinal(), -len(_rows(one)), not of_money, place
 
@@ -134,7 +133,7 @@ def _sentence(told: _Together, summary: Summary, *, keys: bool) -> Line:
 
 def _moved(move: Move, only: Move | None, summary: Summary) -> Line:
     """What a figure is and what it was told as; the figure leads to its receipt where it is of one day."""
-    metric = _metric(move, summary)
+    metric = summary.metric(move.metric)
     label = short(metric.label, 60)
     of = (Bold(f"{label} of {_when(move, summary)}"), f" {words.be(label)} ")
     day = move if move.period is Period.DAY else only
@@ -152,14 +151,14 @@ def _moved(move: Move, only: Move | None, summary: Summary) -> Line:
 def _with(told: _Together, summary: Summary) -> str:
     """The other metrics of the same period with what they moved by, and how many figures of other periods there are."""
     same = [one for one in told.others if (one.period, one.starts) == (told.lead.period, told.lead.starts)]
-    named = [f"{words.inside(_metric(one, summary).label)} {_signed(one, summary)}" for one in same]
+    named = [f"{words.inside(summary.metric(one.metric).label)} {_signed(one, summary)}" for one in same]
     others = len(told.others) - len(same)
     said = f", with {listed(named)}" if named else ""
     return said + (f", and {words.count(others, 'figure')} of other days, months and years" if others else "")
 
 
 def _signed(move: Move, summary: Summary) -> str:
-    between, *_ = words.apart(move.value or Decimal(0), move.told or Decimal(0), _metric(move, summary).unit)
+    between, *_ = words.apart(move.value or Decimal(0), move.told or Decimal(0), summary.metric(move.metric).unit)
     return f"{'+' if move.difference > 0 else '-'}{between}"
 
 
@@ -198,8 +197,8 @@ def _by_rows(move: Move, summary: Summary, *, keys: bool) -> Iterator[Line]:
 
 def _adds(part: Part, summary: Summary, move: Move) -> str:
     """To the cent, so that a reader can add them up."""
-    between, *_ = words.apart(part.amount, Decimal(0), _metric(move, summary).unit)
-    if _metric(move, summary).unit is Unit.DOLLARS:
+    between, *_ = words.apart(part.amount, Decimal(0), summary.metric(move.metric).unit)
+    if summary.metric(move.metric).unit is Unit.DOLLARS:
         between = f"${abs(part.amount):,.2f}"
     return f"{'-' if part.amount < 0 else '+'}{between}"
 
@@ -211,10 +210,6 @@ def _keys(part: Part) -> Iterator[str | Code]:
         yield Code(short(key, 40))
     if rest := part.rows - len(shown):
         yield f" and {rest:,} more"
-
-
-def _metric(move: Move, summary: Summary) -> Metric:
-    return summary.metrics.get(move.metric) or Metric(move.metric, move.metric, Unit.NUMBER)
 
 
 def _when(move: Move, summary: Summary) -> str:

@@ -5,7 +5,8 @@ Readers don't get them (`roles.py`), and an erasure empties them (`include.erase
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
@@ -14,6 +15,11 @@ from include.warehouse import exists
 
 # Keys of people, whatever a project marks: so one that marks nothing has noted something, too.
 KEYS = {"user_id": "user_id", "address_id": "address_id"}
+
+
+def is_named(code: str, columns: Collection[str]) -> bool:
+    """Whether SQL, such as an expression over a model, names one of these columns or a key of people."""
+    return not {*columns, *KEYS}.isdisjoint(re.findall(r"\w+", code))
 
 
 def note(cursor: Cursor, columns: Mapping[str, str | None]) -> None:

@@ -1,4 +1,4 @@
-"""Who may do what in the warehouse: six roles, made and renewed by `python -m include.warehouse.roles`.
+"""Who may do what in the warehouse: seven roles, made and renewed by `python -m include.warehouse.roles`.
 
 | role | may |
 |---|---|
@@ -8,6 +8,7 @@
 | `greenery_reader` | read what is published but for personal columns, and nothing else |
 | `greenery_personal` | read what is published, personal columns included |
 | `greenery_health` | read what a reader may, `ops`, and `snapshots` but for personal columns; add answers: the page |
+| `greenery_developer` | read `raw`, what is published, and what runs left in `ops`; write in schemas of its own alone |
 
 Run it as an administrator (`WAREHOUSE_ADMIN_USER`: a superuser, or who may create roles and owns the database) after
 the migrations and after `python -m include.raw`, which makes the raw tables; running it again changes nothing. A role
@@ -30,17 +31,20 @@ from include import raw, settings
 from include.raw.contract import PERSONS, TABLES
 from include.warehouse import connect, personal, trust
 
-LOADER, TRANSFORMER, READER, HEALTH = LOGINS = (
+LOADER, TRANSFORMER, READER, HEALTH, DEVELOPER = LOGINS = (
     "greenery_loader",
     "greenery_transformer",
     "greenery_reader",
     "greenery_health",
+    "greenery_developer",
 )
 # Nobody logs in as it: it is granted to who has to see people.
 PERSONAL = "greenery_personal"
 # Owns what others write: as whom nobody logs in.
 RAW = "greenery_raw"
 ROLES = (RAW, PERSONAL, *LOGINS)
+# Whom each publish lets into what it made live.
+OPENED_TO = (READER, HEALTH, PERSONAL, DEVELOPER)
 log = logging.getLogger(__name__)
 
 
@@ -51,14 +55,43 @@ class RolesError(RuntimeError):
 # What the sessions of a role are held to in this database, unless somebody has set it otherwise. Whoever reads holds a
 # publish up for no longer than it waits (`include.publish.exchange`).
 _OF_READERS = {"idle_in_transaction_session_timeout": "1min", "statement_timeout": "5min"}
-# Who builds may create schemas; one that is called like a role would come first where that role looks for functions.
+# Who builds or develops may create schemas; one that is called like a role would come first where that role looks for
+# functions.
 _OF_OURS = {"search_path": "public"}
+# A setting that nobody else may set for a role.
+_OF_A_SUPERUSER = "temp_file_limit"
 HELD_TO = {
     LOADER: _OF_OURS,
     READER: _OF_READERS | _OF_OURS,
     HEALTH: _OF_READERS | _OF_OURS,
-    TRANSFORMER: {"lock_timeout": "10min"},
+    TRANSFORMER: _OF_OURS | {"lock_timeout": "10min"},
+    # A build of its own that spills may not fill the disk of the daily run.
+    DEVELOPER: _OF_READERS | _OF_OURS | {"lock_timeout": "1min", _OF_A_SUPERUSER: "20GB"},
 }
+# What a preview reads of ops: what was built, published and told. Not what was said to people or answered, nor who was
+# erased.
+_OF_A_PREVIEW = (
+    "runs",
+    "node_results",
+    "last_words",
+    "metrics",
+    "snapshots",
+    "watermarks",
+    "buffers",
+    "buffer_models",
+    "publications",
+    "publication_loads",
+    "publication_marts",
+    "publication_models",
+    "told",
+    "code",
+    "releases",
+    "compiled_sql",
+    "observations",
+    "unusual",
+    "leases",
+    "personal_columns",
+)
 # All that can be done to rows. Not among it: triggers and foreign keys, which run code on behalf of others.
 _WRITE_ROWS = "select, insert, update, delete, truncate"
 # Who answers on the page says all but when that was: rows are only added, each with its own number and moment.
@@ -91,13 +124,13 @@ def open_to_readers(cursor: Cursor, live: str, *, closed: str) -> None:
 
     Out of its tables as well: somebody's view on one of them would show what is being built. A table of somebody else's
     is his to give. Of a table with personal columns, who may not see these gets the other columns; so does the health
-    page of a snapshot.
+    page of a snapshot. Who develops reads personal columns in raw anyway.
     """
-    cursor.execute("select rolname from pg_roles where rolname in %s", ((READER, HEALTH, PERSONAL),))
+    cursor.execute("select rolname from pg_roles where rolname in %s", (OPENED_TO,))
     for role in sorted(name for (name,) in cursor.fetchall()):
         _run(cursor, "grant usage on schema {} to {}", live, role)
         _run(cursor, "revoke usage on schema {} from {}", closed, role)
-        hidden = [] if role == PERSONAL else personal.values(cursor)
+        hidden = [] if role in (PERSONAL, DEVELOPER) else personal.values(cursor)
         _let_read(cursor, live, role, hidden)
         _on_tables(cursor, "revoke select on {} from {}", [table for table, _ in _owned_tables(cursor, closed)], role)
         if role == HEALTH:
@@ -235,10 +268,10 @@ def _grant(cursor: Cursor) -> None:
     _run(cursor, "revoke create on schema public from public")
     for role in LOGINS:  # who takes these from everybody leaves them to these
         _run(cursor, "grant connect on database {} to {}", database, role)
-    for role in (LOADER, TRANSFORMER):
+    for role in (LOADER, TRANSFORMER, DEVELOPER):
         _run(cursor, "grant temporary on database {} to {}", database, role)
-    # Renaming a schema needs it.
-    _run(cursor, "grant create on database {} to {}", database, TRANSFORMER)
+    for role in (TRANSFORMER, DEVELOPER):  # renaming a schema needs it, and making one
+        _run(cursor, "grant create on database {} to {}", database, role)
     _let_see_sessions(cursor)
     _let(cursor, "select", settings.raw_schema(), TRANSFORMER)
     _run(  # from when loaders made tables
@@ -251,7 +284,7 @@ def _grant(cursor: Cursor) -> None:
     _let(cursor, _WRITE_ROWS, settings.raw_schema(), LOADER)
     if cursor.connection.server_version >= 170000:  # before, only an owner can analyze
         _let(cursor, "maintain", settings.raw_schema(), LOADER)
-    for role in (TRANSFORMER, LOADER):
+    for role in (TRANSFORMER, LOADER, DEVELOPER):
         _run(cursor, "grant usage on schema {} to {}", settings.raw_schema(), role)
     for schema in ("ops", "snapshots"):
         _let(cursor, "select", schema, HEALTH)
@@ -261,6 +294,11 @@ def _grant(cursor: Cursor) -> None:
     _run(cursor, "revoke select on ops.stand_ins, ops.erasure_key from {}", HEALTH)
     _run(cursor, "revoke insert on ops.answers from {}", HEALTH)
     _run(cursor, f"grant insert ({_OF_AN_ANSWER}) on ops.answers to {{}}", HEALTH)
+    for schema in (settings.raw_schema(), "snapshots"):
+        _let(cursor, "select", schema, DEVELOPER)
+    for schema in ("ops", "snapshots"):
+        _run(cursor, "grant usage on schema {} to {}", schema, DEVELOPER)
+    _on_tables(cursor, "grant select on {} to {}", [sql.Identifier("ops", name) for name in _OF_A_PREVIEW], DEVELOPER)
     _run(cursor, "grant {} to {}", READER, PERSONAL)  # who is held to what readers are
     _let_erase(cursor)
 
@@ -286,30 +324,43 @@ def _let_erase(cursor: Cursor) -> None:
 
 
 def _hold_to(cursor: Cursor) -> None:
-    """Set what sessions are held to: of our roles, and of people who log in themselves and are readers by a grant."""
-    cursor.execute(
-        """
-        select rolname, (select rolsuper from pg_roles where rolname = current_user)
-            or pg_has_role(oid, 'member with admin option')
-        from pg_roles
-        where rolcanlogin and not rolsuper and rolname <> all(%s)
-            and pg_has_role(oid, %s, 'member') and not pg_has_role(oid, %s, 'member')
-        order by 1
-        """,
-        (list(LOGINS), READER, TRANSFORMER),
-    )
-    people = cursor.fetchall()
-    for name, ours in people:
-        if not ours:
-            log.warning("Not set for %s, who is not yours to change: %s", name, ", ".join(_OF_READERS))
-    cursor.execute("select current_user::text")
-    [[admin]] = cursor.fetchall()
-    held_to = {admin: _OF_OURS} | HELD_TO | {name: _OF_READERS for name, ours in people if ours}
+    """Set what sessions are held to: of our roles, and of people who log in themselves and are let in by a grant."""
+    cursor.execute("select rolname::text, rolsuper from pg_roles where rolname = current_user")
+    [[admin, superuser]] = cursor.fetchall()
+    held_to = {admin: _OF_OURS} | HELD_TO
+    for role, wanted in ((READER, _OF_READERS), (DEVELOPER, HELD_TO[DEVELOPER]), (TRANSFORMER, _OF_OURS)):
+        for name, ours in _people(cursor, role):
+            if ours:
+                held_to[name] = held_to.get(name, {}) | wanted
+            else:
+                log.warning("Not set for %s, who is not yours to change: %s", name, ", ".join(wanted))
     for role, wanted in held_to.items():
         for setting in wanted.keys() - _set_for(cursor, role):
-            _set(cursor, role, setting, wanted[setting])
+            if superuser or setting != _OF_A_SUPERUSER:
+                _set(cursor, role, setting, wanted[setting])
     # A policy on a table that somebody else owns would run as who builds. Now to read that table fails.
-    _set(cursor, TRANSFORMER, "row_security", "off")
+    for role in (TRANSFORMER, DEVELOPER):
+        _set(cursor, role, "row_security", "off")
+
+
+def _people(cursor: Cursor, role: str) -> list[tuple[str, bool]]:
+    """Who logs in themselves and has a role by a grant, and whether we may set something for them.
+
+    Who stands for the one who builds is held to what that is, whatever else he has.
+    """
+    cursor.execute(
+        """
+        select rolname::text, (select rolsuper from pg_roles where rolname = current_user)
+            or pg_has_role(oid, 'member with admin option')
+        from pg_roles
+        where rolcanlogin and not rolsuper and rolname <> all(%(logins)s) and rolname <> current_user
+            and pg_has_role(oid, %(role)s, 'member')
+            and (%(role)s = %(builder)s or not pg_has_role(oid, %(builder)s, 'member'))
+        order by 1
+        """,
+        {"logins": list(LOGINS), "role": role, "builder": TRANSFORMER},
+    )
+    return cursor.fetchall()
 
 
 def _warn_of_people(cursor: Cursor) -> None:

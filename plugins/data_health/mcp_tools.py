@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import to_json
 
 from include import settings, words
-from include.receipts import address, explain, moves
+from include.receipts import address, explain, kept_moves
 from include.results import publications, trust
 from include.results.publications import ROLL_BACK, Publication
 from plugins.data_health import nodes, runs
@@ -95,7 +95,7 @@ def what_moved(reading: Reading, publication_id: Id | None = None) -> Answer:
     rows that came late or are gone add up to it, say *at the same time*.
     """
     publication = _publication(reading, publication_id)
-    found = moves.of_publication(reading.connection, publication.publication_id)
+    found = kept_moves.of_publication(reading.connection, publication.publication_id)
     return Answer(found, settings.health_url("figures"), publication=publication)
 
 

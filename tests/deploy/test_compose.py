@@ -66,7 +66,7 @@ def test_a_service_knows_the_secrets_of_its_own_work() -> None:
     assert knows("api-server") == airflow | {"WAREHOUSE_HEALTH_PASSWORD", "GREENERY_HEALTH_TOKEN"}
     assert knows("triggerer") == airflow
     assert knows("dag-processor") == airflow | {"WAREHOUSE_TRANSFORMER_PASSWORD"}
-    loads = {"WAREHOUSE_TRANSFORMER_PASSWORD", "WAREHOUSE_LOADER_PASSWORD"}
+    loads = {"WAREHOUSE_TRANSFORMER_PASSWORD", "WAREHOUSE_LOADER_PASSWORD", "WAREHOUSE_DEVELOPER_PASSWORD"}
     assert knows("scheduler") == airflow | loads
     # Not Airflow's database: what runs in a task asks the API.
     assert knows("worker") == {"AIRFLOW__API__SECRET_KEY", "REDIS_PASSWORD"} | loads

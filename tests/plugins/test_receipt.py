@@ -17,13 +17,12 @@ from psycopg2.extensions import connection as Connection
 
 from include.answers import answers
 from include.answers.answer import About, Kind
-from include.publish.exchange import _lacking
-from include.receipts import address, basis, moves, told
+from include.receipts import address, basis, kept_moves, told
 from include.receipts.explanation import Explanation, Meanwhile, Share, Split
 from include.receipts.move import Move, MovedRow, Part, Period, Side, What
 from include.receipts.moves import Found
 from include.results import node_results, publications
-from include.results.standing import Against
+from include.results.standing import LACKING, Against
 from include.warehouse import roles
 from plugins.data_health import pages, rows_of_figure
 from plugins.data_health.access import may_see
@@ -102,7 +101,7 @@ def _publish(ops: Connection, run_id: str, revenue: str, sql: str, *, decided: s
         publication_id, at = publications.note(cursor, run_id, "analytics", as_of=None, decision=made, notes=[])
         told.note(cursor, publication_id, "analytics")
         basis.note(cursor, publication_id, FACTS, None)
-        moves.keep(cursor, publication_id, (MOVED, AS_USUAL) if decided else ())
+        kept_moves.keep(cursor, publication_id, (MOVED, AS_USUAL) if decided else ())
     ops.commit()
     return at
 
@@ -214,7 +213,7 @@ def test_that_its_publication_lacks_receipts_is_known_against_it(weeks: Weeks, a
     """What is shown then is what was told before."""
     publication = publications.in_force(weeks.ops, weeks.moments[1])
     with weeks.ops.cursor() as cursor:
-        publications.add_note(cursor, publication.publication_id, _lacking("what its figures tell", "it took too long"))
+        publications.add_note(cursor, publication.publication_id, f"{LACKING} what its figures tell: it took too long")
     weeks.ops.commit()
     found = ask(receipt.read, "revenue", DAY, weeks.moments[1], facts=FACTS)
     assert "Its receipts lack what its figures tell: it took too long" in [one.says for one in found.against]

@@ -64,7 +64,7 @@
 {# Whether a model follows one that was built in full in this run: such a build says nothing of what it changed. #}
 {% macro follows_a_rebuilt_one(node) %}
     {{ return(run_query(
-        "select exists (select from ops.buffers join ops.buffer_models as models using (schema_oid)"
+        "select exists (select from " ~ in_ops('buffers') ~ " join " ~ in_ops('buffer_models') ~ " as models using (schema_oid)"
         ~ " where schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid and models.rebuilt and models.checksum is not null"
         ~ " and models.built_at > buffers.since and models.unique_id in ('" ~ node.depends_on.nodes | join("', '") ~ "')) as found"
     ).rows[0].found) }}
@@ -114,8 +114,8 @@
     {%- endif -%}
     {%- set rows = run_query(
         "select buffers.rebuild, models.checksum, coalesce(models.built_at > buffers.since, false) as built_in_this_run"
-        ~ " from ops.buffers"
-        ~ " left join ops.buffer_models as models"
+        ~ " from " ~ in_ops('buffers')
+        ~ " left join " ~ in_ops('buffer_models') ~ " as models"
         ~ " on models.schema_oid = buffers.schema_oid and models.unique_id = '" ~ unique_id ~ "'"
         ~ " where buffers.schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid"
     ).rows -%}
@@ -135,7 +135,7 @@
 {% macro remembers_buffers() %}
     {%- set asked = graph.setdefault('remembers_buffers', {}) -%}
     {%- if invocation_id not in asked -%}
-        {%- do asked.update({invocation_id: relation_exists('ops.buffers')}) -%}
+        {%- do asked.update({invocation_id: relation_exists(in_ops('buffers'))}) -%}
     {%- endif -%}
     {{ return(asked[invocation_id]) }}
 {% endmacro %}
@@ -154,7 +154,7 @@
 {% macro postgres__before_build() %}
     {%- if execute and (model.config.materialized != 'view' or model.schema == target.schema) and remembers_buffers() -%}
         {%- call statement('mark', auto_begin=true) -%}
-            update ops.buffers set dirty = true
+            update {{ in_ops('buffers') }} set dirty = true
             where schema_oid = to_regnamespace('{{ target.schema }}')::oid and not dirty
         {%- endcall -%}
         {%- do adapter.commit() -%}
@@ -195,7 +195,7 @@
     {%- endif %}
     {% if execute and remembers_buffers() -%}
     {%- set buffer = "to_regnamespace('" ~ target.schema ~ "')::oid" %}
-    {%- if goes_on and run_query("select rebuild from ops.buffers where schema_oid = " ~ buffer ~ " for share").rows[0].rebuild -%}
+    {%- if goes_on and run_query("select rebuild from " ~ in_ops('buffers') ~ " where schema_oid = " ~ buffer ~ " for share").rows[0].rebuild -%}
         {{ exceptions.raise_compiler_error(
             "While " ~ model.name ~ " took what changed, another run asked for everything to be rebuilt, so nothing of "
             ~ "it was kept. Clear its task with everything downstream of it: it is built in full then."
@@ -205,13 +205,13 @@
     {{ empty_changes() }}
     {%- endif %}
     {#- Under its former name it is there still, until a publish drops it. #}
-    insert into ops.buffer_models (schema_oid, unique_id, identifier, rebuilt)
+    insert into {{ in_ops('buffer_models') }} (schema_oid, unique_id, identifier, rebuilt)
     select schema_oid, unique_id || ' as ' || former.identifier, former.identifier, true
-    from ops.buffer_models
+    from {{ in_ops('buffer_models') }}
     cross join lateral (select coalesce(identifier, split_part(unique_id, '.', 3)) as identifier) as former
     where schema_oid = {{ buffer }} and unique_id = '{{ model.unique_id }}' and former.identifier <> '{{ this.identifier }}'
     on conflict (schema_oid, unique_id) do nothing;
-    insert into ops.buffer_models (schema_oid, unique_id, identifier, checksum, rebuilt, written)
+    insert into {{ in_ops('buffer_models') }} (schema_oid, unique_id, identifier, checksum, rebuilt, written)
     select
         schema_oid,
         '{{ model.unique_id }}',
@@ -219,14 +219,14 @@
         {{ "'" ~ model_checksum(model.unique_id) ~ "'" if continued else 'null' }},
         {{ rebuilt }},
         true
-    from ops.buffers
+    from {{ in_ops('buffers') }}
     where schema_oid = {{ buffer }}
     on conflict (schema_oid, unique_id) do update set
         identifier = excluded.identifier,
         checksum = excluded.checksum,
         -- A second attempt of the run doesn't take back that the first one was a full build.
         rebuilt = excluded.rebuilt or buffer_models.rebuilt
-            and buffer_models.built_at > (select since from ops.buffers where schema_oid = excluded.schema_oid),
+            and buffer_models.built_at > (select since from {{ in_ops('buffers') }} where schema_oid = excluded.schema_oid),
         written = true,
         built_at = clock_timestamp();
     {%- endif %}

@@ -108,7 +108,7 @@
 
 {# Where the changes of a model are written. #}
 {% macro changes_of(node) %}
-    {{ return(adapter.quote('staging') ~ '.' ~ adapter.quote(node.alias ~ '__changes')) }}
+    {{ return(adapter.quote(beside_target('staging')) ~ '.' ~ adapter.quote(node.alias ~ '__changes')) }}
 {% endmacro %}
 
 {# An empty table of changes for a model that is built; what an earlier attempt of this run wrote to it stays. #}
@@ -179,7 +179,7 @@
         {{ return('infinity') }}
     {%- endif -%}
     {%- set rows = run_query(
-        "select loaded_at::text as loaded_at from ops.watermarks where source = '" ~ table ~ "'"
+        "select loaded_at::text as loaded_at from " ~ in_ops('watermarks') ~ " where source = '" ~ table ~ "'"
         ~ " and schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid"
     ).rows -%}
     {{ return(rows[0].loaded_at if rows else '-infinity') }}
@@ -195,7 +195,7 @@
         {{ return(none) }}
     {%- endif -%}
     {%- set rows = run_query(
-        "select (built_at at time zone 'UTC' - interval '1 day')::text as since from ops.buffer_models"
+        "select (built_at at time zone 'UTC' - interval '1 day')::text as since from " ~ in_ops('buffer_models')
         ~ " where unique_id = 'model." ~ project_name ~ "." ~ name ~ "' and built_at < now()"
         ~ " and schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid"
     ).rows -%}

@@ -105,7 +105,7 @@
 #}
 {% macro tells_when_loaded(relation, table) %}
     {{ return(run_query(
-        "select exists (select from ops.watermarks where source = '" ~ table ~ "'"
+        "select exists (select from " ~ in_ops('watermarks') ~ " where source = '" ~ table ~ "'"
         ~ " and schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid)"
         ~ " and pg_relation_is_updatable(oid, true) <> 0"
         ~ " and coalesce(pg_get_viewdef(oid), '') !~* '(now|timestamp|random|timeofday)\\(\\)|current_(date|time)|localtime'"
@@ -134,9 +134,9 @@
     {%- endif -%}
     {%- set rows = run_query(
         "select buffers.scan or exists ("
-        ~ "select from ops.buffer_models as models where models.schema_oid = buffers.schema_oid"
+        ~ "select from " ~ in_ops('buffer_models') ~ " as models where models.schema_oid = buffers.schema_oid"
         ~ " and models.rebuilt and models.checksum is not null and models.unique_id in ('" ~ unique_ids | join("', '") ~ "')"
-        ~ ") as scans_all from ops.buffers where schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid"
+        ~ ") as scans_all from " ~ in_ops('buffers') ~ " where schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid"
     ).rows -%}
     {{ return(rows[0].scans_all if rows else true) }}
 {% endmacro %}

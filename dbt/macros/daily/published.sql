@@ -24,7 +24,7 @@
     {#- By the name that it had then; where `ops` has no word of it, as after a restore, by the name that it has now. -#}
     {%- set published = run_query(
         "select tables.relname, models.checksum from pg_class as tables"
-        ~ " left join ops.buffer_models as models"
+        ~ " left join " ~ in_ops('buffer_models') ~ " as models"
         ~ " on models.schema_oid = tables.relnamespace and models.unique_id = '" ~ node.unique_id ~ "'"
         ~ " where tables.relnamespace = to_regnamespace('" ~ published_schema() ~ "') and tables.relkind in ('r', 'p')"
         ~ " and tables.relname = coalesce(models.identifier, '" ~ node.alias ~ "')"
@@ -77,13 +77,13 @@
         );
         {%- endfor %}
         analyze {{ this }};
-        insert into ops.buffer_models (schema_oid, unique_id, identifier, rebuilt, written, built_at)
+        insert into {{ in_ops('buffer_models') }} (schema_oid, unique_id, identifier, rebuilt, written, built_at)
         select schema_oid, '{{ model.unique_id }}', '{{ this.identifier }}', false, true, clock_timestamp()
-        from ops.buffers
+        from {{ in_ops('buffers') }}
         where {{ buffer }}
         on conflict (schema_oid, unique_id) do update set
             identifier = excluded.identifier, rebuilt = false, written = true, built_at = clock_timestamp();
-        update ops.buffers set dirty = true where {{ buffer }} and not dirty;
+        update {{ in_ops('buffers') }} set dirty = true where {{ buffer }} and not dirty;
     {%- endcall -%}
     {%- do adapter.commit() -%}
     {%- do adapter.cache_added(this.incorporate(type='table')) -%}

@@ -12,7 +12,7 @@ from include.dbt_project import metrics
 from include.dbt_project.counted import nouns
 from include.dbt_project.manifest import Manifest
 from include.dbt_project.metrics import Metric
-from include.receipts import moves
+from include.receipts import kept_moves
 from include.receipts.move import Move
 from include.results import publications
 from include.results.figures import open_days
@@ -159,5 +159,5 @@ def _moved(reading: Reading) -> tuple[MovesOfPublication, ...]:
 
 def moved_by(reading: Reading, publication: Publication) -> MovesOfPublication:
     """What a publication changed."""
-    found = moves.of_publication(reading.connection, publication.publication_id)
+    found = kept_moves.of_publication(reading.connection, publication.publication_id)
     return MovesOfPublication(publication, tuple(sorted(found, key=lambda move: move.usual)[:MOVES]), len(found))

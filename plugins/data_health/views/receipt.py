@@ -10,15 +10,16 @@ from decimal import Decimal
 from include.dbt_project.counted import counted, nouns, stands_on
 from include.dbt_project.manifest import Manifest
 from include.dbt_project.metrics import Metric
-from include.receipts import basis, explain, moves, told
+from include.receipts import basis, explain, kept_moves, told
 from include.receipts.basis import BuiltModel, Load
 from include.receipts.explanation import Explanation
-from include.receipts.move import Move, Period, Side
+from include.receipts.move import Move, Side
 from include.receipts.told import Told
 from include.results import failures, node_results, publications, standing
 from include.results.nodes import NodeResult
 from include.results.publications import Publication
 from include.results.standing import Standing
+from include.warehouse import personal
 from plugins.data_health import nodes, rows_of_figure, runs
 from plugins.data_health.reading import Reading, facts_of
 from plugins.data_health.rows_of_figure import RowsOfFigure
@@ -246,24 +247,11 @@ def _tests(
 def _history(reading: Reading, history: list[Told]) -> tuple[ToldSince, ...]:
     """The newest first."""
     by_id = publications.named(reading.connection, [one.publication_id for one in history])
-    moved = reading.rows(
-        """
-        select publication_id, move_id
-        from ops.moves
-        where metric = %(metric)s and period = %(period)s and starts = %(day)s
-        order by publication_id desc
-        limit %(few)s
-        """,
-        {"metric": history[0].metric, "period": Period.DAY, "day": history[0].day, "few": MOVES},
-    )
-    move_ids = {row.publication_id: row.move_id for row in moved}
+    moved = kept_moves.of_figure(reading.connection, history[0].metric, history[0].day, MOVES)
     found = []
     for one in reversed(history):
-        move, rows = None, ()
-        if one.publication_id in move_ids:
-            of_it = moves.of_publication(reading.connection, one.publication_id)
-            move = next((m for m in of_it if (m.metric, m.period, m.starts) == (one.metric, Period.DAY, one.day)), None)
-            rows = _rows(reading, move_ids[one.publication_id])
+        move_id, move = moved.get(one.publication_id, (None, None))
+        rows = _rows(reading, move_id) if move_id is not None else ()
         found.append(ToldSince(one, by_id[one.publication_id], move, rows))
     return tuple(found)
 
@@ -283,7 +271,7 @@ def _rows(reading: Reading, move_id: int) -> tuple[KeyOfRow, ...]:
     return tuple(
         KeyOfRow(
             model=reading.facts.title(row.unique_id),
-            key=row.key if hidden.isdisjoint(re.findall(r"\w+", row.key_column)) else None,  # it may be SQL
+            key=None if personal.is_named(row.key_column, hidden) else row.key,
             what=row.what,
             before=row.before,
             after=row.after,

@@ -20,7 +20,7 @@ from include.daily import report
 from include.results import node_results, publications, runs
 from include.slack import send
 from include.slack.transport import UnavailableError
-from include.warehouse import connect
+from include.warehouse import connect, roles, sandbox
 from tests.include.results.project import FACTS, ORDERS
 from tests.include.results.test_summary import BUILT, DOUBLED, PASSED
 from tests.releases import make_release
@@ -302,3 +302,30 @@ def test_what_a_failed_run_says_is_nothing_to_compare_with(ops: Connection, slac
     with ops.cursor() as cursor:
         cursor.execute("select count(*) from ops.metrics")
         assert cursor.fetchone() == (0,)
+
+
+def test_sandboxes_that_nobody_uses_are_dropped_where_a_role_for_them_is_configured(
+    ops: Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def left() -> int:
+        with ops.cursor() as cursor:
+            cursor.execute("select count(*) from pg_namespace where nspname = 'branch_ana'")
+            return cursor.fetchone()[0]
+
+    roles.ensure(ops, login=True)
+    with connect("test", replace(settings.warehouse(), user=roles.DEVELOPER)) as connection:
+        made = sandbox.create(connection, "branch_ana", "a test")
+    with ops.cursor() as cursor:
+        long_ago = datetime.now(UTC) - sandbox.KEPT_FOR - timedelta(hours=1)
+        noted = json.dumps({"purpose": "a test", "by": "ana", "last_used": long_ago.isoformat()})
+        cursor.execute("comment on schema branch_ana is %s", (noted,))
+    report._drop_unused_sandboxes()
+    assert left() == 1
+    monkeypatch.setenv("WAREHOUSE_DEVELOPER_USER", "nobody_is_called_so")
+    report._drop_unused_sandboxes()
+    assert "the next run looks again" in caplog.text
+    assert left() == 1
+    monkeypatch.setenv("WAREHOUSE_DEVELOPER_USER", roles.DEVELOPER)
+    report._drop_unused_sandboxes()
+    assert left() == 0
+    assert f"Sandbox {made.name} was not used for 14 days and is dropped." in caplog.text

@@ -214,6 +214,7 @@ def test_everybody_is_asked_for_a_password_of_their_own(
     assert environment["WAREHOUSE_PASSWORD"] == server.passwords[roles.TRANSFORMER]
     assert environment["WAREHOUSE_LOADER_PASSWORD"] == server.passwords[roles.LOADER]
     assert environment["WAREHOUSE_HEALTH_PASSWORD"] == server.passwords[roles.HEALTH]
+    assert environment["WAREHOUSE_DEVELOPER_PASSWORD"] == server.passwords[roles.DEVELOPER]
     with closing(create_engine(environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]).connect()) as airflows:
         assert airflows.scalar(text("select current_database()")) == "airflow"
     assert _psql(Stack(home), Namespace(rest=["-Atc", "select 1"])) == 0

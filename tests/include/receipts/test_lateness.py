@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include.receipts import lateness, moves
+from include.receipts import kept_moves, lateness, moves
 from include.receipts.lateness import Age
 from include.receipts.move import Cause, Move, Part, Period, Side, What
 from include.results import publications, runs
@@ -86,7 +86,7 @@ def learned(db: Connection) -> date:
                 found.append(of_day(at.date() - 5 * A_DAY, 150, causes=ours))
             if ago < 8:
                 found.append(of_day(at.date() - 2 * A_DAY, 150, What.LATE, What.CORRECTED))
-            moves.keep(cursor, publication_id, found)
+            kept_moves.keep(cursor, publication_id, found)
     return today
 
 

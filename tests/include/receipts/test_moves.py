@@ -14,7 +14,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extras import execute_values
 
 from include.dbt_project.manifest import Manifest
-from include.receipts import moves, told
+from include.receipts import kept_moves, moves, told
 from include.receipts.move import Move, Part, Period, Side, What
 from include.receipts.moves import Found
 from include.results import publications, runs
@@ -234,8 +234,8 @@ def test_each_move_is_found_and_its_rows_add_up_to_a_recount(db: Connection, see
                 # Rows that make up for each other on an earlier day are not behind what runs.
                 assert {(row.key, row.what) for row in rows} == recounted or (move.metric == RUNNING and recounted)
     with db.cursor() as cursor:
-        moves.keep(cursor, publication_id, found)
-    assert moves.of_publication(db, publication_id) == tuple(one.move for one in found)
+        kept_moves.keep(cursor, publication_id, found)
+    assert kept_moves.of_publication(db, publication_id) == tuple(one.move for one in found)
     assert do(db, "select count(*) from ops.moved_rows") == [(sum(len(one.rows) for one in found),)]
 
 

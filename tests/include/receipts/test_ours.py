@@ -10,6 +10,7 @@ from psycopg2.extensions import connection as Connection
 
 from include import raw
 from include.daily import buffers
+from include.dbt_project.counted import counted
 from include.dbt_project.manifest import Manifest
 from include.publish.exchange import exchange
 from include.receipts import basis, ours
@@ -95,7 +96,7 @@ def published(db: Connection) -> Connection:
 
 def told(db: Connection, manifest: Manifest = MANIFEST) -> dict[str, list[str]]:
     """What is said of a metric, if anything is."""
-    found = ours.causes(db, manifest)
+    found = ours.causes(db, manifest, counted(manifest))
     said = {name: [cause.says for cause in found.of(name)] for name in (*METRICS, "other")}
     return {name: causes for name, causes in said.items() if causes}
 

@@ -12,7 +12,7 @@ from psycopg2.extensions import connection as Connection
 
 from include.daily import buffers
 from include.dbt_project.manifest import read
-from include.publish import by_hand, exchange
+from include.publish import by_hand, exchange, receipts
 from include.publish.publish import publish_run
 from include.receipts import basis, told
 from include.results import figures, node_results, publications, runs
@@ -185,7 +185,7 @@ def test_what_can_not_be_told_costs_a_note_and_comes_with_the_next_publish(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.publish({MON: (100, 1, 3)})
-    monkeypatch.setattr(exchange, "RECEIPTS_WITHIN", 0.3)
+    monkeypatch.setattr(receipts, "WITHIN", 0.3)
     table = "analytics_next.daily_metrics"
     for otherwise, said in (
         (

@@ -67,7 +67,7 @@ def test_an_administrator_who_is_no_superuser_sets_it_up_and_each_role_does_its_
             buffers.begin(connection, f"run {number}")
             buffer = buffers.current(connection)
         exchange(f"run {number}", buffer)
-        for reader in (roles.READER, roles.HEALTH):
+        for reader in (roles.READER, roles.HEALTH, roles.DEVELOPER):
             with connect("test", replace(managed, user=reader)) as connection, connection.cursor() as cursor:
                 cursor.execute("select count(*) > 0 from analytics.fact_orders")
                 assert cursor.fetchall() == [(True,)]

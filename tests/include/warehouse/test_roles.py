@@ -21,7 +21,7 @@ from include.raw.load import LoadError
 from include.results import runs
 from include.settings import Warehouse
 from include.warehouse import connect, personal, roles
-from include.warehouse.roles import HEALTH, LOADER, PERSONAL, RAW, READER, TRANSFORMER
+from include.warehouse.roles import DEVELOPER, HEALTH, LOADER, PERSONAL, RAW, READER, TRANSFORMER
 
 pytestmark = pytest.mark.db
 
@@ -210,6 +210,76 @@ def test_who_only_reads_can_change_nothing_and_become_nobody(may: May) -> None:
         assert possible(may, role, *attacks) == [], role
 
 
+def test_who_develops_reads_what_a_preview_needs_and_nothing_of_what_people_were_told(may: May) -> None:
+    assert may(TRANSFORMER, f"create table analytics_next.dim_users as {PEOPLE}")
+    assert may(TRANSFORMER, "create table snapshots.orders_snapshot as select 1 as order_id")
+    publish("run 2")
+    read = ("raw.users", "analytics.dim_users", "snapshots.orders_snapshot", "ops.last_words", "ops.told")
+    unread = ("analytics_next.fact_orders", "ops.messages", "ops.answers", "ops.stand_ins", "ops.erasure_key")
+    assert [name for name in (*read, *unread) if may(DEVELOPER, f"select * from {name}")] == list(read)
+    assert may(TRANSFORMER, "create view staging.stg_orders as select 1 as order_id")
+    assert not may(DEVELOPER, "select * from staging.stg_orders")
+
+
+def test_who_develops_writes_in_schemas_of_its_own_and_nowhere_else(may: May) -> None:
+    may(TRANSFORMER, "create table snapshots.orders_snapshot as select 1 as order_id")
+    assert may(DEVELOPER, "create schema branch_ana; create table branch_ana.mine as select * from raw.users")
+    assert may(DEVELOPER, "create temporary table mine as select * from analytics.fact_orders")
+    of_schemas = [
+        statement.format(schema)
+        for schema in ("raw", "staging", "snapshots", "analytics", "analytics_next", "ops", "public")
+        for statement in (
+            "create table {}.mine (a int)",
+            "create function {}.mine() returns int language sql return 1",
+            "alter schema {} rename to mine",
+            "drop schema {} cascade",
+            "comment on schema {} is 'mine'",
+        )
+    ]
+    of_tables = [
+        statement.format(table)
+        for table in ("raw.orders", "analytics.fact_orders", "snapshots.orders_snapshot", "ops.publications")
+        for statement in (
+            "delete from {}",
+            "truncate {}",
+            "update {} set run_id = 'mine'" if table == "ops.publications" else "update {} set order_id = null",
+            "drop table {}",
+            "alter table {} enable row level security",
+            "create index on {} ((1))",
+            "create trigger mine before insert on {} execute function suppress_redundant_updates_trigger()",
+            "create table branch_ana.child () inherits ({})",
+            "lock table {} in share mode",
+            "comment on table {} is 'mine'",
+        )
+    ]
+    others = [
+        "insert into ops.decisions (action, decided_by, reason) values ('hold', 'ada', 'forged')",
+        "insert into ops.answers (answered_by, kind, unique_id, reason) values ('ada', 'mute', 'x', 'forged')",
+        *(f"set role {role}" for role in roles.ROLES if role != DEVELOPER),
+        "set session authorization postgres",
+        "create role mine",
+        "create event trigger mine on ddl_command_end execute function mine()",
+        "copy raw.users to program 'true'",
+        "select pg_reload_conf()",
+        "set temp_file_limit = -1",
+    ]
+    assert possible(may, DEVELOPER, *of_schemas, *of_tables, *others) == []
+
+
+def test_no_schema_of_who_develops_is_in_the_way_of_a_publish(may: May) -> None:
+    """Not by the name that is live for a moment, nor one that is called like who publishes."""
+    assert may(DEVELOPER, 'create schema "greenery exchange"')
+    assert may(
+        DEVELOPER,
+        f"create schema {TRANSFORMER}; grant usage on schema {TRANSFORMER} to public;"
+        f"create function {TRANSFORMER}.format(text, text, text) returns text language plpgsql"
+        " as $$ begin perform 1 / 0; end $$",
+    )
+    assert may(TRANSFORMER, "create table analytics_next.dim_users as select format('%I.%I', 'a', 'b') as user_id")
+    publish("run 2")
+    assert may(READER, "select user_id from analytics.dim_users")
+
+
 def test_who_builds_can_not_act_as_who_loads_or_as_the_administrator(may: May) -> None:
     attacks = [
         "insert into raw.orders (order_id, _loaded_at) values ('forged', now())",
@@ -229,7 +299,7 @@ def test_who_builds_can_not_act_as_who_loads_or_as_the_administrator(may: May) -
 
 def test_a_schema_that_is_called_like_a_role_makes_nothing_of_that_role_run_its_code(may: May) -> None:
     """`"$user"` would come first in a search path, and what is there be taken for something of Postgres'."""
-    for role in (LOADER, READER, HEALTH, "postgres"):
+    for role in (LOADER, READER, HEALTH, DEVELOPER, TRANSFORMER, "postgres"):
         assert may(
             TRANSFORMER,
             f"create schema {role}; grant usage on schema {role} to public;"
@@ -262,16 +332,18 @@ def test_readers_are_held_to_less_than_a_publish_waits(may: May, db: Connection,
             roles.ensure(db, login=True)
             held = {
                 role: [show(replace(warehouse, user=role), setting) for setting in settings]
-                for role in (READER, HEALTH, "ann", "bob", TRANSFORMER)
+                for role in (READER, HEALTH, DEVELOPER, "ann", "bob", TRANSFORMER)
             }
             assert held == {
                 READER: ["1min", "5min"],
                 HEALTH: ["1min", "5min"],
+                DEVELOPER: ["1min", "5min"],
                 "ann": ["1min", "5min"],
                 "bob": ["1min", "0"],  # as the administrator wants it
                 TRANSFORMER: ["0", "0"],
             }
             assert show(replace(warehouse, user=TRANSFORMER), "lock_timeout") == "10min"
+            assert show(replace(warehouse, user=DEVELOPER), "temp_file_limit") == "20GB"
         finally:
             cursor.execute("drop role ann, bob")
     assert sum(map(exchanges.pause, range(1, exchanges.ATTEMPTS))) > 5 * 60

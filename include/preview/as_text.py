@@ -1,0 +1,60 @@
+"""A document as text for a terminal of 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator
+
+from include.preview.document import Block, Document, Drawing, Folded, Points, Table, Verbatim
+from include.slack.message import Line, plain, safe
+
+WIDTH = 80
+
+
+def draw(document: Document) -> str:
+    """All of it but the drawings; what a comment folds is open."""
+    pieces = [textwrap.fill(safe(document.headline), WIDTH), _points(document.to_do)]
+    for part in document.parts:
+        pieces += ["\n".join((part.title, "─" * len(part.title))), *_blocks(part.blocks)]
+    pieces.append(textwrap.fill(plain(document.footer), WIDTH))
+    return "\n\n".join(filter(None, pieces)) + "\n"
+
+
+def _blocks(blocks: Iterable[Block]) -> Iterator[str]:
+    for block in blocks:
+        match block:
+            case Points(lines):
+                yield _points(lines)
+            case Table():
+                yield _table(block)
+            case Verbatim(text):
+                yield "\n".join(f"  {safe(line)}".rstrip() for line in text.splitlines())
+            case Folded(title, inside):
+                yield "\n".join((textwrap.fill(f"{plain(title)}:", WIDTH), *_blocks(inside)))
+            case Drawing():
+                pass
+
+
+def _points(lines: Iterable[Line]) -> str:
+    return "\n".join(textwrap.fill(f"• {plain(line)}", WIDTH, subsequent_indent="  ") for line in lines)
+
+
+def _table(table: Table) -> str:
+    """Columns that have something, side by side where there is room, else each row as what it has, numbers named."""
+    rows = [[plain(cell) for cell in row] for row in table.rows]
+    columns = [at for at in range(len(table.header)) if any(row[at] for row in rows)]
+    cells = [[row[at] for at in columns] for row in (list(table.header), *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    if sum(widths) + 2 * len(widths) <= WIDTH:
+        right = [at in table.numbers for at in columns]
+        return "\n".join("  ".join(_cells(row, widths, right)).rstrip() for row in cells)
+    told = []
+    for row in rows:
+        more = [f"{table.header[at]} {row[at]}" if at in table.numbers else row[at] for at in columns[1:] if row[at]]
+        told.append(textwrap.fill(f"• {row[0]}: {', '.join(more)}", WIDTH, subsequent_indent="  "))
+    return "\n".join(told)
+
+
+def _cells(row: list[str], widths: list[int], right: list[bool]) -> Iterator[str]:
+    for cell, width, to_the_right in zip(row, widths, right, strict=True):
+        yield cell.rjust(width) if to_the_right else cell.ljust(width)

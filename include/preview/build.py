@@ -1,0 +1,214 @@
+"""A version of the project, built in a sandbox: what is asked for of it, with the rest read from where that is."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from dbt_common.events.base_types import EventMsg
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+
+from include import settings
+from include.dbt_project.manifest import Manifest
+from include.fast_cosmos.invocation import invoke
+from include.preview.progress import Progress
+from include.preview.report import Cost
+from include.preview.version import Version, is_of
+from include.results import nodes
+from include.results.failures import without_data
+from include.results.nodes import NodeResult
+from include.warehouse import connect
+from include.warehouse.relation import Relation
+from include.warehouse.sandbox import Sandbox
+
+_VIEW = "view"
+# What dbt says of a node that is done.
+_DONE = ("LogModelResult", "LogSeedResult", "LogSnapshotResult", "LogTestResult")
+
+
+class BuildError(RuntimeError):
+    """dbt got to build nothing of a version; the message says why."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A version's data, by the unique ids of its nodes.
+
+    `relations` are where each model, seed and snapshot can be read, built here or not; one that failed is nowhere.
+    `costs` are those of models that were built in full, `results` those of models and tests, without data.
+    """
+
+    relations: Mapping[str, Relation]
+    costs: Mapping[str, Cost]
+    results: Mapping[str, NodeResult]
+
+
+def build(
+    version: Version,
+    sandbox: Sandbox,
+    unique_ids: Collection[str],
+    elsewhere: Mapping[str, Relation],
+    progress: Progress,
+    *,
+    unit_tests: bool = True,
+) -> Built:
+    """Build models, seeds and snapshots in a sandbox, and run each test that reads one of them.
+
+    What they read besides is taken from `elsewhere`, and built too where it is not there. Views are always built: a run
+    that replaces one would wait for who reads it, or drop what stands on it. A model is built in full, but for one
+    that can't be built again (`full_refresh: false`); that one and a snapshot go on from a copy of `elsewhere`.
+    A test keeps nothing from being built. Raises BuildError where dbt gets to nothing, and ValueError for a version
+    that was parsed for another sandbox.
+    """
+    facts = version.facts
+    asked = set(unique_ids)
+    tests = {one.unique_id: one.parents for one in facts.data_tests if not one.parents.isdisjoint(asked)}
+    wanted = _with_what_is_read(facts, asked, tests.values(), elsewhere)
+    here = {one: Relation(facts.nodes[one]["schema"], facts.nodes[one]["alias"]) for one in wanted}
+    if strays := {one.schema for one in here.values() if not is_of(sandbox, one.schema)}:
+        raise ValueError(f"{version.label} was parsed for {', '.join(sorted(strays))} and not for {sandbox.name}")
+    read = {one: relation for one, relation in elsewhere.items() if one in facts.nodes and one not in wanted}
+    with connect("greenery preview", settings.warehouse_developer()) as connection:
+        for one in wanted & elsewhere.keys():
+            if _goes_on(facts, one):
+                _copy(connection, elsewhere[one], here[one])
+    with progress.step(f"Building {len(wanted)} models of {version.label}"):
+        results = _run(version, ["build", "--full-refresh"], wanted, (), (), read, progress)
+    made = {one: relation for one, relation in here.items() if one in results and results[one].status == "success"}
+    tested = _tests_of_models(version, asked & made.keys()) if unit_tests else []
+    lacking = {test: sorted(parents & (wanted - made.keys())) for test, parents in tests.items()}
+    with progress.step(f"Testing {version.label}"):
+        run = [test for test, missing in lacking.items() if not missing]
+        if run or tested:
+            results |= _run(version, ["test"], (), run, tested, read, progress)
+    results |= {test: _not_run(facts, test, missing) for test, missing in lacking.items() if missing}
+    with connect("greenery preview", settings.warehouse_developer()) as connection:
+        costs = _costs(connection, {one: made[one] for one in made if not _goes_on(facts, one)}, results)
+    return Built(read | made, costs, results)
+
+
+def _with_what_is_read(
+    facts: Manifest, asked: Collection[str], of_tests: Iterable[Collection[str]], elsewhere: Mapping[str, Relation]
+) -> set[str]:
+    """What is asked for, and what it and its tests read that is nowhere else, or a view."""
+    wanted, looked_at = set(asked), set()
+    left = [*asked, *(parent for parents in of_tests for parent in parents)]
+    while left:
+        one = left.pop()
+        if one not in facts.nodes or one in looked_at:
+            continue
+        looked_at.add(one)
+        materialized = facts.nodes[one]["config"]["materialized"]
+        if materialized != "ephemeral":
+            if one not in asked and materialized != _VIEW and one in elsewhere:
+                continue
+            wanted.add(one)
+        left += facts.parents(one)
+    return wanted
+
+
+def _goes_on(facts: Manifest, one: str) -> bool:
+    """Whether a node can't be built anew from what it reads."""
+    node = facts.nodes[one]
+    return node["resource_type"] == "snapshot" or node["config"].get("full_refresh") is False
+
+
+def _copy(connection: Connection, table: Relation, to: Relation) -> None:
+    with connection.cursor() as cursor:
+        names = {"table": table.sql, "copy": to.sql}
+        cursor.execute(sql.SQL("drop table if exists {copy}").format(**names))
+        cursor.execute(sql.SQL("create table {copy} (like {table} including all)").format(**names))
+        cursor.execute(
+            "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped"
+            " and attgenerated = '' order by attnum",
+            (table.sql.as_string(cursor),),
+        )
+        columns = sql.SQL(", ").join(sql.Identifier(name) for (name,) in cursor.fetchall())
+        cursor.execute(
+            sql.SQL("insert into {copy} ({columns}) overriding system value select {columns} from {table}").format(
+                columns=columns, **names
+            )
+        )
+
+
+def _tests_of_models(version: Version, models: Collection[str]) -> list[str]:
+    """Unique ids of the unit tests of models."""
+    return [
+        unique_id
+        for unique_id, test in version.whole.get("unit_tests", {}).items()
+        if any(one in models for one in test["depends_on"]["nodes"])
+    ]
+
+
+def _run(
+    version: Version,
+    command: list[str],
+    selected: Collection[str],
+    tests: Collection[str],
+    unit_tests: Collection[str],
+    elsewhere: Mapping[str, Relation],
+    progress: Progress,
+) -> dict[str, NodeResult]:
+    select = [f"--select={version.facts.selector(one)}" for one in sorted(selected)]
+    done = invoke(
+        version.release,
+        [*command, *select],
+        tests=tests,
+        unit_tests=unit_tests,
+        elsewhere=elsewhere,
+        populate_cache=True,
+        hear=_telling(progress, len(selected) + len(tests) + len(unit_tests)),
+    )
+    results = nodes.from_dbt(getattr(done.result, "results", ()))
+    if done.exception and not results:
+        raise BuildError(
+            f"dbt did not get to {command[0]} anything of {version.label}: {without_data(str(done.exception))}"
+        )
+    return {one.unique_id: replace(one, message=one.message and without_data(one.message)) for one in results}
+
+
+def _telling(progress: Progress, total: int) -> Callable[[EventMsg], None]:
+    """What hears dbt's events: how many of its nodes are done."""
+    done = itertools.count(1)
+
+    def hear(event: EventMsg) -> None:
+        if event.info.name in _DONE:
+            progress.at(f"{next(done)} of {total}")
+
+    return hear
+
+
+def _not_run(facts: Manifest, test: str, missing: list[str]) -> NodeResult:
+    node = facts.nodes[test]
+    return NodeResult(
+        unique_id=test,
+        resource_type="test",
+        name=node["name"],
+        status="skipped",
+        severity=node["config"]["severity"].lower(),
+        failures=None,
+        message=f"{', '.join(map(facts.title, missing))} was not built",
+        seconds=0.0,
+        rows_affected=None,
+    )
+
+
+def _costs(connection: Connection, made: Mapping[str, Relation], results: Mapping[str, NodeResult]) -> dict[str, Cost]:
+    """Of tables; rows as dbt counted them, else as Postgres estimates them after a look at the table."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            select made.unique_id, pg_total_relation_size(tables.oid), nullif(tables.reltuples, -1)::bigint
+            from unnest(%s::text[], %s::text[], %s::text[]) as made (unique_id, schema, name)
+            join pg_namespace as spaces on spaces.nspname = made.schema
+            join pg_class as tables on tables.relnamespace = spaces.oid and tables.relname = made.name
+            where tables.relkind in ('r', 'p', 'm')
+            """,
+            (list(made), [one.schema for one in made.values()], [one.name for one in made.values()]),
+        )
+        return {
+            one: Cost(results[one].seconds, results[one].rows_affected or estimated, size)
+            for one, size, estimated in cursor.fetchall()
+        }

@@ -1,0 +1,171 @@
+"""The first lines of a preview: whether to merge, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from include import words
+from include.preview.report import Became, FigureMove, ModelChange, Report, RowsDiff, TestChange, Verdict
+from include.slack.message import Code, Line, Piece, listed, short
+
+# So many names of a kind; the others are counted.
+NAMED = 3
+_MARKS = {Verdict.RED: "🔴", Verdict.YELLOW: "🟡", Verdict.GREEN: "🟢"}
+
+
+def headline(report: Report) -> str:
+    """Whether to merge, in one line: what breaks, else what moves, else that nothing does."""
+    breaks, moves, adds = (listed(list(of(report)), 9) for of in (_breaks, _moves, _adds))
+    match report.verdict:
+        case Verdict.RED:
+            said = f"Merging this breaks {breaks}" + (f", and moves {moves}" if moves else "")
+        case Verdict.YELLOW:
+            said = f"Merging this moves {moves}" if moves else f"Merging this warns of {listed(list(_warns(report)))}"
+        case Verdict.GREEN:
+            said = f"Merging this adds {adds}; nothing else changes" if adds else "Nothing that people see changes"
+    return f"{_MARKS[report.verdict]} {said}"
+
+
+def to_do(report: Report) -> tuple[Line, ...]:
+    """What to do next, the first thing first."""
+    lines = list(_to_do(report))
+    if report.verdict is Verdict.GREEN:
+        lines.append(("Read the code and merge: this preview found nothing else to look at.",))
+    return tuple(lines)
+
+
+def rebuilt(report: Report) -> str:
+    """What the next run builds in full, and what that takes; "" where it builds nothing so."""
+    full = [one for one in report.plan.models if one.is_rebuilt]
+    if not full:
+        return ""
+    seconds = [one.cost.seconds for one in full if one.cost.seconds is not None]
+    takes = f": about {words.duration(sum(seconds))}" if seconds else ""
+    return f"Each of the next two runs builds {words.count(len(full), 'model')} in full{takes}."
+
+
+def named(names: Sequence[str], shown: int = NAMED) -> tuple[Piece, ...]:
+    """Names in a sentence, each as code: a, b, c and 2 more."""
+    first = [Code(short(name, 80)) for name in names[:shown]]
+    more = len(names) - len(first)
+    pieces: list[Piece] = []
+    for number, name in enumerate(first):
+        last = number == len(first) - 1 and number > 0 and not more
+        pieces += [" and " if last else ", " if number else "", name]
+    return tuple(pieces) + ((f" and {more:,} more",) if more else ())
+
+
+def not_run(report: Report) -> tuple[TestChange, ...]:
+    """Tests that can't run for a reason of their own: not because their model is not there."""
+    missing = {name for one in report.failed for name in (one.name, *one.behind)}
+    return tuple(one for one in report.tests if one.became is Became.NOT_RUN and one.model not in missing)
+
+
+def newly(report: Report, became: Became) -> tuple[TestChange, ...]:
+    """The tests of which this becomes."""
+    return tuple(one for one in report.tests if one.became is became)
+
+
+def lost_columns(report: Report) -> tuple[tuple[RowsDiff, str], ...]:
+    """Columns of marts that people can no longer query as they did, each with how a sentence says it."""
+    marts = {one.name for one in report.plan.models if one.is_mart}
+    found = []
+    for one in report.rows:
+        if one.name in marts:
+            found += [(one, old) for old, _ in one.renamed]
+            found += [(one, name) for name in one.gone_columns]
+            found += [(one, change.column) for change in one.retyped]
+    return tuple(found)
+
+
+def gone_marts(report: Report) -> tuple[ModelChange, ...]:
+    """Marts that the project has no more."""
+    return tuple(one for one in report.plan.models if one.kind == "gone" and one.is_mart)
+
+
+def moved_rows(report: Report) -> tuple[RowsDiff, ...]:
+    """Models that were there before and have other rows now."""
+    return tuple(one for one in report.rows if one.added or one.gone or one.changed or one.repeated)
+
+
+def _breaks(report: Report) -> Iterator[str]:
+    yield from _one_of("model", [one.name for one in report.failed])
+    tests = (*newly(report, Became.FAILS), *not_run(report))
+    yield from _one_of("test", [one.name for one in tests])
+    yield from _one_of("column", [f"{one.name}.{column}" for one, column in lost_columns(report)])
+    yield from _one_of("mart", [one.name for one in gone_marts(report)])
+    kinds = {one.kind for one in report.readers}
+    kind = kinds.pop() if len(kinds) == 1 else "view or function"
+    yield from _one_of(short(kind, 40), [one.name for one in report.readers])
+
+
+def _moves(report: Report) -> Iterator[str]:
+    if report.figures:
+        told = next((one for one in report.figures if one.is_told), report.figures[0])
+        first = f"{words.inside(short(told.label, 40))}{_newest(told)}"
+        yield f"{words.count(len(report.figures), 'figure')}: {first}" if len(report.figures) > 1 else first
+    elif rows := moved_rows(report):
+        yield f"rows of {words.count(len(rows), 'model')}" if rows[1:] else f"rows of {short(rows[0].name, 60)}"
+
+
+def _newest(figure: FigureMove) -> str:
+    """What its newest day that moves was and will be: " of Mon 23 Nov from $4,210 to $8,421"."""
+    day = next(iter(figure.days), None)
+    if day is None or not all(one is not None and one.is_finite() for one in (day.before, day.after)):
+        return ""
+    _, after, before = words.apart(day.after, day.before, figure.unit)
+    return f" of {words.weekday(day.day)} from {before} to {after}"
+
+
+def _warns(report: Report) -> Iterator[str]:
+    yield from _one_of("test", [one.name for one in newly(report, Became.WARNS)])
+    yield from _one_of("slow model", [one.name for one in report.slow if one.is_warned_of])
+    yield from _one_of("model", [one.name for one in report.rows if not one.is_same and not one.only_adds_columns])
+
+
+def _adds(report: Report) -> Iterator[str]:
+    yield from _one_of("model", [one.name for one in report.plan.models if one.kind == "new"])
+    yield from _one_of("column", [f"{one.name}.{name}" for one in report.rows for name in one.added_columns])
+
+
+def _one_of(noun: str, names: Sequence[str]) -> Iterator[str]:
+    """One by its name, several counted: "test unique on fact_orders.order_id", "3 tests"."""
+    if names:
+        yield (
+            f"{noun} {short(names[0].removeprefix(f'{noun} '), 60)}"
+            if len(names) == 1
+            else words.count(len(names), noun)
+        )
+
+
+def _to_do(report: Report) -> Iterator[Line]:
+    if report.failed:
+        failed = named([one.name for one in report.failed])
+        yield ("Mend ", *failed, ". Until it is built, nothing is known of what reads it.")
+    if broken := (*newly(report, Became.FAILS), *not_run(report)):
+        on = named(list(dict.fromkeys(one.model for one in broken)))
+        which = "the test" if len(broken) == 1 else f"the {len(broken):,} tests"
+        yield ("Mend ", *on, f" or change {which}. Merged as it is, the next run publishes nothing.")
+    if lost := lost_columns(report):
+        columns = list(dict.fromkeys(f"{one.name}.{column}" for one, column in lost))
+        yield ("Keep ", *named(columns), " beside what takes its place, until nobody reads it any more.")
+    if gone := gone_marts(report):
+        yield ("Make sure that nobody queries ", *named([one.name for one in gone]), " any more.")
+    if report.readers:
+        owners = listed(list(dict.fromkeys(one.owner for one in report.readers)))
+        yield (f"Talk to {owners} before you merge: what they made on these marts would not work.",)
+    if report.figures or moved_rows(report):
+        what = "figures" if report.figures else "rows"
+        yield (f"Are the {what} below meant to move?{_tell(report)} If not, mend the model.",)
+    if warned := newly(report, Became.WARNS):
+        yield ("Look at what ", *named([one.name for one in warned]), f" {'finds' if len(warned) == 1 else 'find'}.")
+    if differs := [one.name for one in report.slow if one.differs]:
+        yield ("Mend ", *named(differs), ": an ordinary day makes other rows of it than a full build.")
+    if whole := [one.name for one in report.slow if one.whole]:
+        yield ("Look at ", *named(whole), " for speed: an ordinary day reads a whole table for it.")
+
+
+def _tell(report: Report) -> str:
+    """Who should hear of it before the merge."""
+    owners = list(dict.fromkeys(one.owner for one in report.plan.exposures if one.owner))
+    return f" If so, tell {listed(owners)} before you merge." if owners else ""

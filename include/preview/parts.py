@@ -1,0 +1,344 @@
+"""What a preview found, part by part: each is there only if it has something to say, and each is bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+
+from include import words
+from include.dbt_project import helpers
+from include.preview import headline, lineage
+from include.preview.document import Block, Document, Drawing, Folded, Part, Points, Table, Verbatim
+from include.preview.headline import named
+from include.preview.report import (
+    Became,
+    Cost,
+    Example,
+    FigureDay,
+    FigureMove,
+    Kind,
+    ModelChange,
+    Report,
+    RowsDiff,
+    SlowModel,
+    TestChange,
+)
+from include.slack.message import Bold, Code, Line, Piece, short
+from include.words import Unit
+
+# So many rows of a table or points of a list; the others are counted.
+SHOWN = 20
+# So many days of a figure, examples of a model, and columns of an example.
+DAYS, EXAMPLES, COLUMNS = 14, 8, 6
+# So many characters of the message, and of a plan.
+LONGEST_MESSAGE, LONGEST_PLAN = 10_000, 3_000
+_MB = 1_000_000
+_BECAME = {
+    Became.FAILS: "newly fails",
+    Became.NOT_RUN: "can't run",
+    Became.WARNS: "newly warns",
+    Became.PASSES: "passes again",
+    Became.STILL_FAILS: "still fails",
+    Became.STILL_WARNS: "still warns",
+}
+_BREAKS = (Became.FAILS, Became.NOT_RUN)
+
+
+def document(report: Report) -> Document:
+    """All of it, the worst first."""
+    parts = (
+        Part("What breaks", tuple(_breaks(report))),
+        Part("Figures that move", tuple(_figures(report.figures))),
+        Part("Rows", tuple(_rows(report))),
+        Part("Tests", tuple(_tests(report))),
+        Part("Slow models", tuple(_slow(report.slow))),
+        Part("Who reads it", tuple(_exposures(report))),
+        Part("Models", tuple(_models(report))),
+        Part("The message of the next run", tuple(_message(report.message))),
+        Part("Notes", _points((short(note, 600),) for note in report.notes)),
+    )
+    return Document(
+        headline.headline(report), headline.to_do(report), tuple(part for part in parts if part.blocks), _footer(report)
+    )
+
+
+def _breaks(report: Report) -> Iterator[Block]:
+    """Models that can't be built, tests that newly fail, columns and views that people lose."""
+    lines: list[Line] = []
+    for model in report.failed:
+        kind = "breaks its contract" if model.breaks_contract else "can't be built"
+        behind = f" {helpers.counted(model.behind)} behind it not built." if model.behind else ""
+        lines.append(("model ", Code(short(model.name, 120)), f" {kind}: {_ended(short(model.reason, 500))}{behind}"))
+    lines += [_test(one) for one in (*headline.newly(report, Became.FAILS), *headline.not_run(report))]
+    if unknown := len(headline.newly(report, Became.NOT_RUN)) - len(headline.not_run(report)):
+        lines.append((f"{words.count(unknown, 'test')} can't run, since what they test was not built.",))
+    for rows, column in headline.lost_columns(report):
+        lines.append(_lost(rows, column))
+    lines += [("mart ", Code(short(one.name, 120)), " is gone.") for one in headline.gone_marts(report)]
+    for reader in report.readers:
+        what = (f"{short(reader.kind, 40)} ", Code(short(reader.name, 120)), " of ", Code(short(reader.owner, 60)))
+        lines.append((*what, " on ", Code(short(reader.mart, 80)), f": {_ended(short(reader.why))}"))
+    yield from _points(lines)
+
+
+def _lost(rows: RowsDiff, column: str) -> Line:
+    """What became of a column that people query."""
+    which: Line = ("column ", Code(f"{short(rows.name, 80)}.{short(column, 80)}"))
+    if new := dict(rows.renamed).get(column):
+        return (*which, " is called ", Code(short(new, 80)), " now; all its values are there.")
+    if change := next((one for one in rows.retyped if one.column == column), None):
+        return (
+            *which,
+            " was ",
+            Code(short(str(change.before), 80)),
+            " and is ",
+            Code(short(str(change.after), 80)),
+            ".",
+        )
+    return (*which, " is gone.")
+
+
+def _test(test: TestChange) -> Line:
+    reason = f": {_ended(short(test.reason, 400))}" if test.reason else ""
+    owner = f" Owner: {short(test.owner, 60)}." if test.owner else ""
+    new = " (a new test)" if test.is_new else ""
+    name = Code(short(test.name.removeprefix("test "), 160))
+    return ("test ", name, f" {_BECAME[test.became]}{new}{reason or '.'}{owner}")
+
+
+def _figures(figures: Sequence[FigureMove]) -> Iterator[Block]:
+    if not figures:
+        return
+    shown = sorted(figures, key=lambda one: not one.is_told)[:SHOWN]
+    rows = tuple(
+        ((_label(one),), (words.weekday(newest.day),), *_apart(newest, one), (f"{one.moved:,} of {one.compared:,}",))
+        for one in shown
+        if (newest := next(iter(one.days), None))
+    )
+    yield Table(("figure", "newest day", "before", "after", "difference", "days"), rows, frozenset({2, 3, 4, 5}))
+    yield from _more(len(figures) - len(shown), "figure")
+    for one in shown:
+        if one.is_told and one.days[1:]:
+            days = tuple(((words.weekday(day.day),), *_apart(day, one)) for day in one.days[:DAYS])
+            table = Table(("day", "before", "after", "difference"), days, frozenset({1, 2, 3}))
+            rest = one.moved - len(days)
+            yield Folded((_label(one), f" by day ({one.moved:,})"), (table, *_more(rest, "day")))
+
+
+def _label(figure: FigureMove) -> Piece:
+    label = short(figure.label, 60)
+    return Bold(label) if figure.is_told else label
+
+
+def _apart(day: FigureDay, figure: FigureMove) -> tuple[Line, Line, Line]:
+    """Before, after and the difference, in digits that show it, and in percent where that says something."""
+    finite = [one for one in (day.before, day.after) if one is not None and one.is_finite()]
+    if len(finite) < 2:
+        told = [
+            words.apart(one, one, figure.unit)[1] if one is not None and one.is_finite() else "none"
+            for one in (day.before, day.after)
+        ]
+        return (told[0],), (told[1],), ("",)
+    before, after = finite
+    between, now, then = words.apart(after, before, figure.unit)
+    sign = "-" if after < before else "+"
+    share = (
+        f" ({sign}{abs(after - before) / abs(before) * 100:,.1f} %)" if before and figure.unit != Unit.PERCENT else ""
+    )
+    return (then,), (now,), (f"{sign}{between}{share}",)
+
+
+def _rows(report: Report) -> Iterator[Block]:
+    """By model; what only adds columns is as meant and is a line, what is the same is counted."""
+    rows, moved = report.rows, headline.moved_rows(report)
+    if moved:
+        cells = tuple(
+            (
+                (Code(short(one.name, 80)),),
+                (f"{one.before:,}",),
+                (f"{one.after:,}",),
+                *((f"{number:,}" if number else "",) for number in (one.added, one.gone, one.changed)),
+                _by_column(one),
+            )
+            for one in moved[:SHOWN]
+        )
+        header = ("model", "rows before", "after", "added", "gone", "changed", "in which columns")
+        yield Table(header, cells, frozenset({1, 2, 3, 4, 5}))
+        yield from _more(len(moved) - len(cells), "model")
+    yield from _points(line for one in rows for line in _beside(one))
+    if same := sum(one.is_same for one in rows):
+        noun, has = ("more model" if moved else "model"), ("has" if same == 1 else "have")
+        yield Points(((f"{words.count(same, noun)} {has} every row as before.",),))
+    for one in moved[:SHOWN]:
+        if one.examples:
+            by: Line = (", by ", *named(one.key)) if one.key else ()
+            title = ("Examples of ", Code(short(one.name, 80)), *by)
+            yield Folded(title, _points(map(_example, one.examples[:EXAMPLES])))
+
+
+def _by_column(rows: RowsDiff) -> Line:
+    shown = sorted(rows.columns, key=lambda one: -one.rows)[:COLUMNS]
+    pieces: list[Piece] = []
+    for one in shown:
+        pieces += [", " if pieces else "in ", Code(short(one.column, 60)), f" {one.rows:,}"]
+    more = len(rows.columns) - len(shown)
+    return (*pieces, f" and {more:,} more" if more else "")
+
+
+def _beside(rows: RowsDiff) -> Iterator[Line]:
+    """What there is besides rows: keys that repeat, columns that came. Columns that people lose are told before."""
+    name = Code(short(rows.name, 80))
+    if rows.repeated:
+        several = "keys are" if rows.repeated != 1 else "key is"
+        yield (name, f": {rows.repeated:,} {several} there more than once now. A join may repeat rows.")
+    if rows.added_columns:
+        several = "columns are" if len(rows.added_columns) > 1 else "column is"
+        beside = "; nothing else of it changes" if rows.only_adds_columns else ""
+        yield (name, f": the new {several} ", *named(rows.added_columns, COLUMNS), f"{beside}.")
+    if not rows.key and (rows.added or rows.gone):
+        yield (name, " has no key, so a row that changed counts as one gone and one added.")
+
+
+def _example(example: Example) -> Line:
+    key = Code(short(example.key, 100))
+    if example.before is None or example.after is None:
+        row = example.after if example.before is None else example.before
+        said = [f"{name} = {words.value(held)}" for name, held in list((row or {}).items())[:COLUMNS]]
+        return (key, " is added: " if example.before is None else " is gone: ", Code(short(", ".join(said), 240)))
+    pieces: list[Piece] = []
+    every = list(dict.fromkeys((*example.before, *example.after)))
+    differ = [name for name in every if example.before.get(name) != example.after.get(name)]
+    for name in differ[:COLUMNS]:
+        before, after = (short(words.value(of.get(name)), 60) for of in (example.before, example.after))
+        pieces += [", " if pieces else "", f"{short(name, 60)} ", Code(before), " → ", Code(after)]
+    more = len(differ) - COLUMNS
+    return (key, ": ", *pieces, f" and {more:,} more" if more > 0 else "")
+
+
+def _tests(report: Report) -> Iterator[Block]:
+    """What newly warns, passes, or is still as it was; what breaks was told."""
+    told = [one for one in report.tests if one.became not in _BREAKS]
+    lines = [_test(one) for became in _BECAME for one in told if one.became is became]
+    for names, what in ((report.plan.tests_new, "new"), (report.plan.tests_gone, "gone")):
+        if names:
+            lines.append(
+                (f"{words.count(len(names), 'test')} {'is' if len(names) == 1 else 'are'} {what}: ", *named(names), ".")
+            )
+    yield from _points(lines)
+
+
+def _slow(slow: Sequence[SlowModel]) -> Iterator[Block]:
+    lines, plans = [], []
+    for one in slow:
+        name = Code(short(one.name, 80))
+        takes = (
+            f": {words.duration(one.seconds)} on an ordinary day, {words.duration(one.seconds_at_ten)} with ten times"
+        )
+        pieces: list[Piece] = [name, f"{takes} the history."]
+        if one.whole:
+            pieces.append(" ⚠️ It reads all of ")
+            for number, (relation, rows) in enumerate(one.whole[:COLUMNS]):
+                pieces += [", " if number else "", Code(short(relation, 80)), f" ({words.count(rows, 'row')})"]
+            pieces.append(" each day.")
+        if one.differs:
+            pieces.append(
+                f" ⚠️ An ordinary day makes {words.count(one.differs, 'row')} otherwise than a full build does."
+            )
+        lines.append(tuple(pieces))
+        if one.plan and one.is_warned_of:
+            plans.append(Folded(("The plan of ", name), (Verbatim(one.plan[:LONGEST_PLAN]),)))
+    yield from _points(lines)
+    yield from plans[:3]
+
+
+def _exposures(report: Report) -> Iterator[Block]:
+    yield from _points(
+        (Bold(short(one.label, 80)), f" · {short(one.owner, 60)}" if one.owner else "", ": ", *named(one.models))
+        for one in report.plan.exposures
+    )
+
+
+def _models(report: Report) -> Iterator[Block]:
+    plan = report.plan
+    own = [one for one in (*plan.models, *plan.snapshots) if one.kind in (Kind.NEW, Kind.CHANGED, Kind.GONE)]
+    if own:
+        rows = tuple(_model(one) for one in own[:SHOWN])
+        header = ("model", "is", "why", "next run", "full build", "rows", "MB", "owner")
+        yield Table(header, rows, frozenset({4, 5, 6}))
+        yield from _more(len(own) - len(rows), "model")
+    lines: list[Line] = []
+    if cost := headline.rebuilt(report):
+        lines.append((cost,))
+    for kind, says in ((Kind.COMMENTS, "differ in comments alone"), (Kind.DOWNSTREAM, "read what changes")):
+        if of_kind := [one.name for one in plan.models if one.kind is kind]:
+            says = f"{says.replace('differ', 'differs', 1).replace('read', 'reads', 1)}" if len(of_kind) == 1 else says
+            lines.append((f"{words.count(len(of_kind), 'model')} {says}: ", *named(of_kind, COLUMNS), "."))
+    yield from _points(lines)
+    if graph := lineage.mermaid(report):
+        yield Drawing(graph, lineage.legend(report))
+
+
+def _model(model: ModelChange) -> tuple[Line, ...]:
+    reasons = [short(one, 60) for one in model.reasons[:COLUMNS]]
+    columns = [_declared(one.column, one.before, one.after) for one in model.columns[:COLUMNS]]
+    next_run = (
+        "" if model.kind is Kind.GONE else "builds all" if model.is_rebuilt or model.kind is Kind.NEW else "as usual"
+    )
+    return (
+        (Code(short(model.name, 80)),),
+        (model.kind.value,),
+        (", ".join((*reasons, *columns)),),
+        (next_run,),
+        *_cost(model.cost),
+        (short(model.owner or "", 60),),
+    )
+
+
+def _declared(column: str, before: str | None, after: str | None) -> str:
+    name = short(column, 60)
+    if before is None:
+        return f"+ {name}"
+    return f"- {name}" if after is None else f"{name}: {short(before, 40)} → {short(after, 40)}"
+
+
+def _cost(cost: Cost) -> tuple[Line, Line, Line]:
+    return (
+        ("" if cost.seconds is None else words.duration(cost.seconds),),
+        ("" if cost.rows is None else f"{cost.rows:,}",),
+        ("" if cost.bytes is None else f"{Decimal(cost.bytes) / _MB:,.1f}",),
+    )
+
+
+def _message(message: str) -> Iterator[Block]:
+    if message:
+        first, _, rest = message.partition("\n")
+        cut = rest.strip("\n")[:LONGEST_MESSAGE] + ("\n…" if len(rest) > LONGEST_MESSAGE else "")
+        yield Folded((short(first),), (Verbatim(cut),))
+
+
+def _footer(report: Report) -> Line:
+    versus = report.versus
+    which: Line = ("Compared with ", Code(short(versus.base, 80)), f" ({short(versus.commit, 40)})")
+    if versus.published_at:
+        what: Line = (f", as published on {words.moment(versus.published_at)}",)
+    else:
+        why = f", since {_ended(short(versus.why, 200)).removesuffix('.')}" if versus.why else ""
+        what = (f", built from the same raw{why}",)
+    return (*which, *what, f" · {words.moment(report.made_at)}, took {words.duration(report.seconds)}")
+
+
+def _points(lines: Iterable[Line]) -> tuple[Points, ...]:
+    """A list, cut; nothing where it is empty."""
+    every = list(lines)
+    if not every:
+        return ()
+    more = len(every) - SHOWN
+    return (Points((*every[:SHOWN], *(((f"and {more:,} more",),) if more > 0 else ()))),)
+
+
+def _more(number: int, noun: str) -> tuple[Points, ...]:
+    return (Points(((f"and {words.count(number, f'more {noun}')}",),)),) if number > 0 else ()
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "!", "?", "…")) else f"{sentence}."
