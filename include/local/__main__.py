@@ -209,7 +209,9 @@ def _masked(stack: Stack, options: argparse.Namespace) -> int:
 
     server, rest = stack.postgres(), options.rest
     filling = rest[:1] == ["fill"]
-    os.environ.update((warehouse.as_admin if filling else warehouse.as_transformer)(server).environment())
+    developer = warehouse.as_developer(server)
+    os.environ.update(warehouse.as_admin(server).environment())
+    os.environ.update(WAREHOUSE_DEVELOPER_USER=developer.user, WAREHOUSE_DEVELOPER_PASSWORD=developer.password)
     if not (filling and "--replace" in rest):
         return main(rest)
     rest.remove("--replace")
