@@ -65,7 +65,10 @@ OTHER = {
     "Jinja in a comment": ("a -- {{ x }}", "a -- {{ y }}"),
     "Jinja in a comment over lines": ("a /* {{ x }} */", "a"),
     "a word to the planner": ("/*+ seqscan(a) */ select a", "select a"),
-    "a comment that trimming spreads over a line": ("-- a\n{% if x %} b {% endif %}", "-- a\n{%- if x %} b {% endif %}"),
+    "a comment that trimming spreads over a line": (
+        "-- a\n{% if x %} b {% endif %}",
+        "-- a\n{%- if x %} b {% endif %}",
+    ),
     "what a branch may leave in a comment": ("-- {% if x %}\n{% endif %} a", "-- {% if x %}\n{% endif %} b"),
     "a text that a branch may close": ("{% if x %}'{% endif %} -- a '", "{% if x %}'{% endif %} -- b '"),
     "a text that Jinja may close": ("{{ \"'\" }} -- a '", "{{ \"'\" }} -- b '"),
