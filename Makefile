@@ -4,10 +4,11 @@ RUN = @.venv/bin/python
 ARGS ?=
 DATA ?=
 TO ?= backups
+BASE ?= main
 FROM ?= $(error say which backup: make restore FROM=backups/NAME)
 BENCH ?= orchestration size receipts health
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down psql branch decide answer under-way mcp backup restore masked prove slack-preview revision secrets test torture containers drill check format constraints digests sbom audit bench clean
+.PHONY: help install demo up down psql decide answer under-way mcp backup restore masked prove preview branch slack-preview revision secrets test torture containers drill check format constraints digests sbom audit bench clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -53,6 +54,9 @@ masked: install ## copy the warehouse without personal values into TO=DIR (ARGS=
 
 prove: install ## what would have been called unusual in the shop's last 90 days, with faults planted in copies (on a demo shop at first)
 	$(RUN) -m include.local prove $(ARGS)
+
+preview: install ## what your dbt project would do to data, tests and message, compared with BASE (main); ARGS='--out DIR' keeps the report
+	$(RUN) -m include.local preview "$(BASE)" $(ARGS)
 
 slack-preview: install ## draw every kind of Slack message from sample runs: text, JSON for Block Kit Builder, a page
 	$(RUN) -m include.slack.preview

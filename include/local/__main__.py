@@ -67,6 +67,11 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser(
         "prove", help="what would have been called unusual of the shop's past; its own --help says more", add_help=False
     )
+    commands.add_parser(
+        "preview",
+        help="what a change of the dbt project would do; takes what `python -m include.preview` does",
+        add_help=False,
+    )
     commands.add_parser("clean", help="stop the stack and forget its state")
     options, rest = parser.parse_known_args(arguments)
     if rest and options.command not in (
@@ -204,7 +209,9 @@ def _masked(stack: Stack, options: argparse.Namespace) -> int:
 
     server, rest = stack.postgres(), options.rest
     filling = rest[:1] == ["fill"]
-    os.environ.update((warehouse.as_admin if filling else warehouse.as_transformer)(server).environment())
+    developer = warehouse.as_developer(server)
+    os.environ.update(warehouse.as_admin(server).environment())
+    os.environ.update(WAREHOUSE_DEVELOPER_USER=developer.user, WAREHOUSE_DEVELOPER_PASSWORD=developer.password)
     if not (filling and "--replace" in rest):
         return main(rest)
     rest.remove("--replace")
@@ -224,6 +231,16 @@ def _prove(stack: Stack, options: argparse.Namespace) -> int:
     from include.local.proof import run
 
     return run(stack, options.rest)
+
+
+def _preview(stack: Stack, options: argparse.Namespace) -> int:
+    from include.preview.__main__ import main
+
+    server = stack.postgres()
+    developer = warehouse.as_developer(server)
+    os.environ.update(warehouse.as_transformer(server).environment())
+    os.environ.update(WAREHOUSE_DEVELOPER_USER=developer.user, WAREHOUSE_DEVELOPER_PASSWORD=developer.password)
+    return main(options.rest, stack.progress)
 
 
 def _clean(stack: Stack, _: argparse.Namespace) -> int:
@@ -266,6 +283,7 @@ _COMMANDS = {
     "backup": _backup,
     "masked": _masked,
     "prove": _prove,
+    "preview": _preview,
     "clean": _clean,
 }
 

@@ -1,0 +1,83 @@
+"""What a change of the dbt project would do to the data, the tests and tomorrow's message, before it is merged.
+
+python -m include.preview main
+
+compares the project's folder with a commit. The report goes to stdout. The exit code is 0 where it is green or yellow,
+1 where it is red, and 2 where no preview could be made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg2
+
+from include import settings
+from include.dbt_project import release
+from include.fast_cosmos.releases import ProjectError
+from include.preview import render
+from include.preview.build import BuildError
+from include.preview.preview import DAYS, make
+from include.preview.progress import Progress
+from include.preview.report import Report, Verdict, to_json
+from include.preview.version import VersionError
+from include.warehouse import connect
+from include.warehouse.sandbox import SandboxError
+
+
+def main(arguments: list[str] | None = None, progress: Progress | None = None) -> int:
+    """Make a preview and print it; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="make preview", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("base", nargs="?", default="main", help="the commit, branch or tag to compare with (main)")
+    parser.add_argument("--name", default=getpass.getuser(), help="whose preview it is; one of a name at a time")
+    parser.add_argument("--days", type=int, default=DAYS, help=f"days of figures to compare ({DAYS})")
+    parser.add_argument("--out", type=Path, help="a folder for report.json and report.md, as a pull request shows it")
+    options = parser.parse_args(arguments)
+    try:
+        with connect("greenery preview", settings.warehouse_developer()) as connection:
+            report, _ = make(connection, options.base, options.name, progress or _Lines(), days=options.days)
+    except (VersionError, BuildError, SandboxError, ProjectError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (OSError, psycopg2.Error) as error:
+        print(f"No preview could be made: {error}", file=sys.stderr)
+        return 2
+    _keep(report)
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "report.json").write_text(to_json(report))
+        (options.out / "report.md").write_text(render.markdown(report))
+    print(render.text(report))
+    return 1 if report.verdict is Verdict.RED else 0
+
+
+class _Lines:
+    """Progress as lines on stderr."""
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        """The block is under way."""
+        print(f"{what} …", file=sys.stderr)
+        yield
+
+    def at(self, how_far: str) -> None:
+        """How far the step is; lines don't tell it."""
+
+
+def _keep(report: Report) -> None:
+    """Keep a report for the data-health page, by the release that the daily run makes of the same folder."""
+    stamp = release.releases().stamp_of(settings.dbt_source_dir())
+    file = settings.state_dir() / "previews" / f"{stamp}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(to_json(report))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""A preview from its first step to its report: what differs is built aside, and read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from psycopg2.extensions import connection as Connection
+
+from include.dbt_project import metrics
+from include.preview import before, build, checks, figures, message, plan, readers, rows, slow, version
+from include.preview.build import Built
+from include.preview.progress import Progress
+from include.preview.report import FigureMove, Kind, Plan, Report, RowsDiff, Versus
+from include.preview.version import Version
+from include.warehouse import sandbox
+from include.warehouse.sandbox import Sandbox
+
+# Days of figures that are compared: so many as the data-health page shows.
+DAYS = 30
+
+
+def make(
+    connection: Connection, base: str, name: str, progress: Progress, *, days: int = DAYS
+) -> tuple[Report, Version]:
+    """Preview the project's folder against the commit `base`; returns the report, and the state that it is of.
+
+    `connection` is the developer's, who may write nothing of production. `name` is the preview's, as people call it:
+    two of one name can't be under way at once. Its sandboxes are gone afterwards. Raises VersionError where a state of
+    the project can't be used, and SandboxError where another preview of this name is under way.
+    """
+    began = time.monotonic()
+    here = Sandbox(sandbox.name_of(sandbox.PREVIEW, name))
+    with progress.step(f"Parsing {base} and your folder"):
+        old, new = version.both(base, here)
+    planned = plan.with_costs(connection, plan.compare(old, new))
+    report = Report(Versus(base, old.commit), datetime.now(UTC), planned)
+    if planned.built() or any(one.kind is Kind.GONE for one in planned.models):
+        report = _built(connection, report, old, new, here, progress, days)
+    return replace(report, seconds=time.monotonic() - began), new
+
+
+def _built(
+    connection: Connection, report: Report, old: Version, new: Version, here: Sandbox, progress: Progress, days: int
+) -> Report:
+    """The report with what building finds; the sandboxes are dropped however it ends."""
+    there = version.was(here)
+    try:
+        for one, of in ((there, old), (here, new)):
+            sandbox.create(connection, one.name, f"a preview of {of.label}")
+        was, versus = before.find(connection, old, new, report.plan, there, progress)
+        now = build.build(new, here, [one.unique_id for one in report.plan.built()], was.relations, progress)
+        with progress.step("Comparing rows, figures and tests"):
+            report = replace(
+                report,
+                versus=versus,
+                plan=_with_measured_costs(report, now),
+                failed=checks.failed(now, new.facts),
+                tests=checks.compare(was.results, now.results, old.facts, new.facts),
+                rows=tuple(_rows(connection, report, was, now)),
+                figures=_figures(connection, was, now, old, new, days),
+                readers=readers.broken(connection, report.plan, was.relations, now.relations),
+            )
+        with progress.step("Timing an ordinary day of what changed"):
+            report = replace(report, slow=slow.look(connection, new, here, report.plan, now))
+        return replace(report, message=message.tomorrow(connection, report, new.facts, here.marts))
+    finally:
+        connection.rollback()
+        for one in (here, there):
+            sandbox.drop(connection, one)
+
+
+def _with_measured_costs(report: Report, now: Built) -> Plan:
+    """The plan with what its models cost here: they were just built in full on the size of today."""
+    models = (replace(one, cost=now.costs.get(one.unique_id, one.cost)) for one in report.plan.models)
+    return replace(report.plan, models=tuple(models))
+
+
+def _rows(connection: Connection, report: Report, was: Built, now: Built) -> Iterator[RowsDiff]:
+    """Of each model whose rows are there before and after, what is otherwise."""
+    for one in report.plan.built():
+        before_it, after_it = was.relations.get(one.unique_id), now.relations.get(one.unique_id)
+        if before_it and after_it:
+            found = rows.compare(connection, one, before_it, after_it)
+            if not found.is_same:
+                yield found
+
+
+def _figures(
+    connection: Connection, was: Built, now: Built, old: Version, new: Version, days: int
+) -> tuple[FigureMove, ...]:
+    """Nothing where the model of metrics is not touched, or was not built."""
+    models = metrics.model(old.facts), metrics.model(new.facts)
+    before_it, after_it = was.relations.get(models[0] or ""), now.relations.get(models[1] or "")
+    if not before_it or not after_it or before_it == after_it:
+        return ()
+    return figures.compare(connection, new.facts, before_it.schema, after_it.schema, days)

@@ -1,0 +1,192 @@
+"""Whole previews on a shop of some days: what a reviewer and an engineer read of six kinds of change, as golden files.
+
+Write them again with `GOLDEN=write`, and read what changed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from include import settings
+from include.dbt_project import manifest
+from include.preview import render
+from include.preview.preview import make
+from include.preview.report import Kind, Report, Verdict
+from include.publish.publish import publish_run
+from include.results import node_results, nodes
+from include.warehouse import connect, roles
+from tests.dbt.conftest import PROJECT, KeptShop
+from tests.dbt.days import Days, Project
+
+pytestmark = pytest.mark.db
+
+GOLDEN = Path(__file__).parent / "previews"
+# What depends on the clock and on the machine.
+_UNSTEADY = (
+    (re.compile(r"\b\d+(\.\d+)? (s|min|ms)\b"), "N s"),
+    (re.compile(r"\b\d+(\.\d+)? (kB|MB|GB)\b"), "N MB"),
+    (re.compile(r"\b\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d\b"), "DATE"),
+    (re.compile(r"\b[0-9a-f]{7}\b"), "COMMIT"),
+)
+
+
+class Published(Days):
+    """A shop of two days whose marts are published with all that a run leaves in `ops`."""
+
+    def publish(self) -> None:
+        """Publish as the daily run does."""
+        facts = manifest.read(self.project.work / "target" / "manifest.json")
+        results = nodes.from_dbt(self.project.results("test", "--exclude-resource-type", "unit_test"))
+        with connect() as connection:
+            node_results.record(connection, f"run {self.runs}", "tests", 1, results)
+        assert publish_run(f"run {self.runs}", facts)
+
+    def build(self, *select: str) -> None:
+        """Build all, and leave each result in `ops`."""
+        results = nodes.from_dbt(self.project.untested.results("build", "--select", *(select or self.models)))
+        assert {one.status for one in results} <= {"success", "no-op"}, results
+        with connect() as connection:
+            node_results.record(connection, f"run {self.runs}", "models", 1, results)
+            node_results.keep_compiled(connection, f"run {self.runs}", results)
+
+
+class Silent:
+    """Nobody is told how far it is."""
+
+    @contextmanager
+    def step(self, _: str) -> Iterator[None]:
+        """The block is under way."""
+        yield
+
+    def at(self, _: str) -> None:
+        """How far it is."""
+
+
+class Repository:
+    """The project in a git repository, in a folder that can be edited."""
+
+    def __init__(self, folder: Path) -> None:
+        self.dbt = folder / "dbt"
+        shutil.copytree(PROJECT, self.dbt, ignore=shutil.ignore_patterns("target", "logs"))
+        self._git("init", "--quiet", "--initial-branch", "main")
+        self._git("add", ".")
+        self._git(*("-c", "user.name=a", "-c", "user.email=a@b.example", "commit", "--quiet", "--message", "As it is"))
+
+    def edit(self, file: str, this: str, to: str, times: int = 1) -> None:
+        """Replace a text that a file has so many times."""
+        path = self.dbt / "models" / file
+        text = path.read_text()
+        assert text.count(this) >= times, (file, this)
+        path.write_text(text.replace(this, to, times))
+
+    def restore(self) -> None:
+        """As it was."""
+        self._git("checkout", "--quiet", ".")
+        self._git("clean", "--quiet", "--force", "-d")
+
+    def _git(self, *command: str) -> None:
+        subprocess.run(["git", "-C", self.dbt, *command], check=True)
+
+
+@pytest.fixture(scope="module")
+def repository(shop: KeptShop, projects: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
+    """The project as it is published, and the environment of who develops it."""
+    days = Published(shop, projects, seed=1)
+    days.begin()
+    days.build()
+    days.publish()
+    with connect() as connection:
+        roles.ensure(connection, login=True)
+    repository = Repository(tmp_path_factory.mktemp("repository"))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("GREENERY_DBT_DIR", str(repository.dbt))
+        environment.setenv("GREENERY_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+        environment.setenv("WAREHOUSE_DEVELOPER_USER", roles.DEVELOPER)
+        yield repository
+
+
+@pytest.fixture
+def preview(repository: Repository) -> Iterator[Callable[[], Report]]:
+    """Makes a preview of the project as it is edited by then."""
+
+    def made() -> Report:
+        with connect("a test", settings.warehouse_developer()) as connection:
+            report, _ = make(connection, "main", "a test", Silent())
+        return report
+
+    yield made
+    repository.restore()
+
+
+def golden(name: str, report: Report) -> None:
+    """That a report reads as it did, in a terminal and on a pull request."""
+    for file, text in ((f"{name}.txt", render.text(report)), (f"{name}.md", render.markdown(report))):
+        for pattern, instead in _UNSTEADY:
+            text = pattern.sub(instead, text)
+        if os.environ.get("GOLDEN") == "write":
+            GOLDEN.mkdir(exist_ok=True)
+            (GOLDEN / file).write_text(text)
+        assert text == (GOLDEN / file).read_text()
+
+
+def test_a_comment_touches_nothing(repository: Repository, preview: Callable[[], Report]) -> None:
+    repository.edit("marts/core/fact_orders.sql", "with\n", "-- The money of each order.\nwith\n")
+    report = preview()
+    assert report.verdict is Verdict.GREEN
+    assert {one.name: one.kind for one in report.plan.models}["fact_orders"] is Kind.COMMENTS
+    golden("a_comment", report)
+
+
+def test_a_renamed_column_breaks_who_reads_it(repository: Repository, preview: Callable[[], Report]) -> None:
+    repository.edit("marts/core/fact_orders.sql", "as shipping_country", "as country")
+    repository.edit("marts/core/_core__models.yml", "- name: shipping_country", "- name: country")
+    report = preview()
+    assert report.verdict is Verdict.RED
+    golden("a_renamed_column", report)
+
+
+def test_a_join_that_multiplies_orders_doubles_revenue(repository: Repository, preview: Callable[[], Report]) -> None:
+    repository.edit(
+        "marts/core/fact_orders.sql",
+        "        and checkouts.checkout_number = 1",
+        "    cross join (values (1), (2)) as twice (number)",
+    )
+    report = preview()
+    assert report.verdict is Verdict.RED
+    golden("a_join_that_multiplies", report)
+
+
+def test_a_filter_that_drops_late_orders(repository: Repository, preview: Callable[[], Report]) -> None:
+    repository.edit(
+        "marts/core/int_orders.sql",
+        "on orders.order_id = item_totals.order_id\n",
+        "on orders.order_id = item_totals.order_id\n"
+        "    where orders.delivered_at is null or orders.delivered_at <= orders.estimated_delivery_at\n",
+    )
+    report = preview()
+    golden("a_filter_that_drops_late_orders", report)
+
+
+def test_a_new_mart_changes_nothing_else(repository: Repository, preview: Callable[[], Report]) -> None:
+    marts = repository.dbt / "models" / "marts" / "product"
+    (marts / "late_orders_daily.sql").write_text(
+        "with\n\norders as (\n\n    select * from {{ ref('fact_orders') }}\n\n)\n\n"
+        "select\n    cast(delivered_at as date) as day,\n    count(*) as late_orders\n"
+        "from orders\nwhere is_late\ngroup by cast(delivered_at as date)\n"
+    )
+    (marts / "_late.yml").write_text(
+        "models:\n  - name: late_orders_daily\n    description: One row per day on which an order came late.\n"
+        "    columns:\n      - name: day\n        data_type: date\n        data_tests: [not_null, unique]\n"
+        "      - name: late_orders\n        data_type: bigint\n"
+    )
+    report = preview()
+    assert report.verdict is Verdict.GREEN
+    golden("a_new_mart", report)
