@@ -14,6 +14,7 @@ from include.preview import version
 from include.warehouse import connect, roles, sandbox
 from include.warehouse.sandbox import Sandbox
 from tests.conftest import copy_database, copy_warehouse
+from tests.dbt.conftest import project as parsed  # noqa: F401 - a fixture: Greenery's own, parsed
 from tests.forks import Forks
 from tests.include.dbt_project.conftest import dbt_is_forked, dbts, fork_dbt, project  # noqa: F401 - fixtures
 from tests.include.preview import shop
