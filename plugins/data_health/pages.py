@@ -32,6 +32,7 @@ SECTIONS = (
     ("figures", "Figures"),
     ("models", "Models"),
     ("tests", "Tests"),
+    ("next", "Next run"),
     ("answers", "Answers"),
     ("orders", "Orders"),
     ("inventory", "Inventory"),
@@ -176,7 +177,7 @@ _templates.filters.update(moment=moment, date=date, duration=duration, number=nu
 _templates.filters.update(weekday=weekday, sentence=sentence)
 _templates.filters.update(exact=exact, inside=words.inside, change=change, told_on=told_on)
 _templates.filters.update(prose=prose, size=size, slack=slack)
-_templates.globals.update(lineage=lineage.picture, apart=helpers.apart)
+_templates.globals.update(lineage=lineage.picture, touched=lineage.touched, apart=helpers.apart)
 _templates.globals.update(path=path, static=static, task_url=task_url, sections=SECTIONS, airflow=settings.airflow_url)
 _templates.globals.update(series_path=series_path, answer_url=answer_url, answer_path=answer_path, About=About)
 _templates.globals.update(charts=charts, vega=vega, percent=Unit.PERCENT, most_rows=MOST, count=words.count)
