@@ -10,6 +10,8 @@ from functools import lru_cache
 from include import settings
 from include.dbt_project import helpers, manifest, release
 from include.fast_cosmos.releases import ProjectError, Release
+from include.preview.document import Document
+from include.preview.parts import document
 from include.preview.plan import compare, with_costs
 from include.preview.report import Kind, ModelChange, Plan, Report, from_json
 from include.preview.version import Version
@@ -40,6 +42,11 @@ class NextRelease:
     def is_same(self) -> bool:
         """Whether the last run used it already."""
         return self.run is not None and self.run.release == self.release
+
+    @property
+    def found(self) -> Document | None:
+        """The preview as people read it."""
+        return document(self.preview) if self.preview else None
 
     @property
     def models(self) -> tuple[ModelChange, ...]:
