@@ -66,7 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with connect("greenery branch", settings.warehouse_developer()) as connection:
             if options.command == "list":
-                print("\n".join(map(_line, sandbox.all_of(connection))))
+                for use in sandbox.all_of(connection):
+                    print(_line(use))
                 return 0
             own = Sandbox(sandbox.name_of(BRANCH, options.name))
             match options.command:
@@ -115,10 +116,11 @@ def _build(connection: Connection, own: Sandbox, select: list[str], progress: Pr
     connection.commit()  # for as long as it builds, this session holds the branch and nothing else
     built = build(new, own, selected, elsewhere, progress)
     print("\n".join(_lines(built)))
-    mine = sorted(relation.name for relation in built.relations.values() if relation.schema in own.schemas)
-    used = [name for name in mine if name not in {one.name for one in built.results.values()}]
-    if used:
-        progress.say(f"Read from {own.name} itself, as they were built before: {', '.join(used)}.")
+    read = {parent for one in built.results for parent in new.facts.parents(one)} - built.results.keys()
+    if former := sorted(
+        elsewhere[one].name for one in read if one in elsewhere and elsewhere[one].schema in own.schemas
+    ):
+        progress.say(f"Read from {own.name} as they were built before: {', '.join(former)}.")
     return 1 if any(one.status in ("error", "fail", "skipped") for one in built.results.values()) else 0
 
 
