@@ -4,8 +4,8 @@
 #   deploy/preview.sh BASE DIR
 #
 # writes report.md and report.json into DIR, and ends well where the verdict is green or yellow. It runs on a Postgres of
-# its own, which is gone afterwards, with the copy without personal data in the folder PREVIEW_COPY, or else with the
-# demo shop as BASE makes it.
+# its own, which is gone afterwards, with the masked copy in the folder PREVIEW_COPY, or else with the demo shop as BASE
+# makes it.
 set -euo pipefail
 
 base=${1:?which commit to compare with}

@@ -84,6 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
         "backup",
         "masked",
         "prove",
+        "preview",
     ):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest

@@ -13,6 +13,7 @@ from dataclasses import replace
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
+from include.dbt_project.counted import counted
 from include.dbt_project.manifest import Manifest
 from include.preview import headline
 from include.preview.report import Became, Kind, Report, TestChange
@@ -164,7 +165,7 @@ def _moves(report: Report, facts: Manifest) -> Iterator[Move]:
         if one.kind in (Kind.NEW, Kind.CHANGED) and any(not why.startswith(_NOT_ITS_FILE) for why in one.reasons)
     }
     by_macro = any(why.startswith(_NOT_ITS_FILE) for one in report.plan.models for why in one.reasons)
-    ours = Ours((MACROS_CHANGED,) if by_macro else (), frozenset(own), facts)
+    ours = Ours((MACROS_CHANGED,) if by_macro else (), frozenset(own), facts, counted(facts))
     for figure in report.figures:
         causes = ours.of(figure.metric)
         for day in figure.days:

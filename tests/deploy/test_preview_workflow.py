@@ -159,7 +159,7 @@ def test_a_forks_job_writes_nothing(job: Job) -> None:
     assert "## 🟢 Nothing that people see changes" in job.runner.summary
 
 
-def test_a_copy_without_personal_data_takes_the_place_of_the_demo_shop(job: Job) -> None:
+def test_a_masked_copy_takes_the_place_of_the_demo_shop(job: Job) -> None:
     job.runner.variables = {"PREVIEW_COPY_FROM": "masked.yml"}
     assert job.play(GREEN), job.runner.log
     assert job.asked[1:3] == [
@@ -183,7 +183,7 @@ def test_a_strangers_code_runs_with_no_secret_and_no_token_that_writes() -> None
     assert "secrets." not in WORKFLOW.read_text()
     (job,) = workflow["jobs"].values()
     with_token = [step["name"] for step in job["steps"] if "github.token" in str(step)]
-    assert with_token == ["Fetch the copy without personal data", "Tell it"]
+    assert with_token == ["Fetch the masked copy", "Tell it"]
     (checkout,) = [step for step in job["steps"] if step.get("uses", "").startswith("actions/checkout@")]
     assert checkout["with"]["persist-credentials"] is False
 
