@@ -49,7 +49,7 @@ backup: install ## save the history, ops and Airflow's database into a folder in
 restore: install ## bring one back: make restore FROM=BACKUP (ARGS=--replace: over a history that is there)
 	$(RUN) -m include.local backup restore "$(FROM)" $(ARGS)
 
-masked: install ## copy the warehouse without personal values into TO=DIR (ARGS='--days 90'), or bring such a copy in FROM=DIR (ARGS=--replace)
+masked: install ## copy the warehouse without personal values into TO=DIR (ARGS='--days 90'), or bring such a copy in FROM=DIR (ARGS='--replace --run')
 	$(RUN) -m include.local masked $(if $(filter-out file,$(origin FROM)),fill "$(FROM)",$(if $(filter-out file,$(origin TO)),save "$(TO)",$(error say which folder: make masked TO=DIR, or make masked FROM=DIR))) $(ARGS)
 
 prove: install ## what would have been called unusual in the shop's last 90 days, with faults planted in copies (on a demo shop at first)
