@@ -75,14 +75,14 @@ def build(
             if _goes_on(facts, one):
                 _copy(connection, elsewhere[one], here[one])
     with progress.step(f"Building {len(wanted)} models of {version.label}"):
-        results = _run(version, ["build", "--full-refresh"], wanted, (), (), read, progress)
+        results = run_dbt(version, ["build", "--full-refresh"], wanted, (), (), read, progress)
     made = {one: relation for one, relation in here.items() if one in results and results[one].status == "success"}
     tested = _tests_of_models(version, asked & made.keys()) if unit_tests else []
     lacking = {test: sorted(parents & (wanted - made.keys())) for test, parents in tests.items()}
     with progress.step(f"Testing {version.label}"):
         run = [test for test, missing in lacking.items() if not missing]
         if run or tested:
-            results |= _run(version, ["test"], (), run, tested, read, progress)
+            results |= run_dbt(version, ["test"], (), run, tested, read, progress)
     results |= {test: _not_run(facts, test, missing) for test, missing in lacking.items() if missing}
     with connect("greenery preview", settings.warehouse_developer()) as connection:
         costs = _costs(connection, {one: made[one] for one in made if not _goes_on(facts, one)}, results)
@@ -142,7 +142,7 @@ def _tests_of_models(version: Version, models: Collection[str]) -> list[str]:
     ]
 
 
-def _run(
+def run_dbt(
     version: Version,
     command: list[str],
     selected: Collection[str],
@@ -151,6 +151,10 @@ def _run(
     elsewhere: Mapping[str, Relation],
     progress: Progress,
 ) -> dict[str, NodeResult]:
+    """Run a dbt command on nodes and tests of a version; `elsewhere` are nodes that are not read where it builds them.
+
+    Returns what became of each, without data. Raises BuildError where dbt gets to nothing.
+    """
     select = [f"--select={version.facts.selector(one)}" for one in sorted(selected)]
     done = invoke(
         version.release,

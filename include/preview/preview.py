@@ -64,7 +64,7 @@ def _built(
                 readers=readers.broken(connection, report.plan, was.relations, now.relations),
             )
         with progress.step("Timing an ordinary day of what changed"):
-            report = replace(report, slow=slow.look(connection, new, here, report.plan, now))
+            report = replace(report, slow=slow.look(connection, new, here, report.plan, now, old, progress))
         return replace(report, message=message.tomorrow(connection, report, new.facts, here.marts))
     finally:
         connection.rollback()
