@@ -8,7 +8,7 @@ BASE ?= main
 FROM ?= $(error say which backup: make restore FROM=backups/NAME)
 BENCH ?= orchestration size receipts health
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down psql decide answer under-way mcp backup restore masked prove preview slack-preview revision secrets test torture containers drill check format constraints digests sbom audit bench clean
+.PHONY: help install demo up down psql decide answer under-way mcp backup restore masked prove preview branch slack-preview revision secrets test torture containers drill check format constraints digests sbom audit bench clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -27,6 +27,9 @@ down: install ## stop them
 
 psql: install ## psql on the warehouse: make psql ARGS='-Atc "select 1"'
 	$(RUN) -m include.local psql $(ARGS)
+
+branch: install ## a warehouse of your own beside production's: make branch NAME=ana ARGS='build fact_orders+' (or psql, drop, list)
+	$(RUN) -m include.local branch $(if $(NAME),--name "$(NAME)") $(ARGS)
 
 decide: install ## decide by hand what people query: make decide ARGS='roll-back --reason "revenue is wrong"'
 	$(RUN) -m include.local decide $(ARGS)

@@ -14,6 +14,8 @@ from include.slack.message import Bold, Code, Line, Piece, plain, safe
 
 # GitHub takes 65,536 characters, and who posts it adds some.
 LIMIT = 60_000
+_CUT = "*Some of it is too long for a comment. All of it: `make preview`.*"
+_FOLDED = "<details>"
 _WORD_JOINER = "\u2060"
 _SPECIAL = re.compile(r"[\\`*\[\]<>&|~^$!{}]|(?<!\w)_|_(?!\w)|(?<=\w)__")
 # What can stand between backticks and means nothing there, nor in a table.
@@ -21,17 +23,25 @@ _PLAIN_CODE = re.compile(r"[^`|\\@\s](?:[^`|\\@\n]*[^`|\\@\s])?")
 
 
 def draw(document: Document) -> str:
-    """All of it as Markdown. What has no room is left out whole, the largest folded parts first, and that is said."""
-    head = [f"## {_text(document.headline)}", _points(document.to_do), *_parts(document.parts)]
+    """All of it as Markdown. What has no room is left out whole, the longest that is folded first, and that is said."""
+    pieces = [f"## {_text(document.headline)}", _points(document.to_do), *_parts(document.parts)]
     ending = f"<sub>{_line(document.footer)}</sub>"
-    cut = "*Some parts are too long for a comment. All of it: `make preview`.*"
-    pieces = [piece for piece in head if piece]
-    room = LIMIT - len(ending) - len(cut) - 4
-    fitting = list(pieces)
-    while sum(len(piece) + 2 for piece in fitting) > room:
-        fitting.remove(max(fitting[2:] or fitting, key=len))
-    left_out = [cut] if len(fitting) < len(pieces) else []
-    return "\n\n".join([*fitting, *left_out, ending]) + "\n"
+    fitting = _fitting([piece for piece in pieces if piece], LIMIT - len(ending) - len(_CUT) - 4)
+    return "\n\n".join([*fitting, *([_CUT] if len(fitting) < len(pieces) else []), ending]) + "\n"
+
+
+def _fitting(pieces: list[str], room: int) -> list[str]:
+    """The pieces that there is room for; a title with nothing left below it goes as well."""
+    left = list(pieces)
+    while sum(len(piece) + 2 for piece in left) > room:
+        below = [piece for piece in left if not _is_title(piece)]
+        left.remove(max([piece for piece in below if piece.startswith(_FOLDED)] or below, key=len))
+    following = [*left[1:], "#"]
+    return [piece for piece, after in zip(left, following, strict=True) if not (_is_title(piece) and _is_title(after))]
+
+
+def _is_title(piece: str) -> bool:
+    return piece.startswith("#")
 
 
 def _parts(parts: Iterable[Part]) -> Iterable[str]:
@@ -52,7 +62,7 @@ def _block(block: Block) -> str:
             return f"{_fenced(mermaid, 'mermaid')}\n\n{_text(legend)}"
         case Folded(title, blocks):
             inside = "\n\n".join(map(_block, blocks))
-            return f"<details><summary>{_html(title)}</summary>\n\n{inside}\n\n</details>"
+            return f"{_FOLDED}<summary>{_html(title)}</summary>\n\n{inside}\n\n</details>"
 
 
 def _points(lines: Iterable[Line]) -> str:

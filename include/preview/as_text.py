@@ -40,7 +40,7 @@ def _points(lines: Iterable[Line]) -> str:
 
 
 def _table(table: Table) -> str:
-    """Columns that have something, side by side where there is room, else each row as what it has, numbers named."""
+    """Columns that have something, side by side where there is room, else each row as a list of what it has."""
     rows = [[plain(cell) for cell in row] for row in table.rows]
     columns = [at for at in range(len(table.header)) if any(row[at] for row in rows)]
     cells = [[row[at] for at in columns] for row in (list(table.header), *rows)]
@@ -50,7 +50,7 @@ def _table(table: Table) -> str:
         return "\n".join("  ".join(_cells(row, widths, right)).rstrip() for row in cells)
     told = []
     for row in rows:
-        more = [f"{table.header[at]} {row[at]}" if at in table.numbers else row[at] for at in columns[1:] if row[at]]
+        more = [f"{table.header[at]} {row[at]}" for at in columns[1:] if row[at]]
         told.append(textwrap.fill(f"• {row[0]}: {', '.join(more)}", WIDTH, subsequent_indent="  "))
     return "\n".join(told)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -15,10 +14,9 @@ if TYPE_CHECKING:
     from include.preview.build import Built
 
 _NOT_BUILT = ("error", "skipped")
-# What dbt says of a model whose columns are not those of its contract, and a row of the table that follows.
-_CONTRACT = "enforced contract that failed"
-_MISMATCH = re.compile(r"^\|([^|\n]*)\|([^|\n]*)\|([^|\n]*)\|([^|\n]*)\|\s*$", re.MULTILINE)
-_NOBODY_ASKS = failures.RunContext(None, {}, {})
+# What dbt says of a model whose columns are not those of its contract, above a table of so many columns.
+_CONTRACT, _CELLS = "enforced contract that failed", 4
+_NO_RUN = failures.RunContext(None, {}, {})
 # What becomes of a test by its status before and after. None: nothing worth telling.
 _BAD = {
     ("fail", "fail"): Became.STILL_FAILS,
@@ -39,14 +37,20 @@ def compare(
     Both are results of models and tests by unique id. A test of a model that was not built can't run, whatever its
     result says: dbt may have asked the published model in its place.
     """
-    found = (_change(test.unique_id, before, after, facts_before, facts_after) for test in facts_after.data_tests)
+    found = [_change(test.unique_id, before, after, facts_before, facts_after) for test in facts_after.data_tests]
+    found += [_unit_test(one, before.get(one.unique_id)) for one in after.values() if is_unit_test(one.unique_id)]
     order = list(Became)
     return tuple(sorted(filter(None, found), key=lambda one: order.index(one.became)))
 
 
+def is_unit_test(unique_id: str) -> bool:
+    """Whether a test is one of a model's SQL: it does not run daily, and holds no publish back."""
+    return unique_id.startswith("unit_test.")
+
+
 def failed(after: Built, facts: Manifest) -> tuple[FailedModel, ...]:
     """The models that dbt could not build, each with those behind it; one behind several is told with the first."""
-    results = [one for one in after.results.values() if one.resource_type != "test"]
+    results = [one for one in after.results.values() if one.unique_id in facts.nodes and one.resource_type != "test"]
     left = [one.unique_id for one in results if one.status == "skipped"]
     found = []
     for result in results:
@@ -73,10 +77,7 @@ def _change(
     elif result is None:
         return None
     else:
-        was = before[test].status if test in before else None
-        became = _BAD.get((was, result.status)) or _NOW.get(result.status)
-        if became is None and was in ("fail", "warn", "error"):
-            became = Became.PASSES
+        became = _became(before.get(test), result)
         reason = _found(result, facts_after) if became not in (None, Became.PASSES) else ""
     if became is None:
         return None
@@ -93,6 +94,23 @@ def _change(
     )
 
 
+def _unit_test(result: NodeResult, before: NodeResult | None) -> TestChange | None:
+    became = _became(before, result)
+    if became is None:
+        return None
+    reason = failures.without_data((result.message or "").partition("@@")[0])  # then come the rows, as a difference
+    return TestChange(
+        result.unique_id, f"unit test {result.name}", result.unique_id.split(".")[2], became, reason=reason
+    )
+
+
+def _became(before: NodeResult | None, after: NodeResult) -> Became | None:
+    was = before.status if before else None
+    if after.status == "pass" and was in ("fail", "warn", "error"):
+        return Became.PASSES
+    return _BAD.get((was, after.status)) or _NOW.get(after.status)
+
+
 def _tested(test: str, missing: list[str], facts: Manifest) -> str:
     """The node that a test is told with: what was not built, else what it is on; of several, the last that is built."""
     of = missing or facts.tested(test)
@@ -101,26 +119,24 @@ def _tested(test: str, missing: list[str], facts: Manifest) -> str:
 
 def _found(result: NodeResult, facts: Manifest) -> str:
     """What a test found and what it expects, as the daily message says it, without data."""
-    told = failures.failure(result, facts, _NOBODY_ASKS)
+    told = failures.failure(result, facts, _NO_RUN)
     return f"{told.measured}; expected {told.expected}" if told.expected else told.measured
 
 
 def _why(message: str) -> tuple[str, bool]:
     """dbt's message of a model, without data, and whether it is about the contract: then column by column."""
-    if _CONTRACT not in message:
-        return failures.without_data(message), False
-    return "; ".join(_mismatches(message)) or failures.without_data(message.partition("\n|")[0]), True
+    told = failures.without_data(message)
+    if _CONTRACT not in told:
+        return told, False
+    said, *cells = (cell.strip() for cell in told.split("|"))
+    return "; ".join(_mismatches(cells)) or said, True
 
 
-def _mismatches(message: str) -> Iterator[str]:
+def _mismatches(cells: list[str]) -> Iterator[str]:
     """Each column that is not as its contract says: "paid is missing in contract (SQL: numeric)"."""
-    for cells in _MISMATCH.findall(message):
-        column, sql, contract, reason = (cell.strip() for cell in cells)
-        if column in ("", "column_name") or set(column) == {"-"}:
-            continue
+    # The header and the rule below it come first, and between two rows is nothing.
+    for start in range(2 * (_CELLS + 1), len(cells) - _CELLS, _CELLS + 1):
+        column, sql, contract, reason = cells[start : start + _CELLS]
         types = ", ".join(f"{name}: {kind}" for name, kind in (("SQL", sql), ("contract", contract)) if kind)
-        yield f"{column} is {_lower(reason)}" + (f" ({types})" if types else "")
-
-
-def _lower(reason: str) -> str:
-    return "of another type" if "mismatch" in reason else reason
+        said = "of another type" if "mismatch" in reason else reason
+        yield f"{column} is {said}" + (f" ({types})" if types else "")

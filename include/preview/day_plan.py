@@ -61,21 +61,24 @@ class _Reader:
     rows: Mapping[Relation, float]
     many: int
     unavoidable: set[Relation]
-    _with: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # By what `with … as` calls it: what it takes, and whether it grows.
+    _with: dict[str, tuple[float, bool]] = field(default_factory=dict)
 
     def read(self, node: dict[str, Any], depth: int = 0, workers: int = 1) -> bool:
         """Read a step and all below it; True where it hands on rows that become more as history does."""
         self.told.lines.append(_line(node, depth, workers))
         inner = workers * (node.get("Workers Launched", 0) + 1)
-        below = node.get("Plans", [])
-        grows = False
-        for one in below:
-            if name := _name_of_with(one):
-                self._with[name] = one
-            grows |= self.read(one, depth + 1, inner)
-        own = _seconds(node, workers) - sum(_seconds(one, inner) for one in below if not _name_of_with(one))
-        if made := self._with.pop(node.get("CTE Name", ""), None):
-            own -= _seconds(made, workers)  # which its first reader makes
+        grows, own = False, _seconds(node, workers)
+        for one in node.get("Plans", []):
+            more, seconds = self.read(one, depth + 1, inner), _seconds(one, inner)
+            if (name := one.get("Subplan Name", "")).startswith("CTE "):
+                self._with[name.removeprefix("CTE ")] = seconds, more
+            else:
+                grows, own = grows or more, own - seconds
+        if name := node.get("CTE Name"):
+            seconds, more = self._with.get(name, (0.0, False))
+            self._with[name] = 0.0, more  # its first reader makes it
+            grows, own = grows or more, own - seconds
         if (of := _relation(node)) in self.unavoidable:
             count = _read_rows(node)
             if count > self.many and count >= self.rows.get(of, 0) / 2:
@@ -109,11 +112,6 @@ def _read_rows(node: dict[str, Any]) -> int:
 def _seconds(node: dict[str, Any], workers: int) -> float:
     """A step with all below it, by the clock: workers do their loops side by side."""
     return node["Actual Total Time"] * node["Actual Loops"] / workers / 1000
-
-
-def _name_of_with(node: dict[str, Any]) -> str | None:
-    """How a part of the statement (`with … as`) is called that this step makes for others."""
-    return node.get("Subplan Name", "").removeprefix("CTE ") if node.get("Subplan Name", "").startswith("CTE") else None
 
 
 def _line(node: dict[str, Any], depth: int, workers: int) -> str:

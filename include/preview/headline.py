@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from include import words
+from include.preview.checks import is_unit_test
 from include.preview.report import Became, FigureMove, ModelChange, Report, RowsDiff, TestChange, Verdict
 from include.slack.message import Code, Line, Piece, listed, short
 
@@ -18,7 +19,8 @@ def headline(report: Report) -> str:
     breaks, moves, adds = (listed(list(of(report)), 9) for of in (_breaks, _moves, _adds))
     match report.verdict:
         case Verdict.RED:
-            said = f"Merging this breaks {breaks}" + (f", and moves {moves}" if moves else "")
+            comma = "," if " and " in breaks else ""
+            said = f"Merging this breaks {breaks}" + (f"{comma} and moves {moves}" if moves else "")
         case Verdict.YELLOW:
             said = f"Merging this moves {moves}" if moves else f"Merging this warns of {listed(list(_warns(report)))}"
         case Verdict.GREEN:
@@ -70,7 +72,7 @@ def lost_columns(report: Report) -> tuple[tuple[RowsDiff, str], ...]:
     """Columns of marts that people can no longer query as they did, each with how a sentence says it."""
     marts = {one.name for one in report.plan.models if one.is_mart}
     found = []
-    for one in report.rows:
+    for one in report.kept:
         if one.name in marts:
             found += [(one, old) for old, _ in one.renamed]
             found += [(one, name) for name in one.gone_columns]
@@ -85,7 +87,7 @@ def gone_marts(report: Report) -> tuple[ModelChange, ...]:
 
 def moved_rows(report: Report) -> tuple[RowsDiff, ...]:
     """Models that were there before and have other rows now."""
-    return tuple(one for one in report.rows if one.added or one.gone or one.changed or one.repeated)
+    return tuple(one for one in report.kept if one.added or one.gone or one.changed or one.repeated)
 
 
 def _breaks(report: Report) -> Iterator[str]:
@@ -94,9 +96,10 @@ def _breaks(report: Report) -> Iterator[str]:
     yield from _one_of("test", [one.name for one in tests])
     yield from _one_of("column", [f"{one.name}.{column}" for one, column in lost_columns(report)])
     yield from _one_of("mart", [one.name for one in gone_marts(report)])
-    kinds = {one.kind for one in report.readers}
-    kind = kinds.pop() if len(kinds) == 1 else "view or function"
-    yield from _one_of(short(kind, 40), [one.name for one in report.readers])
+    if len({one.kind for one in report.readers}) > 1:
+        yield f"{len(report.readers):,} views and functions"
+    elif report.readers:
+        yield from _one_of(short(report.readers[0].kind, 40), [one.name for one in report.readers])
 
 
 def _moves(report: Report) -> Iterator[str]:
@@ -120,12 +123,12 @@ def _newest(figure: FigureMove) -> str:
 def _warns(report: Report) -> Iterator[str]:
     yield from _one_of("test", [one.name for one in newly(report, Became.WARNS)])
     yield from _one_of("slow model", [one.name for one in report.slow if one.is_warned_of])
-    yield from _one_of("model", [one.name for one in report.rows if not one.is_same and not one.only_adds_columns])
+    yield from _one_of("model", [one.name for one in report.kept if not one.is_same and not one.only_adds_columns])
 
 
 def _adds(report: Report) -> Iterator[str]:
     yield from _one_of("model", [one.name for one in report.plan.models if one.kind == "new"])
-    yield from _one_of("column", [f"{one.name}.{name}" for one in report.rows for name in one.added_columns])
+    yield from _one_of("column", [f"{one.name}.{name}" for one in report.kept for name in one.added_columns])
 
 
 def _one_of(noun: str, names: Sequence[str]) -> Iterator[str]:
@@ -145,7 +148,10 @@ def _to_do(report: Report) -> Iterator[Line]:
     if broken := (*newly(report, Became.FAILS), *not_run(report)):
         on = named(list(dict.fromkeys(one.model for one in broken)))
         which = "the test" if len(broken) == 1 else f"the {len(broken):,} tests"
-        yield ("Mend ", *on, f" or change {which}. Merged as it is, the next run publishes nothing.")
+        holds = not all(is_unit_test(one.unique_id) for one in broken)
+        yield ("Mend ", *on, f" or change {which}.{' Merged as it is, the next run publishes nothing.' * holds}")
+    if repeated := [one.name for one in moved_rows(report) if one.repeated]:
+        yield ("Look at the joins of ", *named(repeated), ": keys are there more than once that were there once.")
     if lost := lost_columns(report):
         columns = list(dict.fromkeys(f"{one.name}.{column}" for one, column in lost))
         yield ("Keep ", *named(columns), " beside what takes its place, until nobody reads it any more.")

@@ -6,7 +6,9 @@ import re
 
 from include.preview.report import Kind, Plan, Report
 
-SHOWN = 40
+SHOWN, OWNERS = 40, 4
+# Mermaid draws nothing where there are more than 500.
+ARROWS = 400
 _COLOURS = {
     "failed": "fill:#ffebe9,stroke:#cf222e,stroke-width:3px",
     "changed": "fill:#fff8c5,stroke:#9a6700",
@@ -34,8 +36,10 @@ def mermaid(report: Report) -> str:
         lines.append(
             f'    {ids[one.name]}["{_label(one.name)}"]:::{"failed" if one.name in failed else one.kind.value}'
         )
-    for number, owner in enumerate(dict.fromkeys(one.owner or "" for one in rest)):
-        of_owner = [one for one in rest if (one.owner or "") == owner]
+    owners = {one.owner or "" for one in rest}
+    by_owner = {one.name: (one.owner or "") if len(owners) <= OWNERS else "" for one in rest}
+    for number, owner in enumerate(dict.fromkeys(by_owner.values())):
+        of_owner = [one for one in rest if by_owner[one.name] == owner]
         whose = f" of {_label(owner)}" if owner else ""
         lines.append(f'    r{number}["and {len(of_owner)} more{whose}"]:::downstream')
         ids |= {one.name: f"r{number}" for one in of_owner}
@@ -47,7 +51,8 @@ def mermaid(report: Report) -> str:
 
 def legend(report: Report) -> str:
     """What the colours mean."""
-    kinds = {one.kind for one in report.plan.models}
+    failed = {one.name for one in report.failed}
+    kinds = {one.kind for one in report.plan.models if one.name not in failed}
     said = [
         "red: can't be built" if report.failed else "",
         "yellow: changed" if Kind.CHANGED in kinds else "",
@@ -66,7 +71,9 @@ def _exposures(plan: Plan, ids: dict[str, str]) -> list[str]:
     arrows += [
         (ids[name], f"e{at}") for at, one in enumerate(exposures) for name in _ends(one.models, plan) if name in ids
     ]
-    lines += [f"    {source} --> {target}" for source, target in dict.fromkeys(arrows) if source != target]
+    lines += [
+        f"    {source} --> {target}" for source, target in list(dict.fromkeys(arrows))[:ARROWS] if source != target
+    ]
     return lines
 
 
@@ -78,4 +85,4 @@ def _ends(models: tuple[str, ...], plan: Plan) -> list[str]:
 
 def _label(text: str) -> str:
     """A name in quotes: Mermaid takes several characters for a language of its own, or for HTML."""
-    return re.sub(r"[^\w .,:/()-]", "?", text)[:60]
+    return re.sub(r"[^\w .,:/()-]", "?", text)[:60].strip() or "?"

@@ -23,13 +23,15 @@ from include.preview.report import (
     SlowModel,
     TestChange,
 )
-from include.slack.message import Bold, Code, Line, Piece, short
+from include.slack.message import Bold, Code, Line, Piece, listed, short
 from include.words import Unit
 
 # So many rows of a table or points of a list; the others are counted.
 SHOWN = 20
 # So many days of a figure, examples of a model, and columns of an example.
 DAYS, EXAMPLES, COLUMNS = 14, 8, 6
+# Of so many figures the days are told, and of so many models examples and plans.
+FOLDED = 5
 # So many characters of the message, and of a plan.
 LONGEST_MESSAGE, LONGEST_PLAN = 10_000, 3_000
 _MB = 1_000_000
@@ -67,7 +69,11 @@ def _breaks(report: Report) -> Iterator[Block]:
     lines: list[Line] = []
     for model in report.failed:
         kind = "breaks its contract" if model.breaks_contract else "can't be built"
-        behind = f" {helpers.counted(model.behind)} behind it not built." if model.behind else ""
+        behind = (
+            f" {helpers.counted(model.behind)} behind it {'was' if len(model.behind) == 1 else 'were'} not built."
+            if model.behind
+            else ""
+        )
         lines.append(("model ", Code(short(model.name, 120)), f" {kind}: {_ended(short(model.reason, 500))}{behind}"))
     lines += [_test(one) for one in (*headline.newly(report, Became.FAILS), *headline.not_run(report))]
     if unknown := len(headline.newly(report, Became.NOT_RUN)) - len(headline.not_run(report)):
@@ -111,18 +117,17 @@ def _figures(figures: Sequence[FigureMove]) -> Iterator[Block]:
         return
     shown = sorted(figures, key=lambda one: not one.is_told)[:SHOWN]
     rows = tuple(
-        ((_label(one),), (words.weekday(newest.day),), *_apart(newest, one), (f"{one.moved:,} of {one.compared:,}",))
+        ((_label(one),), *_apart(newest, one), (words.weekday(newest.day),), (f"{one.moved:,} of {one.compared:,}",))
         for one in shown
         if (newest := next(iter(one.days), None))
     )
-    yield Table(("figure", "newest day", "before", "after", "difference", "days"), rows, frozenset({2, 3, 4, 5}))
+    yield Table(("figure", "before", "after", "difference", "newest day", "days"), rows, frozenset({1, 2, 3, 5}))
     yield from _more(len(figures) - len(shown), "figure")
-    for one in shown:
-        if one.is_told and one.days[1:]:
-            days = tuple(((words.weekday(day.day),), *_apart(day, one)) for day in one.days[:DAYS])
-            table = Table(("day", "before", "after", "difference"), days, frozenset({1, 2, 3}))
-            rest = one.moved - len(days)
-            yield Folded((_label(one), f" by day ({one.moved:,})"), (table, *_more(rest, "day")))
+    for one in [one for one in shown if one.is_told and one.days[1:]][:FOLDED]:
+        days = tuple(((words.weekday(day.day),), *_apart(day, one)) for day in one.days[:DAYS])
+        table = Table(("day", "before", "after", "difference"), days, frozenset({1, 2, 3}))
+        rest = one.moved - len(days)
+        yield Folded((_label(one), f" by day ({one.moved:,})"), (table, *_more(rest, "day")))
 
 
 def _label(figure: FigureMove) -> Piece:
@@ -149,8 +154,9 @@ def _apart(day: FigureDay, figure: FigureMove) -> tuple[Line, Line, Line]:
 
 
 def _rows(report: Report) -> Iterator[Block]:
-    """By model; what only adds columns is as meant and is a line, what is the same is counted."""
-    rows, moved = report.rows, headline.moved_rows(report)
+    """By model; what only adds columns is as meant and is a line, and so is all that is the same."""
+    rows, moved = report.kept, headline.moved_rows(report)
+    new = {one.name for one in report.plan.models if one.kind is Kind.NEW}
     if moved:
         cells = tuple(
             (
@@ -162,25 +168,38 @@ def _rows(report: Report) -> Iterator[Block]:
             )
             for one in moved[:SHOWN]
         )
-        header = ("model", "rows before", "after", "added", "gone", "changed", "in which columns")
+        header = ("model", "rows before", "after", "added", "gone", "changed", "by column")
         yield Table(header, cells, frozenset({1, 2, 3, 4, 5}))
         yield from _more(len(moved) - len(cells), "model")
-    yield from _points(line for one in rows for line in _beside(one))
-    if same := sum(one.is_same for one in rows):
-        noun, has = ("more model" if moved else "model"), ("has" if same == 1 else "have")
-        yield Points(((f"{words.count(same, noun)} {has} every row as before.",),))
-    for one in moved[:SHOWN]:
-        if one.examples:
-            by: Line = (", by ", *named(one.key)) if one.key else ()
-            title = ("Examples of ", Code(short(one.name, 80)), *by)
-            yield Folded(title, _points(map(_example, one.examples[:EXAMPLES])))
+    lines: list[Line] = [
+        (Code(short(one.name, 80)), f" is new: {words.count(one.after, 'row')}.")
+        for one in report.rows
+        if one.name in new
+    ]
+    lines += [line for one in rows for line in _beside(one)]
+    if same := _same(report):
+        has = "has" if len(same) == 1 else "have"
+        lines.append((f"{words.count(len(same), 'model')} {has} every row as before: ", *named(same, COLUMNS), "."))
+    yield from _points(lines)
+    for one in [one for one in moved if one.examples][:FOLDED]:
+        by: Line = (", by ", *named(one.key)) if one.key else ()
+        title = ("Examples of ", Code(short(one.name, 80)), *by)
+        yield Folded(title, _points(map(_example, one.examples[:EXAMPLES])))
+
+
+def _same(report: Report) -> list[str]:
+    """Models that were built and have the same rows and columns."""
+    missing = {name for one in report.failed for name in (one.name, *one.behind)}
+    differ = {one.name for one in report.kept if not one.is_same}
+    kept = (one.name for one in report.plan.built() if one.kind is not Kind.NEW)
+    return [name for name in kept if name not in missing | differ]
 
 
 def _by_column(rows: RowsDiff) -> Line:
     shown = sorted(rows.columns, key=lambda one: -one.rows)[:COLUMNS]
     pieces: list[Piece] = []
     for one in shown:
-        pieces += [", " if pieces else "in ", Code(short(one.column, 60)), f" {one.rows:,}"]
+        pieces += [", " if pieces else "", Code(short(one.column, 60)), f" {one.rows:,}"]
     more = len(rows.columns) - len(shown)
     return (*pieces, f" and {more:,} more" if more else "")
 
@@ -190,7 +209,7 @@ def _beside(rows: RowsDiff) -> Iterator[Line]:
     name = Code(short(rows.name, 80))
     if rows.repeated:
         several = "keys are" if rows.repeated != 1 else "key is"
-        yield (name, f": {rows.repeated:,} {several} there more than once now. A join may repeat rows.")
+        yield (name, f": {rows.repeated:,} {several} there more than once now.")
     if rows.added_columns:
         several = "columns are" if len(rows.added_columns) > 1 else "column is"
         beside = "; nothing else of it changes" if rows.only_adds_columns else ""
@@ -209,7 +228,7 @@ def _example(example: Example) -> Line:
     every = list(dict.fromkeys((*example.before, *example.after)))
     differ = [name for name in every if example.before.get(name) != example.after.get(name)]
     for name in differ[:COLUMNS]:
-        before, after = (short(words.value(of.get(name)), 60) for of in (example.before, example.after))
+        before, after = (short(words.value(of.get(name)), 40) for of in (example.before, example.after))
         pieces += [", " if pieces else "", f"{short(name, 60)} ", Code(before), " → ", Code(after)]
     more = len(differ) - COLUMNS
     return (key, ": ", *pieces, f" and {more:,} more" if more > 0 else "")
@@ -248,7 +267,7 @@ def _slow(slow: Sequence[SlowModel]) -> Iterator[Block]:
         if one.plan and one.is_warned_of:
             plans.append(Folded(("The plan of ", name), (Verbatim(one.plan[:LONGEST_PLAN]),)))
     yield from _points(lines)
-    yield from plans[:3]
+    yield from plans[:FOLDED]
 
 
 def _exposures(report: Report) -> Iterator[Block]:
@@ -263,19 +282,31 @@ def _models(report: Report) -> Iterator[Block]:
     own = [one for one in (*plan.models, *plan.snapshots) if one.kind in (Kind.NEW, Kind.CHANGED, Kind.GONE)]
     if own:
         rows = tuple(_model(one) for one in own[:SHOWN])
-        header = ("model", "is", "why", "next run", "full build", "rows", "MB", "owner")
+        header = ("model", "is", "because of", "next run", "full build", "rows", "MB", "owner")
         yield Table(header, rows, frozenset({4, 5, 6}))
         yield from _more(len(own) - len(rows), "model")
     lines: list[Line] = []
     if cost := headline.rebuilt(report):
         lines.append((cost,))
-    for kind, says in ((Kind.COMMENTS, "differ in comments alone"), (Kind.DOWNSTREAM, "read what changes")):
-        if of_kind := [one.name for one in plan.models if one.kind is kind]:
-            says = f"{says.replace('differ', 'differs', 1).replace('read', 'reads', 1)}" if len(of_kind) == 1 else says
-            lines.append((f"{words.count(len(of_kind), 'model')} {says}: ", *named(of_kind, COLUMNS), "."))
+    if same := [one for one in plan.models if one.kind is Kind.COMMENTS]:
+        makes = "makes" if len(same) == 1 else "make"
+        lines.append((f"{words.count(len(same), 'model')} {makes} the same rows: ", *_with_reasons(same), "."))
+    if behind := [one.name for one in plan.models if one.kind is Kind.DOWNSTREAM]:
+        reads = "reads" if len(behind) == 1 else "read"
+        lines.append((f"{words.count(len(behind), 'model')} {reads} what changes: ", *named(behind, COLUMNS), "."))
     yield from _points(lines)
     if graph := lineage.mermaid(report):
         yield Drawing(graph, lineage.legend(report))
+
+
+def _with_reasons(models: Sequence[ModelChange]) -> Line:
+    """Models that are the same but for what is named with each: `fact_orders` (comments)."""
+    pieces: list[Piece] = []
+    for one in models[:COLUMNS]:
+        why = f" ({listed(one.reasons)})" if one.reasons else ""
+        pieces += [", " if pieces else "", Code(short(one.name, 80)), why]
+    more = len(models) - COLUMNS
+    return (*pieces, f" and {more:,} more" if more > 0 else "")
 
 
 def _model(model: ModelChange) -> tuple[Line, ...]:

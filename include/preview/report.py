@@ -304,16 +304,22 @@ class Report:
     seconds: float = 0.0
 
     @property
+    def kept(self) -> tuple[RowsDiff, ...]:
+        """The rows of models that are there before and after."""
+        others = {one.name for one in self.plan.models if one.kind in (Kind.NEW, Kind.GONE)}
+        return tuple(one for one in self.rows if one.name not in others)
+
+    @property
     def verdict(self) -> Verdict:
         """Red, yellow or green."""
         newly = {one.became for one in self.tests}
         marts = {one.name for one in self.plan.models if one.is_mart}
-        breaks = any(one.name in marts and (one.gone_columns or one.renamed or one.retyped) for one in self.rows)
+        breaks = any(one.name in marts and (one.gone_columns or one.renamed or one.retyped) for one in self.kept)
         gone = any(one.kind is Kind.GONE and one.is_mart for one in self.plan.models)
         if self.failed or newly & {Became.FAILS, Became.NOT_RUN} or breaks or gone or self.readers:
             return Verdict.RED
         moved = self.figures or Became.WARNS in newly or any(one.is_warned_of for one in self.slow)
-        if moved or any(not one.is_same and not one.only_adds_columns for one in self.rows):
+        if moved or any(not one.is_same and not one.only_adds_columns for one in self.kept):
             return Verdict.YELLOW
         return Verdict.GREEN
 

@@ -19,6 +19,7 @@ from include.receipts.basis import checksum
 from include.receipts.move import Cause
 from include.settings import BUILT, LIVE
 
+MACROS_CHANGED = Cause("model", "a macro or a variable of the models changed")
 # So many names a clause has; the others it counts.
 _NAMED = 3
 
@@ -74,7 +75,7 @@ def causes(connection: Connection, manifest: Manifest, ways: Mapping[str, Counte
         if anew := _made_anew(cursor):
             found.append(Cause("raw", f"{_listed(anew)} {'was' if len(anew) == 1 else 'were'} emptied or made anew"))
         if macros is not None and macros != manifest.macros_hash:
-            found.append(Cause("model", "a macro or a variable of the models changed"))
+            found.append(MACROS_CHANGED)
         changed = _changed(cursor, publication_id, manifest)
         if not found and not changed and _is_rebuilt(cursor):
             found.append(Cause("rebuilt", "everything was built anew"))

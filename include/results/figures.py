@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
 import psycopg2
@@ -77,8 +77,8 @@ def gather(connection: Connection, live: Publication | None, facts: Manifest) ->
         days = open_days(connection, as_of)
         day = days[1] if days else None
         shown = metrics.told(facts)
-        daily = _daily(connection, day, shown)
-        rate_day, rate, repeat_buyers, buyers = _repeat_rate(connection)
+        daily = _daily(connection, LIVE, day, shown)
+        rate_day, rate, repeat_buyers, buyers = _repeat_rate(connection, LIVE)
     except (psycopg2.ProgrammingError, psycopg2.DataError) as error:
         connection.rollback()
         log.warning("No figures, since the marts are not as this project's: %s", error)
@@ -104,6 +104,32 @@ def gather(connection: Connection, live: Publication | None, facts: Manifest) ->
     )
 
 
+def elsewhere(connection: Connection, schema: str, published: Figures, facts: Manifest) -> Figures:
+    """What would be told of the same day if a schema's marts were published, compared with what is.
+
+    Where the schema has no such figure it stays as it is. Raises psycopg2.Error where its table is no such table.
+    """
+    shown = metrics.told(facts)
+    daily = _daily(connection, schema, published.day, shown)
+    rate_day, rate, repeat_buyers, buyers = _repeat_rate(connection, schema)
+    now = {one.name: one.value for one in published.daily}
+    former = published.repeat_rate.value if published.repeat_rate else None
+    of_all = {} if rate is None else {"repeat_buyers": repeat_buyers, "buyers": buyers}
+    if rate is not None:
+        of_all["repeat_rate"] = Figure(REPEAT_RATE, "Repeat rate", Unit.PERCENT, rate, former, rate_day)
+    elif published.repeat_rate:
+        of_all["repeat_rate"] = replace(published.repeat_rate, former=former)
+    return replace(
+        published,
+        **of_all,
+        daily=tuple(
+            Figure(one.name, one.label, one.unit, value, now.get(one.name), published.day)
+            for one in shown
+            if (value := daily.get(one.name, now.get(one.name))) is not None
+        ),
+    )
+
+
 def open_days(connection: Connection, as_of: datetime | None) -> tuple[date, date] | None:
     """The first UTC day with an order or a session, and the last such day that was over when the data was published.
 
@@ -125,7 +151,7 @@ def open_days(connection: Connection, as_of: datetime | None) -> tuple[date, dat
         return (first, last) if last else None
 
 
-def _repeat_rate(connection: Connection) -> tuple[date | None, float | None, int, int]:
+def _repeat_rate(connection: Connection, schema: str) -> tuple[date | None, float | None, int, int]:
     """Its last day, the rate, repeat buyers and buyers; without a day where there is none."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -137,13 +163,13 @@ def _repeat_rate(connection: Connection) -> tuple[date | None, float | None, int
                 order by day desc
                 limit 1
                 """
-            ).format(told.metrics_of(connection, LIVE)),
+            ).format(told.metrics_of(connection, schema)),
             (REPEAT_RATE,),
         )
         return cursor.fetchone() or (None, None, 0, 0)
 
 
-def _daily(connection: Connection, day: date | None, shown: tuple[Metric, ...]) -> dict[str, float]:
+def _daily(connection: Connection, schema: str, day: date | None, shown: tuple[Metric, ...]) -> dict[str, float]:
     """What the metrics tell of a day, by name."""
     if day is None:
         return {}
@@ -155,7 +181,7 @@ def _daily(connection: Connection, day: date | None, shown: tuple[Metric, ...]) 
                 from ({}) as metrics
                 where metric = any(%s) and value is not null and day = %s
                 """
-            ).format(told.metrics_of(connection, LIVE)),
+            ).format(told.metrics_of(connection, schema)),
             ([one.name for one in shown], day),
         )
         return dict(cursor.fetchall())

@@ -80,7 +80,11 @@ def figure(name: str, unit: Unit, before: str, after: str, days: int = 14, **mor
 
 
 COMMENTS = Report(
-    _PUBLISHED, _NOW, Plan((model("fact_orders", Kind.COMMENTS, "SQL"),)), message=render(PUBLISHED).body, seconds=6.2
+    _PUBLISHED,
+    _NOW,
+    Plan((model("fact_orders", Kind.COMMENTS, "comments"),)),
+    message=render(PUBLISHED).body,
+    seconds=6.2,
 )
 NEW_MART = Report(
     _PUBLISHED,
@@ -100,7 +104,10 @@ NEW_MART = Report(
         exposures=(Exposure("weekly", "Weekly", "Analytics", ("weekly_orders",)),),
         tests_new=("unique on weekly_orders.week", "not_null on weekly_orders.week"),
     ),
-    rows=(rows("dim_days", key=("day",), before=1825, after=1825, added_columns=("is_holiday",)),),
+    rows=(
+        rows("weekly_orders", key=("week",), before=0, after=52, added=52, added_columns=("week", "orders")),
+        rows("dim_days", key=("day",), before=1825, after=1825, added_columns=("is_holiday",)),
+    ),
     message=render(PUBLISHED).body,
     seconds=19.8,
 )
@@ -244,7 +251,13 @@ HOSTILE_REPORT = Report(
     Versus(_BAD[0], _BAD[6], None, _BAD[7]),
     _NOW,
     Plan(
-        tuple(model(text, kind, text, columns=(ColumnChange(text, text, text),)) for text in _BAD for kind in Kind),
+        tuple(
+            model(
+                f"{text}{'' if kind is Kind.CHANGED else kind}", kind, text, columns=(ColumnChange(text, text, text),)
+            )
+            for text in _BAD
+            for kind in Kind
+        ),
         edges=tuple((text, other) for text in _BAD for other in _BAD),
         exposures=tuple(Exposure(text, text, text, _BAD) for text in _BAD),
         tests_new=_BAD,
@@ -300,10 +313,11 @@ LARGE = Report(
     ),
     figures=tuple(figure(name, Unit.DOLLARS, "4210.40", "8420.80") for name in _MANY),
     tests=tuple(TestChange(name, name, name, Became.WARNS, 1, LONG) for name in _MANY),
-    message=LONG * 20,
+    message=f"{LONG}\n{LONG * 20}",
     notes=(LONG,) * 50,
     seconds=400,
 )
+# What is looked at to the letter, and what only has to keep within bounds.
 REPORTS = {
     "comments": COMMENTS,
     "new_mart": NEW_MART,
@@ -311,6 +325,5 @@ REPORTS = {
     "fan_out": FAN_OUT,
     "filtered": FILTERED,
     "fails": FAILS,
-    "hostile": HOSTILE_REPORT,
-    "large": LARGE,
 }
+ODD = {"hostile": HOSTILE_REPORT, "large": LARGE}

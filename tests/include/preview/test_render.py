@@ -14,9 +14,20 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
+from include.preview.lineage import mermaid
 from include.preview.render import markdown, text
 from include.preview.report import Became, Report, Verdict, from_json, to_json
-from tests.include.preview.reports import COMMENTS, FAILS, FAN_OUT, FILTERED, HOSTILE_REPORT, NEW_MART, RENAMED, REPORTS
+from tests.include.preview.reports import (
+    COMMENTS,
+    FAILS,
+    FAN_OUT,
+    FILTERED,
+    HOSTILE_REPORT,
+    NEW_MART,
+    ODD,
+    RENAMED,
+    REPORTS,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 # What GitHub makes links and mentions of in a text that is rendered.
@@ -42,16 +53,24 @@ def test_every_golden_file_is_that_of_a_report() -> None:
     assert {file.stem for file in GOLDEN.iterdir()} == set(REPORTS)
 
 
-@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("name", REPORTS | ODD)
 def test_a_report_goes_to_json_and_back(name: str) -> None:
-    assert from_json(to_json(REPORTS[name])) == REPORTS[name]
+    assert from_json(to_json((REPORTS | ODD)[name])) == (REPORTS | ODD)[name]
 
 
-@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("name", REPORTS | ODD)
 def test_github_takes_it(name: str) -> None:
-    comment = markdown(REPORTS[name])
+    comment = markdown((REPORTS | ODD)[name])
     assert len(comment) < 65_000
     assert comment.count("<details>") == comment.count("</details>")
+
+
+def test_what_does_not_fit_is_left_out_whole_and_that_is_said() -> None:
+    comment = markdown(replace(FAN_OUT, notes=("`" * 600,) * 30))
+    assert "too long for a comment" in comment
+    assert not re.search(r"^#+ .*\n\n#", comment, re.MULTILINE), "a title with nothing below it"
+    assert "Figures that move" in comment
+    assert "too long for a comment" not in markdown(FAN_OUT)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +79,7 @@ def test_github_takes_it(name: str) -> None:
         (COMMENTS, "🟢 Nothing that people see changes"),
         (NEW_MART, "🟢 Merging this adds model weekly_orders and column dim_days.is_holiday; nothing else changes"),
         (FILTERED, "🟡 Merging this moves 2 figures: orders of Mon 23 Nov from 41 to 39"),
-        (FAN_OUT, "🔴 Merging this breaks 2 tests, and moves 4 figures: revenue of Mon 23 Nov from $4,210 to $8,421"),
+        (FAN_OUT, "🔴 Merging this breaks 2 tests and moves 4 figures: revenue of Mon 23 Nov from $4,210 to $8,421"),
         (FAILS, "🔴 Merging this breaks model fact_orders"),
     ],
 )
@@ -120,7 +139,7 @@ def test_data_ends_no_folded_part_and_no_block_of_code() -> None:
 
 
 def test_the_graph_has_no_more_boxes_than_a_reader_takes_in() -> None:
-    for name in ("large", "hostile"):
-        [graph] = re.findall(r"```mermaid\n(.*?)```", markdown(REPORTS[name]), re.DOTALL) or [""]
+    for report in ODD.values():
+        graph = mermaid(report)
         assert len(re.findall(r"^    \w+[\[(]", graph, re.MULTILINE)) <= 45
         assert not re.search(r"[<>&`{}]", graph.replace("-->", ""))

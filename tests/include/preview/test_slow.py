@@ -124,7 +124,12 @@ class Looked:
 
 
 @pytest.fixture
-def looked(project: Path, db: Connection, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Iterator[Looked]:
+def looked(
+    project: Path,  # noqa: F811 - a fixture
+    db: Connection,
+    warehouse: Warehouse,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Looked]:
     shutil.rmtree(project)
     shutil.copytree(PROJECT_ROOT / "dbt" / "macros" / "daily", project / "macros" / "daily")
     shutil.copy(PROJECT_ROOT / "dbt" / "profiles.yml", project)
