@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from psycopg2 import sql
+from psycopg2.errors import QueryCanceled
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
@@ -145,10 +146,10 @@ class _Day:
                     evening = self._run(built, progress)
                 self._begin_the_day()
                 day = self._run(built, progress)
-            except BuildError as error:
+                return {one: self._told(one, day[one], evening[one]) for one in models}
+            except (BuildError, QueryCanceled) as error:  # all else that was found is worth telling
                 log.warning("No ordinary day of what changed was lived through: %s", error)
                 return {}
-            return {one: self._told(one, day[one], evening[one]) for one in models}
 
     def _run(self, models: Collection[str], progress: Progress) -> Mapping[str, NodeResult]:
         elsewhere = {
@@ -164,18 +165,21 @@ class _Day:
     @contextmanager
     def _room(self, models: Collection[str]) -> Iterator[None]:
         """Keep what the preview built of these models out of the way, and what dbt's macros remember in."""
-        facts = self.version.facts
-        names = [facts.relations[one] for one in models]
-        marts, ops, aside = self.sandbox.marts, self.sandbox.ops, self.sandbox.snapshots
-        self.cursor.execute("select relname from pg_class where relnamespace = to_regnamespace(%s)", (marts,))
-        kept = sorted({name for (name,) in self.cursor.fetchall()} & set(names))
-        for name in kept:
-            self._execute("alter table {} set schema {}", Relation(marts, name).sql, sql.Identifier(aside))
+        tables = {self._table(one) for one in models}
+        ops, aside = self.sandbox.ops, self.sandbox.snapshots
+        self.cursor.execute(
+            "select nspname, relname from pg_class join pg_namespace on pg_namespace.oid = relnamespace"
+            " where nspname = any(%s)",
+            (list(self.sandbox.schemas),),
+        )
+        kept = sorted(tables & {Relation(*names) for names in self.cursor.fetchall()})
+        for table in kept:
+            self._execute("alter table {} set schema {}", table.sql, sql.Identifier(aside))
         try:
-            for table in _REMEMBERED:
-                self._execute("drop table if exists {}", Relation(ops, table).sql)
+            for name in _REMEMBERED:
+                self._execute("drop table if exists {}", Relation(ops, name).sql)
                 self._execute(
-                    "create table {} (like {} including all)", Relation(ops, table).sql, Relation("ops", table).sql
+                    "create table {} (like {} including all)", Relation(ops, name).sql, Relation("ops", name).sql
                 )
             self._execute(
                 "create table {} (unique_id text, asked text, keys bigint, done json, looked_up json)",
@@ -186,17 +190,22 @@ class _Day:
                     "insert into {} (schema_oid, run_id, since, rebuild, scan)"
                     " values (to_regnamespace(%s)::oid, 'a preview', clock_timestamp(), true, false)"
                 ).format(Relation(ops, "buffers").sql),
-                (marts,),
+                (self.sandbox.marts,),
             )
             yield
         finally:
-            for table in (*_REMEMBERED, "plans"):
-                self._execute("drop table if exists {}", Relation(ops, table).sql)
-            for name in names:
-                self._execute("drop table if exists {}", Relation(marts, name).sql)
-                self._execute("drop table if exists {}", Relation(self.sandbox.staging, f"{name}__changes").sql)
-            for name in kept:
-                self._execute("alter table {} set schema {}", Relation(aside, name).sql, sql.Identifier(marts))
+            for name in (*_REMEMBERED, "plans"):
+                self._execute("drop table if exists {}", Relation(ops, name).sql)
+            for table in tables:
+                changes = Relation(self.sandbox.staging, f"{table.name}__changes")
+                self._execute("drop table if exists {}, {}", table.sql, changes.sql)
+            for table in kept:
+                self._execute(
+                    "alter table {} set schema {}", Relation(aside, table.name).sql, sql.Identifier(table.schema)
+                )
+
+    def _table(self, model: str) -> Relation:
+        return Relation(self.version.facts.nodes[model]["schema"], self.version.facts.relations[model])
 
     @contextmanager
     def _evening(self) -> Iterator[None]:
@@ -252,9 +261,8 @@ class _Day:
         noted = self.cursor.fetchall()
         rows = _rows(self.cursor, {relation for _, _, done, _ in noted for relation in day_plan.relations(done)})
         plans = {asked: day_plan.read(done, looked_up, rows, keys) for asked, keys, done, looked_up in noted}
-        seconds = max(
-            day.seconds - sum(one.seconds for one in plans.values()), 0.0
-        )  # which was done for the plan alone
+        explaining = sum(one.seconds for one in plans.values())  # which was done for the plans alone
+        seconds = max(day.seconds - explaining, 0.0)
         lines = [line for asked, one in plans.items() if one.whole for line in (f"{asked}:", *one.lines)]
         return SlowModel(
             name=self.version.facts.nodes[model]["name"],
@@ -273,7 +281,7 @@ class _Day:
         node = self.version.facts.nodes[model]
         if node["config"]["meta"].get("ignores") or not evening.compiled_sql:
             return 0
-        table = Relation(self.sandbox.marts, self.version.facts.relations[model])
+        table = self._table(model)
         full = Relation(self.sandbox.ops, f"{table.name}__full"[:63])
         self._execute("create table {} (like {})", full.sql, table.sql)
         try:
