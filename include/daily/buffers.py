@@ -309,6 +309,12 @@ def loaded_since_begin(
         return newest
 
 
+def newest_stamps(connection: Connection) -> dict[str, datetime | None]:
+    """When a row was last loaded into each raw table, and taken from one (`deletions`); None where nothing says so."""
+    with connection.cursor() as cursor:
+        return _newest(cursor, _stamps(cursor))
+
+
 # That a model was written since a buffer was published; by its moment, where a release wrote it that says nothing else.
 _WAS_WRITTEN = """
 exists (

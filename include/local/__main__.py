@@ -1,4 +1,4 @@
-"""The commands behind `make`: demo, up, down, psql, decide, answer, under-way, mcp, backup, masked, clean.
+"""The commands behind `make`: demo, up, down, psql, branch, decide, answer, under-way, mcp, backup, masked, clean.
 
 What was asked for goes to stdout, how far a command is and what to do next to stderr.
 """
@@ -40,6 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("down", help="stop it")
     commands.add_parser("psql", help="psql on the warehouse; takes psql's own arguments", add_help=False)
     commands.add_parser(
+        "branch", help="a developer's own schemas; takes what `python -m include.branch` does", add_help=False
+    )
+    commands.add_parser(
         "decide", help="roll back, publish or hold by hand; takes what `python -m include.publish` does", add_help=False
     )
     commands.add_parser(
@@ -71,7 +74,18 @@ def main(arguments: list[str] | None = None) -> int:
     )
     commands.add_parser("clean", help="stop the stack and forget its state")
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.command not in ("psql", "decide", "answer", "under-way", "mcp", "backup", "masked", "prove"):
+    if rest and options.command not in (
+        "psql",
+        "branch",
+        "decide",
+        "answer",
+        "under-way",
+        "mcp",
+        "backup",
+        "masked",
+        "prove",
+        "preview",
+    ):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -125,6 +139,18 @@ def _psql(stack: Stack, options: argparse.Namespace) -> int:
     return subprocess.run(
         [postgres.binary("psql"), *options.rest], env={**os.environ, **where.libpq_environment()}
     ).returncode
+
+
+def _branch(stack: Stack, options: argparse.Namespace) -> int:
+    where = warehouse.as_developer(stack.postgres())
+    ours = {
+        **where.environment(),
+        "WAREHOUSE_DEVELOPER_USER": where.user,
+        "WAREHOUSE_DEVELOPER_PASSWORD": where.password,
+        "GREENERY_STATE_DIR": str(stack.home),
+        "PATH": f"{Path(postgres.binary('psql')).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+    }
+    return subprocess.run([sys.executable, "-m", "include.branch", *options.rest], env=os.environ | ours).returncode
 
 
 def _decide(stack: Stack, options: argparse.Namespace) -> int:
@@ -184,10 +210,25 @@ def _masked(stack: Stack, options: argparse.Namespace) -> int:
 
     server, rest = stack.postgres(), options.rest
     filling = rest[:1] == ["fill"]
-    os.environ.update((warehouse.as_admin if filling else warehouse.as_transformer)(server).environment())
-    if not (filling and "--replace" in rest):
-        return main(rest)
-    rest.remove("--replace")
+    developer = warehouse.as_developer(server)
+    os.environ.update(warehouse.as_admin(server).environment())
+    os.environ.update(WAREHOUSE_DEVELOPER_USER=developer.user, WAREHOUSE_DEVELOPER_PASSWORD=developer.password)
+    ours = {"--replace", "--run"} & {*rest} if filling else set()
+    rest = [argument for argument in rest if argument not in ours]
+    if code := _in_its_place(stack, server, rest) if "--replace" in ours else main(rest):
+        return code
+    if "--run" in ours:
+        os.environ.setdefault("GREENERY_SCHEDULE", "")  # by hand only, as in a demo
+        from include.local.demo import run_on_what_is_there
+
+        return 0 if run_on_what_is_there(stack) else 1
+    return 0
+
+
+def _in_its_place(stack: Stack, server: postgres.LocalPostgres, rest: list[str]) -> int:
+    """Bring a masked copy into an empty warehouse, and set the one that is there aside."""
+    from include.masked.__main__ import main
+
     code = 1
     warehouse.set_aside(server)
     try:
@@ -196,7 +237,8 @@ def _masked(stack: Stack, options: argparse.Namespace) -> int:
     finally:
         if code:
             warehouse.put_back(server)
-    stack.progress.say(f"What was there is in database {warehouse.ASIDE}.")
+    if not code:
+        stack.progress.say(f"What was there is in database {warehouse.ASIDE}.")
     return code
 
 
@@ -248,6 +290,7 @@ _COMMANDS = {
     "up": _up,
     "down": _down,
     "psql": _psql,
+    "branch": _branch,
     "decide": _decide,
     "answer": _answer,
     "under-way": _under_way,

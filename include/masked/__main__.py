@@ -5,8 +5,8 @@
     python -m include.masked check /copies/monday
     python -m include.masked fill /copies/monday
 
-`save` reads the warehouse that the WAREHOUSE_ variables name. `fill` brings a copy into another one, which is empty, as
-its administrator.
+`save` reads the warehouse that the WAREHOUSE_ variables name, as greenery_developer. `fill` brings a copy
+into another one, which is empty, as its administrator.
 """
 
 from __future__ import annotations
@@ -45,13 +45,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.command == "save":
-            contents = save(options.folder, settings.warehouse(), days=options.days, plain=options.plain, tell=_tell)
+            contents = save(
+                options.folder, settings.warehouse_developer(), days=options.days, plain=options.plain, tell=_tell
+            )
             print(options.folder)
         elif options.command == "check":
             contents = folder.check(options.folder)
         else:
             contents = fill(options.folder, settings.warehouse_admin(), tell=_tell)
-    except (MaskedError, OSError) as refusal:
+    except (MaskedError, ValueError, OSError) as refusal:
         print(refusal, file=sys.stderr)
         return 1
     except psycopg2.Error as error:

@@ -24,7 +24,7 @@ from include.masked.tables import MaskedError, Table
 
 CONTENTS = "masked.json"
 _DRAFT = ".draft-"
-# Half as fast again as gzip's usual 9, and 3 % larger.
+# 1 % larger than by gzip's usual 9, in less than two thirds of its time.
 _LEVEL = 6
 
 

@@ -37,13 +37,11 @@ def save(
             cursor.execute("set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0")
             cursor.execute("select now()")
             [[made_at]] = cursor.fetchall()
-            copied = tables.to_copy(cursor)
-            for table in copied:
-                look.check(cursor, table, plain)
             replace.make_key(cursor)
             files = []
-            for table in copied:
+            for table in tables.to_copy(cursor):
                 tell(table.called)
+                look.check(cursor, table, plain)
                 files.append(_write(cursor, making, table, days))
         contents = Contents(made_at.astimezone(UTC), days, tuple(files), tuple(sorted(plain)))
         folder.write(making, contents)

@@ -10,7 +10,7 @@ from dbt_common.events.base_types import EventMsg
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
-from include import settings
+from include import settings, words
 from include.dbt_project.manifest import Manifest
 from include.fast_cosmos.invocation import invoke
 from include.preview.progress import Progress
@@ -23,7 +23,7 @@ from include.warehouse import connect
 from include.warehouse.relation import Relation
 from include.warehouse.sandbox import Sandbox
 
-_VIEW = "view"
+VIEW = "view"  # as what a model is materialized
 # What dbt says of a node that is done.
 _DONE = ("LogModelResult", "LogSeedResult", "LogSnapshotResult", "LogTestResult")
 
@@ -52,9 +52,10 @@ def build(
     elsewhere: Mapping[str, Relation],
     progress: Progress,
     *,
+    tests: bool = True,
     unit_tests: bool = True,
 ) -> Built:
-    """Build models, seeds and snapshots in a sandbox, and run each test that reads one of them.
+    """Build models, seeds and snapshots in a sandbox, and run each test that reads one of them, and their unit tests.
 
     What they read besides is taken from `elsewhere`, and built too where it is not there. Views are always built: a run
     that replaces one would wait for who reads it, or drop what stands on it. A model is built in full, but for one
@@ -64,29 +65,42 @@ def build(
     """
     facts = version.facts
     asked = set(unique_ids)
-    tests = {one.unique_id: one.parents for one in facts.data_tests if not one.parents.isdisjoint(asked)}
-    wanted = _with_what_is_read(facts, asked, tests.values(), elsewhere)
+    of_tests = _parents_of_tests(facts, asked) if tests else {}
+    wanted = _with_what_is_read(facts, asked, of_tests.values(), elsewhere)
     here = {one: Relation(facts.nodes[one]["schema"], facts.nodes[one]["alias"]) for one in wanted}
     if strays := {one.schema for one in here.values() if not is_of(sandbox, one.schema)}:
         raise ValueError(f"{version.label} was parsed for {', '.join(sorted(strays))} and not for {sandbox.name}")
     read = {one: relation for one, relation in elsewhere.items() if one in facts.nodes and one not in wanted}
+    if not wanted:
+        return Built(read, {}, {})
     with connect("greenery preview", settings.warehouse_developer()) as connection:
         for one in wanted & elsewhere.keys():
             if _goes_on(facts, one):
                 _copy(connection, elsewhere[one], here[one])
-    with progress.step(f"Building {len(wanted)} models of {version.label}"):
-        results = _run(version, ["build", "--full-refresh"], wanted, (), (), read, progress)
+    with progress.step(f"Building {words.count(len(wanted), 'model')} of {version.label}"):
+        results = run_dbt(version, ["build", "--full-refresh"], wanted, (), (), read, progress)
     made = {one: relation for one, relation in here.items() if one in results and results[one].status == "success"}
-    tested = _tests_of_models(version, asked & made.keys()) if unit_tests else []
-    lacking = {test: sorted(parents & (wanted - made.keys())) for test, parents in tests.items()}
-    with progress.step(f"Testing {version.label}"):
-        run = [test for test, missing in lacking.items() if not missing]
-        if run or tested:
-            results |= _run(version, ["test"], (), run, tested, read, progress)
+    lacking = {test: sorted(parents & (wanted - made.keys())) for test, parents in of_tests.items()}
+    data_tests = [test for test, missing in lacking.items() if not missing]
+    of_models = _tests_of_models(version, asked & made.keys()) if unit_tests else []
+    if data_tests or of_models:
+        with progress.step(f"Testing {version.label}"):
+            results |= run_dbt(version, ["test"], (), data_tests, of_models, read, progress)
     results |= {test: _not_run(facts, test, missing) for test, missing in lacking.items() if missing}
     with connect("greenery preview", settings.warehouse_developer()) as connection:
-        costs = _costs(connection, {one: made[one] for one in made if not _goes_on(facts, one)}, results)
+        costs = sizes(connection, {one: made[one] for one in made if not _goes_on(facts, one)}, results)
     return Built(read | made, costs, results)
+
+
+def read_by(facts: Manifest, unique_ids: Collection[str]) -> set[str]:
+    """Models, what they descend from, and the same of what their tests read: a build of them reads nothing else."""
+    tested = set().union(unique_ids, *_parents_of_tests(facts, set(unique_ids)).values())
+    return tested.union(*map(facts.upstream, tested))
+
+
+def _parents_of_tests(facts: Manifest, models: set[str]) -> dict[str, frozenset[str]]:
+    """What each data test of models reads, by its unique id."""
+    return {one.unique_id: one.parents for one in facts.data_tests if not one.parents.isdisjoint(models)}
 
 
 def _with_what_is_read(
@@ -102,7 +116,7 @@ def _with_what_is_read(
         looked_at.add(one)
         materialized = facts.nodes[one]["config"]["materialized"]
         if materialized != "ephemeral":
-            if one not in asked and materialized != _VIEW and one in elsewhere:
+            if one not in asked and materialized != VIEW and one in elsewhere:
                 continue
             wanted.add(one)
         left += facts.parents(one)
@@ -142,7 +156,7 @@ def _tests_of_models(version: Version, models: Collection[str]) -> list[str]:
     ]
 
 
-def _run(
+def run_dbt(
     version: Version,
     command: list[str],
     selected: Collection[str],
@@ -151,6 +165,10 @@ def _run(
     elsewhere: Mapping[str, Relation],
     progress: Progress,
 ) -> dict[str, NodeResult]:
+    """Run a dbt command on nodes and tests of a version; `elsewhere` are nodes that are not read where it builds them.
+
+    Returns what became of each, without data. Raises BuildError where dbt gets to nothing.
+    """
     select = [f"--select={version.facts.selector(one)}" for one in sorted(selected)]
     done = invoke(
         version.release,
@@ -195,20 +213,28 @@ def _not_run(facts: Manifest, test: str, missing: list[str]) -> NodeResult:
     )
 
 
-def _costs(connection: Connection, made: Mapping[str, Relation], results: Mapping[str, NodeResult]) -> dict[str, Cost]:
-    """Of tables; rows as dbt counted them, else as Postgres estimates them after a look at the table."""
+def sizes(
+    connection: Connection, tables: Mapping[str, Relation], full_builds: Mapping[str, NodeResult]
+) -> dict[str, Cost]:
+    """What tables cost: by the results of their full builds, where there was one, and by Postgres' catalog.
+
+    Rows that no full build has counted are as Postgres estimates them.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            select made.unique_id, pg_total_relation_size(tables.oid), nullif(tables.reltuples, -1)::bigint
-            from unnest(%s::text[], %s::text[], %s::text[]) as made (unique_id, schema, name)
-            join pg_namespace as spaces on spaces.nspname = made.schema
-            join pg_class as tables on tables.relnamespace = spaces.oid and tables.relname = made.name
+            select named.unique_id, pg_total_relation_size(tables.oid), nullif(tables.reltuples, -1)::bigint
+            from unnest(%s::text[], %s::text[], %s::text[]) as named (unique_id, schema, name)
+            join pg_namespace as spaces on spaces.nspname = named.schema
+            join pg_class as tables on tables.relnamespace = spaces.oid and tables.relname = named.name
             where tables.relkind in ('r', 'p', 'm')
             """,
-            (list(made), [one.schema for one in made.values()], [one.name for one in made.values()]),
+            (list(tables), [one.schema for one in tables.values()], [one.name for one in tables.values()]),
         )
-        return {
-            one: Cost(results[one].seconds, results[one].rows_affected or estimated, size)
-            for one, size, estimated in cursor.fetchall()
-        }
+        found = cursor.fetchall()
+    costs = {}
+    for one, size, estimated in found:
+        built = full_builds.get(one)
+        counted = built.rows_affected if built else None
+        costs[one] = Cost(built.seconds if built else None, estimated if counted is None else counted, size)
+    return costs

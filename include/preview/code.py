@@ -38,7 +38,7 @@ _ENDS = ("block_end", "variable_end")
 Part = str | tuple[str, ...]
 
 
-class _Doubt(Exception):
+class _DoubtError(Exception):
     """The text can't be read with certainty."""
 
 
@@ -54,33 +54,32 @@ def same(one: str, other: str) -> bool:
 @lru_cache(maxsize=1024)
 def parts(code: str) -> tuple[Part, ...]:
     """What a text says: its parts without comments, each run of white space as one space."""
+    if "\0" in code:
+        return (code,)
     try:
         text, jinja = _split(code)
     except TemplateSyntaxError:
         return (code,)
     try:
         return tuple(_tidy(list(_read(text, jinja)), jinja))
-    except _Doubt:
+    except _DoubtError:
         # A comment of Jinja's is nothing, whatever stands around it.
         return tuple(jinja[int(part)] if place % 2 else part for place, part in enumerate(_JINJA.split(text)))
 
 
 def _split(code: str) -> tuple[str, list[tuple[str, ...]]]:
     """The text with numbers for its pieces of Jinja, and these; comments of Jinja's and calls of config() are out."""
-    if "\0" in code:
-        raise TemplateSyntaxError("Postgres takes no null character", 1)
     text, pieces, piece = "", [], []
-    for _, token, value in _lexer.tokeniter(code, None):
-        if token == "data":
+    for _, kind, value in _lexer.tokeniter(code, None):
+        if kind == "data":
             text += value
-        elif token in _BLOCKS:
-            piece = [_BLOCKS[token]]
-        elif token not in ("whitespace", "comment_begin", "comment", "comment_end") and token not in _ENDS:
+        elif kind in _BLOCKS:
+            piece = [_BLOCKS[kind]]
+        elif kind not in ("whitespace", "comment_begin", "comment", "comment_end") and kind not in _ENDS:
             piece.append(value)
-        if token in _ENDS or token in ("raw_begin", "raw_end"):
-            if not _is_config(piece):
-                text += f"\0{len(pieces)}\0"
-                pieces.append((*piece, token) if token.startswith("raw") else tuple(piece))
+        if (kind in _ENDS or kind.startswith("raw_")) and not _is_config(piece):
+            text += f"\0{len(pieces)}\0"
+            pieces.append((*piece, kind) if kind.startswith("raw_") else tuple(piece))
     return text, pieces
 
 
@@ -99,7 +98,7 @@ def _is_config(piece: list[str]) -> bool:
 def _read(text: str, jinja: list[tuple[str, ...]]) -> Iterator[str]:
     """The parts of the SQL, comments and white space as white space: "\\n" where a line ends in it."""
     if not all(_is_whole(value[1:-1]) for piece in jinja for value in piece if value[0] in "'\""):
-        raise _Doubt
+        raise _DoubtError
     place = 0
     while place < len(text):
         found = _SQL.match(text, place)
@@ -109,7 +108,7 @@ def _read(text: str, jinja: list[tuple[str, ...]]) -> Iterator[str]:
             place = _end_of_comment(text, place)
             value = text[found.start() : place]
         if value in _QUOTES:
-            raise _Doubt
+            raise _DoubtError
         if kind != "jinja":
             _refuse_blocks(value, jinja)
         if kind in ("line", "comment") and "\0" not in value and not value.startswith("/*+"):
@@ -134,7 +133,7 @@ def _end_of_comment(text: str, place: int) -> int:
     depth = 1
     while depth:
         if (found := _AROUND_COMMENTS.search(text, place)) is None:
-            raise _Doubt
+            raise _DoubtError
         depth += 1 if found.group() == "/*" else -1
         place = found.end()
     return place
@@ -143,7 +142,7 @@ def _end_of_comment(text: str, place: int) -> int:
 def _refuse_blocks(value: str, jinja: list[tuple[str, ...]]) -> None:
     """A text or comment with a branch inside may end elsewhere, when the branch is not taken."""
     if any(jinja[int(number)][0] == "{%" for number in _JINJA.findall(value)):
-        raise _Doubt
+        raise _DoubtError
 
 
 def _tidy(read: list[str], jinja: list[tuple[str, ...]]) -> Iterator[Part]:

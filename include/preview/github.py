@@ -1,9 +1,8 @@
 """A preview on a pull request of GitHub's: one comment, a check, and the verdict as the exit code.
 
-`python -m include.preview.github DIR` in a job of GitHub Actions, whose runner sets the variables that are read here;
-DIR is where `make preview` wrote the report. Where it has none, since no preview could be made, the comment and the
-check say that: they would tell of the push before otherwise. Exit code: 0 for green and yellow, 1 for red, 2 where
-there is no preview or GitHub said no.
+`python -m include.preview.github REPORT.json` in a job of GitHub Actions, whose runner sets the variables that are read
+here. Where there is no report, since no preview could be made, the comment and the check say that: they would tell of
+the push before otherwise. Exit code: 0 for green and yellow, 1 for red, 2 where there is no preview or GitHub said no.
 """
 
 from __future__ import annotations
@@ -21,7 +20,10 @@ from typing import Any, TypeVar
 import httpx
 
 from include import settings
+from include.preview import render
+from include.preview.headline import headline
 from include.preview.report import Became, Report, Verdict, from_json
+from include.slack.message import short
 
 # As whom a job's own token writes. The marker alone could stand in anybody's comment.
 AUTHOR = "github-actions[bot]"
@@ -29,14 +31,11 @@ MARKER = "<!-- greenery: preview -->"
 CHECK = "Preview"
 # GitHub's limits: characters of a comment, and of a check's summary; annotations of one request.
 COMMENT_CHARACTERS, SUMMARY_CHARACTERS, ANNOTATIONS = 65_536, 65_535, 50
+# What fits on a line of the list of checks, and of an annotation.
+TITLE_CHARACTERS, MESSAGE_CHARACTERS = 120, 1000
 # Seconds to wait before each further attempt, and the most that GitHub may ask for.
 PAUSES, PATIENCE = (1, 2, 4, 8), 120
 
-_TITLES = {
-    Verdict.RED: "Something breaks",
-    Verdict.YELLOW: "People will see other rows or figures",
-    Verdict.GREEN: "Nothing that people see changes",
-}
 # GitHub knows no yellow: `neutral` is grey, and does not keep anybody from merging.
 _CONCLUSIONS = {Verdict.RED: "failure", Verdict.YELLOW: "neutral", Verdict.GREEN: "success"}
 _LEVELS = {Became.FAILS: "failure", Became.NOT_RUN: "failure", Became.WARNS: "warning"}
@@ -123,8 +122,8 @@ UNMADE = Said(
 )
 
 
-def said_of(report: Report, text: str, project: Path) -> Said:
-    """What is told of a report, which reads so; annotations stand beside the models' files, in dbt's folder."""
+def said_of(report: Report, project: Path) -> Said:
+    """What is told of a report; annotations stand beside the models' files, in the dbt project's folder."""
     files = {file.stem: os.path.relpath(file, settings.PROJECT_ROOT) for file in (project / "models").rglob("*.sql")}
     told = [(one.name, "failure", f"{one.name} can't be built: {one.reason}") for one in report.failed]
     told += [
@@ -133,8 +132,8 @@ def said_of(report: Report, text: str, project: Path) -> Said:
         if one.became in _LEVELS
     ]
     annotations = (Annotation(files[model], level, words) for model, level, words in told if model in files)
-    verdict = report.verdict
-    return Said(verdict, _TITLES[verdict], text, tuple(annotations)[:ANNOTATIONS])
+    told_of = tuple(annotations)[:ANNOTATIONS]
+    return Said(report.verdict, headline(report), render.markdown(report), told_of)
 
 
 class GitHub:
@@ -169,7 +168,7 @@ class GitHub:
             "conclusion": _CONCLUSIONS[said.verdict] if said.verdict else "failure",
             "details_url": details,
             "output": {
-                "title": said.title,
+                "title": short(said.title, TITLE_CHARACTERS),
                 "summary": _bounded(said.text, SUMMARY_CHARACTERS),
                 "annotations": [
                     {
@@ -177,7 +176,7 @@ class GitHub:
                         "start_line": 1,
                         "end_line": 1,
                         "annotation_level": one.level,
-                        "message": one.message[:1000],
+                        "message": short(one.message, MESSAGE_CHARACTERS),
                     }
                     for one in said.annotations
                 ],
@@ -271,15 +270,11 @@ def command(name: str, message: str, **properties: str) -> str:
 def main(arguments: list[str] | None = None, pause: Callable[[float], None] = time.sleep) -> int:
     """Tell GitHub of a preview; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m include.preview.github", description=__doc__)
-    parser.add_argument("folder", type=Path, help="where `make preview` wrote report.json and report.md")
-    report = parser.parse_args(arguments).folder / "report.json"
+    parser.add_argument("report", type=Path, help="what `make preview` wrote; it may be missing")
+    path = parser.parse_args(arguments).report
     try:
         job = Job.of(os.environ)
-        if report.exists():
-            text = report.with_suffix(".md").read_text()
-            said = said_of(from_json(report.read_text()), text, settings.dbt_source_dir())
-        else:
-            said = UNMADE
+        said = said_of(from_json(path.read_text()), settings.dbt_source_dir()) if path.exists() else UNMADE
         _tell_runner(said)
         if job.is_from_fork:
             _tell_runner_alone(said)

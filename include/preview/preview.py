@@ -63,8 +63,8 @@ def _built(
                 figures=_figures(connection, was, now, old, new, days),
                 readers=readers.broken(connection, report.plan, was.relations, now.relations),
             )
-        with progress.step("Timing an ordinary day of what changed"):
-            report = replace(report, slow=slow.look(connection, new, here, report.plan, now))
+        with progress.step("Living through an ordinary day of what changed"):
+            report = replace(report, slow=slow.look(connection, new, here, report.plan, now, old, progress))
         return replace(report, message=message.tomorrow(connection, report, new.facts, here.marts))
     finally:
         connection.rollback()

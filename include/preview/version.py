@@ -19,6 +19,7 @@ from include import settings
 from include.dbt_project import limits, manifest, release
 from include.dbt_project.manifest import Manifest
 from include.fast_cosmos.releases import ProjectError, Release, Releases
+from include.warehouse.relation import Relation
 from include.warehouse.sandbox import PREVIEW, Sandbox, name_of
 
 _PACKAGES = "dbt_packages"
@@ -51,6 +52,13 @@ def was(sandbox: Sandbox) -> Sandbox:
 def is_of(sandbox: Sandbox, schema: str) -> bool:
     """Whether dbt makes a schema for a sandbox."""
     return schema == sandbox.marts or schema.startswith(f"{sandbox.marts}_")
+
+
+def published_as(facts: Manifest, unique_id: str, sandbox: Sandbox) -> Relation:
+    """Where people find what a node of a version of a sandbox makes."""
+    node = facts.nodes[unique_id]
+    schema = _production(node["schema"], sandbox)
+    return Relation(settings.LIVE if schema == settings.BUILT else schema, node["alias"])
 
 
 def both(ref: str, sandbox: Sandbox) -> tuple[Version, Version]:
@@ -175,8 +183,9 @@ def _problem(sandbox: Sandbox, made: Release) -> str | None:
 
 def _as_in_production(facts: Manifest, sandbox: Sandbox) -> Manifest:
     """The same with the schemas that the daily run builds in."""
+    nodes = {one: {**node, "schema": _production(node["schema"], sandbox)} for one, node in facts.nodes.items()}
+    return replace(facts, nodes=nodes)
 
-    def schema(name: str) -> str:
-        return settings.BUILT if name == sandbox.marts else name.removeprefix(f"{sandbox.name}_")
 
-    return replace(facts, nodes={one: {**node, "schema": schema(node["schema"])} for one, node in facts.nodes.items()})
+def _production(schema: str, sandbox: Sandbox) -> str:
+    return settings.BUILT if schema == sandbox.marts else schema.removeprefix(f"{sandbox.marts}_")

@@ -22,24 +22,29 @@ from include.preview.preview import make
 from include.preview.report import Kind, Report, Verdict
 from include.publish.publish import publish_run
 from include.results import node_results, nodes
+from include.results.summary import gather
+from include.slack import outbox
+from include.slack.render import render as render_message
 from include.warehouse import connect, roles
 from tests.dbt.conftest import PROJECT, KeptShop
 from tests.dbt.days import Days, Project
 
 pytestmark = pytest.mark.db
 
+# Enough for orders to be delivered, some of them late.
+DAYS = 9
 GOLDEN = Path(__file__).parent / "previews"
 # What depends on the clock and on the machine.
 _UNSTEADY = (
     (re.compile(r"\b\d+(\.\d+)? (s|min|ms)\b"), "N s"),
     (re.compile(r"\b\d+(\.\d+)? (kB|MB|GB)\b"), "N MB"),
-    (re.compile(r"\b\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d\b"), "DATE"),
+    (re.compile(r"\b\d{1,2}\s[A-Z][a-z]{2}\s\d{4}\s\d\d:\d\d\b"), "DATE"),
     (re.compile(r"\b[0-9a-f]{7}\b"), "COMMIT"),
 )
 
 
 class Published(Days):
-    """A shop of two days whose marts are published with all that a run leaves in `ops`."""
+    """A shop whose marts are published with all that a run leaves in `ops`."""
 
     def publish(self) -> None:
         """Publish as the daily run does."""
@@ -48,6 +53,9 @@ class Published(Days):
         with connect() as connection:
             node_results.record(connection, f"run {self.runs}", "tests", 1, results)
         assert publish_run(f"run {self.runs}", facts)
+        with connect() as connection:
+            told = gather(connection, f"run {self.runs}", "", run_failed=False, facts=facts)
+            outbox.keep(connection, f"run {self.runs}", "engineers", render_message(told), waiting=False)
 
     def build(self, *select: str) -> None:
         """Build all, and leave each result in `ops`."""
@@ -100,6 +108,8 @@ class Repository:
 def repository(shop: KeptShop, projects: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
     """The project as it is published, and the environment of who develops it."""
     days = Published(shop, projects, seed=1)
+    for _ in range(DAYS - 1):
+        days.load_a_day()
     days.begin()
     days.build()
     days.publish()

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
+import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
+from include import raw
 from include.local import postgres
+from include.masked import __main__ as command
+from include.masked import replace
 from include.masked.fill import fill
+from include.masked.folder import check
 from include.masked.save import save
+from include.masked.tables import MaskedError
 from include.raw import csv_loader
 from include.raw.contract import TABLES
-from include.settings import Warehouse
-from include.warehouse import connect, roles
+from include.settings import PROJECT_ROOT, Warehouse
+from include.warehouse import connect, personal, roles
 from tests.conftest import copy_warehouse, named_by_the_environment
 
 pytestmark = pytest.mark.db
@@ -162,3 +173,207 @@ def test_the_same_value_is_another_one_in_the_next_copy(real: Warehouse, copied:
     ]
     assert len(ids[0]) == len(ids[1]) > 100
     assert ids[0] & ids[1] == set()
+
+
+@pytest.mark.parametrize(
+    ("value", "shape"),
+    [
+        ("K1A 0B6", "[ABCEGHJ-NPRSTVXY][0-9][A-Z] [0-9][A-Z][0-9]"),  # Canada
+        ("SW1A 1AA", "[A-Z]{2}[0-9][A-Z] [0-9][A-Z]{2}"),  # United Kingdom
+        ("110001", "[1-9][0-9]{5}"),  # India
+        ("D-10115", "[A-Z]-[0-9]{5}"),  # Germany
+        ("00501-0001", "(?!00000)[0-9]{5}-[0-9]{4}"),  # United States
+        ("+49 (30) 901820", r"[+]\d\d [(]\d\d[)] \d{6}"),
+        ("12 Große Straße", "[1-9]{2} [A-Z][a-z]{4} [A-Z][a-z]{5}"),
+        ("Ann", "[A-Z][a-z]{11}"),
+        ("Zoë O'Neill", "[A-Z][a-z]{11}"),
+        ("Ann@Shop.example", "user-[0-9a-f]{20}@example[.]com"),
+        ("/cart/ann?id=7", "https://example[.]com/[0-9a-f]{20}"),
+        ("50%", "[1-9]{2}%"),
+        ("5" * 300, "[1-9]{300}"),
+    ],
+)
+def test_a_made_up_value_looks_like_the_one_that_it_replaces(db: Connection, value: str, shape: str) -> None:
+    with db.cursor() as cursor:
+        cursor.execute("create table public.values_of_people as select %s::text as value", (value,))
+        cursor.execute("begin")
+        replace.make_key(cursor)
+        made_up = replace.replaced("value", "text", replace.Rule.VALUE)
+        cursor.execute(sql.SQL("select {} from public.values_of_people").format(made_up))
+        [[found]] = cursor.fetchall()
+        cursor.execute("rollback")
+    assert re.fullmatch(shape, found)
+    assert found != value
+
+
+def test_null_and_the_empty_text_stay(db: Connection) -> None:
+    with db.cursor() as cursor:
+        cursor.execute("create table public.nothing as select null::text as value union all select ''")
+        cursor.execute("begin")
+        replace.make_key(cursor)
+        for rule in (replace.Rule.KEY, replace.Rule.VALUE):
+            made_up = replace.replaced("value", "text", rule)
+            cursor.execute(sql.SQL("select {} from public.nothing order by 1").format(made_up))
+            assert cursor.fetchall() == [("",), (None,)]
+        cursor.execute("rollback")
+
+
+# What a copy of the last days has ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def recent(
+    server: postgres.LocalPostgres, migrated: str, real: Warehouse, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Connection]:
+    """A warehouse with the last two days of the shop."""
+    path = tmp_path_factory.mktemp("masked") / "copy"
+    save(path, real, days=2)
+    copy_warehouse(server, migrated, "recent_shop")
+    with named_by_the_environment(server.database("recent_shop"), server) as where:
+        fill(path, where)
+        with connect(where=where) as connection:
+            yield connection
+
+
+def test_the_last_days_are_whole(real: Warehouse, recent: Connection) -> None:
+    since = "(select max(created_at) - interval '2 days' from raw.events)"
+    with connect(where=real) as connection:
+        for table in ("events", "orders"):
+            asked = f"select count(*) from raw.{table} where created_at >= {since}"
+            assert ask(recent, asked) == ask(connection, asked)
+            [[all_rows]] = ask(connection, f"select count(*) from raw.{table}")
+            assert ask(recent, f"select count(*) from raw.{table}") < [(all_rows,)]
+
+
+def test_sessions_and_orders_of_the_last_days_come_whole(real: Warehouse, recent: Connection) -> None:
+    """By session and by order as many rows as the shop has, and none of them leads to what is not there."""
+    counts = {
+        "events": "session_id, count(*), count(distinct order_id)",
+        "order_items": "order_id, count(*), sum(quantity)",
+    }
+    for table, counted in counts.items():
+        asked = f"select {counted} from raw.{table} group by 1"
+        with connect(where=real) as connection:
+            assert {*ask(recent, asked)} <= {*ask(connection, asked)}
+    for table in ("raw.events", "raw.order_items", "snapshots.orders_snapshot"):
+        lost = f"select order_id from {table} where order_id not in (select order_id from raw.orders)"
+        assert ask(recent, lost) == []
+
+
+# What is refused -----------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(real: Warehouse, tmp_path: Path) -> None:
+    (tmp_path / "mine").touch()
+    with pytest.raises(MaskedError, match="is not empty; nothing was copied"):
+        save(tmp_path, real)
+    assert [file.name for file in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [("ask ann@shop.example", "an e-mail address"), ("+1 555 0100 200", "a phone number")],
+)
+def test_what_looks_personal_and_is_not_marked_is_refused_by_name(
+    db: Connection, warehouse: Warehouse, tmp_path: Path, value: str, what: str
+) -> None:
+    with db.cursor() as cursor:
+        raw.create(cursor)
+        cursor.execute("insert into raw.promos values ('spring', 1, %s, now())", (value,))
+    with pytest.raises(MaskedError, match=f"raw.promos.status has a value that looks like {what}"):
+        save(tmp_path / "copy", warehouse)
+    assert [*tmp_path.iterdir()] == []
+    save(tmp_path / "copy", warehouse, plain=["raw.promos.status"])
+    assert value in content(tmp_path / "copy" / "raw.promos.copy.gz")
+
+
+def test_what_a_project_marks_is_replaced(db: Connection, warehouse: Warehouse, tmp_path: Path) -> None:
+    """As the publish noted it: a text, and a number, which has no made-up value."""
+    with db.cursor() as cursor:
+        raw.create(cursor)
+        cursor.execute("create table snapshots.notes as select 'likes ferns' as note, 1970 as born, 'a' as kind")
+        personal.note(cursor, {"note": None, "born": None})
+    save(tmp_path / "copy", warehouse)
+    [note, born, kind] = content(tmp_path / "copy" / "snapshots.notes.copy.gz").rstrip("\n").split("\t")
+    assert re.fullmatch("[A-Z][a-z]{11}", note)
+    assert (born, kind) == ("\\N", "a")
+
+
+def test_a_key_of_people_that_is_a_number_is_refused(db: Connection, warehouse: Warehouse, tmp_path: Path) -> None:
+    with db.cursor() as cursor:
+        raw.create(cursor)
+        cursor.execute("create table snapshots.people as select 1 as user_id")
+    with pytest.raises(MaskedError, match="user_id is marked as a key of people"):
+        save(tmp_path / "copy", warehouse)
+
+
+def test_a_raw_column_that_nobody_declared_is_left_out(db: Connection, warehouse: Warehouse, tmp_path: Path) -> None:
+    with db.cursor() as cursor:
+        raw.create(cursor)
+        cursor.execute("alter table raw.promos add column secret text")
+        cursor.execute("insert into raw.promos values ('spring', 1, 'active', now(), 'ann@example.com')")
+    contents = save(tmp_path / "copy", warehouse)
+    assert "ann@example.com" not in content(tmp_path / "copy" / "raw.promos.copy.gz")
+    assert "Left out, as nobody declared it: raw.promos.secret." in command.in_words(contents)
+
+
+@pytest.fixture
+def spoilt(copied: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(copied, tmp_path / "spoilt"))
+
+
+@pytest.mark.parametrize("spoil", ["changed", "cut off", "missing", "of no copy", "another type"])
+def test_a_copy_that_is_not_as_it_was_written_brings_nothing_in(
+    db: Connection, warehouse: Warehouse, spoilt: Path, spoil: str
+) -> None:
+    file = spoilt / "raw.users.copy.gz"
+    match spoil:
+        case "changed":
+            file.write_bytes(gzip.compress(content(file).replace("example.com", "example.org").encode()))
+        case "cut off":
+            file.write_bytes(file.read_bytes()[:-100])
+        case "missing":
+            file.unlink()
+        case "of no copy":
+            (spoilt / "masked.json").write_text("{}")
+        case "another type":
+            contents = (spoilt / "masked.json").read_text()
+            (spoilt / "masked.json").write_text(contents.replace('"kind": "text"', '"kind": "text); drop schema ops"'))
+    with pytest.raises(MaskedError):
+        fill(spoilt, warehouse)
+    assert ask(db, "select to_regclass('raw.users'), to_regnamespace('ops') is null") == [(None, False)]
+
+
+def test_a_warehouse_that_holds_rows_is_left_alone(db: Connection, warehouse: Warehouse, copied: Path) -> None:
+    with db.cursor() as cursor:
+        raw.create(cursor)
+        cursor.execute("insert into raw.promos values ('spring', 1, 'active', now())")
+    with pytest.raises(MaskedError, match=r"holds rows \(raw.promos\); nothing was brought in"):
+        fill(copied, warehouse)
+    assert ask(db, "select count(*) from raw.promos") == [(1,)]
+
+
+def test_a_copy_that_is_killed_is_not_there_and_the_next_one_is(
+    db: Connection, warehouse: Warehouse, tmp_path: Path
+) -> None:
+    """It waits for somebody's lock on a table when most of the others are written."""
+    with db.cursor() as cursor:
+        raw.create(cursor)
+        cursor.execute("begin; lock raw.promos in access exclusive mode")
+    written = tmp_path / ".draft-copy" / "raw.products.copy.gz"
+    with subprocess.Popen(
+        [sys.executable, "-m", "include.masked", "save", str(tmp_path / "copy")],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, "WAREHOUSE_DEVELOPER_USER": warehouse.user},
+    ) as saving:
+        limit = time.monotonic() + 60
+        while time.monotonic() < limit and not written.exists():
+            time.sleep(0.05)
+        saving.kill()
+    assert written.exists()
+    assert not (tmp_path / "copy").exists()
+    with db.cursor() as cursor:
+        cursor.execute("rollback")
+    save(tmp_path / "copy", warehouse)
+    assert [file.name for file in tmp_path.iterdir()] == ["copy"]
+    check(tmp_path / "copy")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -47,17 +48,12 @@ class Runner:
     monkeypatch: pytest.MonkeyPatch
     paused: list[float] = field(default_factory=list)
 
-    def post(
-        self, report: Report | None, text: str = "## all is well", *, head: str = HEAD, source: str = REPOSITORY
-    ) -> int:
+    def post(self, report: Report | None, *, head: str = HEAD, source: str = REPOSITORY) -> int:
         """The step, on a push to the pull request; its exit code."""
-        out, event = self.folder / "out", self.folder / "event.json"
-        out.mkdir(exist_ok=True)
-        for name in ("report.json", "report.md"):
-            (out / name).unlink(missing_ok=True)
+        path, event = self.folder / "report.json", self.folder / "event.json"
+        path.unlink(missing_ok=True)
         if report:
-            (out / "report.json").write_text(to_json(report))
-            (out / "report.md").write_text(text)
+            path.write_text(to_json(report))
         repository = {"full_name": source} if source else None
         event.write_text(json.dumps({"pull_request": {"number": NUMBER, "head": {"sha": head, "repo": repository}}}))
         for name, value in {
@@ -71,7 +67,7 @@ class Runner:
             "GITHUB_OUTPUT": str(self.folder / "output"),
         }.items():
             self.monkeypatch.setenv(name, value)
-        return github.main([str(out)], pause=self.paused.append)
+        return github.main([str(path)], pause=self.paused.append)
 
     @property
     def summary(self) -> str:
@@ -88,10 +84,10 @@ def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
 def test_three_pushes_leave_one_comment_with_the_last_report_among_150_others(runner: Runner) -> None:
     for number in range(150):
         runner.github.add_comment(f"person{number}", "looks fine")
-    for push in ("first", "second", "third"):
-        runner.post(GREEN, f"## {push}")
+    for report in (GREEN, YELLOW, RED):
+        runner.post(report)
     (ours,) = runner.github.of(BOT)
-    assert ours.splitlines()[:2] == [github.MARKER, "## third"]
+    assert ours.startswith(f"{github.MARKER}\n## 🔴 Merging this breaks test")
     assert HEAD[:7] in ours
     assert "https://github.example/greenery/data/actions/runs/42" in ours
     assert len(runner.github.comments) == 151
@@ -147,23 +143,22 @@ def test_more_annotations_than_github_takes_are_cut(runner: Runner) -> None:
     assert len(runner.github.checks[0]["output"]["annotations"]) == 50
 
 
-def test_a_report_that_is_too_long_is_posted_by_its_headline(runner: Runner) -> None:
-    runner.post(GREEN, "## The headline\n\n" + "x" * 70_000)
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [("## The headline\n\n" + "x" * 70_000, "## The headline\n\nThe rest"), ("x" * 70_000, "The rest")],
+)
+def test_what_is_longer_than_github_takes_is_cut(runner: Runner, text: str, left: str) -> None:
+    runner.post(GREEN)
+    github.GitHub(github.Job.of(os.environ)).comment(text)
     assert runner.github.refused == []
-    assert "## The headline\n\nThe rest is" in runner.github.of(BOT)[0]
-    assert "x" * 70_000 in runner.summary
-
-
-def test_a_headline_that_is_too_long_is_cut(runner: Runner) -> None:
-    runner.post(GREEN, "x" * 70_000)
-    assert runner.github.refused == []
+    assert left in runner.github.of(BOT)[0]
 
 
 def test_where_no_preview_was_made_the_comment_no_longer_tells_of_the_push_before(runner: Runner) -> None:
-    runner.post(GREEN, "## all is well")
+    runner.post(GREEN)
     assert runner.post(None, head="f" * 40) == 2
     (ours,) = runner.github.of(BOT)
-    assert "all is well" not in ours
+    assert "Nothing that people see changes" not in ours
     assert "No preview could be made" in ours
     assert runner.github.checks[-1]["conclusion"] == "failure"
 
@@ -172,9 +167,9 @@ def test_where_no_preview_was_made_the_comment_no_longer_tells_of_the_push_befor
 def test_a_forks_report_is_in_the_summary_alone(
     runner: Runner, source: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert runner.post(RED, "## one test fails", source=source) == 1
+    assert runner.post(RED, source=source) == 1
     assert runner.github.asked == []
-    assert "## one test fails" in runner.summary
+    assert "Merging this breaks test" in runner.summary
     out = capsys.readouterr().out
     assert "the report is in the job's summary alone" in out
     assert "::error file=dbt/models/marts/core/fact_orders.sql,line=1::order_id is unique" in out
@@ -253,13 +248,13 @@ def test_what_github_refuses_is_said_with_what_to_do(
 
 def test_the_report_is_in_the_summary_though_github_says_no(runner: Runner) -> None:
     runner.github.permissions = frozenset()
-    runner.post(GREEN, "## all is well")
-    assert "## all is well" in runner.summary
+    runner.post(GREEN)
+    assert "Nothing that people see changes" in runner.summary
 
 
 def test_outside_a_pull_request_it_says_where_it_belongs(
     runner: Runner, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("GITHUB_EVENT_PATH", raising=False)
-    assert github.main([str(runner.folder)]) == 2
+    assert github.main([str(runner.folder / "report.json")]) == 2
     assert "'GITHUB_EVENT_PATH' is missing: this runs in a job of GitHub Actions" in capsys.readouterr().out

@@ -1,0 +1,166 @@
+"""What a change is compared with: what is published where that is the base's work on the raw of now, else the base."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import NamedTuple
+
+from psycopg2.extensions import connection as Connection
+
+from include import settings
+from include.daily import buffers
+from include.dbt_project.manifest import Manifest
+from include.preview.build import VIEW, Built, build, read_by, sizes
+from include.preview.progress import Progress
+from include.preview.report import Kind, Plan, Versus
+from include.preview.version import Version, published_as
+from include.receipts import basis
+from include.results import node_results
+from include.results.failures import without_data
+from include.warehouse.relation import Relation, readable
+from include.warehouse.sandbox import Sandbox
+
+
+class Moment(NamedTuple):
+    """How raw was, by the newest stamp of each table, and which publication people queried."""
+
+    stamps: Mapping[str, datetime | None]
+    publication_id: int | None
+
+
+@dataclass(frozen=True)
+class _Published:
+    """The newest publication: `macros` is a hash over macros and variables, `by_hand` whether somebody decided it."""
+
+    publication_id: int
+    run_id: str
+    published_at: datetime
+    raw_as_of: datetime | None
+    macros: str | None
+    by_hand: bool
+
+
+def find(
+    connection: Connection, old: Version, new: Version, plan: Plan, sandbox: Sandbox, progress: Progress
+) -> tuple[Built, Versus]:
+    """The data of a plan's models as they are without the change, and what that is.
+
+    `relations` also has what these models and their tests read, so that a build of the change can read it there.
+    `sandbox` is that of the old version: where the base has to be built, it is built there. Raises BuildError.
+    """
+    facts = old.facts
+    changed = {one.unique_id for one in plan.models if one.kind is not Kind.COMMENTS}
+    touched = changed & facts.models
+    needed = read_by(facts, touched) | read_by(new.facts, changed)
+    there = readable(connection, {one: published_as(facts, one, sandbox) for one in needed if one in facts.nodes})
+    views = {one for one in touched if facts.nodes[one]["config"]["materialized"] == VIEW}
+    published = _published(connection)
+    why = _why_not(connection, old, needed, published) or _lacking(facts, touched - views - there.keys())
+    if published is None or why:
+        snapshots = {one: relation for one, relation in there.items() if one in facts.snapshots}
+        built = build(old, sandbox, touched, snapshots, progress, unit_tests=False)
+        return built, Versus(old.label, old.commit, why=f"{why}, so {old.label} was built from the raw of now.")
+    found = _as_published(connection, facts, published, there)
+    if views:  # which a run makes anew while it is read
+        shown = build(old, sandbox, views, there, progress, tests=False, unit_tests=False)
+        found = replace(found, relations={**there, **shown.relations})
+    return found, Versus(old.label, old.commit, published.published_at)
+
+
+def moment(connection: Connection) -> Moment:
+    """How things are now: ask before what is compared is built, and afterwards."""
+    published = _published(connection)
+    return Moment(buffers.newest_stamps(connection), published and published.publication_id)
+
+
+def moved(connection: Connection, since: Moment) -> str | None:
+    """A note where the two sides of a comparison may stand on different data; None where nothing moved meanwhile."""
+    now = moment(connection)
+    if tables := sorted(name for name, stamp in now.stamps.items() if stamp != since.stamps.get(name)):
+        return (
+            f"Raw was loaded while this was built ({', '.join(tables)}), so part of what differs may come from there. "
+            "Preview it again."
+        )
+    if now.publication_id != since.publication_id:
+        return "A run published while this was built, so part of what differs may come from there. Preview it again."
+    return None
+
+
+def _published(connection: Connection) -> _Published | None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            select
+                publication_id, run_id, published_at, raw_as_of, macros,
+                decision_id is not null or published_at <> data_as_of
+            from ops.publications
+            where schema_oid = to_regnamespace(%s)::oid
+            order by publication_id desc
+            limit 1
+            """,
+            (settings.LIVE,),
+        )
+        row = cursor.fetchone()
+    return _Published(*row) if row else None
+
+
+def _why_not(connection: Connection, old: Version, needed: Collection[str], published: _Published | None) -> str | None:
+    """Why what is published is not what the base makes of raw as it is now; None where it is."""
+    if published is None:
+        return "Nothing is published yet"
+    if published.by_hand:
+        return "What is published was put there by hand"
+    if published.raw_as_of is None:
+        return "Nothing says how raw was when the marts were published"
+    facts = old.facts
+    if published.macros != facts.macros_hash:
+        return f"What is published was built with other macros or variables than those of {old.label}"
+    checksums = {one.unique_id: one.checksum for one in basis.models(connection, published.publication_id)}
+    if other := sorted(
+        facts.title(one)
+        for one in needed
+        if one in facts.drawn and checksums.get(one) != basis.checksum(facts.nodes[one])
+    ):
+        return f"What is published was built with another SQL than that of {old.label} ({_listed(other)})"
+    stamps = buffers.newest_stamps(connection)
+    sources = [source for one, source in facts.sources.items() if one in needed]
+    read = {source["identifier"] for source in sources if source["schema"] == settings.raw_schema()}
+    others = [source for source in sources if source["schema"] not in (settings.raw_schema(), *settings.OUR_SCHEMAS)]
+    if unknown := sorted((read - stamps.keys()) | {f"{one['schema']}.{one['identifier']}" for one in others}):
+        return f"Nothing says when {_listed(unknown)} changed"
+    if came := sorted(one for one in read | {"deletions"} if (at := stamps.get(one)) and at > published.raw_as_of):
+        return f"Raw has moved since the run that published ({_listed(came)})"
+    return None
+
+
+def _lacking(facts: Manifest, models: Collection[str]) -> str | None:
+    return f"Not published: {_listed(sorted(map(facts.title, models)))}" if models else None
+
+
+def _listed(names: list[str]) -> str:
+    """The first of them, and how many more."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _as_published(
+    connection: Connection, facts: Manifest, published: _Published, there: Mapping[str, Relation]
+) -> Built:
+    """What people query, with the results of the run that made it.
+
+    How long a model took is known where that run built all of it; rows are as Postgres estimates them.
+    """
+    results = {
+        one.unique_id: replace(one, message=one.message and without_data(one.message), failing_rows=[])
+        for one in node_results.of_run(connection, published.run_id)
+        if one.unique_id in facts.nodes
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select unique_id from ops.buffer_models where schema_oid = to_regnamespace(%s)::oid and rebuilt",
+            (settings.LIVE,),
+        )
+        rebuilt = {one for (one,) in cursor.fetchall()}
+    models = {one: relation for one, relation in there.items() if one in facts.models}
+    return Built(there, sizes(connection, models, {one: results[one] for one in rebuilt & results.keys()}), results)
