@@ -1,7 +1,7 @@
 """The Slack message of the next run, as it would read if the change were merged and raw stayed as it is.
 
 It is made as a run's is, from what the last published run found, with what the preview knows in its place: figures,
-what moved, tests, models. What only tomorrow's data can say is left out, and what a preview may not read: answers.
+what moved, tests, models. What only tomorrow's data can say is left out, and what people answered.
 """
 
 from __future__ import annotations
