@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
@@ -50,7 +51,8 @@ def tomorrow(connection: Connection, report: Report, facts: Manifest, after_sche
         live = publications.last(connection)
         if live is None:
             return ""
-        now = figures.gather(connection, live, facts)
+        # How long ago its day was is not known of a run to come.
+        now = replace(figures.gather(connection, live, facts), days_before=None, former_as_of=live.data_as_of)
         told = figures.elsewhere(connection, after_schema, now, facts)
         summary = _summary(connection, live, now, told, report, facts)
     except (psycopg2.ProgrammingError, psycopg2.DataError) as error:
@@ -78,7 +80,6 @@ def _summary(
     context = _context(connection, live.run_id, run, of_last)
     roots = failures.broken(failed, facts, context, [one for one in facts.drawn if one in behind & facts.models])
     checks = [one.status for one in ran if one.resource_type in ("test", "freshness")]
-    ended_at = runs.last_word_at(connection, live.run_id)
     return Summary(
         run_id="of the next run",
         run_url="",
@@ -88,7 +89,7 @@ def _summary(
         decision=None,
         hold=None,
         started_at=run.started_at if run else None,
-        took=ended_at - run.started_at if run and ended_at else None,
+        took=None,
         passed=checks.count("pass"),
         warned=checks.count("warn"),
         failed=sum(status in BROKEN for status in checks),
@@ -131,7 +132,9 @@ def _result(
 def _on(result: NodeResult, facts: Manifest) -> list[str]:
     if result.resource_type == "freshness":
         return [result.unique_id.removeprefix("freshness.")]
-    return facts.tested(result.unique_id) if result.resource_type == "test" else [result.unique_id]
+    # Behind a test that spans models is nothing but the publish.
+    tested = facts.tested(result.unique_id) if result.resource_type == "test" else [result.unique_id]
+    return tested if len(tested) == 1 else []
 
 
 def _context(

@@ -138,6 +138,13 @@ def test_a_test_that_newly_fails_holds_the_publish_back_with_what_is_behind_it(t
     assert "Orders: 41\n" in said, "people still see what is published"
 
 
+def test_a_test_that_spans_models_hides_no_failure_of_one_of_them(told: Connection) -> None:
+    spans = replace(UNIQUE, unique_id="test.p.adds_up", name="test adds_up")
+    said = tomorrow(told, replace(COMMENTS, tests=(UNIQUE, spans)))
+    assert said.startswith("🔴 Greenery data was not published: 1 test failed on fact_orders\n")
+    assert "adds_up" not in said, "it reads what is not built behind that"
+
+
 def test_a_test_that_only_warns_is_told_and_published(told: Connection) -> None:
     said = tomorrow(told, replace(COMMENTS, tests=(replace(UNIQUE, became=Became.WARNS),)))
     assert said.startswith("✅ Greenery data is up to date, 1 warning\n")
