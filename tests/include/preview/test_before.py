@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from include.local.progress import silent
 from include.preview import before
@@ -27,7 +28,10 @@ NEW_PROMO = "insert into raw.promos (promo_id, _loaded_at) values ('summer', clo
 def found(previewed: Previewed, *changed: str) -> tuple[Built, Versus]:
     old, new = previewed.versions()
     plan = shop.plan(old.facts, *changed)
-    return before.find(previewed.connection, old, new, plan, previewed.there, silent())
+    made = before.find(previewed.connection, old, new, plan, previewed.there, silent())
+    # dbt builds for longer than the developer's session may be idle in a transaction.
+    assert previewed.connection.info.transaction_status == TRANSACTION_STATUS_IDLE
+    return made
 
 
 def test_what_is_published_is_the_base_where_raw_has_not_moved(previewed: Previewed) -> None:
