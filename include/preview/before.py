@@ -48,7 +48,8 @@ def find(
     """The data of a plan's models as they are without the change, and what that is.
 
     `relations` also has what these models and their tests read, so that a build of the change can read it there.
-    `sandbox` is that of the old version: where the base has to be built, it is built there. Raises BuildError.
+    `sandbox` is that of the old version: where the base has to be built, it is built there. Ends the connection's
+    transaction, which would be idle while dbt builds. Raises BuildError.
     """
     facts = old.facts
     changed = {one.unique_id for one in plan.models if one.kind is not Kind.COMMENTS}
@@ -58,11 +59,12 @@ def find(
     views = {one for one in touched if facts.nodes[one]["config"]["materialized"] == VIEW}
     published = _published(connection)
     why = _why_not(connection, old, needed, published) or _lacking(facts, touched - views - there.keys())
-    if published is None or why:
+    found = None if published is None or why else _as_published(connection, facts, published, there)
+    connection.commit()
+    if published is None or found is None:
         snapshots = {one: relation for one, relation in there.items() if one in facts.snapshots}
         built = build(old, sandbox, touched, snapshots, progress, unit_tests=False)
         return built, Versus(old.label, old.commit, why=f"{why}, so {old.label} was built from the raw of now.")
-    found = _as_published(connection, facts, published, there)
     if views:  # which a run makes anew while it is read
         shown = build(old, sandbox, views, there, progress, tests=False, unit_tests=False)
         found = replace(found, relations={**there, **shown.relations})
@@ -70,9 +72,11 @@ def find(
 
 
 def moment(connection: Connection) -> Moment:
-    """How things are now: ask before what is compared is built, and afterwards."""
+    """How things are now: ask before what is compared is built, and afterwards. Ends the connection's transaction."""
     published = _published(connection)
-    return Moment(buffers.newest_stamps(connection), published and published.publication_id)
+    now = Moment(buffers.newest_stamps(connection), published and published.publication_id)
+    connection.commit()
+    return now
 
 
 def moved(connection: Connection, since: Moment) -> str | None:

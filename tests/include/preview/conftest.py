@@ -60,6 +60,8 @@ def previewed(kept: Path, server: postgres.LocalPostgres) -> Iterator[Previewed]
     with postgres.admin(server) as cursor:
         cursor.execute(f"drop database {DATABASE} with (force)")
     copy_database(server, KEPT, DATABASE)
+    with postgres.admin(server) as cursor:  # a copy has not what was granted on the database itself
+        cursor.execute(f"grant create, temporary on database {DATABASE} to {roles.DEVELOPER}, {roles.TRANSFORMER}")
     folder = kept / "dbt"
     for name, text in shop.FILES.items():
         (folder / name).write_text(text.lstrip())

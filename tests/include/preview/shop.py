@@ -39,6 +39,7 @@ snapshots:
 """,
     "models/staging/_sources.yml": """
 sources: [{name: shop, schema: raw, tables: [{name: orders}, {name: promos}]}]
+models: [{name: stg_orders, columns: [{name: order_id, data_tests: [unique]}]}]
 """,
     "models/staging/stg_orders.sql": "select order_id, user_id, order_total from {{ source('shop', 'orders') }}",
     "models/staging/stg_promos.sql": "select promo_id from {{ source('shop', 'promos') }}",
@@ -106,6 +107,11 @@ class Previewed:
     def versions(self) -> tuple[Version, Version]:
         """What `main` is, and the folder."""
         return version.both("main", self.here)
+
+    def run(self, statement: str) -> None:
+        """As who may do anything."""
+        with self.admin.cursor() as cursor:
+            cursor.execute(statement)
 
     def rows(self, relation: Relation, columns: str = "*") -> list[tuple]:
         """The rows of a relation, in an order of theirs."""
