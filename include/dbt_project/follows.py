@@ -65,7 +65,7 @@ def _can_be_followed(
     facts: Manifest, name: str, parent: str, called: str, column: str, raw_schema: str
 ) -> Iterator[str]:
     node = facts.nodes.get(parent) or facts.sources[parent]
-    if node["resource_type"] == "snapshot" or _takes_changes(node):
+    if node["resource_type"] == "snapshot" or takes_changes(node):
         return
     if not _shows_a_raw_table(facts, parent, raw_schema):
         yield (
@@ -112,7 +112,8 @@ def _name(facts: Manifest, unique_id: str) -> str:
     return f"{source['source_name']}.{source['name']}" if source else facts.nodes[unique_id]["name"]
 
 
-def _takes_changes(node: dict[str, Any]) -> bool:
+def takes_changes(node: dict[str, Any]) -> bool:
+    """Whether a model builds only what changed, by our strategy; `takes_changes` of dbt's macros asks the same."""
     config = node["config"]
     meta = config.get("meta", {})
     return (

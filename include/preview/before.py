@@ -19,7 +19,7 @@ from include.preview.version import Version, published_as
 from include.receipts import basis
 from include.results import node_results
 from include.results.failures import without_data
-from include.warehouse.relation import Relation
+from include.warehouse.relation import Relation, readable
 from include.warehouse.sandbox import Sandbox
 
 
@@ -54,7 +54,7 @@ def find(
     changed = {one.unique_id for one in plan.models if one.kind is not Kind.COMMENTS}
     touched = changed & facts.models
     needed = read_by(facts, touched) | read_by(new.facts, changed)
-    there = _there(connection, {one: published_as(facts, one, sandbox) for one in needed if one in facts.nodes})
+    there = readable(connection, {one: published_as(facts, one, sandbox) for one in needed if one in facts.nodes})
     views = {one for one in touched if facts.nodes[one]["config"]["materialized"] == VIEW}
     published = _published(connection)
     why = _why_not(connection, old, needed, published) or _lacking(facts, touched - views - there.keys())
@@ -142,23 +142,6 @@ def _lacking(facts: Manifest, models: Collection[str]) -> str | None:
 def _listed(names: list[str]) -> str:
     """The first of them, and how many more."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _there(connection: Connection, relations: Mapping[str, Relation]) -> dict[str, Relation]:
-    """Those that are tables which we may read."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            select named.unique_id
-            from unnest(%s::text[], %s::text[], %s::text[]) as named (unique_id, schema, name)
-            join pg_namespace as spaces on spaces.nspname = named.schema
-            join pg_class as tables on tables.relnamespace = spaces.oid and tables.relname = named.name
-            where tables.relkind in ('r', 'p', 'm')
-                and has_schema_privilege(spaces.oid, 'usage') and has_table_privilege(tables.oid, 'select')
-            """,
-            (list(relations), [one.schema for one in relations.values()], [one.name for one in relations.values()]),
-        )
-        return {unique_id: relations[unique_id] for (unique_id,) in cursor.fetchall()}
 
 
 def _as_published(

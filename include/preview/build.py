@@ -78,14 +78,14 @@ def build(
             if _goes_on(facts, one):
                 _copy(connection, elsewhere[one], here[one])
     with progress.step(f"Building {words.count(len(wanted), 'model')} of {version.label}"):
-        results = _run(version, ["build", "--full-refresh"], wanted, (), (), read, progress)
+        results = run_dbt(version, ["build", "--full-refresh"], wanted, (), (), read, progress)
     made = {one: relation for one, relation in here.items() if one in results and results[one].status == "success"}
     lacking = {test: sorted(parents & (wanted - made.keys())) for test, parents in of_tests.items()}
     data_tests = [test for test, missing in lacking.items() if not missing]
     of_models = _tests_of_models(version, asked & made.keys()) if unit_tests else []
     if data_tests or of_models:
         with progress.step(f"Testing {version.label}"):
-            results |= _run(version, ["test"], (), data_tests, of_models, read, progress)
+            results |= run_dbt(version, ["test"], (), data_tests, of_models, read, progress)
     results |= {test: _not_run(facts, test, missing) for test, missing in lacking.items() if missing}
     with connect("greenery preview", settings.warehouse_developer()) as connection:
         costs = sizes(connection, {one: made[one] for one in made if not _goes_on(facts, one)}, results)
@@ -156,7 +156,7 @@ def _tests_of_models(version: Version, models: Collection[str]) -> list[str]:
     ]
 
 
-def _run(
+def run_dbt(
     version: Version,
     command: list[str],
     selected: Collection[str],
@@ -165,6 +165,10 @@ def _run(
     elsewhere: Mapping[str, Relation],
     progress: Progress,
 ) -> dict[str, NodeResult]:
+    """Run a dbt command on nodes and tests of a version; `elsewhere` are nodes that are not read where it builds them.
+
+    Returns what became of each, without data. Raises BuildError where dbt gets to nothing.
+    """
     select = [f"--select={version.facts.selector(one)}" for one in sorted(selected)]
     done = invoke(
         version.release,

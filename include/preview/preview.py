@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from psycopg2.extensions import connection as Connection
 
 from include.dbt_project import metrics
-from include.preview import before, build, checks, figures, message, plan, readers, rows, version
+from include.preview import before, build, checks, figures, message, plan, readers, rows, slow, version
 from include.preview.build import Built
 from include.preview.progress import Progress
 from include.preview.report import FigureMove, Kind, Plan, Report, RowsDiff, Versus
@@ -63,6 +63,8 @@ def _built(
                 figures=_figures(connection, was, now, old, new, days),
                 readers=readers.broken(connection, report.plan, was.relations, now.relations),
             )
+        with progress.step("Living through an ordinary day of what changed"):
+            report = replace(report, slow=slow.look(connection, new, here, report.plan, now, old, progress))
         return replace(report, message=message.tomorrow(connection, report, new.facts, here.marts))
     finally:
         connection.rollback()

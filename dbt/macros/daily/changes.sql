@@ -35,10 +35,17 @@
 
 {# Fill it. #}
 {% macro collect_keys() %}
-    {%- set key = model.config.meta.key -%}
     {%- call statement('keys', auto_begin=true) -%}
         drop table if exists {{ keys_to_build() }};
         create temporary table {{ keys_to_build() }} as
+        {{ keys_asked_for() }};
+        analyze {{ keys_to_build() }};
+    {%- endcall -%}
+{% endmacro %}
+
+{# What all entries of `follows` ask for. #}
+{% macro keys_asked_for() %}
+    {%- set key = model.config.meta.key %}
         select {{ key }}
         from (
             {%- for followed in model.config.meta.follows %}
@@ -46,9 +53,34 @@
             {{ 'union' if not loop.last }}
             {%- endfor %}
         ) as asked
-        where {{ key }} is not null;
-        analyze {{ keys_to_build() }};
-    {%- endcall -%}
+        where {{ key }} is not null
+{%- endmacro %}
+
+{# The rows that the model holds of these keys. #}
+{% macro former_rows(columns='*') -%}
+    {%- set key = model.config.meta.key -%}
+    select {{ columns }} from {{ this }} where {{ key }} in (select {{ key }} from {{ keys_to_build() }})
+{%- endmacro %}
+
+{#
+    For a preview, which wants to know what a day reads (include/preview/slow.py) and has made a table for it: what Postgres
+    does for what a day asks, and how it would look rows up, were that the only way.
+#}
+{% macro note_plans(rows) %}
+    {%- if target.schema != 'analytics_next' and relation_exists(in_ops('plans')) -%}
+        {%- set ways = ['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin'] -%}
+        {%- for asked, statement in {'keys': keys_asked_for(), 'rows': rows, 'former rows': former_rows()}.items() -%}
+            {%- set done = run_query('explain (analyze, verbose, format json) ' ~ statement).rows[0][0] -%}
+            {%- for way in ways -%}{%- do run_query('set ' ~ way ~ ' = off') -%}{%- endfor -%}
+            {%- set looked_up = run_query('explain (verbose, format json) ' ~ statement).rows[0][0] -%}
+            {%- for way in ways -%}{%- do run_query('reset ' ~ way) -%}{%- endfor -%}
+            {%- do run_query(
+                "insert into " ~ in_ops('plans') ~ " (unique_id, asked, keys, done, looked_up) select '" ~ model.unique_id ~ "', '"
+                ~ asked ~ "', count(*), '" ~ dbt.escape_single_quotes(done) ~ "', '" ~ dbt.escape_single_quotes(looked_up)
+                ~ "' from " ~ keys_to_build()
+            ) -%}
+        {%- endfor -%}
+    {%- endif -%}
 {% endmacro %}
 
 {# The keys that one entry of `follows` asks for. #}
@@ -138,7 +170,7 @@
     {%- for column in arg_dict['dest_columns'] -%}
         {%- do typed.append('cast(' ~ adapter.quote(column.name) ~ ' as ' ~ column.data_type ~ ') as ' ~ adapter.quote(column.name)) -%}
     {%- endfor -%}
-    {%- set former = 'select ' ~ columns ~ ' from ' ~ target ~ ' where ' ~ key ~ ' in (select ' ~ key ~ ' from ' ~ keys_to_build() ~ ')' -%}
+    {%- set former = former_rows(columns) -%}
     {%- set present = 'select ' ~ typed | join(', ') ~ ' from ' ~ arg_dict['temp_relation'] -%}
     {%- set changed = adapter.quote(model.alias ~ '__changed') -%}
     {%- set noted = noted_of(model.unique_id) -%}

@@ -96,6 +96,7 @@
     {%- do is_rebuilt() -%}
     {%- if takes_changes(model) and is_incremental() -%}
         {%- do collect_keys() -%}
+        {%- do note_plans(sql) -%}
         {%- do adapter.commit() -%}
     {%- endif -%}
     {{ return(dbt.materialization_incremental_default()) }}
