@@ -6,7 +6,7 @@ DATA ?=
 TO ?= backups
 BASE ?= main
 FROM ?= $(error say which backup: make restore FROM=backups/NAME)
-BENCH ?= orchestration size receipts health
+BENCH ?= orchestration size receipts health preview
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down psql decide answer under-way mcp backup restore masked prove preview branch slack-preview revision secrets test torture containers drill check format constraints digests sbom audit bench clean
 
@@ -49,7 +49,7 @@ backup: install ## save the history, ops and Airflow's database into a folder in
 restore: install ## bring one back: make restore FROM=BACKUP (ARGS=--replace: over a history that is there)
 	$(RUN) -m include.local backup restore "$(FROM)" $(ARGS)
 
-masked: install ## copy the warehouse without personal values into TO=DIR (ARGS='--days 90'), or bring such a copy in FROM=DIR (ARGS=--replace)
+masked: install ## copy the warehouse without personal values into TO=DIR (ARGS='--days 90'), or bring such a copy in FROM=DIR (ARGS='--replace --run')
 	$(RUN) -m include.local masked $(if $(filter-out file,$(origin FROM)),fill "$(FROM)",$(if $(filter-out file,$(origin TO)),save "$(TO)",$(error say which folder: make masked TO=DIR, or make masked FROM=DIR))) $(ARGS)
 
 prove: install ## what would have been called unusual in the shop's last 90 days, with faults planted in copies (on a demo shop at first)
@@ -85,7 +85,7 @@ check: install ## lint, format and the tests that need no database
 	$(RUN) -m sqlfluff lint --disable-progress-bar dbt
 	$(RUN) -m pytest -n 2 --no-loadscope-reorder -m "not db and not stack and not chart" $(ARGS)
 
-bench: install ## what a task per model costs, a day by the number of events, what comparing with what was told costs, and how long the data-health page takes (BENCH=health: one of orchestration, size, receipts, health)
+bench: install ## what a task per model costs, a day by the number of events, what comparing with what was told costs, how long the data-health page takes, and what a preview costs (BENCH=health: one of orchestration, size, receipts, health, preview)
 	@for one in $(BENCH); do .venv/bin/python -m benchmarks.$$one $(ARGS) || exit; done
 
 format: install ## fix the Python's format and lint, as make check wants it

@@ -25,6 +25,7 @@ from dbt.cli.main import dbtRunner
 from benchmarks.size import PROJECT, SERVER, STEPS, Bench
 from include import settings
 from include.daily import buffers
+from include.dbt_project import release
 from include.local import postgres
 from include.local.progress import Progress
 from include.preview.preview import make
@@ -64,10 +65,18 @@ class Steps:
 class Shop(Bench):
     """A demo shop whose runs are published with all that they leave in `ops`."""
 
+    def _flags(self) -> list[str]:
+        """A copy of the project that knows its macros, as a release does."""
+        project = self.work / "project"
+        if not project.exists():
+            copy_project(project)
+            release.write_macros_hash(project)
+        return [flag if flag != str(PROJECT) else str(project) for flag in super()._flags()]
+
     def publish(self) -> None:
         """Build everything in full, test it, and publish."""
         self._begin()
-        for step, command in STEPS.items():
+        for step, command in (STEPS | {"tests": ("test",)}).items():
             results = nodes.from_dbt(self._invoke(*command, "--exclude-resource-type", "unit_test"))
             with connect("bench") as connection:
                 node_results.record(connection, f"run {self.runs}", step, 1, results)
@@ -76,11 +85,16 @@ class Shop(Bench):
             raise SystemExit("Nothing was published: ops.publications and the log above say why")
 
     def full_build(self, models: list[str]) -> float:
-        """The seconds of a full build of these models, with their data tests and unit tests, as a daily run builds."""
+        """The seconds of a full build of these models with all their tests, as a daily run builds; the less of two."""
         self._begin()
-        began = time.monotonic()
-        self._invoke("build", "--select", *models)
-        return time.monotonic() - began
+        self._invoke("run")  # what they read
+        seconds = []
+        for _ in range(2):
+            self._begin()
+            began = time.monotonic()
+            self._invoke("build", "--select", *models)
+            seconds.append(time.monotonic() - began)
+        return min(seconds)
 
     def _begin(self) -> None:
         self.runs += 1
@@ -90,15 +104,20 @@ class Shop(Bench):
 
     def _invoke(self, *command: str) -> list:
         done = dbtRunner(manifest=self.manifest).invoke([*command, "--quiet", *self._flags()])
-        if done.exception:
-            raise SystemExit(f"dbt {command[0]} failed: {done.exception}")
+        if not done.success:
+            raise SystemExit(f"dbt {command[0]} failed: {done.exception or 'its output says why'}")
         return list(done.result.results)
+
+
+def copy_project(folder: Path) -> None:
+    """The dbt project, into a new folder."""
+    shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns("target", "logs"))
 
 
 def repository(work: Path) -> Path:
     """The project in a git repository, with the change in its folder."""
     folder = work / "repository" / "dbt"
-    shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns("target", "logs"))
+    copy_project(folder)
     git = ["git", "-C", str(folder), "-c", "user.name=bench", "-c", "user.email=bench@example.com"]
     for command in (["init", "--quiet", "--initial-branch", "main"], ["add", "."], ["commit", "--quiet", "-m", "base"]):
         subprocess.run([*git, *command], check=True)
@@ -158,7 +177,7 @@ def main() -> None:
             previews[name] = report, _ = preview()
             say(f"{name}: {report.seconds:.1f} s, {report.versus.why or 'beside what is published'}")
         touched = [one.name for one in report.plan.built()]
-        built = min(shop.full_build(touched) for _ in range(2))
+        built = shop.full_build(touched)
         say(f"Full build of {len(touched)} models: {built:.1f} s")
         print(f"{shop.events:,} events, {len(touched)} models touched\n\n{table(built, previews)}")
     finally:

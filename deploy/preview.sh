@@ -21,7 +21,7 @@ make install
 
 work=$(mktemp --directory)
 export GREENERY_STATE_DIR=$work/state
-trap 'make --silent down >&2; rm -rf "$work"' EXIT
+trap 'make --silent down >&2 || true; rm -rf "$work"' EXIT
 if [ -n "${PREVIEW_COPY:-}" ]; then
   make masked FROM="$PREVIEW_COPY"
 else

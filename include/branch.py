@@ -18,11 +18,10 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 import psycopg2
-from dbt_common.events.base_types import EventMsg
 from psycopg2.extensions import connection as Connection
 
 from include import settings
@@ -31,11 +30,11 @@ from include.fast_cosmos.releases import ProjectError
 from include.local.progress import Progress
 from include.preview import version
 from include.preview.build import BuildError, Built, build
-from include.preview.version import Version, VersionError
+from include.preview.version import Version, VersionError, published_as
 from include.results.nodes import NodeResult
 from include.warehouse import connect, sandbox
 from include.warehouse.login import at_a_shell
-from include.warehouse.relation import Relation
+from include.warehouse.relation import Relation, readable
 from include.warehouse.sandbox import BRANCH, Sandbox, SandboxError, Use
 from include.words import count, duration, moment
 
@@ -112,7 +111,7 @@ def _build(connection: Connection, own: Sandbox, select: list[str], progress: Pr
     with progress.step("Reading the dbt project"):
         new = version.of_folder(own)
     selected = _selected(new, select)
-    elsewhere = readable(connection, new, own)
+    elsewhere = _elsewhere(connection, new, own, selected)
     connection.commit()  # for as long as it builds, this session holds the branch and nothing else
     built = build(new, own, selected, elsewhere, progress)
     print("\n".join(_lines(built)))
@@ -128,7 +127,7 @@ def _selected(new: Version, select: list[str]) -> list[str]:
     """Unique ids of what dbt selects, models, seeds and snapshots. Raises BranchError where that is nothing."""
     kinds = [part for kind in ("model", "seed", "snapshot") for part in ("--resource-type", kind)]
     wanted = ["ls", "--output", "json", "--output-keys", "unique_id", *kinds]
-    done = invoke(new.release, [*wanted, *(f"--select={one}" for one in select)], hear=_nothing)
+    done = invoke(new.release, [*wanted, *(f"--select={one}" for one in select)], hear=lambda _: None)
     if done.exception:
         raise BranchError(f"dbt does not understand {' '.join(select)}; nothing was built: {done.exception}")
     found = [json.loads(line)["unique_id"] for line in done.result or ()]
@@ -140,39 +139,19 @@ def _selected(new: Version, select: list[str]) -> list[str]:
     return found
 
 
-def _nothing(_: EventMsg) -> None:
-    """Hears of dbt's events, and tells nobody."""
+def _elsewhere(connection: Connection, new: Version, own: Sandbox, selected: Collection[str]) -> dict[str, Relation]:
+    """Where each model, seed and snapshot can be read: in the branch where it is built there, else where people do.
 
-
-def readable(connection: Connection, new: Version, own: Sandbox) -> dict[str, Relation]:
-    """Where each model, seed and snapshot can be read, by its unique id: in the branch where it is built there.
-
-    Else where it is published. What is in neither is not among them.
+    What is built now does not go on from what was built before.
     """
-    nodes = {one: new.facts.nodes[one] for one in (*new.facts.models, *new.facts.snapshots)}
-    published = {own.marts: settings.LIVE}
-    places = [
-        (one, rank, schema, node.get("alias") or node["name"])
-        for one, node in nodes.items()
-        for rank, schema in enumerate(
-            (node["schema"], published.get(node["schema"], node["schema"].removeprefix(f"{own.name}_")))
-        )
-    ]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            select distinct on (unique_id) unique_id, schema, name
-            from unnest(%s::text[], %s::int[], %s::text[], %s::text[]) as places (unique_id, rank, schema, name)
-            join pg_namespace as spaces on spaces.nspname = places.schema
-            join pg_class as relations on relations.relnamespace = spaces.oid and relations.relname = places.name
-            where relkind in ('r', 'p', 'm', 'v', 'f')
-                and has_schema_privilege(spaces.oid, 'usage')
-                and has_table_privilege(relations.oid, 'select')
-            order by unique_id, rank
-            """,
-            [list(column) for column in zip(*places, strict=True)],
-        )
-        return {unique_id: Relation(schema, name) for unique_id, schema, name in cursor.fetchall()}
+    nodes = [*new.facts.models, *new.facts.snapshots]
+    published = readable(connection, {one: published_as(new.facts, one, own) for one in nodes})
+    built = {
+        one: Relation(new.facts.nodes[one]["schema"], new.facts.nodes[one]["alias"])
+        for one in nodes
+        if one not in selected
+    }
+    return published | readable(connection, built)
 
 
 def _lines(built: Built) -> Iterator[str]:

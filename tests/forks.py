@@ -13,9 +13,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 
 from include.settings import PROJECT_ROOT
 
@@ -73,16 +75,17 @@ class Ended:
 
 @dataclass
 class Forks:
-    """What forks."""
+    """What forks, for one thread after the other."""
 
     process: subprocess.Popen[str]
     folder: Path
-    number: int = 0
+    numbers: Iterator[int] = field(default_factory=count)
+    lock: Lock = field(default_factory=Lock)
 
     def start(self, code: str, **environment: str | None) -> Forked:
         """Begin to run some code, in a shell without an Airflow, with these variables; None takes one away."""
-        self.number += 1
-        files = [self.folder / f"{self.number}.{name}" for name in ("stdout", "stderr")]
+        number = next(self.numbers)
+        files = [self.folder / f"{number}.{name}" for name in ("stdout", "stderr")]
         known = {
             name: value for name, value in {**os.environ, **NO_AIRFLOW, **environment}.items() if value is not None
         }
@@ -94,8 +97,9 @@ class Forks:
         return self.start(code, **environment).end()
 
     def _ask(self, asked: dict[str, object]) -> int:
-        print(json.dumps(asked), file=self.process.stdin, flush=True)
-        return int(self.process.stdout.readline())
+        with self.lock:
+            print(json.dumps(asked), file=self.process.stdin, flush=True)
+            return int(self.process.stdout.readline())
 
 
 @dataclass(frozen=True)

@@ -213,9 +213,22 @@ def _masked(stack: Stack, options: argparse.Namespace) -> int:
     developer = warehouse.as_developer(server)
     os.environ.update(warehouse.as_admin(server).environment())
     os.environ.update(WAREHOUSE_DEVELOPER_USER=developer.user, WAREHOUSE_DEVELOPER_PASSWORD=developer.password)
-    if not (filling and "--replace" in rest):
-        return main(rest)
-    rest.remove("--replace")
+    ours = {"--replace", "--run"} & {*rest} if filling else set()
+    rest = [argument for argument in rest if argument not in ours]
+    if code := _in_its_place(stack, server, rest) if "--replace" in ours else main(rest):
+        return code
+    if "--run" in ours:
+        os.environ.setdefault("GREENERY_SCHEDULE", "")  # by hand only, as in a demo
+        from include.local.demo import run_on_what_is_there
+
+        return 0 if run_on_what_is_there(stack) else 1
+    return 0
+
+
+def _in_its_place(stack: Stack, server: postgres.LocalPostgres, rest: list[str]) -> int:
+    """Bring a masked copy into an empty warehouse, and set the one that is there aside."""
+    from include.masked.__main__ import main
+
     code = 1
     warehouse.set_aside(server)
     try:
@@ -224,7 +237,8 @@ def _masked(stack: Stack, options: argparse.Namespace) -> int:
     finally:
         if code:
             warehouse.put_back(server)
-    stack.progress.say(f"What was there is in database {warehouse.ASIDE}.")
+    if not code:
+        stack.progress.say(f"What was there is in database {warehouse.ASIDE}.")
     return code
 
 

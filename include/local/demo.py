@@ -65,6 +65,12 @@ def play(stack: Stack, folder: Path | None) -> bool:
         return published
 
 
+def run_on_what_is_there(stack: Stack) -> bool:
+    """Run the day on the rows that the warehouse holds, and print its message; True if it was published."""
+    with stack.session() as server:
+        return _run(stack, server)
+
+
 def begin(server: postgres.LocalPostgres, progress: Progress) -> None:
     """Play the demo shop into a warehouse that was never loaded, so that there is something to run on."""
     with connect("greenery demo shop", warehouse.as_loader(server)) as connection:

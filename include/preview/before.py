@@ -19,7 +19,7 @@ from include.preview.version import Version, published_as
 from include.receipts import basis
 from include.results import node_results
 from include.results.failures import without_data
-from include.warehouse.relation import Relation
+from include.warehouse.relation import Relation, readable
 from include.warehouse.sandbox import Sandbox
 
 
@@ -48,21 +48,23 @@ def find(
     """The data of a plan's models as they are without the change, and what that is.
 
     `relations` also has what these models and their tests read, so that a build of the change can read it there.
-    `sandbox` is that of the old version: where the base has to be built, it is built there. Raises BuildError.
+    `sandbox` is that of the old version: where the base has to be built, it is built there. Ends the connection's
+    transaction, which would be idle while dbt builds. Raises BuildError.
     """
     facts = old.facts
     changed = {one.unique_id for one in plan.models if one.kind is not Kind.COMMENTS}
     touched = changed & facts.models
     needed = read_by(facts, touched) | read_by(new.facts, changed)
-    there = _there(connection, {one: published_as(facts, one, sandbox) for one in needed if one in facts.nodes})
+    there = readable(connection, {one: published_as(facts, one, sandbox) for one in needed if one in facts.nodes})
     views = {one for one in touched if facts.nodes[one]["config"]["materialized"] == VIEW}
     published = _published(connection)
     why = _why_not(connection, old, needed, published) or _lacking(facts, touched - views - there.keys())
-    if published is None or why:
+    found = None if published is None or why else _as_published(connection, facts, published, there)
+    connection.commit()
+    if published is None or found is None:
         snapshots = {one: relation for one, relation in there.items() if one in facts.snapshots}
         built = build(old, sandbox, touched, snapshots, progress, unit_tests=False)
         return built, Versus(old.label, old.commit, why=f"{why}, so {old.label} was built from the raw of now.")
-    found = _as_published(connection, facts, published, there)
     if views:  # which a run makes anew while it is read
         shown = build(old, sandbox, views, there, progress, tests=False, unit_tests=False)
         found = replace(found, relations={**there, **shown.relations})
@@ -70,9 +72,11 @@ def find(
 
 
 def moment(connection: Connection) -> Moment:
-    """How things are now: ask before what is compared is built, and afterwards."""
+    """How things are now: ask before what is compared is built, and afterwards. Ends the connection's transaction."""
     published = _published(connection)
-    return Moment(buffers.newest_stamps(connection), published and published.publication_id)
+    now = Moment(buffers.newest_stamps(connection), published and published.publication_id)
+    connection.commit()
+    return now
 
 
 def moved(connection: Connection, since: Moment) -> str | None:
@@ -142,23 +146,6 @@ def _lacking(facts: Manifest, models: Collection[str]) -> str | None:
 def _listed(names: list[str]) -> str:
     """The first of them, and how many more."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _there(connection: Connection, relations: Mapping[str, Relation]) -> dict[str, Relation]:
-    """Those that are tables which we may read."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            select named.unique_id
-            from unnest(%s::text[], %s::text[], %s::text[]) as named (unique_id, schema, name)
-            join pg_namespace as spaces on spaces.nspname = named.schema
-            join pg_class as tables on tables.relnamespace = spaces.oid and tables.relname = named.name
-            where tables.relkind in ('r', 'p', 'm')
-                and has_schema_privilege(spaces.oid, 'usage') and has_table_privilege(tables.oid, 'select')
-            """,
-            (list(relations), [one.schema for one in relations.values()], [one.name for one in relations.values()]),
-        )
-        return {unique_id: relations[unique_id] for (unique_id,) in cursor.fetchall()}
 
 
 def _as_published(

@@ -98,7 +98,7 @@ def _unit_test(result: NodeResult, before: NodeResult | None) -> TestChange | No
     became = _became(before, result)
     if became is None:
         return None
-    reason = failures.without_data((result.message or "").partition("@@")[0])  # then come the rows, as a difference
+    reason = failures.without_data((result.message or "").partition("@@")[0]).rstrip(": ")  # then come the rows
     return TestChange(
         result.unique_id, f"unit test {result.name}", result.unique_id.split(".")[2], became, reason=reason
     )

@@ -259,12 +259,12 @@ def _bounded(text: str, characters: int) -> str:
 
 def command(name: str, message: str, **properties: str) -> str:
     """A line that the runner takes as a command of a workflow; nothing in the message can end it."""
-    data = message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    escaped = {
-        key: value.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A").replace(":", "%3A").replace(",", "%2C")
-        for key, value in properties.items()
-    }
-    return f"::{name} {','.join(f'{key}={value}' for key, value in escaped.items())}::{data}"
+    told = (f"{key}={_escaped(value).replace(':', '%3A').replace(',', '%2C')}" for key, value in properties.items())
+    return f"::{name} {','.join(told)}::{_escaped(message)}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def main(arguments: list[str] | None = None, pause: Callable[[float], None] = time.sleep) -> int:

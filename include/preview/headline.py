@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from include import words
 from include.preview.checks import is_unit_test
-from include.preview.report import Became, FigureMove, ModelChange, Report, RowsDiff, TestChange, Verdict
+from include.preview.report import Became, FigureMove, Kind, ModelChange, Report, RowsDiff, TestChange, Verdict
 from include.slack.message import Code, Line, Piece, listed, short
 
 # So many names of a kind; the others are counted.
@@ -146,7 +146,7 @@ def _to_do(report: Report) -> Iterator[Line]:
         failed = named([one.name for one in report.failed])
         yield ("Mend ", *failed, ". Until it is built, nothing is known of what reads it.")
     if broken := (*newly(report, Became.FAILS), *not_run(report)):
-        on = named(list(dict.fromkeys(one.model for one in broken)))
+        on = named(_to_mend(report, broken))
         which = "the test" if len(broken) == 1 else f"the {len(broken):,} tests"
         holds = not all(is_unit_test(one.unique_id) for one in broken)
         yield ("Mend ", *on, f" or change {which}.{' Merged as it is, the next run publishes nothing.' * holds}")
@@ -171,7 +171,16 @@ def _to_do(report: Report) -> Iterator[Line]:
         yield ("Look at ", *named(whole), " for speed: an ordinary day reads a whole table for it.")
 
 
+def _to_mend(report: Report, broken: Sequence[TestChange]) -> list[str]:
+    """The models that the change itself touches and that tests are on or behind, else those that the tests are on."""
+    behind = {one.model for one in broken}
+    while more := {source for source, target in report.plan.edges if target in behind} - behind:
+        behind |= more
+    own = [one.name for one in report.plan.models if one.kind in (Kind.CHANGED, Kind.NEW)]
+    return [name for name in own if name in behind] or own or list(dict.fromkeys(one.model for one in broken))
+
+
 def _tell(report: Report) -> str:
     """Who should hear of it before the merge."""
     owners = list(dict.fromkeys(one.owner for one in report.plan.exposures if one.owner))
-    return f" If so, tell {listed(owners)} before you merge." if owners else ""
+    return f" If so, tell {listed(owners, 6)} before you merge." if owners else ""

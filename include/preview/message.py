@@ -1,33 +1,42 @@
 """The Slack message of the next run, as it would read if the change were merged and raw stayed as it is.
 
-It is the newest run's message with what the preview knows in its place: figures, what moved, tests, models. What only
-tomorrow's data can say, such as changed orders and what is unusual, is left out.
+It is made as a run's is, from what the last published run found, with what the preview knows in its place: figures,
+what moved, tests, models. What only tomorrow's data can say is left out, and what people answered.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from include.dbt_project.counted import counted
+from include.dbt_project import counted, metrics
 from include.dbt_project.manifest import Manifest
-from include.preview import headline
-from include.preview.report import Became, Kind, Report, TestChange
+from include.preview.report import Became, Kind, Report
 from include.receipts.move import Move, Period
 from include.receipts.ours import MACROS_CHANGED, Ours
-from include.results import failures, figures, publications, summary
-from include.results.failures import Root
+from include.results import earlier, failures, figures, node_results, publications, runs
+from include.results.failures import BROKEN, RunContext
+from include.results.figures import Figures
 from include.results.nodes import NodeResult
+from include.results.publications import Publication
 from include.results.summary import Summary
 from include.slack.render import render
 
+# How a run leaves what becomes of a test.
+_STATUS = {
+    Became.FAILS: "fail",
+    Became.STILL_FAILS: "fail",
+    Became.NOT_RUN: "error",
+    Became.WARNS: "warn",
+    Became.STILL_WARNS: "warn",
+    Became.PASSES: "pass",
+}
 # Reasons of a change that are no change of the model's own file.
 _NOT_ITS_FILE = ("macro ", "variable ")
-_NO_RUN = failures.RunContext(None, {}, {})
 
 log = logging.getLogger(__name__)
 
@@ -35,126 +44,107 @@ log = logging.getLogger(__name__)
 def tomorrow(connection: Connection, report: Report, facts: Manifest, after_schema: str) -> str:
     """The message as plain text, by the new state's `facts` and the marts that were built in `after_schema`.
 
-    "" where no run has told anything yet, or where what runs leave in `ops` can't be read. Only reads; rolls back
-    where it can't.
+    "" where nothing was published yet, or where what runs leave in `ops` can't be read. Only reads; rolls back where it
+    can't.
     """
     try:
-        run_id = _newest(connection)
-        if run_id is None:
+        live = publications.last(connection)
+        if live is None:
             return ""
-        run_failed = publications.of_run(connection, run_id) is None
-        base = summary.gather(connection, run_id, "", run_failed=run_failed, facts=facts)
-        told = figures.elsewhere(connection, after_schema, base.figures, facts)
+        # How long ago its day was is not known of a run to come.
+        now = replace(figures.gather(connection, live, facts), days_before=None, former_as_of=live.data_as_of)
+        told = figures.elsewhere(connection, after_schema, now, facts)
+        summary = _summary(connection, live, now, told, report, facts)
     except (psycopg2.ProgrammingError, psycopg2.DataError) as error:
         connection.rollback()
         log.warning("No message of the next run, since what runs leave in ops can't be read: %s", error)
         return ""
     # Its last lines lead to a run that there is not.
-    return render(_of_the_next_run(base, told, report, facts)).body.rsplit("\n\n", 1)[0]
+    return render(summary).body.rsplit("\n\n", 1)[0]
 
 
-def _newest(connection: Connection) -> str | None:
-    """The newest run that has told what became of it."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            select run_id
-            from ops.runs
-            where run_id in (select run_id from ops.messages where kind in ('published', 'overtaken', 'failed'))
-            order by started_at desc
-            limit 1
-            """
-        )
-        row = cursor.fetchone()
-    return row[0] if row else None
-
-
-def _of_the_next_run(base: Summary, told: figures.Figures, report: Report, facts: Manifest) -> Summary:
-    passes = headline.newly(report, Became.PASSES)
-    fixed = {one.unique_id for one in passes}
-    broken = _broken(report, facts)
-    roots = (*broken, *_without(base.roots, fixed))
-    warned = failures.warned(_results(headline.newly(report, Became.WARNS), "warn", facts), facts, _NO_RUN)
-    warnings = (*warned, *_without(base.warnings, fixed))
-    was_let_through = base.published and base.failed > 0
-    published = not broken and base.hold is None and (not roots or was_let_through)
-    not_built = {model for root in roots for model in root.not_built} | {one.name for one in report.failed}
-    every = base.passed + base.warned + base.failed + base.skipped - len(report.plan.tests_gone)
-    failed, warn = _tests(roots), _tests(warnings)
-    skipped = _skipped(facts, not_built) if roots and not published else 0
-    same = replace(
-        base,
+def _summary(
+    connection: Connection, live: Publication, now: Figures, told: Figures, report: Report, facts: Manifest
+) -> Summary:
+    of_last = {one.unique_id: one for one in node_results.of_run(connection, live.run_id)}
+    results = _results(of_last, report, facts)
+    let_through = {one.unique_id for one in of_last.values() if one.status in BROKEN}
+    # What is behind a place where it breaks is not built, and its tests don't run.
+    broken = [one for one in results.values() if one.status in BROKEN and one.unique_id not in let_through]
+    behind = {one for result in broken for node in _on(result, facts) for one in facts.downstream(node)}
+    missing = behind | {one.unique_id for one in broken if one.resource_type == "model"}
+    skipped = {test.unique_id for test in facts.data_tests if test.parents & missing}
+    ran = [one for one in results.values() if one.unique_id not in skipped]
+    failed, warned = ([one for one in ran if one.status in bad] for bad in (BROKEN, ("warn",)))
+    run = runs.find(connection, live.run_id)
+    context = _context(connection, live.run_id, run, of_last)
+    roots = failures.broken(failed, facts, context, [one for one in facts.drawn if one in behind & facts.models])
+    checks = [one.status for one in ran if one.resource_type in ("test", "freshness")]
+    return Summary(
         run_id="of the next run",
-        published=published,
+        run_url="",
+        published=not broken,
         overtaken=False,
-        roots=roots,
-        warnings=warnings,
+        data_as_of=live.data_as_of if broken else report.made_at,
+        decision=None,
+        hold=None,
+        started_at=run.started_at if run else None,
+        took=None,
+        passed=checks.count("pass"),
+        warned=checks.count("warn"),
+        failed=sum(status in BROKEN for status in checks),
+        skipped=len(skipped),
+        roots=tuple(roots),
+        warnings=tuple(failures.warned(warned, facts, context)),
         not_built=(),
-        passed=max(0, every - failed - warn - skipped),
-        warned=warn,
-        failed=failed,
-        skipped=skipped,
-        fixed=tuple(one.name for one in passes),
+        fixed=tuple(one.name for one in report.tests if one.became is Became.PASSES),
         resolved=None,
+        figures=now if broken else told,
+        order_changes=None,
         follows_orders=False,
-        unusual=(),
-        muted=(),
-        news=(),
-        outlived=(),
-        moves=(),
-        explanations=(),
-        notes=(),
+        moves=() if broken else tuple(_moves(report, facts)),
+        metrics=metrics.by_name(facts),
+        nouns=counted.nouns(facts),
     )
-    if not published:
-        return same
-    told = replace(told, former_as_of=base.data_as_of)
-    return replace(same, data_as_of=report.made_at, decision=None, figures=told, moves=tuple(_moves(report, facts)))
 
 
-def _broken(report: Report, facts: Manifest) -> tuple[Root, ...]:
-    """Where the next run would break: what is behind such a place is not built, so none of its tests fails."""
+def _results(of_last: Mapping[str, NodeResult], report: Report, facts: Manifest) -> dict[str, NodeResult]:
+    """What the next run's tests would find, and the models that it could not build, by unique ids."""
+    tests = {test.unique_id: facts.nodes[test.unique_id]["name"] for test in facts.data_tests}
+    found = {one: _result(one, "test", name, "pass") for one, name in tests.items()}
+    found |= {one: result for one, result in of_last.items() if one in tests or result.resource_type == "freshness"}
+    for test in report.tests:
+        if name := tests.get(test.unique_id):
+            found[test.unique_id] = _result(test.unique_id, "test", name, _STATUS[test.became], test.rows, test.reason)
     models = {facts.title(model): model for model in facts.drawn}
-    results = [
-        NodeResult(models[one.name], "model", one.name, "error", None, None, one.reason, 0.0, None)
-        for one in report.failed
-        if one.name in models
-    ]
-    results += _results(headline.newly(report, Became.FAILS), "fail", facts)
-    results += _results(headline.not_run(report), "error", facts)
-    behind = {one for result in results for node in _on(result, facts) for one in facts.downstream(node)}
-    not_built = [model for model in facts.drawn if model in behind & facts.models]
-    return tuple(replace(root, also_failed=()) for root in failures.broken(results, facts, _NO_RUN, not_built))
+    for one in report.failed:
+        if model := models.get(one.name):
+            found[model] = _result(model, "model", one.name, "error", None, one.reason)
+    return found
+
+
+def _result(
+    unique_id: str, kind: str, name: str, status: str, rows: int | None = 0, message: str | None = None
+) -> NodeResult:
+    return NodeResult(unique_id, kind, name, status, None, rows, message, 0.0, None)
 
 
 def _on(result: NodeResult, facts: Manifest) -> list[str]:
-    return facts.tested(result.unique_id) if result.resource_type == "test" else [result.unique_id]
+    if result.resource_type == "freshness":
+        return [result.unique_id.removeprefix("freshness.")]
+    # Behind a test that spans models is nothing but the publish.
+    tested = facts.tested(result.unique_id) if result.resource_type == "test" else [result.unique_id]
+    return tested if len(tested) == 1 else []
 
 
-def _results(tests: Iterable[TestChange], status: str, facts: Manifest) -> list[NodeResult]:
-    """The same as a run leaves them, of tests that the project has."""
-    return [
-        NodeResult(
-            one.unique_id, "test", facts.nodes[one.unique_id]["name"], status, None, one.rows, one.reason, 0.0, None
-        )
-        for one in tests
-        if one.unique_id in facts.nodes
-    ]
-
-
-def _without(roots: Iterable[Root], fixed: set[str]) -> Iterator[Root]:
-    """The places where it is still broken."""
-    for root in roots:
-        if left := tuple(one for one in root.failures if one.unique_id not in fixed):
-            yield replace(root, failures=left)
-
-
-def _tests(roots: Iterable[Root]) -> int:
-    return sum(failure.kind in ("test", "freshness") for root in roots for failure in root.failures)
-
-
-def _skipped(facts: Manifest, not_built: set[str]) -> int:
-    """How many tests read a model that is not built."""
-    return sum(any(facts.title(one) in not_built for one in test.parents) for test in facts.data_tests)
+def _context(
+    connection: Connection, run_id: str, run: runs.RunStart | None, of_last: Mapping[str, NodeResult]
+) -> RunContext:
+    """What the last run found too is known since then, or longer."""
+    bad = {one.unique_id for one in of_last.values() if one.status in ("warn", *BROKEN)}
+    began = run.started_at if run else None
+    since = dict.fromkeys(bad, began) if began else {}
+    return RunContext(began, since | earlier.since(connection, run_id, bad, bad=("warn", *BROKEN)), {})
 
 
 def _moves(report: Report, facts: Manifest) -> Iterator[Move]:
@@ -165,7 +155,7 @@ def _moves(report: Report, facts: Manifest) -> Iterator[Move]:
         if one.kind in (Kind.NEW, Kind.CHANGED) and any(not why.startswith(_NOT_ITS_FILE) for why in one.reasons)
     }
     by_macro = any(why.startswith(_NOT_ITS_FILE) for one in report.plan.models for why in one.reasons)
-    ours = Ours((MACROS_CHANGED,) if by_macro else (), frozenset(own), facts, counted(facts))
+    ours = Ours((MACROS_CHANGED,) if by_macro else (), frozenset(own), facts, counted.counted(facts))
     for figure in report.figures:
         causes = ours.of(figure.metric)
         for day in figure.days:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from include import words
 from include.dbt_project import helpers
 from include.preview import headline, lineage
+from include.preview.checks import is_unit_test
 from include.preview.document import Block, Document, Drawing, Folded, Part, Points, Table, Verbatim
 from include.preview.headline import named
 from include.preview.report import (
@@ -108,8 +109,9 @@ def _test(test: TestChange) -> Line:
     reason = f": {_ended(short(test.reason, 400))}" if test.reason else ""
     owner = f" Owner: {short(test.owner, 60)}." if test.owner else ""
     new = " (a new test)" if test.is_new else ""
-    name = Code(short(test.name.removeprefix("test "), 160))
-    return ("test ", name, f" {_BECAME[test.became]}{new}{reason or '.'}{owner}")
+    kind = "unit test " if is_unit_test(test.unique_id) else "test "
+    name = Code(short(test.name.removeprefix(kind), 160))
+    return (kind, name, f" {_BECAME[test.became]}{new}{reason or '.'}{owner}")
 
 
 def _figures(figures: Sequence[FigureMove]) -> Iterator[Block]:

@@ -451,7 +451,7 @@ def _generic(test: Mapping[str, Any]) -> str | None:
 
 
 def _places(facts: Manifest) -> dict[str, int]:
-    """How many nodes stand before each on its longest line."""
+    """How many nodes stand before each, on the longest way to it."""
     places: dict[str, int] = {}
 
     def place(unique_id: str) -> int:

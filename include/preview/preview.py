@@ -50,8 +50,11 @@ def _built(
     try:
         for one, of in ((there, old), (here, new)):
             sandbox.create(connection, one.name, f"a preview of {of.label}")
+        at = before.moment(connection)
         was, versus = before.find(connection, old, new, report.plan, there, progress)
-        now = build.build(new, here, [one.unique_id for one in report.plan.built()], was.relations, progress)
+        snapshots = [one for one in report.plan.snapshots if one.kind in (Kind.NEW, Kind.CHANGED)]
+        wanted = [one.unique_id for one in (*report.plan.built(), *snapshots)]
+        now = build.build(new, here, wanted, was.relations, progress)
         with progress.step("Comparing rows, figures and tests"):
             report = replace(
                 report,
@@ -63,6 +66,8 @@ def _built(
                 figures=_figures(connection, was, now, old, new, days),
                 readers=readers.broken(connection, report.plan, was.relations, now.relations),
             )
+            if note := before.moved(connection, at):
+                report = replace(report, notes=(*report.notes, note))
         with progress.step("Living through an ordinary day of what changed"):
             report = replace(report, slow=slow.look(connection, new, here, report.plan, now, old, progress))
         return replace(report, message=message.tomorrow(connection, report, new.facts, here.marts))

@@ -239,11 +239,11 @@ class _Comparison:
             values=values,
         )
         columns = [self.pairs[nth].after.name for nth in shown]
-        rows = [
-            *((dict(zip(columns, map(_clean, row), strict=True)), None) for row in of_gone),
-            *((None, dict(zip(columns, map(_clean, row), strict=True))) for row in of_added),
-        ]
-        rows = _in_turn(rows[: len(of_gone)], rows[len(of_gone) :]) if shown else []
+        less, more = (
+            [dict(zip(columns, map(_clean, row), strict=True)) for row in rows if columns]
+            for rows in (of_gone, of_added)
+        )
+        rows = _in_turn([(row, None) for row in less], [(None, row) for row in more])
         return found | {
             "gone": gone,
             "added": added,

@@ -15,7 +15,6 @@ from include.receipts import basis, kept_moves, told
 from include.receipts.move import Found
 from include.results import publications, trust
 from include.results.failures import without_data
-from include.results.standing import LACKING
 from include.settings import LIVE
 from include.warehouse import transaction
 
@@ -61,4 +60,8 @@ def keep(
             by_postgres = isinstance(error, psycopg2.Error)  # which quotes values
             why = without_data(error.diag.message_primary or "") if by_postgres else type(error).__name__
             log.warning("The receipts lack %s: %s", what, why, exc_info=not by_postgres)
-            publications.add_note(cursor, publication_id, f"{LACKING} {what}: {why}")
+            publications.add_note(cursor, publication_id, _lacking(what, why))
+
+
+def _lacking(what: str, why: str) -> str:
+    return f"Its receipts lack {what}: {why}"

@@ -64,6 +64,21 @@ def live(connection: Connection) -> Publication | None:
     return former(connection, LIVE)
 
 
+def last(connection: Connection) -> Publication | None:
+    """The last one, in this warehouse or the one that it is a copy of, without its decision: not all may read those."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            select publication_id, run_id, published_at, data_as_of, schema_oid, notes
+            from ops.publications
+            order by publication_id desc
+            limit 1
+            """
+        )
+        row = cursor.fetchone()
+    return Publication(*row[:5], tuple(row[5]), None) if row else None
+
+
 def of_run(connection: Connection, run_id: str) -> Publication | None:
     """The last time at which a run put its marts in front of people, rollbacks to them not counted; None if never."""
     return _one(

@@ -33,6 +33,7 @@ from plugins.data_health.views import (
     messages,
     model,
     models,
+    next_release,
     now,
     orders,
     proof,
@@ -121,6 +122,10 @@ def _receipt(
     return Question(receipt.read, (metric, day, told_on))
 
 
+def _next() -> Question:
+    return Question(next_release.read)
+
+
 def _models() -> Question:
     return Question(models.read)
 
@@ -174,6 +179,7 @@ VIEWS: tuple[tuple[str, type, Any, str], ...] = (
     ("/figures/{metric}/{day}", receipt.Receipt, _receipt, "receipt.html"),
     ("/runs", run_list.RunList, _runs, "run_list.html"),
     ("/runs/{run_id}", run.RunResults, _run, "run.html"),
+    ("/next", next_release.NextRelease, _next, "next.html"),
     ("/models", models.Models, _models, "models.html"),
     ("/models/{name}", model.Model, _model, "model.html"),
     ("/tests", tests.Tests, _tests, "tests.html"),

@@ -1,9 +1,10 @@
-"""A picture of what a node comes from and what it leads to, as SVG: three columns, and a tree for narrow screens."""
+"""Pictures of lineage, as SVG: what one node comes from and leads to, and what a change of the project touches."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 
 from markupsafe import Markup
 
@@ -19,7 +20,8 @@ class _Box:
     x: float
     y: float
     width: float
-    is_this: bool = False
+    mark: str = ""  # its class in style.css
+    is_link: bool = True
 
     @property
     def middle(self) -> float:
@@ -27,11 +29,56 @@ class _Box:
 
 
 def picture(name: str, upstream: Sequence[str], downstream: Sequence[str]) -> Markup:
-    """Both pictures; style.css shows the one that fits. Names link to their pages."""
+    """Three columns, and a tree for narrow screens; style.css shows the one that fits. Names link to their pages."""
     told = f"{name} comes from {_count(upstream)} and leads to {_count(downstream)}; the lists below name them."
     return _svg("wide", told, *_columns(name, upstream, downstream)) + _svg(
         "narrow", told, *_tree(name, upstream, downstream)
     )
+
+
+def touched(edges: Iterable[tuple[str, str]], marks: Mapping[str, str]) -> Markup:
+    """What a change touches, with what stands beside it: a column for each step, what is read left of what reads it.
+
+    `marks` are the classes of what is touched, by name; what is gone has no page.
+    """
+    lines = [edge for edge in edges if edge[0] != edge[1]]
+    columns = _steps({*marks, *(name for edge in lines for name in edge)}, lines)
+    height = max((len(column) for column in columns), default=1) * _STEP
+    boxes: dict[str, _Box] = {}
+    x = 0.0
+    for column in columns:
+        for box in _stack(column, x, height):
+            mark = marks.get(box.name, "")
+            boxes[box.name] = replace(box, mark=mark, is_link=mark != "gone")
+        x += _width(column) + _GAP
+    curves = [
+        _curve(boxes[parent].x + boxes[parent].width, boxes[parent].middle, boxes[child].x, boxes[child].middle)
+        for parent, child in lines
+    ]
+    told = f"{words.count(len(marks), 'model')} and what stands beside them; the table above names them."
+    return _svg("touched", told, list(boxes.values()), curves, max(x - _GAP, 0), height)
+
+
+def _steps(names: Iterable[str], lines: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """The names in columns, each behind all that it reads; two states of a project together may read in a circle."""
+    steps = dict.fromkeys(sorted(names), 0)
+    for _ in steps:
+        former = dict(steps)
+        for parent, child in lines:
+            steps[child] = max(steps[child], steps[parent] + 1)
+        if steps == former:
+            break
+    readers = {name: [child for parent, child in lines if parent == name] for name in steps}
+    read = {child for _, child in lines}
+    for name in steps.keys() - read:  # what reads nothing here stands beside what reads it
+        steps[name] = max(min((steps[child] for child in readers[name]), default=1) - 1, 0)
+    columns = [[name for name in steps if steps[name] == step] for step in sorted(set(steps.values()))]
+    rows: dict[str, float] = {}
+    for column in reversed(columns):  # each as high as what reads it, so that few lines cross
+        height = {name: fmean(rows.get(child, 0) for child in readers[name] or [""]) for name in column}
+        column.sort(key=height.__getitem__)
+        rows |= {name: row - len(column) / 2 for row, name in enumerate(column)}
+    return columns
 
 
 def _count(names: Sequence[str]) -> str:
@@ -44,7 +91,7 @@ def _columns(
     height = max(len(upstream), len(downstream), 1) * _STEP
     left = _stack(upstream, 0, height)
     [this] = _stack([name], max((box.width for box in left), default=-_GAP) + _GAP, height)
-    this = _Box(name, this.x, this.y, this.width, is_this=True)
+    this = replace(this, mark="this", is_link=False)
     right = _stack(downstream, this.x + this.width + _GAP, height)
     lines = [_curve(box.x + box.width, box.middle, this.x, this.middle) for box in left]
     lines += [_curve(this.x + this.width, this.middle, box.x, box.middle) for box in right]
@@ -60,10 +107,11 @@ def _stack(names: Sequence[str], x: float, height: float) -> list[_Box]:
 def _tree(name: str, upstream: Sequence[str], downstream: Sequence[str]) -> tuple[list[_Box], list[str], float, float]:
     names = [*upstream, name, *downstream]
     boxes = [
-        _Box(one, 0 if row == len(upstream) else _INDENT, row * _STEP + 2, _width([one]), row == len(upstream))
+        _Box(one, 0 if row == len(upstream) else _INDENT, row * _STEP + 2, _width([one]))
         for row, one in enumerate(names)
     ]
-    this, trunk = boxes[len(upstream)], _INDENT / 2
+    this, trunk = replace(boxes[len(upstream)], mark="this", is_link=False), _INDENT / 2
+    boxes[len(upstream)] = this
     lines = [
         f"M{box.x:g},{box.middle:g} H{trunk:g} V{this.y if box.y < this.y else this.y + _HEIGHT:g}"
         for box in boxes
@@ -96,6 +144,6 @@ def _drawn(box: _Box) -> Markup:
         '<rect x="{:g}" y="{:g}" width="{:g}" height="{}" rx="6"/>'
         '<text x="{:g}" y="{:g}" textLength="{:g}" lengthAdjust="spacingAndGlyphs">{}</text>'
     ).format(box.x, box.y, box.width, _HEIGHT, box.x + 10, box.middle + 4.5, letters, box.name)
-    if box.is_this:
-        return Markup('<g class="this">{}</g>').format(inside)
-    return Markup('<a href="{}">{}</a>').format(settings.health_path("models", box.name), inside)
+    if box.is_link:
+        inside = Markup('<a href="{}">{}</a>').format(settings.health_path("models", box.name), inside)
+    return Markup('<g class="{}">{}</g>').format(box.mark, inside) if box.mark else inside

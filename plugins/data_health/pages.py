@@ -18,6 +18,7 @@ from include import settings, words
 from include.answers.answer import About, Kind, form_query
 from include.dbt_project import helpers
 from include.slack.draw import draw
+from include.slack.message import Bold, Code, Line, plain
 from include.unusual.series import Series
 from include.words import Unit
 from plugins.data_health import charts, lineage
@@ -32,6 +33,7 @@ SECTIONS = (
     ("figures", "Figures"),
     ("models", "Models"),
     ("tests", "Tests"),
+    ("next", "Next run"),
     ("answers", "Answers"),
     ("orders", "Orders"),
     ("inventory", "Inventory"),
@@ -159,6 +161,13 @@ def slack(blocks: list[dict[str, Any]]) -> Markup:
     return Markup(draw(blocks))  # noqa: S704 - escapes what it draws
 
 
+def pieces(line: Line) -> Markup:
+    """A line of a message: names and values as code."""
+    tags = {Code: "code", Bold: "b"}
+    told = ((tags.get(type(piece)), plain((piece,))) for piece in line)
+    return Markup("").join(Markup("<{0}>{1}</{0}>").format(tag, text) if tag else escape(text) for tag, text in told)
+
+
 def _json(value: Any, **_: Any) -> str:
     """JSON for a page: NaN and the infinities, which JSON has no word for, are null."""
     return to_json(value, inf_nan_mode="null").decode()
@@ -175,8 +184,8 @@ _templates.policies["json.dumps_function"] = _json
 _templates.filters.update(moment=moment, date=date, duration=duration, number=number, figure=words.figure)
 _templates.filters.update(weekday=weekday, sentence=sentence)
 _templates.filters.update(exact=exact, inside=words.inside, change=change, told_on=told_on)
-_templates.filters.update(prose=prose, size=size, slack=slack)
-_templates.globals.update(lineage=lineage.picture, apart=helpers.apart)
+_templates.filters.update(prose=prose, size=size, slack=slack, pieces=pieces)
+_templates.globals.update(lineage=lineage.picture, touched=lineage.touched, apart=helpers.apart)
 _templates.globals.update(path=path, static=static, task_url=task_url, sections=SECTIONS, airflow=settings.airflow_url)
 _templates.globals.update(series_path=series_path, answer_url=answer_url, answer_path=answer_path, About=About)
 _templates.globals.update(charts=charts, vega=vega, percent=Unit.PERCENT, most_rows=MOST, count=words.count)

@@ -92,6 +92,15 @@ def test_what_is_built_next_reads_ones_own(make: Make, shop: KeptShop) -> None:
     assert "fact_orders" in said
 
 
+def test_a_snapshot_goes_on_from_the_published_one_each_time(make: Make, shop: KeptShop) -> None:
+    published = shop.value("select count(*) from snapshots.orders_snapshot")
+    for _ in range(2):
+        code, out, _ = make("--name", "ana", "build", "orders_snapshot")
+        assert code == 0, out
+        assert shop.value("select count(*) from branch_ana_snapshots.orders_snapshot") == published
+        shop.query("delete from branch_ana_snapshots.orders_snapshot")
+
+
 def test_two_branches_and_a_daily_run_leave_each_other_as_they_are(make: Make, days: AFew, shop: KeptShop) -> None:
     assert make("--name", "ana", "build", "fact_orders")[0] == 0
     with closing(open_connection("bob", replace(settings.warehouse(), user=roles.DEVELOPER))) as bob:

@@ -1,12 +1,13 @@
 """The workflow of a pull request's preview: what it may, and its steps, as a runner runs them.
 
-Here `make` is played: it notes how it is called, and leaves a report.
+`make` is played: it notes how it is called, and leaves a report. In the last test nothing is played but GitHub.
 """
 
 from __future__ import annotations
 
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,9 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from include.demo_shop.demo import play_day
+from include.masked.save import save
 from include.preview.report import Became, Plan, Report, Versus, to_json
 from include.preview.report import TestChange as OfTest
-from include.settings import PROJECT_ROOT
+from include.settings import PROJECT_ROOT, Warehouse
+from include.warehouse import connect
 from tests.actions_runner import NUMBER, Runner, read
 from tests.github_server import BOT, TOKEN, GitHub, github_server
 
@@ -38,7 +42,7 @@ GH = """#!/bin/bash
 echo "gh $*" >> "$PLAYED/asked"
 case "$1 $2" in
   "run list") echo 41;;
-  "run download") mkdir -p "${@: -1}";;
+  "run download") cp -r "$PLAYED/copy" "${@: -1}";;
 esac
 """
 
@@ -82,6 +86,7 @@ class Job:
         """The job, with a preview that finds this; None: none can be made. `breaks` is a target of make that fails."""
         folder = self.played / "report"
         folder.mkdir()
+        (self.played / "copy").mkdir()
         if report:
             (folder / "report.json").write_text(to_json(report))
         self.runner.environment = {
@@ -205,3 +210,32 @@ def test_no_expression_is_pasted_into_a_script() -> None:
     """What people write, as a branch's name, would be run."""
     (job,) = read(WORKFLOW)["jobs"].values()
     assert [step for step in job["steps"] if "${{" in step.get("run", "")] == []
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """The runner's disk. Postgres' own user has to come to it, and pytest keeps others out of its own folders."""
+    with tempfile.TemporaryDirectory(prefix="greenery-runner-") as folder:
+        yield Path(folder)
+
+
+@pytest.mark.db
+@pytest.mark.stack
+def test_from_the_checkout_to_the_comment(disk: Path, origin: Path, warehouse: Warehouse) -> None:
+    """Our own make, in the environment that is installed already, on a masked copy of the demo shop's first day."""
+    programs = disk / "programs"
+    programs.mkdir()
+    (programs / "gh").write_text(GH)
+    (programs / "gh").chmod(0o755)
+    with connect(where=warehouse) as connection:
+        play_day(connection, 1)
+    save(programs / "copy", warehouse)
+    with github_server() as github:
+        runner = Runner(disk, origin, github.url, TOKEN, str(programs), {"PREVIEW_COPY_FROM": "masked.yml"})
+        runner.environment = {"PLAYED": str(programs)}
+        runner.prepare = lambda checkout: (checkout / ".venv").symlink_to((PROJECT_ROOT / ".venv").resolve())
+        assert runner.play(WORKFLOW), runner.log
+        (comment,) = github.of(BOT)
+        assert "## 🟢 Nothing that people see changes" in comment
+        assert [one["conclusion"] for one in github.checks] == ["success"]
+    assert (runner.artifacts / "preview" / "report.json").exists()

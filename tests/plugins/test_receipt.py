@@ -22,7 +22,7 @@ from include.receipts.explanation import Explanation, Meanwhile, Share, Split
 from include.receipts.move import Move, MovedRow, Part, Period, Side, What
 from include.receipts.moves import Found
 from include.results import node_results, publications
-from include.results.standing import LACKING, Against
+from include.results.standing import Against
 from include.warehouse import roles
 from plugins.data_health import pages, rows_of_figure
 from plugins.data_health.access import may_see
@@ -37,6 +37,7 @@ Ask = Callable[..., Any]
 
 METRICS = "model.p.daily_metrics"
 DAY = date(2026, 11, 23)
+LACKING = "Its receipts lack what its figures tell: it took too long"
 FACTS = replace(
     shop.FACTS,
     nodes=shop.FACTS.nodes
@@ -213,10 +214,10 @@ def test_that_its_publication_lacks_receipts_is_known_against_it(weeks: Weeks, a
     """What is shown then is what was told before."""
     publication = publications.in_force(weeks.ops, weeks.moments[1])
     with weeks.ops.cursor() as cursor:
-        publications.add_note(cursor, publication.publication_id, f"{LACKING} what its figures tell: it took too long")
+        publications.add_note(cursor, publication.publication_id, LACKING)
     weeks.ops.commit()
     found = ask(receipt.read, "revenue", DAY, weeks.moments[1], facts=FACTS)
-    assert "Its receipts lack what its figures tell: it took too long" in [one.says for one in found.against]
+    assert LACKING in [one.says for one in found.against]
 
 
 def test_why_it_differs_is_told_as_it_was_kept(weeks: Weeks, ask: Ask) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from include.daily import watchdog
+from include.dbt_project import release
 from include.results import backups, publications
 from include.results.backups import Made
 from include.results.summary import Summary, gather
@@ -30,7 +31,8 @@ class Now:
 
     `report` is of the last run, None before the first; `progress` only while it is under way.
     `waiting` are the messages that Slack has not taken yet, None where there are none. `backup` is the last one that
-    `ops` knows of, and `backup_late` since when one should have been made.
+    `ops` knows of, and `backup_late` since when one should have been made. `next_release` names the release of the dbt
+    project that the next run uses, None where none was ever parsed.
     """
 
     at: datetime
@@ -43,6 +45,7 @@ class Now:
     waiting: Waiting | None
     backup: Made | None
     backup_late: datetime | None
+    next_release: str | None
 
     @property
     def status(self) -> str:
@@ -55,6 +58,7 @@ def read(reading: Reading) -> Now:
     live = publications.live(reading.connection)
     backup = backups.newest(reading.connection, reading.at)
     run = runs.newest(reading)
+    project = release.current()
     progress = _progress(reading, run) if run and run.state is State.RUNNING else None
     return Now(
         at=reading.at,
@@ -67,6 +71,7 @@ def read(reading: Reading) -> Now:
         waiting=messages.waiting(reading),
         backup=backup,
         backup_late=watchdog.backup_due(reading.connection, reading.at, backup),
+        next_release=project.stamp if project else None,
     )
 
 

@@ -39,8 +39,7 @@ def dbts() -> Iterator[Forks]:
         yield forks
 
 
-@pytest.fixture
-def dbt_is_forked(dbts: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
+def fork_dbt(dbts: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
     """A parse of so small a project takes less than to import dbt. `tests/dags` starts one as it is."""
 
     def run(started: Sequence[object], *, cwd: Path, env: dict[str, str], **_: object) -> CompletedProcess[str]:
@@ -50,6 +49,12 @@ def dbt_is_forked(dbts: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
         return CompletedProcess(started, ended.code, ended.stdout, ended.stderr)
 
     monkeypatch.setattr(releases, "subprocess", SimpleNamespace(run=run))
+
+
+@pytest.fixture
+def dbt_is_forked(dbts: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """dbt parses in a fork."""
+    fork_dbt(dbts, monkeypatch)
 
 
 @pytest.fixture

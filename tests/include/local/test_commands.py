@@ -91,6 +91,26 @@ def test_in_a_terminal_psql_says_on_one_line_that_moves_that_postgres_starts(hom
     assert "\n" not in said
 
 
+@pytest.mark.db
+def test_a_masked_copy_takes_the_place_of_the_warehouse_which_is_set_aside(home: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    assert make(home, "masked", f"TO={copy}")[0] == f"{copy}\n"
+    make(home, "psql", "ARGS=-c \"insert into raw.promos values ('spring', 1, 'active', now())\"")
+    promos = "ARGS=-Atc 'select count(*) from raw.promos'"
+    (copy / "raw.users.copy.gz").rename(tmp_path / "users")
+    with pytest.raises(AssertionError, match="can't be read as a masked copy"):
+        make(home, "masked", f"FROM={copy}", "ARGS=--replace")
+    assert make(home, "psql", promos)[0] == "1\n"
+
+    (tmp_path / "users").rename(copy / "raw.users.copy.gz")
+    assert make(home, "masked", f"FROM={copy}", "ARGS=--replace")[0] == ""
+
+    assert make(home, "psql", promos)[0] == "0\n"
+    assert make(home, "psql", promos.replace("-Atc", "-d warehouse_replaced -Atc"))[0] == "1\n"
+    with pytest.raises(AssertionError, match="warehouse_replaced, which was set aside before, is still there"):
+        make(home, "masked", f"FROM={copy}", "ARGS=--replace")
+
+
 # Instead of a Python: what the installer calls is there and is noisy.
 _PYTHON = """#!/bin/sh
 case "$1 $2" in

@@ -146,7 +146,7 @@ def test_a_unit_test_that_newly_fails_is_told_without_its_rows() -> None:
     unit = replace(unit, resource_type="unit_test")
     [change] = checks.compare({}, {unit.unique_id: unit}, FACTS, FACTS)
     assert (change.name, change.model, change.became) == ("unit test counts", "fact_orders", Became.FAILS)
-    assert change.reason == "actual differs from expected:"
+    assert change.reason == "actual differs from expected"
     assert checks.compare({unit.unique_id: unit}, {unit.unique_id: replace(unit, status="pass")}, FACTS, FACTS)[
         0
     ].became

@@ -81,16 +81,20 @@ def edited(parsed: Dbt, tmp_path: Path) -> Callable[[Edit], Version]:
     """The project after an edit."""
 
     def parse(edit: Edit) -> Version:
-        work = tmp_path / str(time.monotonic_ns())
-        shutil.copytree(parsed.project, work / "dbt")
-        (work / "target").mkdir()
-        shutil.copy(parsed.work / "target" / "partial_parse.msgpack", work / "target")
-        edit(work / "dbt")
-        release.write_macros_hash(work / "dbt")
-        Dbt(work / "dbt", work).parse()
-        return version(work / "dbt", work)
+        made = edit_of(parsed, edit, tmp_path / str(time.monotonic_ns()))
+        return version(made.project, made.work)
 
     return parse
+
+
+def edit_of(parsed: Dbt, edit: Edit, work: Path) -> Dbt:
+    """A copy of the project with an edit, parsed."""
+    shutil.copytree(parsed.project, work / "dbt")
+    (work / "target").mkdir()
+    shutil.copy(parsed.work / "target" / "partial_parse.msgpack", work / "target")
+    edit(work / "dbt")
+    release.write_macros_hash(work / "dbt")
+    return Dbt(work / "dbt", work).parse()
 
 
 @pytest.fixture
@@ -294,6 +298,32 @@ def test_a_snapshot_is_told_apart_and_what_reads_it_is_downstream(planned: Plann
     assert (snapshot.kind, snapshot.reasons, snapshot.key) == (Kind.CHANGED, ("SQL",), ("dbt_scd_id",))
     behind = main.facts.downstream(snapshot.unique_id)
     assert {one.unique_id for one in plan.models if one.kind is Kind.DOWNSTREAM} == behind
+
+
+CHECKSUMS = (
+    "{% for id, node in graph.nodes.items() if node.config.materialized == 'incremental' %}"
+    "{{ node.name }} {{ model_checksum(id) }}\n{% endfor %}"
+)
+
+
+def checksums(of: Dbt) -> set[str]:
+    """Each incremental model with what the daily run compares."""
+    [found] = of.results("compile", "--inline", CHECKSUMS, "--no-introspect", "--no-populate-cache")
+    return set(found.node.compiled_code.split("\n")) - {""}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        replaced("models/staging/greenery/stg_greenery__promos.sql", ("select", "-- why\nselect")),
+        replaced(f"{CORE}/dim_users.sql", ("with\n", "{{ config(tags=['people']) }}\nwith\n")),
+    ],
+    ids=["a comment", "a tag"],
+)
+def test_what_is_built_in_full_is_what_the_daily_run_would(parsed: Dbt, edit: Edit, tmp_path: Path) -> None:
+    made = edit_of(parsed, edit, tmp_path / "edited")
+    plan = compare(version(parsed.project, parsed.work), version(made.project, made.work))
+    assert rebuilt(plan) == {one.split()[0] for one in checksums(made) - checksums(parsed)}
 
 
 def _another_dbt(whole: Mapping[str, Any]) -> dict[str, Any]:

@@ -78,8 +78,8 @@ def test_doubled_rows_are_added_and_multiply_nothing(db: Connection) -> None:
 
 
 def test_a_key_that_was_repeated_before_is_not_counted_again(db: Connection) -> None:
-    found = compared(db, values("(1, 10)", "(1, 10)", "(2, 20)"), values("(1, 10)", "(1, 10)", "(1, 11)", "(2, 20)"))
-    assert (found.added, found.gone, found.changed, found.repeated) == (1, 0, 0, 0)
+    found = compared(db, values("(1, 10)", "(1, 10)", "(2, 20)"), values("(1, 10)", "(1, 11)", "(1, 12)", "(2, 20)"))
+    assert (found.added, found.gone, found.changed, found.repeated) == (1, 0, 1, 0)
 
 
 def test_a_key_that_is_null_is_a_key(db: Connection) -> None:

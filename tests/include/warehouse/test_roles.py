@@ -210,7 +210,7 @@ def test_who_only_reads_can_change_nothing_and_become_nobody(may: May) -> None:
         assert possible(may, role, *attacks) == [], role
 
 
-def test_who_develops_reads_what_a_preview_needs_and_nothing_of_what_people_were_told(may: May) -> None:
+def test_who_develops_reads_what_a_preview_needs_and_neither_who_was_erased_nor_what_is_being_built(may: May) -> None:
     assert may(TRANSFORMER, f"create table analytics_next.dim_users as {PEOPLE}")
     assert may(TRANSFORMER, "create table snapshots.orders_snapshot as select 1 as order_id")
     publish("run 2")

@@ -1,0 +1,156 @@
+"""A small dbt project with a shop to build it in: published once, in a git repository, and copied for each test."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from psycopg2.extensions import connection as Connection
+
+from include.daily import buffers
+from include.dbt_project import manifest, release
+from include.dbt_project.manifest import Manifest
+from include.fast_cosmos.invocation import invoke
+from include.preview import version
+from include.preview.report import Kind, ModelChange, Plan
+from include.preview.version import Version
+from include.publish.exchange import exchange
+from include.results import node_results, nodes, runs
+from include.settings import PROJECT_ROOT
+from include.warehouse import connect
+from include.warehouse.relation import Relation
+from include.warehouse.sandbox import Sandbox
+
+FILES = {
+    "dbt_project.yml": """
+name: small
+profile: greenery
+version: 1.0.0
+models:
+  +pre-hook: "{{ before_build() }}"
+  +post-hook: "{{ after_build() }}"
+  small:
+    staging: {+schema: staging, +materialized: view}
+    marts: {+materialized: table, +incremental_strategy: replace_changed, +on_schema_change: fail}
+snapshots:
+  +schema: snapshots
+""",
+    "models/staging/_sources.yml": """
+sources: [{name: shop, schema: raw, tables: [{name: orders}, {name: promos}]}]
+models: [{name: stg_orders, columns: [{name: order_id, data_tests: [unique]}]}]
+""",
+    "models/staging/stg_orders.sql": "select order_id, user_id, order_total from {{ source('shop', 'orders') }}",
+    "models/staging/stg_promos.sql": "select promo_id from {{ source('shop', 'promos') }}",
+    "models/marts/orders.sql": """
+{{ config(materialized='incremental', meta={'key': 'order_id', 'follows': [{'of': 'stg_orders'}]}) }}
+select order_id, user_id, order_total as paid from {{ ref('stg_orders') }} {{ only_changed() }}
+""",
+    "models/marts/buyers.sql": "select user_id, sum(paid) as paid from {{ ref('orders') }} group by user_id",
+    "models/marts/richest.sql": "select max(paid) as paid from {{ ref('buyers') }}",
+    "models/marts/promotions.sql": "select promo_id from {{ ref('stg_promos') }}",
+    "models/marts/_marts.yml": """
+models:
+  - name: buyers
+    columns: [{name: user_id, data_tests: [unique]}]
+unit_tests:
+  - name: what_a_buyer_paid_adds_up
+    model: buyers
+    given: [{input: ref('orders'), rows: [{user_id: ann, paid: 1}, {user_id: ann, paid: 2}]}]
+    expect: {rows: [{user_id: ann, paid: 3}]}
+""",
+    "snapshots/_snapshots.yml": """
+snapshots:
+  - name: orders_kept
+    relation: source('shop', 'orders')
+    config: {strategy: check, check_cols: [order_total], unique_key: order_id}
+""",
+    # Reads a mart that a change of the buyers does not touch.
+    "tests/more_buyers_than_promotions.sql": """
+select 1 as one
+where (select count(*) from {{ ref('buyers') }}) < (select count(*) from {{ ref('promotions') }})
+""",
+}
+
+
+def write(folder: Path) -> None:
+    """The project, committed in a repository of its own."""
+    shutil.copytree(PROJECT_ROOT / "dbt" / "macros" / "daily", folder / "macros" / "daily")
+    shutil.copy(PROJECT_ROOT / "dbt" / "profiles.yml", folder)
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text.lstrip())
+    git(folder, "init", "--quiet", "--initial-branch", "main")
+    commit(folder)
+
+
+def commit(folder: Path) -> None:
+    git(folder, "add", "--all")
+    git(folder, "-c", "user.name=A test", "-c", "user.email=test@example.com", "commit", "--quiet", "-m", "As it is")
+
+
+def git(folder: Path, *command: str) -> None:
+    subprocess.run(["git", "-C", folder, *command], check=True)
+
+
+@dataclass(frozen=True)
+class Previewed:
+    """A project's folder, the sandboxes of `main` and of the folder, and sessions: who develops, and who may all."""
+
+    folder: Path
+    there: Sandbox
+    here: Sandbox
+    connection: Connection
+    admin: Connection
+
+    def versions(self) -> tuple[Version, Version]:
+        """What `main` is, and the folder."""
+        return version.both("main", self.here)
+
+    def run(self, statement: str) -> None:
+        """As who may do anything."""
+        with self.admin.cursor() as cursor:
+            cursor.execute(statement)
+
+    def rows(self, relation: Relation, columns: str = "*") -> list[tuple]:
+        """The rows of a relation, in an order of theirs."""
+        with self.admin.cursor() as cursor:
+            cursor.execute(f"select {columns} from {relation.schema}.{relation.name}")
+            return sorted(cursor.fetchall())
+
+
+def plan(facts: Manifest, *changed: str) -> Plan:
+    """A plan of models that changed, by their names, with those downstream."""
+    named = {facts.nodes[one]["name"]: one for one in facts.models}
+    touched = {named[one] for one in changed}
+    touched |= {below for one in touched for below in facts.downstream(one)} & facts.models
+    return Plan(tuple(ModelChange(one, facts.title(one), Kind.CHANGED) for one in sorted(touched)))
+
+
+def load() -> None:
+    """The shop's first rows."""
+    with connect() as connection, connection.cursor() as cursor:
+        for order, user, total in (("o1", "ann", 10), ("o2", "ann", 5), ("o3", "bob", 7)):
+            cursor.execute(
+                "insert into raw.orders (order_id, user_id, order_total, _loaded_at)"
+                " values (%s, %s, %s, clock_timestamp() - interval '1 hour')",
+                (order, user, total),
+            )
+        cursor.execute("insert into raw.promos (promo_id, _loaded_at) values ('spring', clock_timestamp())")
+
+
+def publish(run_id: str) -> None:
+    """Build the project's folder and publish it, as the daily run does."""
+    made = release.refresh()
+    facts = manifest.read(made.manifest)
+    with connect() as connection:
+        runs.begin(connection, run_id, made.stamp)
+        buffers.begin(connection, run_id)
+    done = invoke(made, ["build"], tests=None, populate_cache=True)
+    results = nodes.from_dbt(done.result.results)
+    assert {one.status for one in results} <= {"success", "pass"}, results
+    with connect() as connection:
+        node_results.record(connection, run_id, "all", 1, results)
+        buffer = buffers.current(connection)
+    exchange(run_id, buffer, manifest=facts)

@@ -1,0 +1,86 @@
+"""A state of the dbt project, parsed for a sandbox: which one it is, and why one can't be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from include.preview import version
+from include.preview.version import VersionError
+from include.warehouse import roles
+from include.warehouse.sandbox import Sandbox
+from tests.include.dbt_project.conftest import MODEL
+from tests.include.preview.shop import commit, git
+
+ANA = Sandbox("preview_ana")
+OWN = "{% macro generate_schema_name(name, node) %}{{ name or target.schema }}{% endmacro %}"
+
+
+@pytest.fixture
+def repository(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of one model in a repository; its folder has another one since."""
+    monkeypatch.setenv("WAREHOUSE_DEVELOPER_USER", roles.DEVELOPER)
+    git(project.parent, "init", "--quiet", "--initial-branch", "main")
+    commit(project.parent)
+    (project / MODEL).write_text("select 2 as two")
+    return project
+
+
+def code(of: version.Version) -> str:
+    return of.facts.nodes["model.greenery.one"]["raw_code"]
+
+
+def test_a_commit_and_the_folder_are_each_what_they_say(repository: Path) -> None:
+    old, new = version.both("main", ANA)
+    assert (code(old), code(new)) == ("select 1 as one", "select 2 as two")
+    assert (old.label, len(old.commit), new.commit) == ("main", 7, "")
+    assert old.whole["nodes"].keys() == old.facts.nodes.keys()
+
+
+def test_each_is_parsed_for_a_sandbox_of_its_own(repository: Path) -> None:
+    old, new = version.both("main", ANA)
+    schemas = [of.facts.nodes["model.greenery.one"]["schema"] for of in (old, new)]
+    assert schemas == [version.was(ANA).marts, "preview_ana"]
+    assert version.published_as(new.facts, "model.greenery.one", ANA) == ("analytics", "one")
+
+
+def test_a_password_is_in_no_file(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAREHOUSE_DEVELOPER_PASSWORD", "tell nobody")
+    made = version.of_folder(ANA).release.path
+    assert [one for one in made.rglob("*") if one.is_file() and b"tell nobody" in one.read_bytes()] == []
+
+
+@pytest.mark.parametrize("ref", ["nowhere", "--upload-pack=touch", ""])
+def test_what_is_no_commit_is_told(repository: Path, ref: str) -> None:
+    with pytest.raises(VersionError, match=f"^{ref} is no commit, branch or tag"):
+        version.of_commit(ref, ANA)
+
+
+def test_a_commit_without_the_project_is_told(repository: Path) -> None:
+    git(repository.parent, "rm", "-rq", "--cached", ".")
+    (repository.parent / "readme").write_text("")
+    git(repository.parent, "add", "readme")
+    git(repository.parent, "-c", "user.name=A", "-c", "user.email=a@example.com", "commit", "-qm", "Gone")
+    with pytest.raises(VersionError, match="is not in main"):
+        version.of_commit("main", ANA)
+
+
+def test_a_project_that_does_not_parse_is_told_in_dbts_words(repository: Path) -> None:
+    (repository / MODEL).write_text("select {{ ref('nowhere') }}")
+    with pytest.raises(VersionError, match=r"(?s)of your folder can't be used.*depends on a node named 'nowhere'"):
+        version.of_folder(ANA)
+
+
+def test_what_the_daily_run_would_refuse_is_refused(repository: Path) -> None:
+    (repository / MODEL).write_text("{{ config(schema='ops') }} select 1 as one")
+    with pytest.raises(VersionError, match="goes to schema ops"):
+        version.of_folder(ANA)
+
+
+def test_nothing_is_built_in_a_schema_that_is_not_the_sandboxs(repository: Path) -> None:
+    (repository / "macros").mkdir()
+    (repository / "macros" / "own.sql").write_text(OWN)
+    (repository / MODEL).write_text("{{ config(schema='staging') }} select 1 as one")
+    with pytest.raises(VersionError, match="would be built in schema staging"):
+        version.of_folder(ANA)
