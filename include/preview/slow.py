@@ -26,6 +26,7 @@ from include.preview.report import Kind, ModelChange, Plan, SlowModel
 from include.preview.version import Version
 from include.raw.contract import TABLES
 from include.results.nodes import NodeResult
+from include.warehouse import exists
 from include.warehouse.relation import Relation
 from include.warehouse.sandbox import Sandbox
 
@@ -54,7 +55,7 @@ def look(
     with _autocommit(connection), connection.cursor() as cursor:
         found = {one.unique_id: told for one in touched if (told := _in_full(cursor, one, old, built))}
         if taking and (since := _the_day_before(cursor)):
-            found |= _Day(cursor, new, sandbox, built, since).live_through(taking, progress)
+            found |= _Day(cursor, new, sandbox, built, taking, since).live_through(progress)
     return tuple(found[one.unique_id] for one in touched if one.unique_id in found)
 
 
@@ -122,7 +123,7 @@ def _the_day_before(cursor: Cursor) -> datetime | None:
 
 
 class _Day:
-    """A day in the sandbox: `since` is up to when the evening before it has seen raw."""
+    """A day of some models in the sandbox; `since` is up to when the evening before it has seen raw."""
 
     def __init__(
         self,
@@ -130,42 +131,46 @@ class _Day:
         version: Version,
         sandbox: Sandbox,
         built: Built,
+        models: Sequence[str],
         since: datetime,
     ) -> None:
-        self.cursor, self.version, self.sandbox = cursor, version, sandbox
-        self.built, self.since = built, since
-
-    def live_through(self, models: Sequence[str], progress: Progress) -> dict[str, SlowModel]:
-        """Build models, and the models that they descend from, as of the evening before; let them take the day."""
-        facts = self.version.facts
+        self.cursor, self.version, self.sandbox, self.models, self.since = cursor, version, sandbox, models, since
+        facts = version.facts
         lineage = {one for model in models for one in (model, *facts.upstream(model))}
-        built = [one for one in facts.drawn if one in lineage and _is_table(facts, one)]
-        with self._room(built):
+        self.tables = [one for one in facts.drawn if one in lineage and _kind(facts, one) not in ("view", "ephemeral")]
+        self.views = [one for one in facts.drawn if one in lineage and _kind(facts, one) == "view"]
+        self.elsewhere = {
+            one: relation
+            for one, relation in built.relations.items()
+            if one not in (*self.tables, *self.views) and relation.schema not in sandbox.schemas
+        }
+
+    def live_through(self, progress: Progress) -> dict[str, SlowModel]:
+        """Build the models, and those that they descend from, as of the evening before; let them take the day."""
+        with self._room():
             try:
+                # Of models that are read where they are published. A view that is there stays, with what stands on it.
+                if lacking := [one for one in self.views if not exists(self.cursor, self._name(one))]:
+                    self._run(lacking, progress)
                 with self._evening():
-                    evening = self._run(built, progress)
+                    evening = self._run(self.tables, progress)
                 self._begin_the_day()
-                day = self._run(built, progress)
-                return {one: self._told(one, day[one], evening[one]) for one in models}
+                day = self._run(self.tables, progress)
+                return {one: self._told(one, day[one], evening[one]) for one in self.models}
             except (BuildError, QueryCanceled) as error:  # all else that was found is worth telling
                 log.warning("No ordinary day of what changed was lived through: %s", error)
                 return {}
 
-    def _run(self, models: Collection[str], progress: Progress) -> Mapping[str, NodeResult]:
-        elsewhere = {
-            one: relation
-            for one, relation in self.built.relations.items()
-            if one not in models and relation.schema not in self.sandbox.schemas
-        }
-        results = run_dbt(self.version, ["run"], models, (), (), elsewhere, progress)
+    def _run(self, nodes: Collection[str], progress: Progress) -> Mapping[str, NodeResult]:
+        results = run_dbt(self.version, ["run"], nodes, (), (), self.elsewhere, progress)
         if failed := [one for one in results.values() if one.status != "success"]:
             raise BuildError(f"{failed[0].name} can't be built: {failed[0].message}")
         return results
 
     @contextmanager
-    def _room(self, models: Collection[str]) -> Iterator[None]:
-        """Keep what the preview built of these models out of the way, and what dbt's macros remember in."""
-        tables = {self._table(one) for one in models}
+    def _room(self) -> Iterator[None]:
+        """Keep what the preview built of the same tables out of the way, and what dbt's macros remember in."""
+        tables = {self._table(one) for one in self.tables}
         ops, aside = self.sandbox.ops, self.sandbox.snapshots
         self.cursor.execute(
             "select nspname, relname from pg_class join pg_namespace on pg_namespace.oid = relnamespace"
@@ -203,6 +208,9 @@ class _Day:
                 self._execute(
                     "alter table {} set schema {}", Relation(aside, table.name).sql, sql.Identifier(table.schema)
                 )
+
+    def _name(self, model: str) -> str:
+        return self._table(model).sql.as_string(self.cursor)
 
     def _table(self, model: str) -> Relation:
         return Relation(self.version.facts.nodes[model]["schema"], self.version.facts.relations[model])
@@ -287,7 +295,7 @@ class _Day:
         try:
             self.cursor.execute(
                 "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped",
-                (table.sql.as_string(self.cursor),),
+                (self._name(model),),
             )
             columns = sql.SQL(", ").join(sql.Identifier(name) for (name,) in self.cursor.fetchall())
             built = sql.SQL("select {} from ({}) as built").format(columns, sql.SQL(evening.compiled_sql))
@@ -307,8 +315,8 @@ class _Day:
         self.cursor.execute(sql.SQL(statement).format(*parts, **named))
 
 
-def _is_table(facts: Manifest, unique_id: str) -> bool:
-    return facts.nodes[unique_id]["config"]["materialized"] not in ("view", "ephemeral")
+def _kind(facts: Manifest, unique_id: str) -> str:
+    return facts.nodes[unique_id]["config"]["materialized"]
 
 
 def _rows(cursor: Cursor, relations: Collection[Relation]) -> dict[Relation, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from include.preview.report import Kind, ModelChange, Plan, SlowModel
 from include.preview.version import Version
 from include.settings import PROJECT_ROOT, Warehouse
 from include.warehouse import open_connection, roles, sandbox
+from include.warehouse.relation import Relation
 from include.warehouse.sandbox import Sandbox
 from tests.include.dbt_project.conftest import dbt_is_forked, dbts, project  # noqa: F401 - fixtures
 
@@ -93,13 +94,14 @@ class Looked:
     old: Version
     here: Sandbox
     connection: Connection
+    elsewhere: dict[str, Relation] = field(default_factory=dict)
 
     def built(self, model: str) -> tuple[Version, Plan, Built]:
         """The folder as it is now, of which one model is built."""
         new = version.of_folder(self.here)
         config = new.facts.nodes[f"model.small.{model}"]["config"]
         change = ModelChange(f"model.small.{model}", model, Kind.CHANGED, materialized=config["materialized"])
-        return new, Plan((change,)), build(new, self.here, [change.unique_id], {}, silent())
+        return new, Plan((change,)), build(new, self.here, [change.unique_id], self.elsewhere, silent())
 
     def look(self, model: str) -> tuple[SlowModel, ...]:
         """What is found where one model is changed as the folder says now."""
@@ -171,6 +173,16 @@ def test_changes_that_a_model_does_not_follow_leave_other_rows_than_a_full_build
     looked.write(CHECKOUTS, "{'of': 'visits'}", "{'of': 'visits', 'on': 'session_id'}")
     [told] = looked.look("checkouts")
     assert (told.differs, told.is_warned_of) == (1, True)
+
+
+def test_what_a_model_reads_and_is_published_lives_through_the_day_as_well(looked: Looked, db: Connection) -> None:
+    looked.elsewhere = {"model.small.visits": Relation("analytics", "visits")}
+    with db.cursor() as cursor:
+        cursor.execute("create table analytics.visits as select event_id, order_id, session_id from raw.events")
+        cursor.execute(f"grant select on analytics.visits to {roles.DEVELOPER}")
+    looked.write(CHECKOUTS, "{'of': 'visits'}", "{'of': 'visits', 'on': 'session_id'}")
+    [told] = looked.look("checkouts")
+    assert told.differs == 1
 
 
 def test_the_sandbox_is_left_as_the_preview_built_it(looked: Looked) -> None:
