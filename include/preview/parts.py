@@ -354,6 +354,8 @@ def _footer(report: Report) -> Line:
     which: Line = ("Compared with ", Code(short(versus.base, 80)), f" ({short(versus.commit, 40)})")
     if versus.published_at:
         what: Line = (f", as published on {words.moment(versus.published_at)}",)
+    elif not (versus.why or report.plan.built()):
+        what = (", by the code alone",)
     else:
         why = f", since {_ended(short(versus.why, 200)).removesuffix('.')}" if versus.why else ""
         what = (f", built from the same raw{why}",)
