@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -47,9 +48,9 @@ def _built(
 ) -> Report:
     """The report with what building finds; the sandboxes are dropped however it ends."""
     there = version.was(here)
-    try:
+    with ExitStack() as lent:
         for one, of in ((there, old), (here, new)):
-            sandbox.create(connection, one.name, f"a preview of {of.label}")
+            lent.enter_context(_lent(connection, one, of))
         at = before.moment(connection)
         was, versus = before.find(connection, old, new, report.plan, there, progress)
         snapshots = [one for one in report.plan.snapshots if one.kind in (Kind.NEW, Kind.CHANGED)]
@@ -71,10 +72,17 @@ def _built(
         with progress.step("Living through an ordinary day of what changed"):
             report = replace(report, slow=slow.look(connection, new, here, report.plan, now, old, progress))
         return replace(report, message=message.tomorrow(connection, report, new.facts, here.marts))
+
+
+@contextmanager
+def _lent(connection: Connection, one: Sandbox, of: Version) -> Iterator[None]:
+    """A sandbox for the time of the block; one that another preview works in stays as it is."""
+    sandbox.create(connection, one.name, f"a preview of {of.label}")
+    try:
+        yield
     finally:
         connection.rollback()
-        for one in (here, there):
-            sandbox.drop(connection, one)
+        sandbox.drop(connection, one)
 
 
 def _with_measured_costs(report: Report, now: Built) -> Plan:

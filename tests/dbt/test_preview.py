@@ -25,7 +25,8 @@ from include.results import node_results, nodes
 from include.results.summary import gather
 from include.slack import outbox
 from include.slack.render import render as render_message
-from include.warehouse import connect, roles
+from include.warehouse import connect, roles, sandbox
+from include.warehouse.sandbox import SandboxError
 from tests.dbt.conftest import PROJECT, KeptShop
 from tests.dbt.days import Days, Project
 
@@ -201,3 +202,16 @@ def test_a_new_mart_changes_nothing_else(repository: Repository, preview: Callab
     report = preview()
     assert report.verdict is Verdict.GREEN
     golden("a_new_mart", report)
+
+
+def test_a_preview_leaves_the_sandbox_of_another_one_alone(
+    repository: Repository, preview: Callable[[], Report], shop: KeptShop
+) -> None:
+    repository.edit("marts/core/dim_days.sql", "select", "select distinct")
+    with connect("another", settings.warehouse_developer()) as other:
+        theirs = sandbox.create(other, sandbox.name_of(sandbox.PREVIEW, "a test"), "another preview")
+        with pytest.raises(SandboxError, match="in use"):
+            preview()
+        left = shop.query("select nspname from pg_namespace where nspname like 'preview%%'")
+        assert {schema for (schema,) in left} == set(theirs.schemas)
+        sandbox.drop(other, theirs)
