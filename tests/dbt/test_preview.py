@@ -10,13 +10,13 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from include import settings
 from include.dbt_project import manifest
+from include.local.progress import silent
 from include.preview import render
 from include.preview.preview import make
 from include.preview.report import Kind, Report, Verdict
@@ -66,18 +66,6 @@ class Published(Days):
         with connect() as connection:
             node_results.record(connection, f"run {self.runs}", "models", 1, results)
             node_results.keep_compiled(connection, f"run {self.runs}", results)
-
-
-class Silent:
-    """Nobody is told how far it is."""
-
-    @contextmanager
-    def step(self, _: str) -> Iterator[None]:
-        """The block is under way."""
-        yield
-
-    def at(self, _: str) -> None:
-        """How far it is."""
 
 
 class Repository:
@@ -131,8 +119,7 @@ def preview(repository: Repository) -> Iterator[Callable[[], Report]]:
 
     def made() -> Report:
         with connect("a test", settings.warehouse_developer()) as connection:
-            report, _ = make(connection, "main", "a test", Silent())
-        return report
+            return make(connection, "main", "a test", silent())
 
     yield made
     repository.restore()

@@ -7,10 +7,9 @@ from decimal import Decimal
 
 from include import words
 from include.dbt_project import helpers
-from include.preview import headline, lineage
-from include.preview.checks import is_unit_test
-from include.preview.document import Block, Document, Drawing, Folded, Part, Points, Table, Verbatim
-from include.preview.headline import named
+from include.preview.render import headline, lineage
+from include.preview.render.document import Block, Document, Drawing, Folded, Part, Points, Table, Verbatim
+from include.preview.render.headline import named
 from include.preview.report import (
     Became,
     Cost,
@@ -109,7 +108,7 @@ def _test(test: TestChange) -> Line:
     reason = f": {_ended(short(test.reason, 400))}" if test.reason else ""
     owner = f" Owner: {short(test.owner, 60)}." if test.owner else ""
     new = " (a new test)" if test.is_new else ""
-    kind = "unit test " if is_unit_test(test.unique_id) else "test "
+    kind = "unit test " if test.is_unit_test else "test "
     name = Code(short(test.name.removeprefix(kind), 160))
     return (kind, name, f" {_BECAME[test.became]}{new}{reason or '.'}{owner}")
 

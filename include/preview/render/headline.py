@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from include import words
-from include.preview.checks import is_unit_test
 from include.preview.report import Became, FigureMove, Kind, ModelChange, Report, RowsDiff, TestChange, Verdict
 from include.slack.message import Code, Line, Piece, listed, short
 
@@ -148,7 +147,7 @@ def _to_do(report: Report) -> Iterator[Line]:
     if broken := (*newly(report, Became.FAILS), *not_run(report)):
         on = named(_to_mend(report, broken))
         which = "the test" if len(broken) == 1 else f"the {len(broken):,} tests"
-        holds = not all(is_unit_test(one.unique_id) for one in broken)
+        holds = not all(one.is_unit_test for one in broken)
         yield ("Mend ", *on, f" or change {which}.{' Merged as it is, the next run publishes nothing.' * holds}")
     if repeated := [one.name for one in moved_rows(report) if one.repeated]:
         yield ("Look at the joins of ", *named(repeated), ": keys are there more than once that were there once.")
