@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 from include import words
 from include.preview.report import Became, FigureMove, Kind, ModelChange, Report, RowsDiff, TestChange, Verdict
@@ -23,14 +24,18 @@ def headline(report: Report) -> str:
         case Verdict.YELLOW:
             said = f"Merging this moves {moves}" if moves else f"Merging this warns of {listed(list(_warns(report)))}"
         case Verdict.GREEN:
-            said = f"Merging this adds {adds}; nothing else changes" if adds else "Nothing that people see changes"
+            same = f"The dbt project is the same as in {short(report.versus.base, 80)}"
+            nothing = same if report.versus.is_same else "Nothing that people see changes"
+            said = f"Merging this adds {adds}; nothing else changes" if adds else nothing
     return f"{_MARKS[report.verdict]} {said}"
 
 
 def to_do(report: Report) -> tuple[Line, ...]:
     """What to do next, the first thing first."""
     lines = list(_to_do(report))
-    if report.verdict is Verdict.GREEN:
+    if report.versus.is_same:
+        lines.append(("Change a model under dbt/ and save it, or name another state to compare with as BASE.",))
+    elif report.verdict is Verdict.GREEN:
         lines.append(("Read the code and merge: this preview found nothing else to look at.",))
     return tuple(lines)
 
@@ -41,7 +46,7 @@ def rebuilt(report: Report) -> str:
     if not full:
         return ""
     seconds = [one.cost.seconds for one in full if one.cost.seconds is not None]
-    takes = f": about {words.duration(sum(seconds))}" if seconds else ""
+    takes = f", which takes about {words.span(timedelta(seconds=sum(seconds)))}" if seconds else ""
     return f"Each of the next two runs builds {words.count(len(full), 'model')} in full{takes}."
 
 
@@ -54,6 +59,12 @@ def named(names: Sequence[str], shown: int = NAMED) -> tuple[Piece, ...]:
         last = number == len(first) - 1 and number > 0 and not more
         pieces += [" and " if last else ", " if number else "", name]
     return tuple(pieces) + ((f" and {more:,} more",) if more else ())
+
+
+def called(test: TestChange) -> tuple[str, str]:
+    """What kind of test it is, and its name without that: ("test", "unique on fact_orders.order_id")."""
+    kind = "unit test" if test.is_unit_test else "test"
+    return kind, test.name.removeprefix(f"{kind} ")
 
 
 def not_run(report: Report) -> tuple[TestChange, ...]:
@@ -91,8 +102,7 @@ def moved_rows(report: Report) -> tuple[RowsDiff, ...]:
 
 def _breaks(report: Report) -> Iterator[str]:
     yield from _one_of("model", [one.name for one in report.failed])
-    tests = (*newly(report, Became.FAILS), *not_run(report))
-    yield from _one_of("test", [one.name for one in tests])
+    yield from _tests((*newly(report, Became.FAILS), *not_run(report)))
     yield from _one_of("column", [f"{one.name}.{column}" for one, column in lost_columns(report)])
     yield from _one_of("mart", [one.name for one in gone_marts(report)])
     if len({one.kind for one in report.readers}) > 1:
@@ -120,7 +130,7 @@ def _newest(figure: FigureMove) -> str:
 
 
 def _warns(report: Report) -> Iterator[str]:
-    yield from _one_of("test", [one.name for one in newly(report, Became.WARNS)])
+    yield from _tests(newly(report, Became.WARNS))
     yield from _one_of("slow model", [one.name for one in report.slow if one.is_warned_of])
     yield from _one_of("model", [one.name for one in report.kept if not one.is_same and not one.only_adds_columns])
 
@@ -130,14 +140,14 @@ def _adds(report: Report) -> Iterator[str]:
     yield from _one_of("column", [f"{one.name}.{name}" for one in report.kept for name in one.added_columns])
 
 
+def _tests(tests: Sequence[TestChange]) -> Iterator[str]:
+    yield from _one_of(called(tests[0])[0] if len(tests) == 1 else "test", [called(one)[1] for one in tests])
+
+
 def _one_of(noun: str, names: Sequence[str]) -> Iterator[str]:
-    """One by its name, several counted: "test unique on fact_orders.order_id", "3 tests"."""
+    """One by its name, several counted: "model fact_orders", "3 tests"."""
     if names:
-        yield (
-            f"{noun} {short(names[0].removeprefix(f'{noun} '), 60)}"
-            if len(names) == 1
-            else words.count(len(names), noun)
-        )
+        yield f"{noun} {short(names[0], 60)}" if len(names) == 1 else words.count(len(names), noun)
 
 
 def _to_do(report: Report) -> Iterator[Line]:
@@ -146,9 +156,10 @@ def _to_do(report: Report) -> Iterator[Line]:
         yield ("Mend ", *failed, ". Until it is built, nothing is known of what reads it.")
     if broken := (*newly(report, Became.FAILS), *not_run(report)):
         on = named(_to_mend(report, broken))
-        which = "the test" if len(broken) == 1 else f"the {len(broken):,} tests"
+        tests = named([called(one)[1] for one in broken])
         holds = not all(one.is_unit_test for one in broken)
-        yield ("Mend ", *on, f" or change {which}.{' Merged as it is, the next run publishes nothing.' * holds}")
+        ending = f".{' Merged as it is, the next run publishes nothing.' * holds}"
+        yield ("Mend ", *on, ", or change what fails: ", *tests, ending)
     if repeated := [one.name for one in moved_rows(report) if one.repeated]:
         yield ("Look at the joins of ", *named(repeated), ": keys are there more than once that were there once.")
     if lost := lost_columns(report):
@@ -163,7 +174,11 @@ def _to_do(report: Report) -> Iterator[Line]:
         what = "figures" if report.figures else "rows"
         yield (f"Are the {what} below meant to move?{_tell(report)} If not, mend the model.",)
     if warned := newly(report, Became.WARNS):
-        yield ("Look at what ", *named([one.name for one in warned]), f" {'finds' if len(warned) == 1 else 'find'}.")
+        yield (
+            "Look at what ",
+            *named([called(one)[1] for one in warned]),
+            f" {'finds' if len(warned) == 1 else 'find'}.",
+        )
     if differs := [one.name for one in report.slow if one.differs]:
         yield ("Mend ", *named(differs), ": an ordinary day makes other rows of it than a full build.")
     if whole := [one.name for one in report.slow if one.whole]:
