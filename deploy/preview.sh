@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the commit that is checked out does to the data, against the commit BASE, for any CI (docs/preview.md):
+# What the commit that is checked out does to the data, against the commit BASE, for any CI (docs/pull-request.md):
 #
 #   deploy/preview.sh BASE DIR
 #
