@@ -28,6 +28,6 @@ mkdir "$work/base"
 git archive "$base" | tar --extract --file=- --directory "$work/base"
 # Where the base pins the same packages, it runs on the same ones.
 pins=(requirements.txt requirements-dev.txt constraints.txt overrides.txt)
-if git diff --quiet "$base" -- "${pins[@]}"; then ln --symbolic "$PWD/.venv" "$work/base/.venv"; fi
+if git diff --quiet "$base" -- "${pins[@]}"; then ln --symbolic "$(realpath .venv)" "$work/base/.venv"; fi
 make --directory "$work/base" "${data[@]}" >&2
 make preview BASE="$base" ARGS="--out '$out'"
