@@ -132,7 +132,7 @@ def preview() -> tuple[Report, dict[str, float]]:
     """A preview of the change, as who develops it; the report, and the seconds of each step."""
     steps = Steps()
     with connect("bench", settings.warehouse_developer()) as connection:
-        report, _ = make(connection, "main", "bench", steps)
+        report = make(connection, "main", "bench", steps)
     return report, steps.seconds
 
 

@@ -13,6 +13,7 @@ from psycopg2.extensions import connection as Connection
 from include import settings, words
 from include.dbt_project.manifest import Manifest
 from include.fast_cosmos.invocation import invoke
+from include.preview import costs
 from include.preview.progress import Progress
 from include.preview.report import Cost
 from include.preview.version import Version, is_of
@@ -88,8 +89,8 @@ def build(
             results |= run_dbt(version, ["test"], (), data_tests, of_models, read, progress)
     results |= {test: _not_run(facts, test, missing) for test, missing in lacking.items() if missing}
     with connect("greenery preview", settings.warehouse_developer()) as connection:
-        costs = sizes(connection, {one: made[one] for one in made if not _goes_on(facts, one)}, results)
-    return Built(read | made, costs, results)
+        in_full = {one: made[one] for one in made if not _goes_on(facts, one)}
+        return Built(read | made, costs.of_tables(connection, in_full, results), results)
 
 
 def read_by(facts: Manifest, unique_ids: Collection[str]) -> set[str]:
@@ -218,30 +219,3 @@ def _not_run(facts: Manifest, test: str, missing: list[str]) -> NodeResult:
         seconds=0.0,
         rows_affected=None,
     )
-
-
-def sizes(
-    connection: Connection, tables: Mapping[str, Relation], full_builds: Mapping[str, NodeResult]
-) -> dict[str, Cost]:
-    """What tables cost: by the results of their full builds, where there was one, and by Postgres' catalog.
-
-    Rows that no full build has counted are as Postgres estimates them.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            select named.unique_id, pg_total_relation_size(tables.oid), nullif(tables.reltuples, -1)::bigint
-            from unnest(%s::text[], %s::text[], %s::text[]) as named (unique_id, schema, name)
-            join pg_namespace as spaces on spaces.nspname = named.schema
-            join pg_class as tables on tables.relnamespace = spaces.oid and tables.relname = named.name
-            where tables.relkind in ('r', 'p', 'm')
-            """,
-            (list(tables), [one.schema for one in tables.values()], [one.name for one in tables.values()]),
-        )
-        found = cursor.fetchall()
-    costs = {}
-    for one, size, estimated in found:
-        built = full_builds.get(one)
-        counted = built.rows_affected if built else None
-        costs[one] = Cost(built.seconds if built else None, estimated if counted is None else counted, size)
-    return costs

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from include.dbt_project.manifest import Manifest
+from include.preview.build import Built
 from include.preview.report import Became, FailedModel, TestChange
 from include.results import failures
 from include.results.nodes import NodeResult
-
-if TYPE_CHECKING:
-    from include.preview.build import Built
 
 _NOT_BUILT = ("error", "skipped")
 # What dbt says of a model whose columns are not those of its contract, above a table of so many columns.
@@ -38,14 +35,9 @@ def compare(
     result says: dbt may have asked the published model in its place.
     """
     found = [_change(test.unique_id, before, after, facts_before, facts_after) for test in facts_after.data_tests]
-    found += [_unit_test(one, before.get(one.unique_id)) for one in after.values() if is_unit_test(one.unique_id)]
+    found += [_unit_test(one, before.get(one.unique_id)) for one in after.values() if one.resource_type == "unit_test"]
     order = list(Became)
     return tuple(sorted(filter(None, found), key=lambda one: order.index(one.became)))
-
-
-def is_unit_test(unique_id: str) -> bool:
-    """Whether a test is one of a model's SQL: it does not run daily, and holds no publish back."""
-    return unique_id.startswith("unit_test.")
 
 
 def failed(after: Built, facts: Manifest) -> tuple[FailedModel, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -95,6 +96,14 @@ class Plan:
     def built(self) -> tuple[ModelChange, ...]:
         """The models whose rows a build may make otherwise: these a preview builds."""
         return tuple(one for one in self.models if one.kind in (Kind.NEW, Kind.CHANGED, Kind.DOWNSTREAM))
+
+    def with_costs(self, costs: Mapping[str, Cost]) -> Plan:
+        """The same with what is known of costs, by unique ids."""
+        models, snapshots = (
+            tuple(replace(one, cost=costs.get(one.unique_id, one.cost)) for one in ones)
+            for ones in (self.models, self.snapshots)
+        )
+        return replace(self, models=models, snapshots=snapshots)
 
 
 @dataclass(frozen=True)
@@ -222,6 +231,11 @@ class TestChange:
     is_new: bool = False
     owner: str | None = None
     differs: str = ""
+
+    @property
+    def is_unit_test(self) -> bool:
+        """Whether it is one of a model's SQL: it does not run daily, and holds no publish back."""
+        return self.unique_id.startswith("unit_test.")
 
 
 @dataclass(frozen=True)

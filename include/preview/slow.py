@@ -19,7 +19,7 @@ from psycopg2.extensions import cursor as Cursor
 from include import raw
 from include.dbt_project import follows
 from include.dbt_project.manifest import Manifest
-from include.preview import day_plan
+from include.preview import query_plan
 from include.preview.build import BuildError, Built, run_dbt
 from include.preview.progress import Progress
 from include.preview.report import Kind, ModelChange, Plan, SlowModel
@@ -83,8 +83,8 @@ def _in_full(cursor: Cursor, model: ModelChange, old: Version, built: Built) -> 
     before = _names_read(old.facts, model.unique_id)
     whole = {
         relation: int(rows)
-        for relation, rows in _rows(cursor, day_plan.whole(explained)).items()
-        if rows > day_plan.FEW_ROWS and relation.name not in before
+        for relation, rows in _rows(cursor, query_plan.whole(explained)).items()
+        if rows > query_plan.FEW_ROWS and relation.name not in before
     }
     if not whole:
         return None
@@ -267,8 +267,8 @@ class _Day:
             (model,),
         )
         noted = self.cursor.fetchall()
-        rows = _rows(self.cursor, {relation for _, _, done, _ in noted for relation in day_plan.relations(done)})
-        plans = {asked: day_plan.read(done, looked_up, rows, keys) for asked, keys, done, looked_up in noted}
+        rows = _rows(self.cursor, {relation for _, _, done, _ in noted for relation in query_plan.relations(done)})
+        plans = {asked: query_plan.read(done, looked_up, rows, keys) for asked, keys, done, looked_up in noted}
         explaining = sum(one.seconds for one in plans.values())  # which was done for the plans alone
         seconds = max(day.seconds - explaining, 0.0)
         lines = [line for asked, one in plans.items() if one.whole for line in (f"{asked}:", *one.lines)]

@@ -10,9 +10,10 @@ from functools import lru_cache
 from include import settings
 from include.dbt_project import helpers, manifest, release
 from include.fast_cosmos.releases import ProjectError, Release
-from include.preview.document import Document
-from include.preview.parts import document
-from include.preview.plan import compare, with_costs
+from include.preview import costs
+from include.preview.plan import compare
+from include.preview.render.document import Document
+from include.preview.render.parts import document
 from include.preview.report import Kind, ModelChange, Plan, Report, from_json
 from include.preview.version import Version
 from plugins.data_health import runs
@@ -89,7 +90,7 @@ def _plan(reading: Reading, run: Run, new: Release) -> Plan | None:
         old = release.of_run(reading.connection, run.release)
     except (ProjectError, OSError):  # nobody keeps it, or here is no room for it
         return None
-    return with_costs(reading.connection, _compared(old, new))
+    return costs.known(reading.connection, _compared(old, new))
 
 
 @lru_cache(maxsize=4)

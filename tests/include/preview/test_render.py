@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from include.preview.lineage import mermaid
 from include.preview.render import markdown, text
+from include.preview.render.lineage import mermaid
 from include.preview.report import Became, Report, Verdict, from_json, to_json
 from tests.include.preview.reports import (
     COMMENTS,

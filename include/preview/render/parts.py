@@ -7,9 +7,9 @@ from datetime import timedelta
 
 from include import words
 from include.dbt_project import helpers
-from include.preview import headline, lineage
-from include.preview.document import Block, Document, Drawing, Folded, Part, Points, Table, Verbatim
-from include.preview.headline import named
+from include.preview.render import headline, lineage
+from include.preview.render.document import Block, Document, Drawing, Folded, Part, Points, Table, Verbatim
+from include.preview.render.headline import named
 from include.preview.report import (
     Became,
     Cost,

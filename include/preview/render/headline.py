@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from include import words
-from include.preview.checks import is_unit_test
 from include.preview.report import Became, FigureMove, Kind, ModelChange, Report, RowsDiff, TestChange, Verdict
 from include.slack.message import Code, Line, Piece, listed, short
 
@@ -64,7 +63,7 @@ def named(names: Sequence[str], shown: int = NAMED) -> tuple[Piece, ...]:
 
 def called(test: TestChange) -> tuple[str, str]:
     """What kind of test it is, and its name without that: ("test", "unique on fact_orders.order_id")."""
-    kind = "unit test" if is_unit_test(test.unique_id) else "test"
+    kind = "unit test" if test.is_unit_test else "test"
     return kind, test.name.removeprefix(f"{kind} ")
 
 
@@ -158,7 +157,7 @@ def _to_do(report: Report) -> Iterator[Line]:
     if broken := (*newly(report, Became.FAILS), *not_run(report)):
         on = named(_to_mend(report, broken))
         tests = named([called(one)[1] for one in broken])
-        holds = not all(is_unit_test(one.unique_id) for one in broken)
+        holds = not all(one.is_unit_test for one in broken)
         ending = f".{' Merged as it is, the next run publishes nothing.' * holds}"
         yield ("Mend ", *on, ", or change what fails: ", *tests, ending)
     if repeated := [one.name for one in moved_rows(report) if one.repeated]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from include.preview.document import Block, Document, Drawing, Folded, Points, Table, Verbatim
+from include.preview.render.document import Block, Document, Drawing, Folded, Points, Table, Verbatim
 from include.slack.message import Line, plain, safe
 
 WIDTH = 80

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from include.preview.document import Block, Document, Drawing, Folded, Part, Points, Table, Verbatim
+from include.preview.render.document import Block, Document, Drawing, Folded, Part, Points, Table, Verbatim
 from include.slack.message import Bold, Code, Line, Piece, plain, safe
 
 # GitHub takes 65,536 characters, and who posts it adds some.
