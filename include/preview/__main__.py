@@ -18,11 +18,11 @@ import psycopg2
 from include import settings
 from include.dbt_project import release
 from include.fast_cosmos.releases import ProjectError
-from include.preview import render
+from include.preview import kept, render
 from include.preview.build import BuildError
 from include.preview.preview import DAYS, make
 from include.preview.progress import Lines, Progress
-from include.preview.report import Report, Verdict, to_json
+from include.preview.report import Verdict, to_json
 from include.preview.version import VersionError
 from include.warehouse import connect
 from include.warehouse.sandbox import SandboxError
@@ -47,21 +47,13 @@ def main(arguments: list[str] | None = None, progress: Progress | None = None) -
     except (OSError, psycopg2.Error) as error:
         print(f"No preview could be made: {error}", file=sys.stderr)
         return 2
-    _keep(report)
+    kept.keep(report, release.releases().stamp_of(settings.dbt_source_dir()))
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "report.json").write_text(to_json(report))
         (options.out / "report.md").write_text(render.markdown(report))
     print(render.text(report))
     return 1 if report.verdict is Verdict.RED else 0
-
-
-def _keep(report: Report) -> None:
-    """Keep a report for the data-health page, by the release that the daily run makes of the same folder."""
-    stamp = release.releases().stamp_of(settings.dbt_source_dir())
-    file = settings.state_dir() / "previews" / f"{stamp}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(to_json(report))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from include.results import nodes
 from include.results.failures import without_data
 from include.results.nodes import NodeResult
 from include.warehouse import connect
-from include.warehouse.relation import Relation
+from include.warehouse.relation import Relation, columns
 from include.warehouse.sandbox import Sandbox
 
 VIEW = "view"  # as what a model is materialized
@@ -136,14 +136,8 @@ def _copy(connection: Connection, table: Relation, to: Relation) -> None:
         cursor.execute(sql.SQL("drop table if exists {copy}").format(**names))
         cursor.execute(sql.SQL("create table {copy} (like {table} including all)").format(**names))
         cursor.execute(
-            "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped"
-            " and attgenerated = '' order by attnum",
-            (table.sql.as_string(cursor),),
-        )
-        columns = sql.SQL(", ").join(sql.Identifier(name) for (name,) in cursor.fetchall())
-        cursor.execute(
             sql.SQL("insert into {copy} ({columns}) overriding system value select {columns} from {table}").format(
-                columns=columns, **names
+                columns=columns(cursor, table), **names
             )
         )
 

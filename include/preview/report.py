@@ -153,29 +153,22 @@ class RowsDiff:
     @property
     def is_same(self) -> bool:
         """Whether every row and column is as before."""
-        return not (
-            self.added
-            or self.gone
-            or self.changed
-            or self.renamed
-            or self.added_columns
-            or self.gone_columns
-            or self.retyped
-            or self.repeated
-        )
+        return not (self.added_columns or self.lost_columns or self.has_other_rows)
 
     @property
     def only_adds_columns(self) -> bool:
         """Whether all that people have is as before, and there are new columns beside it."""
-        return bool(self.added_columns) and not (
-            self.added
-            or self.gone
-            or self.changed
-            or self.renamed
-            or self.gone_columns
-            or self.retyped
-            or self.repeated
-        )
+        return bool(self.added_columns) and not (self.lost_columns or self.has_other_rows)
+
+    @property
+    def has_other_rows(self) -> bool:
+        """Whether rows are added, gone or changed, or a key is there more than once."""
+        return bool(self.added or self.gone or self.changed or self.repeated)
+
+    @property
+    def lost_columns(self) -> tuple[str, ...]:
+        """Columns that can no longer be queried as they were: renamed, gone, of another type."""
+        return (*(old for old, _ in self.renamed), *self.gone_columns, *(change.column for change in self.retyped))
 
 
 @dataclass(frozen=True)
@@ -328,15 +321,38 @@ class Report:
         return tuple(one for one in self.rows if one.name not in others)
 
     @property
+    def moved_rows(self) -> tuple[RowsDiff, ...]:
+        """Models that were there before and have other rows now."""
+        return tuple(one for one in self.kept if one.has_other_rows)
+
+    @property
+    def lost_columns(self) -> tuple[tuple[RowsDiff, str], ...]:
+        """Columns of marts that people can no longer query as they did, each with what is known of its model."""
+        marts = {one.name for one in self.plan.models if one.is_mart}
+        return tuple((one, column) for one in self.kept if one.name in marts for column in one.lost_columns)
+
+    @property
+    def gone_marts(self) -> tuple[ModelChange, ...]:
+        """Marts that the project has no more."""
+        return tuple(one for one in self.plan.models if one.kind is Kind.GONE and one.is_mart)
+
+    @property
+    def not_run(self) -> tuple[TestChange, ...]:
+        """Tests that can't run for a reason of their own: not because their model is not there."""
+        missing = {name for one in self.failed for name in (one.name, *one.behind)}
+        return tuple(one for one in self.newly(Became.NOT_RUN) if one.model not in missing)
+
+    def newly(self, became: Became) -> tuple[TestChange, ...]:
+        """The tests of which this becomes."""
+        return tuple(one for one in self.tests if one.became is became)
+
+    @property
     def verdict(self) -> Verdict:
         """Red, yellow or green."""
-        newly = {one.became for one in self.tests}
-        marts = {one.name for one in self.plan.models if one.is_mart}
-        breaks = any(one.name in marts and (one.gone_columns or one.renamed or one.retyped) for one in self.kept)
-        gone = any(one.kind is Kind.GONE and one.is_mart for one in self.plan.models)
-        if self.failed or newly & {Became.FAILS, Became.NOT_RUN} or breaks or gone or self.readers:
+        breaks = self.failed or self.newly(Became.FAILS) or self.newly(Became.NOT_RUN)
+        if breaks or self.lost_columns or self.gone_marts or self.readers:
             return Verdict.RED
-        moved = self.figures or Became.WARNS in newly or any(one.is_warned_of for one in self.slow)
+        moved = self.figures or self.newly(Became.WARNS) or any(one.is_warned_of for one in self.slow)
         if moved or any(not one.is_same and not one.only_adds_columns for one in self.kept):
             return Verdict.YELLOW
         return Verdict.GREEN

@@ -27,7 +27,7 @@ from include.preview.version import Version
 from include.raw.contract import TABLES
 from include.results.nodes import NodeResult
 from include.warehouse import exists
-from include.warehouse.relation import Relation
+from include.warehouse.relation import Relation, columns
 from include.warehouse.sandbox import Sandbox
 
 # What dbt's macros remember of the schema that is built in, as production has it (`include.daily.buffers`).
@@ -293,13 +293,9 @@ class _Day:
         full = Relation(self.sandbox.ops, f"{table.name}__full"[:63])
         self._execute("create table {} (like {})", full.sql, table.sql)
         try:
-            self.cursor.execute(
-                "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped",
-                (self._name(model),),
-            )
-            columns = sql.SQL(", ").join(sql.Identifier(name) for (name,) in self.cursor.fetchall())
-            built = sql.SQL("select {} from ({}) as built").format(columns, sql.SQL(evening.compiled_sql))
-            self._execute("insert into {} ({}) {}", full.sql, columns, built)
+            built = sql.SQL(evening.compiled_sql)
+            listed = columns(self.cursor, table)
+            self._execute("insert into {} ({}) select {} from ({}) as built", full.sql, listed, listed, built)
             self._execute(
                 "select greatest("
                 "(select count(*) from (table {table} except all table {full}) as wrong),"

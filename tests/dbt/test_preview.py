@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -31,6 +30,7 @@ from include.warehouse import connect, roles, sandbox
 from include.warehouse.sandbox import SandboxError
 from tests.dbt.conftest import PROJECT, KeptShop
 from tests.dbt.days import Days, Project
+from tests.repository import begin, git
 
 pytestmark = pytest.mark.db
 
@@ -72,9 +72,7 @@ class Repository:
     def __init__(self, folder: Path) -> None:
         self.dbt = folder / "dbt"
         shutil.copytree(PROJECT, self.dbt, ignore=shutil.ignore_patterns("target", "logs"))
-        self._git("init", "--quiet", "--initial-branch", "main")
-        self._git("add", ".")
-        self._git(*("-c", "user.name=a", "-c", "user.email=a@b.example", "commit", "--quiet", "--message", "As it is"))
+        begin(self.dbt)
 
     def edit(self, file: str, this: str, to: str, times: int = 1) -> None:
         """Replace a text that a file has so many times."""
@@ -85,11 +83,8 @@ class Repository:
 
     def restore(self) -> None:
         """As it was."""
-        self._git("checkout", "--quiet", ".")
-        self._git("clean", "--quiet", "--force", "-d")
-
-    def _git(self, *command: str) -> None:
-        subprocess.run(["git", "-C", self.dbt, *command], check=True)
+        git(self.dbt, "checkout", "--quiet", ".")
+        git(self.dbt, "clean", "--quiet", "--force", "-d")
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ from include.settings import PROJECT_ROOT, Warehouse
 from include.warehouse import connect
 from tests.actions_runner import NUMBER, Runner, read
 from tests.github_server import BOT, TOKEN, GitHub, github_server
+from tests.repository import begin, git
 
 WORKFLOW = PROJECT_ROOT / ".github" / "workflows" / "preview.yml"
 GREEN = Report(Versus("main", "1a2b3c4"), datetime(2026, 11, 30, tzinfo=UTC), Plan())
@@ -47,22 +48,16 @@ esac
 """
 
 
-def git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-c", "user.name=ada", "-c", "user.email=ada@example.com", *arguments]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
-
-
 def pull_request(origin: Path) -> None:
     """A repository with this checkout as its main, and a pull request on it that GitHub has merged for its job."""
     origin.mkdir()
-    git(origin, "init", "--quiet", "--initial-branch=main")
     listed = git(PROJECT_ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "-z").split("\0")
     there = "\0".join(name for name in listed if name and (PROJECT_ROOT / name).is_file())
     copied = subprocess.run(
         ["tar", "--create", "--null", "--files-from=-"], cwd=PROJECT_ROOT, input=there.encode(), stdout=subprocess.PIPE
     ).stdout
     subprocess.run(["tar", "--extract"], cwd=origin, input=copied, check=True)
-    git(origin, "add", "--all"), git(origin, "commit", "--quiet", "--message", "main")
+    begin(origin)
     git(origin, "checkout", "--quiet", "-b", "change")
     with (origin / "dbt/models/marts/core/fact_orders.sql").open("a") as file:
         file.write("-- a comment\n")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from include import words
-from include.preview.report import Became, FigureMove, Kind, ModelChange, Report, RowsDiff, TestChange, Verdict
+from include.preview.report import Became, FigureMove, Kind, Report, TestChange, Verdict
 from include.slack.message import Code, Line, Piece, listed, short
 
 # So many names of a kind; the others are counted.
@@ -67,44 +67,11 @@ def called(test: TestChange) -> tuple[str, str]:
     return kind, test.name.removeprefix(f"{kind} ")
 
 
-def not_run(report: Report) -> tuple[TestChange, ...]:
-    """Tests that can't run for a reason of their own: not because their model is not there."""
-    missing = {name for one in report.failed for name in (one.name, *one.behind)}
-    return tuple(one for one in report.tests if one.became is Became.NOT_RUN and one.model not in missing)
-
-
-def newly(report: Report, became: Became) -> tuple[TestChange, ...]:
-    """The tests of which this becomes."""
-    return tuple(one for one in report.tests if one.became is became)
-
-
-def lost_columns(report: Report) -> tuple[tuple[RowsDiff, str], ...]:
-    """Columns of marts that people can no longer query as they did, each with how a sentence says it."""
-    marts = {one.name for one in report.plan.models if one.is_mart}
-    found = []
-    for one in report.kept:
-        if one.name in marts:
-            found += [(one, old) for old, _ in one.renamed]
-            found += [(one, name) for name in one.gone_columns]
-            found += [(one, change.column) for change in one.retyped]
-    return tuple(found)
-
-
-def gone_marts(report: Report) -> tuple[ModelChange, ...]:
-    """Marts that the project has no more."""
-    return tuple(one for one in report.plan.models if one.kind == "gone" and one.is_mart)
-
-
-def moved_rows(report: Report) -> tuple[RowsDiff, ...]:
-    """Models that were there before and have other rows now."""
-    return tuple(one for one in report.kept if one.added or one.gone or one.changed or one.repeated)
-
-
 def _breaks(report: Report) -> Iterator[str]:
     yield from _one_of("model", [one.name for one in report.failed])
-    yield from _tests((*newly(report, Became.FAILS), *not_run(report)))
-    yield from _one_of("column", [f"{one.name}.{column}" for one, column in lost_columns(report)])
-    yield from _one_of("mart", [one.name for one in gone_marts(report)])
+    yield from _tests((*report.newly(Became.FAILS), *report.not_run))
+    yield from _one_of("column", [f"{one.name}.{column}" for one, column in report.lost_columns])
+    yield from _one_of("mart", [one.name for one in report.gone_marts])
     if len({one.kind for one in report.readers}) > 1:
         yield f"{len(report.readers):,} views and functions"
     elif report.readers:
@@ -116,7 +83,7 @@ def _moves(report: Report) -> Iterator[str]:
         told = next((one for one in report.figures if one.is_told), report.figures[0])
         first = f"{words.inside(short(told.label, 40))}{_newest(told)}"
         yield f"{words.count(len(report.figures), 'figure')}: {first}" if len(report.figures) > 1 else first
-    elif rows := moved_rows(report):
+    elif rows := report.moved_rows:
         yield f"rows of {words.count(len(rows), 'model')}" if rows[1:] else f"rows of {short(rows[0].name, 60)}"
 
 
@@ -130,7 +97,7 @@ def _newest(figure: FigureMove) -> str:
 
 
 def _warns(report: Report) -> Iterator[str]:
-    yield from _tests(newly(report, Became.WARNS))
+    yield from _tests(report.newly(Became.WARNS))
     yield from _one_of("slow model", [one.name for one in report.slow if one.is_warned_of])
     yield from _one_of("model", [one.name for one in report.kept if not one.is_same and not one.only_adds_columns])
 
@@ -154,26 +121,26 @@ def _to_do(report: Report) -> Iterator[Line]:
     if report.failed:
         failed = named([one.name for one in report.failed])
         yield ("Mend ", *failed, ". Until it is built, nothing is known of what reads it.")
-    if broken := (*newly(report, Became.FAILS), *not_run(report)):
+    if broken := (*report.newly(Became.FAILS), *report.not_run):
         on = named(_to_mend(report, broken))
         tests = named([called(one)[1] for one in broken])
         holds = not all(one.is_unit_test for one in broken)
         ending = f".{' Merged as it is, the next run publishes nothing.' * holds}"
         yield ("Mend ", *on, ", or change what fails: ", *tests, ending)
-    if repeated := [one.name for one in moved_rows(report) if one.repeated]:
+    if repeated := [one.name for one in report.moved_rows if one.repeated]:
         yield ("Look at the joins of ", *named(repeated), ": keys are there more than once that were there once.")
-    if lost := lost_columns(report):
+    if lost := report.lost_columns:
         columns = list(dict.fromkeys(f"{one.name}.{column}" for one, column in lost))
         yield ("Keep ", *named(columns), " beside what takes its place, until nobody reads it any more.")
-    if gone := gone_marts(report):
+    if gone := report.gone_marts:
         yield ("Make sure that nobody queries ", *named([one.name for one in gone]), " any more.")
     if report.readers:
         owners = listed(list(dict.fromkeys(one.owner for one in report.readers)))
         yield (f"Talk to {owners} before you merge: what they made on these marts would not work.",)
-    if report.figures or moved_rows(report):
+    if report.figures or report.moved_rows:
         what = "figures" if report.figures else "rows"
         yield (f"Are the {what} below meant to move?{_tell(report)} If not, mend the model.",)
-    if warned := newly(report, Became.WARNS):
+    if warned := report.newly(Became.WARNS):
         yield (
             "Look at what ",
             *named([called(one)[1] for one in warned]),

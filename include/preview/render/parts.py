@@ -76,13 +76,13 @@ def _breaks(report: Report) -> Iterator[Block]:
             else ""
         )
         lines.append(("model ", Code(short(model.name, 120)), f" {kind}: {_ended(short(model.reason, 500))}{behind}"))
-    tests = (*headline.newly(report, Became.FAILS), *headline.not_run(report))
+    tests = (*report.newly(Became.FAILS), *report.not_run)
     lines += [_test(one) for one in tests]
-    if unknown := len(headline.newly(report, Became.NOT_RUN)) - len(headline.not_run(report)):
+    if unknown := len(report.newly(Became.NOT_RUN)) - len(report.not_run):
         lines.append((f"{words.count(unknown, 'test')} can't run, since what they test was not built.",))
-    for rows, column in headline.lost_columns(report):
+    for rows, column in report.lost_columns:
         lines.append(_lost(rows, column))
-    lines += [("mart ", Code(short(one.name, 120)), " is gone.") for one in headline.gone_marts(report)]
+    lines += [("mart ", Code(short(one.name, 120)), " is gone.") for one in report.gone_marts]
     for reader in report.readers:
         what = (f"{short(reader.kind, 40)} ", Code(short(reader.name, 120)), " of ", Code(short(reader.owner, 60)))
         lines.append((*what, " on ", Code(short(reader.mart, 80)), f": {_ended(short(reader.why))}"))
@@ -160,7 +160,7 @@ def _apart(day: FigureDay, figure: FigureMove) -> tuple[Line, Line, Line]:
 
 def _rows(report: Report) -> Iterator[Block]:
     """By mart; helpers are counted, where a mart moves too. What only adds columns, and what is the same, is a line."""
-    rows, (moved, beside) = report.kept, _marts_first(report, headline.moved_rows(report))
+    rows, (moved, beside) = report.kept, _marts_first(report, report.moved_rows)
     new = {one.name for one in report.plan.models if one.kind is Kind.NEW}
     if moved:
         cells = tuple(

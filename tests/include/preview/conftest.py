@@ -13,6 +13,7 @@ from include.local import postgres
 from include.preview import version
 from include.warehouse import connect, roles, sandbox
 from include.warehouse.sandbox import Sandbox
+from tests import repository
 from tests.conftest import copy_database, copy_warehouse
 from tests.dbt.conftest import project as parsed  # noqa: F401 - a fixture: Greenery's own, parsed
 from tests.forks import Forks
@@ -34,7 +35,8 @@ def kept(
 ) -> Iterator[Path]:
     """A folder with the shop's project and its parses; what is published of it is in a database."""
     home = tmp_path_factory.mktemp("previewed")
-    shop.write(home / "dbt")
+    shop.write(home / "dbt", shop.FILES)
+    repository.begin(home / "dbt")
     with pytest.MonkeyPatch.context() as environment:
         fork_dbt(dbts, environment)
         environment.setenv("GREENERY_DBT_DIR", str(home / "dbt"))

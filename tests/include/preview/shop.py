@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +23,7 @@ from include.warehouse import connect
 from include.warehouse.relation import Relation
 from include.warehouse.sandbox import Sandbox
 
-FILES = {
-    "dbt_project.yml": """
+PROJECT = """
 name: small
 profile: greenery
 version: 1.0.0
@@ -36,7 +35,9 @@ models:
     marts: {+materialized: table, +incremental_strategy: replace_changed, +on_schema_change: fail}
 snapshots:
   +schema: snapshots
-""",
+"""
+FILES = {
+    "dbt_project.yml": PROJECT,
     "models/staging/_sources.yml": """
 sources: [{name: shop, schema: raw, tables: [{name: orders}, {name: promos}]}]
 models: [{name: stg_orders, columns: [{name: order_id, data_tests: [unique]}]}]
@@ -74,24 +75,13 @@ where (select count(*) from {{ ref('buyers') }}) < (select count(*) from {{ ref(
 }
 
 
-def write(folder: Path) -> None:
-    """The project, committed in a repository of its own."""
+def write(folder: Path, files: Mapping[str, str]) -> None:
+    """A project of these files, with Greenery's macros of a day."""
     shutil.copytree(PROJECT_ROOT / "dbt" / "macros" / "daily", folder / "macros" / "daily")
     shutil.copy(PROJECT_ROOT / "dbt" / "profiles.yml", folder)
-    for name, text in FILES.items():
+    for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text.lstrip())
-    git(folder, "init", "--quiet", "--initial-branch", "main")
-    commit(folder)
-
-
-def commit(folder: Path) -> None:
-    git(folder, "add", "--all")
-    git(folder, "-c", "user.name=A test", "-c", "user.email=test@example.com", "commit", "--quiet", "-m", "As it is")
-
-
-def git(folder: Path, *command: str) -> None:
-    subprocess.run(["git", "-C", folder, *command], check=True)
 
 
 @dataclass(frozen=True)

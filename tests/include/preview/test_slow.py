@@ -17,27 +17,18 @@ from include.preview import slow, version
 from include.preview.build import Built, build
 from include.preview.report import Kind, ModelChange, Plan, SlowModel
 from include.preview.version import Version
-from include.settings import PROJECT_ROOT, Warehouse
+from include.settings import Warehouse
 from include.warehouse import open_connection, roles, sandbox
 from include.warehouse.relation import Relation
 from include.warehouse.sandbox import Sandbox
 from tests.include.dbt_project.conftest import dbt_is_forked, dbts, project  # noqa: F401 - fixtures
+from tests.include.preview import shop
 
 pytestmark = pytest.mark.db
 
 VISITS = 12_000  # more than `FEW_ROWS`
 FILES = {
-    "dbt_project.yml": """
-name: small
-profile: greenery
-version: 1.0.0
-models:
-  +pre-hook: "{{ before_build() }}"
-  +post-hook: "{{ after_build() }}"
-  small:
-    staging: {+schema: staging, +materialized: view}
-    marts: {+materialized: table, +incremental_strategy: replace_changed, +on_schema_change: fail}
-""",
+    "dbt_project.yml": shop.PROJECT,
     "models/staging/_sources.yml": """
 sources: [{name: shop, schema: raw, tables: [{name: orders}, {name: events}]}]
 models:
@@ -133,11 +124,7 @@ def looked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Looked]:
     shutil.rmtree(project)
-    shutil.copytree(PROJECT_ROOT / "dbt" / "macros" / "daily", project / "macros" / "daily")
-    shutil.copy(PROJECT_ROOT / "dbt" / "profiles.yml", project)
-    for name, text in FILES.items():
-        (project / name).parent.mkdir(parents=True, exist_ok=True)
-        (project / name).write_text(text.lstrip())
+    shop.write(project, FILES)
     with db.cursor() as cursor:
         raw.create(cursor)
         cursor.execute(SHOP)

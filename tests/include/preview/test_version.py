@@ -11,7 +11,7 @@ from include.preview.version import VersionError
 from include.warehouse import roles
 from include.warehouse.sandbox import Sandbox
 from tests.include.dbt_project.conftest import MODEL
-from tests.include.preview.shop import commit, git
+from tests.repository import begin, git
 
 ANA = Sandbox("preview_ana")
 OWN = "{% macro generate_schema_name(name, node) %}{{ name or target.schema }}{% endmacro %}"
@@ -21,8 +21,7 @@ OWN = "{% macro generate_schema_name(name, node) %}{{ name or target.schema }}{%
 def repository(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of one model in a repository; its folder has another one since."""
     monkeypatch.setenv("WAREHOUSE_DEVELOPER_USER", roles.DEVELOPER)
-    git(project.parent, "init", "--quiet", "--initial-branch", "main")
-    commit(project.parent)
+    begin(project.parent)
     (project / MODEL).write_text("select 2 as two")
     return project
 
@@ -61,7 +60,7 @@ def test_a_commit_without_the_project_is_told(repository: Path) -> None:
     git(repository.parent, "rm", "-rq", "--cached", ".")
     (repository.parent / "readme").write_text("")
     git(repository.parent, "add", "readme")
-    git(repository.parent, "-c", "user.name=A", "-c", "user.email=a@example.com", "commit", "-qm", "Gone")
+    git(repository.parent, "commit", "--quiet", "--message", "Gone")
     with pytest.raises(VersionError, match="is not in main"):
         version.of_commit("main", ANA)
 
