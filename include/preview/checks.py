@@ -90,10 +90,11 @@ def _unit_test(result: NodeResult, before: NodeResult | None) -> TestChange | No
     became = _became(before, result)
     if became is None:
         return None
-    reason = failures.without_data((result.message or "").partition("@@")[0]).rstrip(": ")  # then come the rows
-    return TestChange(
-        result.unique_id, f"unit test {result.name}", result.unique_id.split(".")[2], became, reason=reason
-    )
+    said, mark, rows = (result.message or "").partition("@@")
+    differs = f"{mark}{rows}".strip() if result.status == "fail" else ""
+    reason = "it makes other rows than it expects" if differs else failures.without_data(said).rstrip(": ")
+    model = result.unique_id.split(".")[2]
+    return TestChange(result.unique_id, f"unit test {result.name}", model, became, reason=reason, differs=differs)
 
 
 def _became(before: NodeResult | None, after: NodeResult) -> Became | None:
@@ -112,7 +113,7 @@ def _tested(test: str, missing: list[str], facts: Manifest) -> str:
 def _found(result: NodeResult, facts: Manifest) -> str:
     """What a test found and what it expects, as the daily message says it, without data."""
     told = failures.failure(result, facts, _NO_RUN)
-    return f"{told.measured}; expected {told.expected}" if told.expected else told.measured
+    return f"{told.measured}; {told.wanted}" if told.wanted else told.measured
 
 
 def _why(message: str) -> tuple[str, bool]:

@@ -35,7 +35,7 @@ def make(connection: Connection, base: str, name: str, progress: Progress, *, da
     with progress.step(f"Parsing {base} and your folder"):
         old, new = version.both(base, here)
     planned = costs.known(connection, plan.compare(old, new))
-    report = Report(Versus(base, old.commit), datetime.now(UTC), planned)
+    report = Report(Versus(base, old.commit, is_same=old.files == new.files), datetime.now(UTC), planned)
     if planned.built() or any(one.kind is Kind.GONE for one in planned.models):
         report = _built(connection, report, old, new, here, progress, days)
     return replace(report, seconds=time.monotonic() - began)

@@ -212,6 +212,7 @@ class TestChange:
     """A test whose result is worth telling: it newly fails, warns or passes, or it still does.
 
     `rows` is how many rows it finds, None where nobody knows. `reason` is dbt's or Postgres' message, without data.
+    `differs` is how the rows of a unit test differ, as dbt draws it: they are made up, so they may be shown.
     """
 
     unique_id: str
@@ -222,6 +223,7 @@ class TestChange:
     reason: str = ""
     is_new: bool = False
     owner: str | None = None
+    differs: str = ""
 
     @property
     def is_unit_test(self) -> bool:
@@ -284,13 +286,15 @@ class Versus:
     """What the new state of the project is compared with.
 
     `base` is what people call it ("main"), `commit` its short hash. `published_at` is when the marts were published
-    that were compared with; None where they were built from the same raw by the base's SQL, and `why` says why.
+    that were compared with; None where they were built from the same raw by the base's SQL, and `why` says why. Where
+    nothing had to be built it is None and `why` is "". `is_same`: no file of the project differs.
     """
 
     base: str
     commit: str
     published_at: datetime | None = None
     why: str = ""
+    is_same: bool = False
 
 
 @dataclass(frozen=True)

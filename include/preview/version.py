@@ -34,7 +34,7 @@ class Version:
     """A state of the project, parsed for a sandbox. `label` is what people call it, `commit` a short hash.
 
     `facts` is the part of dbt's manifest that the daily run asks about, `whole` all of manifest.json. `commit` is ""
-    for a folder as it is.
+    for a folder as it is. `files` is a hash over all files of the project.
     """
 
     label: str
@@ -42,6 +42,7 @@ class Version:
     release: Release
     facts: Manifest
     whole: Mapping[str, Any]
+    files: str = ""
 
 
 def was(sandbox: Sandbox) -> Sandbox:
@@ -137,7 +138,8 @@ def _parsed(label: str, commit: str, source: Path, sandbox: Sandbox) -> Version:
         raise _unusable(label, str(error)) from error
     if problem:
         raise _unusable(label, problem.message)
-    return Version(label, commit, made, manifest.read(made.manifest), json.loads(made.manifest.read_bytes()))
+    facts, whole = manifest.read(made.manifest), json.loads(made.manifest.read_bytes())
+    return Version(label, commit, made, facts, whole, release.releases().stamp_of(source))
 
 
 def _unusable(label: str, why: str) -> VersionError:

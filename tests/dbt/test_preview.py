@@ -37,7 +37,7 @@ DAYS = 9
 GOLDEN = Path(__file__).parent / "previews"
 # What depends on the clock and on the machine.
 _UNSTEADY = (
-    (re.compile(r"\b\d+(\.\d+)? (s|min|ms)\b"), "N s"),
+    (re.compile(r"\b\d+ (second|minute)s?\b|\bas much\b"), "N seconds"),
     (re.compile(r"\bTook [\w ]+\."), "Took N s."),
     (re.compile(r"\b\d+(\.\d+)? (kB|MB|GB)\b"), "N MB"),
     (re.compile(r"\b\d{1,2}\s[A-Z][a-z]{2}\s\d{4}\s\d\d:\d\d\b"), "DATE"),

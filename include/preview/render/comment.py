@@ -70,6 +70,7 @@ def _points(lines: Iterable[Line]) -> str:
 
 
 def _table(table: Table) -> str:
+    table = table.filled
     rules = ["--:" if at in table.numbers else ":--" for at in range(len(table.header))]
     rows = [[_line(cell) for cell in row] for row in table.rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (table.header, rules, *rows))

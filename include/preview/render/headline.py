@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 from include import words
 from include.preview.report import Became, FigureMove, Kind, Report, TestChange, Verdict
@@ -23,14 +24,18 @@ def headline(report: Report) -> str:
         case Verdict.YELLOW:
             said = f"Merging this moves {moves}" if moves else f"Merging this warns of {listed(list(_warns(report)))}"
         case Verdict.GREEN:
-            said = f"Merging this adds {adds}; nothing else changes" if adds else "Nothing that people see changes"
+            same = f"The dbt project is the same as in {short(report.versus.base, 80)}"
+            nothing = same if report.versus.is_same else "Nothing that people see changes"
+            said = f"Merging this adds {adds}; nothing else changes" if adds else nothing
     return f"{_MARKS[report.verdict]} {said}"
 
 
 def to_do(report: Report) -> tuple[Line, ...]:
     """What to do next, the first thing first."""
     lines = list(_to_do(report))
-    if report.verdict is Verdict.GREEN:
+    if report.versus.is_same:
+        lines.append(("Change a model under dbt/ and save it, or name another state to compare with as BASE.",))
+    elif report.verdict is Verdict.GREEN:
         lines.append(("Read the code and merge: this preview found nothing else to look at.",))
     return tuple(lines)
 
@@ -41,7 +46,7 @@ def rebuilt(report: Report) -> str:
     if not full:
         return ""
     seconds = [one.cost.seconds for one in full if one.cost.seconds is not None]
-    takes = f": about {words.duration(sum(seconds))}" if seconds else ""
+    takes = f", which takes about {words.span(timedelta(seconds=sum(seconds)))}" if seconds else ""
     return f"Each of the next two runs builds {words.count(len(full), 'model')} in full{takes}."
 
 
@@ -56,10 +61,15 @@ def named(names: Sequence[str], shown: int = NAMED) -> tuple[Piece, ...]:
     return tuple(pieces) + ((f" and {more:,} more",) if more else ())
 
 
+def called(test: TestChange) -> tuple[str, str]:
+    """What kind of test it is, and its name without that: ("test", "unique on fact_orders.order_id")."""
+    kind = "unit test" if test.is_unit_test else "test"
+    return kind, test.name.removeprefix(f"{kind} ")
+
+
 def _breaks(report: Report) -> Iterator[str]:
     yield from _one_of("model", [one.name for one in report.failed])
-    tests = (*report.newly(Became.FAILS), *report.not_run)
-    yield from _one_of("test", [one.name for one in tests])
+    yield from _tests((*report.newly(Became.FAILS), *report.not_run))
     yield from _one_of("column", [f"{one.name}.{column}" for one, column in report.lost_columns])
     yield from _one_of("mart", [one.name for one in report.gone_marts])
     if len({one.kind for one in report.readers}) > 1:
@@ -87,7 +97,7 @@ def _newest(figure: FigureMove) -> str:
 
 
 def _warns(report: Report) -> Iterator[str]:
-    yield from _one_of("test", [one.name for one in report.newly(Became.WARNS)])
+    yield from _tests(report.newly(Became.WARNS))
     yield from _one_of("slow model", [one.name for one in report.slow if one.is_warned_of])
     yield from _one_of("model", [one.name for one in report.kept if not one.is_same and not one.only_adds_columns])
 
@@ -97,14 +107,14 @@ def _adds(report: Report) -> Iterator[str]:
     yield from _one_of("column", [f"{one.name}.{name}" for one in report.kept for name in one.added_columns])
 
 
+def _tests(tests: Sequence[TestChange]) -> Iterator[str]:
+    yield from _one_of(called(tests[0])[0] if len(tests) == 1 else "test", [called(one)[1] for one in tests])
+
+
 def _one_of(noun: str, names: Sequence[str]) -> Iterator[str]:
-    """One by its name, several counted: "test unique on fact_orders.order_id", "3 tests"."""
+    """One by its name, several counted: "model fact_orders", "3 tests"."""
     if names:
-        yield (
-            f"{noun} {short(names[0].removeprefix(f'{noun} '), 60)}"
-            if len(names) == 1
-            else words.count(len(names), noun)
-        )
+        yield f"{noun} {short(names[0], 60)}" if len(names) == 1 else words.count(len(names), noun)
 
 
 def _to_do(report: Report) -> Iterator[Line]:
@@ -113,9 +123,10 @@ def _to_do(report: Report) -> Iterator[Line]:
         yield ("Mend ", *failed, ". Until it is built, nothing is known of what reads it.")
     if broken := (*report.newly(Became.FAILS), *report.not_run):
         on = named(_to_mend(report, broken))
-        which = "the test" if len(broken) == 1 else f"the {len(broken):,} tests"
+        tests = named([called(one)[1] for one in broken])
         holds = not all(one.is_unit_test for one in broken)
-        yield ("Mend ", *on, f" or change {which}.{' Merged as it is, the next run publishes nothing.' * holds}")
+        ending = f".{' Merged as it is, the next run publishes nothing.' * holds}"
+        yield ("Mend ", *on, ", or change what fails: ", *tests, ending)
     if repeated := [one.name for one in report.moved_rows if one.repeated]:
         yield ("Look at the joins of ", *named(repeated), ": keys are there more than once that were there once.")
     if lost := report.lost_columns:
@@ -130,7 +141,11 @@ def _to_do(report: Report) -> Iterator[Line]:
         what = "figures" if report.figures else "rows"
         yield (f"Are the {what} below meant to move?{_tell(report)} If not, mend the model.",)
     if warned := report.newly(Became.WARNS):
-        yield ("Look at what ", *named([one.name for one in warned]), f" {'finds' if len(warned) == 1 else 'find'}.")
+        yield (
+            "Look at what ",
+            *named([called(one)[1] for one in warned]),
+            f" {'finds' if len(warned) == 1 else 'find'}.",
+        )
     if differs := [one.name for one in report.slow if one.differs]:
         yield ("Mend ", *named(differs), ": an ordinary day makes other rows of it than a full build.")
     if whole := [one.name for one in report.slow if one.whole]:
