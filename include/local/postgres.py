@@ -96,6 +96,8 @@ def start(
     remembered = data.parent / f"{data.name}.port"
     if port is None and remembered.exists():
         port = int(remembered.read_text())
+    if os.geteuid() == 0:
+        _let_system_user_come()
     if not (data / "PG_VERSION").exists():
         _initdb(data)
     listens = "-h '' -k ."
@@ -232,6 +234,13 @@ def _ask_for_passwords(data: Path, superusers: str) -> None:
     rules.write_text(wanted)
 
 
+def _let_system_user_come() -> None:
+    """To the programs, each time: those of another checkout may have made the data. `.venv` may be a link."""
+    wheel = _wheel()
+    for programs in (wheel.POSTGRES_BIN_PATH, wheel.POSTGRES_BIN_PATH.resolve()):
+        wheel.ensure_prefix_permissions(programs)
+
+
 def _hand_to_system_user(data: Path) -> None:
     wheel = _wheel()
     folder = os.open(wheel.POSTGRES_BIN_PATH, os.O_RDONLY)
@@ -242,8 +251,6 @@ def _hand_to_system_user(data: Path) -> None:
     finally:
         os.close(folder)
     wheel.ensure_prefix_permissions(data)
-    for programs in (wheel.POSTGRES_BIN_PATH, wheel.POSTGRES_BIN_PATH.resolve()):  # .venv may be a link
-        wheel.ensure_prefix_permissions(programs)
     entry = pwd.getpwnam(SYSTEM_USER)
     os.chown(data, entry.pw_uid, entry.pw_gid)
 
