@@ -173,7 +173,7 @@ def main() -> None:
         previews = {}
         for name in ("preview, nothing parsed before", "preview again", "preview after a load"):
             if name == "preview after a load":
-                shop.load_a_day()
+                shop.load_a_day(datetime.now(UTC))  # after the publish, which is of now
             previews[name] = report, _ = preview()
             say(f"{name}: {report.seconds:.1f} s, {report.versus.why or 'beside what is published'}")
         touched = [one.name for one in report.plan.built()]

@@ -37,7 +37,10 @@ def compare(
     found = [_change(test.unique_id, before, after, facts_before, facts_after) for test in facts_after.data_tests]
     found += [_unit_test(one, before.get(one.unique_id)) for one in after.values() if one.resource_type == "unit_test"]
     order = list(Became)
-    return tuple(sorted(filter(None, found), key=lambda one: order.index(one.became)))
+    # By name besides: the manifest's order is that in which dbt happened to read the files.
+    return tuple(
+        sorted(filter(None, found), key=lambda one: (order.index(one.became), one.is_unit_test, one.model, one.name))
+    )
 
 
 def failed(after: Built, facts: Manifest) -> tuple[FailedModel, ...]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
+from include import settings
 from include.preview import version
 from include.preview.version import VersionError
 from include.warehouse import roles
@@ -42,6 +45,16 @@ def test_each_is_parsed_for_a_sandbox_of_its_own(repository: Path) -> None:
     schemas = [of.facts.nodes["model.greenery.one"]["schema"] for of in (old, new)]
     assert schemas == [version.was(ANA).marts, "preview_ana"]
     assert version.published_as(new.facts, "model.greenery.one", ANA) == ("analytics", "one")
+
+
+def test_what_was_parsed_for_sandboxes_that_nobody_uses_is_forgotten(repository: Path) -> None:
+    previews = settings.state_dir() / "previews"
+    for name, days in (("branch_old", 15), ("branch_new", 13)):
+        (previews / name / "releases").mkdir(parents=True)
+        os.utime(previews / name, (time.time() - days * 86400,) * 2)
+    (previews / "a-stamp.json").touch()
+    version.of_folder(ANA)
+    assert {one.name for one in previews.iterdir()} == {"branch_new", "preview_ana", "a-stamp.json"}
 
 
 def test_a_password_is_in_no_file(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
