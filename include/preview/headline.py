@@ -22,7 +22,12 @@ def headline(report: Report) -> str:
             comma = "," if " and " in breaks else ""
             said = f"Merging this breaks {breaks}" + (f"{comma} and moves {moves}" if moves else "")
         case Verdict.YELLOW:
-            said = f"Merging this moves {moves}" if moves else f"Merging this warns of {listed(list(_warns(report)))}"
+            if moves:
+                said = f"Merging this moves {moves}"
+            elif gone := listed(list(_one_of("figure", report.plan.figures_gone))):
+                said = f"Merging this takes {gone} out of the message"
+            else:
+                said = f"Merging this warns of {listed(list(_warns(report)))}"
         case Verdict.GREEN:
             said = f"Merging this adds {adds}; nothing else changes" if adds else "Nothing that people see changes"
     return f"{_MARKS[report.verdict]} {said}"
@@ -129,6 +134,7 @@ def _warns(report: Report) -> Iterator[str]:
 def _adds(report: Report) -> Iterator[str]:
     yield from _one_of("model", [one.name for one in report.plan.models if one.kind == "new"])
     yield from _one_of("column", [f"{one.name}.{name}" for one in report.kept for name in one.added_columns])
+    yield from _one_of("figure", report.plan.figures_new)
 
 
 def _one_of(noun: str, names: Sequence[str]) -> Iterator[str]:
@@ -163,6 +169,8 @@ def _to_do(report: Report) -> Iterator[Line]:
     if report.figures or moved_rows(report):
         what = "figures" if report.figures else "rows"
         yield (f"Are the {what} below meant to move?{_tell(report)} If not, mend the model.",)
+    if report.plan.figures_gone:
+        yield ("Tell who reads the message that it no longer has ", *named(report.plan.figures_gone), ".")
     if warned := newly(report, Became.WARNS):
         yield ("Look at what ", *named([one.name for one in warned]), f" {'finds' if len(warned) == 1 else 'find'}.")
     if differs := [one.name for one in report.slow if one.differs]:

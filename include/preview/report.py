@@ -82,7 +82,9 @@ class Plan:
     """What a change touches, by two states of the project alone; nothing was built for it.
 
     `models` are in the order of the project's lines. `edges` are names of models, from what is read to what reads.
-    `tests_new` and `tests_gone` are names of data tests.
+    `tests_new` and `tests_gone` are names of data tests. `tests_changed` are unique ids of those that are new or look
+    for something else, unit tests among them. `figures_new` and `figures_gone` are what the message newly tells, and
+    what it tells no more.
     """
 
     models: tuple[ModelChange, ...] = ()
@@ -91,6 +93,9 @@ class Plan:
     exposures: tuple[Exposure, ...] = ()
     tests_new: tuple[str, ...] = ()
     tests_gone: tuple[str, ...] = ()
+    tests_changed: tuple[str, ...] = ()
+    figures_new: tuple[str, ...] = ()
+    figures_gone: tuple[str, ...] = ()
 
     def built(self) -> tuple[ModelChange, ...]:
         """The models whose rows a build may make otherwise: these a preview builds."""
@@ -277,7 +282,8 @@ class Versus:
     """What the new state of the project is compared with.
 
     `base` is what people call it ("main"), `commit` its short hash. `published_at` is when the marts were published
-    that were compared with; None where they were built from the same raw by the base's SQL, and `why` says why.
+    that were compared with; None where they were built from the same raw by the base's SQL, and `why` says why, or
+    where there was nothing to compare.
     """
 
     base: str
@@ -318,7 +324,12 @@ class Report:
         gone = any(one.kind is Kind.GONE and one.is_mart for one in self.plan.models)
         if self.failed or newly & {Became.FAILS, Became.NOT_RUN} or breaks or gone or self.readers:
             return Verdict.RED
-        moved = self.figures or Became.WARNS in newly or any(one.is_warned_of for one in self.slow)
+        moved = (
+            self.figures
+            or self.plan.figures_gone
+            or Became.WARNS in newly
+            or any(one.is_warned_of for one in self.slow)
+        )
         if moved or any(not one.is_same and not one.only_adds_columns for one in self.kept):
             return Verdict.YELLOW
         return Verdict.GREEN

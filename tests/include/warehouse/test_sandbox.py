@@ -85,6 +85,7 @@ def test_it_is_made_noted_and_dropped_with_all_that_is_in_it(session: Session, d
     sandbox.drop(ana, made)
     assert schemas(db) == set()
     sandbox.drop(ana, made)
+    sandbox.create(session("bob"), "branch_ana", "it is nobody's any more")
 
 
 def test_going_on_with_one_keeps_what_is_built_and_notes_the_new_use(session: Session, db: Connection) -> None:
