@@ -147,10 +147,10 @@ class Bench:
             cursor.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
-    def load_a_day(self) -> int:
-        """The shop's next day, loaded at 5 o'clock in the morning after it; returns its events."""
+    def load_a_day(self, at: datetime | None = None) -> int:
+        """The shop's next day, loaded at 5 o'clock in the morning after it, or whenever told; returns its events."""
         self.day += 1
-        at = datetime.combine(self.first_day, datetime.min.time(), UTC) + timedelta(days=self.day, hours=5)
+        at = at or datetime.combine(self.first_day, datetime.min.time(), UTC) + timedelta(days=self.day, hours=5)
         self.query(f"set bench.now = '{at.isoformat()}'")
         report = demo.play_day(
             self.loader, self.day, orders_per_day=self.orders_per_day, first_day=self.first_day, steady=True

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# What the commit that is checked out does to the data, against the commit BASE, for any CI (docs/preview.md):
+# What the commit that is checked out does to the data, against the commit BASE, for any CI (docs/pull-request.md):
 #
 #   deploy/preview.sh BASE DIR
 #
 # writes report.md and report.json into DIR, and ends well where the verdict is green or yellow. It runs on a Postgres of
-# its own, which is gone afterwards, with the masked copy in the folder PREVIEW_COPY, or else with the demo shop as BASE
-# makes it.
+# its own, which is gone afterwards. In that BASE's code plays the demo shop, or runs once on the masked copy in the
+# folder PREVIEW_COPY.
 set -euo pipefail
 
 base=${1:?which commit to compare with}
 out=$(realpath --canonicalize-missing "${2:?which folder to write to}")
+data=(demo)
+if [ -n "${PREVIEW_COPY:-}" ]; then data=(masked FROM="$(realpath "$PREVIEW_COPY")" ARGS=--run); fi
 cd "$(dirname "$0")/.."
 # In a container the checkout mostly belongs to somebody else, and git would refuse it.
 export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0=$PWD
@@ -22,14 +24,10 @@ make install
 work=$(mktemp --directory)
 export GREENERY_STATE_DIR=$work/state
 trap 'make --silent down >&2 || true; rm -rf "$work"' EXIT
-if [ -n "${PREVIEW_COPY:-}" ]; then
-  make masked FROM="$PREVIEW_COPY"
-else
-  mkdir "$work/base"
-  git archive "$base" | tar --extract --file=- --directory "$work/base"
-  # Where the base pins the same packages, it runs on the same ones.
-  pins=(requirements.txt requirements-dev.txt constraints.txt overrides.txt)
-  if git diff --quiet "$base" -- "${pins[@]}"; then ln --symbolic "$PWD/.venv" "$work/base/.venv"; fi
-  make --directory "$work/base" demo >&2
-fi
+mkdir "$work/base"
+git archive "$base" | tar --extract --file=- --directory "$work/base"
+# Where the base pins the same packages, it runs on the same ones.
+pins=(requirements.txt requirements-dev.txt constraints.txt overrides.txt)
+if git diff --quiet "$base" -- "${pins[@]}"; then ln --symbolic "$(realpath .venv)" "$work/base/.venv"; fi
+make --directory "$work/base" "${data[@]}" >&2
 make preview BASE="$base" ARGS="--out '$out'"

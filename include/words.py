@@ -95,6 +95,14 @@ def weekday(day: date) -> str:
     return f"{day:%a} {day.day} {day:%b}"
 
 
+def size(count: int) -> str:
+    """Bytes as people read them: "1.2 MB"."""
+    for power, unit in enumerate(("bytes", "kB", "MB", "GB")):
+        if count < 1000 ** (power + 1):
+            return f"{count / 1000**power:.3g} {unit}"
+    return f"{count / 1000**4:,.3g} TB"
+
+
 def span(length: timedelta) -> str:
     """About how long, in the largest unit that fits."""
     seconds = max(round(length.total_seconds()), 1)

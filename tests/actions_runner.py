@@ -19,6 +19,8 @@ from typing import Any
 
 import yaml
 
+from tests.repository import git
+
 REPOSITORY, NUMBER, RUN = "greenery/data", 7, 42
 
 
@@ -66,9 +68,9 @@ class Runner:
         """The one job of a workflow, for a pull request; whether it succeeded."""
         (job,) = read(workflow)["jobs"].values()
         self.workspace.mkdir(parents=True)
-        merge = self._git("rev-parse", f"refs/pull/{NUMBER}/merge")
+        merge = git(self.origin, "rev-parse", f"refs/pull/{NUMBER}/merge")
         event = self.folder / "event.json"
-        head = {"sha": self._git("rev-parse", f"{merge}^2"), "repo": {"full_name": self.source}}
+        head = {"sha": git(self.origin, "rev-parse", f"{merge}^2"), "repo": {"full_name": self.source}}
         event.write_text(json.dumps({"pull_request": {"number": NUMBER, "head": head}}))
         given = {
             **os.environ,
@@ -122,10 +124,10 @@ class Runner:
         wants = {name: self._filled(str(value)) for name, value in step.get("with", {}).items()}
         match step["uses"].partition("@")[0]:
             case "actions/checkout":
-                self._git("init", "--quiet", at=self.workspace)
+                git(self.workspace, "init", "--quiet")
                 depth = f"--depth={wants.get('fetch-depth', 1)}"
-                self._git("fetch", "--quiet", depth, self.origin.as_uri(), merge, at=self.workspace)
-                self._git("checkout", "--quiet", "--detach", merge, at=self.workspace)
+                git(self.workspace, "fetch", "--quiet", depth, self.origin.as_uri(), merge)
+                git(self.workspace, "checkout", "--quiet", "--detach", merge)
                 self.prepare(self.workspace)
                 return True
             case "actions/setup-python":
@@ -167,8 +169,3 @@ class Runner:
             case ["steps", step, "outcome"]:
                 return self.outcomes.get(step, "")
         raise AssertionError(f"nobody played {name}")
-
-    def _git(self, *arguments: str, at: Path | None = None) -> str:
-        return subprocess.run(
-            ["git", *arguments], cwd=at or self.origin, check=True, capture_output=True, text=True
-        ).stdout.strip()

@@ -55,6 +55,10 @@ def in_words(certificate: Certificate) -> str:
     """A certificate for a person."""
     counted = ", ".join(f"{rows:,} in {table}" for table, rows in certificate.changed.items())
     told = f"Erased (certificate {certificate.erasure_id}); rows changed: {counted}."
+    if certificate.dropped:
+        told += (
+            f" Dropped, as they may have held the person: {', '.join(certificate.dropped)}. They can be built again."
+        )
     if certificate.not_looked_at:
         told += (
             f" Not looked at, as they are not ours: schema {', '.join(certificate.not_looked_at)}. Ask their owners."

@@ -8,10 +8,11 @@ because sums are told by them; zip codes and streets go.
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg2
@@ -27,19 +28,21 @@ from include.erase.person import Person
 from include.erase.places import EraseError, Place
 from include.erase.stand_in import StandIns
 from include.raw import lease
-from include.warehouse import connect, exists, personal, trust
+from include.warehouse import connect, exists, personal, sandbox, trust
 
 AGAIN = "Erased before, and brought back by a restore or a load."
 # Nobody waits for somebody's idle transaction for ever.
 _PATIENCE = "30s"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Certificate:
     """What an erasure did: rows changed by table. It names nobody; with it the erasure can be carried out again.
 
-    `not_looked_at` names the schemas that are not ours: what is in them nobody has read. `stand_ins` are the rows of
-    `ops.stand_ins`, hashed with the key that `key` stands for.
+    `not_looked_at` names the schemas that are not ours: what is in them nobody has read. `dropped` are the sandboxes
+    that went with all that was in them. `stand_ins` are the rows of `ops.stand_ins`, hashed with the key that `key`
+    stands for.
     """
 
     erasure_id: int
@@ -50,6 +53,7 @@ class Certificate:
     not_looked_at: tuple[str, ...]
     stand_ins: list[dict[str, Any]]
     key: str
+    dropped: tuple[str, ...] = ()
 
     def as_json(self) -> str:
         """To be kept outside the warehouse, at least for as long as a backup lives."""
@@ -57,18 +61,23 @@ class Certificate:
 
 
 def erase(
-    user_id: str, reason: str, by: Callable[[Connection], str], where: settings.Warehouse | None = None
+    user_id: str,
+    reason: str,
+    by: Callable[[Connection], str],
+    where: settings.Warehouse | None = None,
+    developer: settings.Warehouse | None = None,
 ) -> Certificate:
     """Forget a person. `by` says who asks, as the database and the system know them. Raises EraseError.
 
     Runs, loads and decisions wait until it is over. A person of whom nothing is left is said to have been erased.
+    Sandboxes are dropped afterwards, as `developer` or else as who erases, as far as that one may.
     """
     if not reason.strip():
         raise EraseError("An erasure takes a reason: the certificate keeps it. Nothing was erased.")
     try:
         with connect("greenery erasure", where) as connection, connection.cursor() as cursor:
             _be_alone(cursor)
-            return _erase(cursor, user_id, reason.strip(), by(connection))
+            certificate = _erase(cursor, user_id, reason.strip(), by(connection))
     except psycopg2.errors.InsufficientPrivilege as error:
         raise EraseError(
             f"{_said(error)}, so nothing was erased. Let the administrator run `python -m include.warehouse.roles`, "
@@ -81,6 +90,7 @@ def erase(
         ) from None
     except psycopg2.Error as error:  # whose details may quote rows
         raise EraseError(f"Nothing was erased: {_said(error)}.") from None
+    return _without_sandboxes(certificate, developer or where)
 
 
 def again(
@@ -96,10 +106,28 @@ def again(
             stand_in.learn(cursor, certificates)
             found = stand_in.ids_of_the_erased(cursor, places.all_of_them(cursor))
             for user_id in found:
-                _erase(cursor, user_id, AGAIN, by(connection))
-            return len(found)
+                certificate = _erase(cursor, user_id, AGAIN, by(connection))
     except psycopg2.Error as error:
         raise EraseError(f"Nothing was erased: {_said(error)}.") from None
+    if found:
+        _without_sandboxes(certificate, where)
+    return len(found)
+
+
+def _without_sandboxes(certificate: Certificate, where: settings.Warehouse | None) -> Certificate:
+    """Drop sandboxes, which were built from rows of before, and can be built anew; the certificate that says so.
+
+    It goes on to name the schemas of one that somebody works in, and all of them where they can't be dropped.
+    """
+    try:
+        with connect("greenery erasure", where) as connection, connection.cursor() as cursor:
+            cursor.execute(sql.SQL("set lock_timeout = {}").format(sql.Literal(_PATIENCE)))
+            connection.commit()
+            dropped = tuple(one.name for one in sandbox.drop_unused(connection, timedelta(0)))
+            return replace(certificate, not_looked_at=places.schemas_of_others(cursor), dropped=dropped)
+    except psycopg2.Error as error:
+        log.warning("Sandboxes were not dropped: %s.", _said(error))
+        return certificate
 
 
 def _be_alone(cursor: Cursor) -> None:

@@ -74,18 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     commands.add_parser("clean", help="stop the stack and forget its state")
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.command not in (
-        "psql",
-        "branch",
-        "decide",
-        "answer",
-        "under-way",
-        "mcp",
-        "backup",
-        "masked",
-        "prove",
-        "preview",
-    ):
+    if rest and commands.choices[options.command].add_help:  # one without it passes on what it is given
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -142,11 +131,10 @@ def _psql(stack: Stack, options: argparse.Namespace) -> int:
 
 
 def _branch(stack: Stack, options: argparse.Namespace) -> int:
-    where = warehouse.as_developer(stack.postgres())
+    server = stack.postgres()
     ours = {
-        **where.environment(),
-        "WAREHOUSE_DEVELOPER_USER": where.user,
-        "WAREHOUSE_DEVELOPER_PASSWORD": where.password,
+        **_of_developer(server),
+        **warehouse.as_developer(server).environment(),
         "GREENERY_STATE_DIR": str(stack.home),
         "PATH": f"{Path(postgres.binary('psql')).parent}{os.pathsep}{os.environ.get('PATH', '')}",
     }
@@ -210,9 +198,7 @@ def _masked(stack: Stack, options: argparse.Namespace) -> int:
 
     server, rest = stack.postgres(), options.rest
     filling = rest[:1] == ["fill"]
-    developer = warehouse.as_developer(server)
-    os.environ.update(warehouse.as_admin(server).environment())
-    os.environ.update(WAREHOUSE_DEVELOPER_USER=developer.user, WAREHOUSE_DEVELOPER_PASSWORD=developer.password)
+    os.environ.update(warehouse.as_admin(server).environment() | _of_developer(server))
     ours = {"--replace", "--run"} & {*rest} if filling else set()
     rest = [argument for argument in rest if argument not in ours]
     if code := _in_its_place(stack, server, rest) if "--replace" in ours else main(rest):
@@ -221,7 +207,10 @@ def _masked(stack: Stack, options: argparse.Namespace) -> int:
         os.environ.setdefault("GREENERY_SCHEDULE", "")  # by hand only, as in a demo
         from include.local.demo import run_on_what_is_there
 
-        return 0 if run_on_what_is_there(stack) else 1
+        if not run_on_what_is_there(stack):
+            stack.progress.say(
+                "The copy is there, but the run did not publish: a preview builds the base, and has no message."
+            )
     return 0
 
 
@@ -252,10 +241,14 @@ def _preview(stack: Stack, options: argparse.Namespace) -> int:
     from include.preview.__main__ import main
 
     server = stack.postgres()
-    developer = warehouse.as_developer(server)
-    os.environ.update(warehouse.as_transformer(server).environment())
-    os.environ.update(WAREHOUSE_DEVELOPER_USER=developer.user, WAREHOUSE_DEVELOPER_PASSWORD=developer.password)
+    os.environ.update(warehouse.as_transformer(server).environment() | _of_developer(server))
     return main(options.rest, stack.progress)
+
+
+def _of_developer(server: postgres.LocalPostgres) -> dict[str, str]:
+    """What `settings.warehouse_developer` reads."""
+    where = warehouse.as_developer(server)
+    return {"WAREHOUSE_DEVELOPER_USER": where.user, "WAREHOUSE_DEVELOPER_PASSWORD": where.password}
 
 
 def _clean(stack: Stack, _: argparse.Namespace) -> int:

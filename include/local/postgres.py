@@ -234,15 +234,16 @@ def _ask_for_passwords(data: Path, superusers: str) -> None:
 
 def _hand_to_system_user(data: Path) -> None:
     wheel = _wheel()
-    programs = os.open(wheel.POSTGRES_BIN_PATH, os.O_RDONLY)
+    folder = os.open(wheel.POSTGRES_BIN_PATH, os.O_RDONLY)
     try:
         # Two processes that create the user side by side leave the one without it.
-        fcntl.flock(programs, fcntl.LOCK_EX)
+        fcntl.flock(folder, fcntl.LOCK_EX)
         wheel.ensure_user_exists(SYSTEM_USER)
     finally:
-        os.close(programs)
+        os.close(folder)
     wheel.ensure_prefix_permissions(data)
-    wheel.ensure_prefix_permissions(wheel.POSTGRES_BIN_PATH)
+    for programs in (wheel.POSTGRES_BIN_PATH, wheel.POSTGRES_BIN_PATH.resolve()):  # .venv may be a link
+        wheel.ensure_prefix_permissions(programs)
     entry = pwd.getpwnam(SYSTEM_USER)
     os.chown(data, entry.pw_uid, entry.pw_gid)
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import getpass
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg2
@@ -20,11 +18,11 @@ import psycopg2
 from include import settings
 from include.dbt_project import release
 from include.fast_cosmos.releases import ProjectError
-from include.preview import render
+from include.preview import kept, render
 from include.preview.build import BuildError
 from include.preview.preview import DAYS, make
-from include.preview.progress import Progress
-from include.preview.report import Report, Verdict, to_json
+from include.preview.progress import Lines, Progress
+from include.preview.report import Verdict, to_json
 from include.preview.version import VersionError
 from include.warehouse import connect
 from include.warehouse.sandbox import SandboxError
@@ -42,41 +40,20 @@ def main(arguments: list[str] | None = None, progress: Progress | None = None) -
     options = parser.parse_args(arguments)
     try:
         with connect("greenery preview", settings.warehouse_developer()) as connection:
-            report, _ = make(connection, options.base, options.name, progress or _Lines(), days=options.days)
+            report = make(connection, options.base, options.name, progress or Lines(), days=options.days)
     except (VersionError, BuildError, SandboxError, ProjectError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     except (OSError, psycopg2.Error) as error:
         print(f"No preview could be made: {error}", file=sys.stderr)
         return 2
-    _keep(report)
+    kept.keep(report, release.releases().stamp_of(settings.dbt_source_dir()))
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "report.json").write_text(to_json(report))
         (options.out / "report.md").write_text(render.markdown(report))
     print(render.text(report))
     return 1 if report.verdict is Verdict.RED else 0
-
-
-class _Lines:
-    """Progress as lines on stderr."""
-
-    @contextmanager
-    def step(self, what: str) -> Iterator[None]:
-        """The block is under way."""
-        print(f"{what} …", file=sys.stderr)
-        yield
-
-    def at(self, how_far: str) -> None:
-        """How far the step is; lines don't tell it."""
-
-
-def _keep(report: Report) -> None:
-    """Keep a report for the data-health page, by the release that the daily run makes of the same folder."""
-    stamp = release.releases().stamp_of(settings.dbt_source_dir())
-    file = settings.state_dir() / "previews" / f"{stamp}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(to_json(report))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from psycopg2.extensions import connection as Connection
 from include import settings
 from include.daily import buffers
 from include.dbt_project.manifest import Manifest
-from include.preview.build import VIEW, Built, build, read_by, sizes
+from include.preview import costs
+from include.preview.build import VIEW, Built, build, read_by
 from include.preview.progress import Progress
 from include.preview.report import Kind, Plan, Versus
 from include.preview.version import Version, published_as
@@ -168,4 +169,5 @@ def _as_published(
         )
         rebuilt = {one for (one,) in cursor.fetchall()}
     models = {one: relation for one, relation in there.items() if one in facts.models}
-    return Built(there, sizes(connection, models, {one: results[one] for one in rebuilt & results.keys()}), results)
+    known = costs.of_tables(connection, models, {one: results[one] for one in rebuilt & results.keys()})
+    return Built(there, known, results)

@@ -13,6 +13,7 @@ from psycopg2.extensions import connection as Connection
 from include import settings, words
 from include.dbt_project.manifest import Manifest
 from include.fast_cosmos.invocation import invoke
+from include.preview import costs
 from include.preview.progress import Progress
 from include.preview.report import Cost
 from include.preview.version import Version, is_of
@@ -20,7 +21,7 @@ from include.results import nodes
 from include.results.failures import without_data
 from include.results.nodes import NodeResult
 from include.warehouse import connect
-from include.warehouse.relation import Relation
+from include.warehouse.relation import Relation, columns
 from include.warehouse.sandbox import Sandbox
 
 VIEW = "view"  # as what a model is materialized
@@ -99,8 +100,8 @@ def build(
             results |= run_dbt(version, ["test"], (), data_tests, of_models, read, progress)
     results |= {test: _not_run(facts, test, missing) for test, missing in lacking.items() if missing}
     with connect("greenery preview", settings.warehouse_developer()) as connection:
-        costs = sizes(connection, {one: made[one] for one in made if not _goes_on(facts, one)}, results)
-    return Built(read | made, costs, results)
+        in_full = {one: made[one] for one in made if not _goes_on(facts, one)}
+        return Built(read | made, costs.of_tables(connection, in_full, results), results)
 
 
 def read_by(facts: Manifest, unique_ids: Collection[str], changed_tests: Collection[str] = ()) -> set[str]:
@@ -162,14 +163,8 @@ def _copy(connection: Connection, table: Relation, to: Relation) -> None:
         cursor.execute(sql.SQL("drop table if exists {copy}").format(**names))
         cursor.execute(sql.SQL("create table {copy} (like {table} including all)").format(**names))
         cursor.execute(
-            "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped"
-            " and attgenerated = '' order by attnum",
-            (table.sql.as_string(cursor),),
-        )
-        columns = sql.SQL(", ").join(sql.Identifier(name) for (name,) in cursor.fetchall())
-        cursor.execute(
             sql.SQL("insert into {copy} ({columns}) overriding system value select {columns} from {table}").format(
-                columns=columns, **names
+                columns=columns(cursor, table), **names
             )
         )
 
@@ -211,7 +206,14 @@ def run_dbt(
         raise BuildError(
             f"dbt did not get to {command[0]} anything of {version.label}: {without_data(str(done.exception))}"
         )
-    return {one.unique_id: replace(one, message=one.message and without_data(one.message)) for one in results}
+    return {one.unique_id: replace(one, message=_message(one)) for one in results}
+
+
+def _message(result: NodeResult) -> str | None:
+    """dbt's message without data; how the rows of a unit test differ stays, since they are made up."""
+    if not result.message or (result.resource_type == "unit_test" and result.status == "fail"):
+        return result.message
+    return without_data(result.message)
 
 
 def _telling(progress: Progress, total: int) -> Callable[[EventMsg], None]:
@@ -238,30 +240,3 @@ def _not_run(facts: Manifest, test: str, missing: list[str]) -> NodeResult:
         seconds=0.0,
         rows_affected=None,
     )
-
-
-def sizes(
-    connection: Connection, tables: Mapping[str, Relation], full_builds: Mapping[str, NodeResult]
-) -> dict[str, Cost]:
-    """What tables cost: by the results of their full builds, where there was one, and by Postgres' catalog.
-
-    Rows that no full build has counted are as Postgres estimates them.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            select named.unique_id, pg_total_relation_size(tables.oid), nullif(tables.reltuples, -1)::bigint
-            from unnest(%s::text[], %s::text[], %s::text[]) as named (unique_id, schema, name)
-            join pg_namespace as spaces on spaces.nspname = named.schema
-            join pg_class as tables on tables.relnamespace = spaces.oid and tables.relname = named.name
-            where tables.relkind in ('r', 'p', 'm')
-            """,
-            (list(tables), [one.schema for one in tables.values()], [one.name for one in tables.values()]),
-        )
-        found = cursor.fetchall()
-    costs = {}
-    for one, size, estimated in found:
-        built = full_builds.get(one)
-        counted = built.rows_affected if built else None
-        costs[one] = Cost(built.seconds if built else None, estimated if counted is None else counted, size)
-    return costs

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from include.dbt_project.manifest import Manifest
+from include.preview.build import Built
 from include.preview.report import Became, FailedModel, TestChange
 from include.results import failures
 from include.results.nodes import NodeResult
-
-if TYPE_CHECKING:
-    from include.preview.build import Built
 
 _NOT_BUILT = ("error", "skipped")
 # What dbt says of a model whose columns are not those of its contract, above a table of so many columns.
@@ -38,14 +35,12 @@ def compare(
     result says: dbt may have asked the published model in its place.
     """
     found = [_change(test.unique_id, before, after, facts_before, facts_after) for test in facts_after.data_tests]
-    found += [_unit_test(one, before.get(one.unique_id)) for one in after.values() if is_unit_test(one.unique_id)]
+    found += [_unit_test(one, before.get(one.unique_id)) for one in after.values() if one.resource_type == "unit_test"]
     order = list(Became)
-    return tuple(sorted(filter(None, found), key=lambda one: order.index(one.became)))
-
-
-def is_unit_test(unique_id: str) -> bool:
-    """Whether a test is one of a model's SQL: it does not run daily, and holds no publish back."""
-    return unique_id.startswith("unit_test.")
+    # By name besides: the manifest's order is that in which dbt happened to read the files.
+    return tuple(
+        sorted(filter(None, found), key=lambda one: (order.index(one.became), one.is_unit_test, one.model, one.name))
+    )
 
 
 def failed(after: Built, facts: Manifest) -> tuple[FailedModel, ...]:
@@ -98,10 +93,11 @@ def _unit_test(result: NodeResult, before: NodeResult | None) -> TestChange | No
     became = _became(before, result)
     if became is None:
         return None
-    reason = failures.without_data((result.message or "").partition("@@")[0]).rstrip(": ")  # then come the rows
-    return TestChange(
-        result.unique_id, f"unit test {result.name}", result.unique_id.split(".")[2], became, reason=reason
-    )
+    said, mark, rows = (result.message or "").partition("@@")
+    differs = f"{mark}{rows}".strip() if result.status == "fail" else ""
+    reason = "it makes other rows than it expects" if differs else failures.without_data(said).rstrip(": ")
+    model = result.unique_id.split(".")[2]
+    return TestChange(result.unique_id, f"unit test {result.name}", model, became, reason=reason, differs=differs)
 
 
 def _became(before: NodeResult | None, after: NodeResult) -> Became | None:
@@ -120,7 +116,7 @@ def _tested(test: str, missing: list[str], facts: Manifest) -> str:
 def _found(result: NodeResult, facts: Manifest) -> str:
     """What a test found and what it expects, as the daily message says it, without data."""
     told = failures.failure(result, facts, _NO_RUN)
-    return f"{told.measured}; expected {told.expected}" if told.expected else told.measured
+    return f"{told.measured}; {told.wanted}" if told.wanted else told.measured
 
 
 def _why(message: str) -> tuple[str, bool]:

@@ -21,7 +21,7 @@ import httpx
 
 from include import settings
 from include.preview import render
-from include.preview.headline import headline
+from include.preview.render.headline import headline
 from include.preview.report import Became, Report, Verdict, from_json
 from include.slack.message import short
 

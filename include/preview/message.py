@@ -24,7 +24,7 @@ from include.results.figures import Figures
 from include.results.nodes import NodeResult
 from include.results.publications import Publication
 from include.results.summary import Summary
-from include.slack.render import render
+from include.slack.render import render_to_come
 
 # How a run leaves what becomes of a test.
 _STATUS = {
@@ -59,8 +59,7 @@ def tomorrow(connection: Connection, report: Report, facts: Manifest, after_sche
         connection.rollback()
         log.warning("No message of the next run, since what runs leave in ops can't be read: %s", error)
         return ""
-    # Its last lines lead to a run that there is not.
-    return render(summary).body.rsplit("\n\n", 1)[0]
+    return render_to_come(summary)
 
 
 def _summary(

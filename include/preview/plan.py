@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import yaml
-from psycopg2.extensions import connection as Connection
 
 from include.dbt_project import metrics
 from include.dbt_project.helpers import is_helper
 from include.dbt_project.manifest import Manifest
 from include.preview import code
-from include.preview.report import ColumnChange, Cost, Exposure, Kind, ModelChange, Plan
+from include.preview.report import ColumnChange, Exposure, Kind, ModelChange, Plan
 from include.preview.version import Version
 from include.results import failures
-from include.settings import LIVE
 
 _RELATIONS = ("model", "seed", "snapshot")
 # Configuration that changes neither rows nor tables; what is in `meta` matters where a macro asks for it.
@@ -207,8 +205,10 @@ class _Comparison:
         kinds: dict[str, Kind] = {}
         reasons: dict[str, tuple[str, ...]] = {}
         for one in self.new.nodes:
-            if one not in self.old.nodes or one in self.moved:
+            if one not in self.old.nodes:
                 kinds[one] = Kind.NEW
+            elif one in self.moved:
+                kinds[one], reasons[one] = Kind.NEW, tuple(self._matters(one))
             elif matters := tuple(self._matters(one)):
                 kinds[one], reasons[one] = Kind.CHANGED, matters
             elif beside := tuple(self._beside(one)):
@@ -510,45 +510,3 @@ def _stands_on(facts: Manifest, unique_id: str) -> set[str]:
         if one in others:
             left += others[one]["depends_on"].get("nodes", ())
     return found
-
-
-_COSTS = """
-with published as (
-    select models.unique_id, nullif(tables.reltuples, -1)::bigint as rows, pg_total_relation_size(tables.oid) as bytes
-    from ops.buffer_models as models
-    join pg_class as tables
-        on tables.relnamespace = models.schema_oid
-        and tables.relname = coalesce(models.identifier, split_part(models.unique_id, '.', 3))
-        and tables.relkind in ('r', 'p')
-    where models.schema_oid = to_regnamespace(%(live)s)::oid and models.unique_id = any(%(models)s)
-)
-select asked.unique_id, builds.seconds, published.rows, published.bytes
-from unnest(%(models)s::text[]) as asked (unique_id)
-left join published using (unique_id)
-left join lateral (
-    select seconds
-    from ops.node_results as results
-    where results.unique_id = asked.unique_id
-        and results.status = 'success'
-        and coalesce(results.rows_affected >= published.rows * 0.5, true)
-    order by recorded_at desc
-    limit 1
-) as builds on true
-"""
-
-
-def with_costs(connection: Connection, plan: Plan) -> Plan:
-    """The plan with what each model costs to build in full, as `ops` knows it; only reads.
-
-    Seconds are those of the newest build that wrote at least half of the rows that there are now. Rows and bytes are
-    those of what is published, as Postgres estimates them; a view has none.
-    """
-    models = [one.unique_id for one in (*plan.models, *plan.snapshots) if one.kind is not Kind.GONE]
-    with connection.cursor() as cursor:
-        cursor.execute(_COSTS, {"live": LIVE, "models": models})
-        costs = {unique_id: Cost(*cost) for unique_id, *cost in cursor.fetchall()}
-    return replace(
-        plan,
-        models=tuple(replace(one, cost=costs.get(one.unique_id, one.cost)) for one in plan.models),
-        snapshots=tuple(replace(one, cost=costs.get(one.unique_id, one.cost)) for one in plan.snapshots),
-    )

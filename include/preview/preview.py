@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from psycopg2.extensions import connection as Connection
 
 from include.dbt_project import metrics
-from include.preview import before, build, checks, figures, message, plan, readers, rows, slow, version
+from include.preview import before, build, checks, costs, figures, message, plan, readers, rows, slow, version
 from include.preview.build import Built
 from include.preview.progress import Progress
-from include.preview.report import FigureMove, Kind, Plan, Report, RowsDiff, Versus
+from include.preview.report import FigureMove, Kind, Report, RowsDiff, Versus
 from include.preview.version import Version
 from include.warehouse import sandbox
 from include.warehouse.sandbox import Sandbox
@@ -23,10 +23,8 @@ from include.warehouse.sandbox import Sandbox
 DAYS = 30
 
 
-def make(
-    connection: Connection, base: str, name: str, progress: Progress, *, days: int = DAYS
-) -> tuple[Report, Version]:
-    """Preview the project's folder against the commit `base`; returns the report, and the state that it is of.
+def make(connection: Connection, base: str, name: str, progress: Progress, *, days: int = DAYS) -> Report:
+    """Preview the project's folder against the commit `base`.
 
     `connection` is the developer's, who may write nothing of production. `name` is the preview's, as people call it:
     two of one name can't be under way at once. Its sandboxes are gone afterwards. Raises VersionError where a state of
@@ -36,12 +34,12 @@ def make(
     here = Sandbox(sandbox.name_of(sandbox.PREVIEW, name))
     with progress.step(f"Parsing {base} and your folder"):
         old, new = version.both(base, here)
-    planned = plan.with_costs(connection, plan.compare(old, new))
-    report = Report(Versus(base, old.commit), datetime.now(UTC), planned)
+    planned = costs.known(connection, plan.compare(old, new))
+    report = Report(Versus(base, old.commit, is_same=old.files == new.files), datetime.now(UTC), planned)
     touched = any(one.kind is not Kind.COMMENTS for one in (*planned.models, *planned.snapshots))
     if touched or planned.tests_changed or planned.figures_new or planned.figures_gone:
         report = _built(connection, report, old, new, here, progress, days)
-    return replace(report, seconds=time.monotonic() - began), new
+    return replace(report, seconds=time.monotonic() - began)
 
 
 def _built(
@@ -61,7 +59,7 @@ def _built(
             report = replace(
                 report,
                 versus=versus,
-                plan=_with_measured_costs(report, now),
+                plan=report.plan.with_costs(now.costs),
                 failed=checks.failed(now, new.facts),
                 tests=checks.compare(was.results, now.results, old.facts, new.facts),
                 rows=tuple(_rows(connection, report, was, now)),
@@ -85,12 +83,6 @@ def _lent(connection: Connection, one: Sandbox, of: Version) -> Iterator[None]:
     finally:
         connection.rollback()
         sandbox.drop(connection, one)
-
-
-def _with_measured_costs(report: Report, now: Built) -> Plan:
-    """The plan with what its models cost here: they were just built in full on the size of today."""
-    models = (replace(one, cost=now.costs.get(one.unique_id, one.cost)) for one in report.plan.models)
-    return replace(report.plan, models=tuple(models))
 
 
 def _rows(connection: Connection, report: Report, was: Built, now: Built) -> Iterator[RowsDiff]:

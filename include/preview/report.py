@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -101,6 +102,14 @@ class Plan:
         """The models whose rows a build may make otherwise: these a preview builds."""
         return tuple(one for one in self.models if one.kind in (Kind.NEW, Kind.CHANGED, Kind.DOWNSTREAM))
 
+    def with_costs(self, costs: Mapping[str, Cost]) -> Plan:
+        """The same with what is known of costs, by unique ids."""
+        models, snapshots = (
+            tuple(replace(one, cost=costs.get(one.unique_id, one.cost)) for one in ones)
+            for ones in (self.models, self.snapshots)
+        )
+        return replace(self, models=models, snapshots=snapshots)
+
 
 @dataclass(frozen=True)
 class ColumnDiff:
@@ -149,29 +158,22 @@ class RowsDiff:
     @property
     def is_same(self) -> bool:
         """Whether every row and column is as before."""
-        return not (
-            self.added
-            or self.gone
-            or self.changed
-            or self.renamed
-            or self.added_columns
-            or self.gone_columns
-            or self.retyped
-            or self.repeated
-        )
+        return not (self.added_columns or self.lost_columns or self.has_other_rows)
 
     @property
     def only_adds_columns(self) -> bool:
         """Whether all that people have is as before, and there are new columns beside it."""
-        return bool(self.added_columns) and not (
-            self.added
-            or self.gone
-            or self.changed
-            or self.renamed
-            or self.gone_columns
-            or self.retyped
-            or self.repeated
-        )
+        return bool(self.added_columns) and not (self.lost_columns or self.has_other_rows)
+
+    @property
+    def has_other_rows(self) -> bool:
+        """Whether rows are added, gone or changed, or a key is there more than once."""
+        return bool(self.added or self.gone or self.changed or self.repeated)
+
+    @property
+    def lost_columns(self) -> tuple[str, ...]:
+        """Columns that can no longer be queried as they were: renamed, gone, of another type."""
+        return (*(old for old, _ in self.renamed), *self.gone_columns, *(change.column for change in self.retyped))
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,7 @@ class TestChange:
     """A test whose result is worth telling: it newly fails, warns or passes, or it still does.
 
     `rows` is how many rows it finds, None where nobody knows. `reason` is dbt's or Postgres' message, without data.
+    `differs` is how the rows of a unit test differ, as dbt draws it: they are made up, so they may be shown.
     """
 
     unique_id: str
@@ -225,6 +228,12 @@ class TestChange:
     reason: str = ""
     is_new: bool = False
     owner: str | None = None
+    differs: str = ""
+
+    @property
+    def is_unit_test(self) -> bool:
+        """Whether it is one of a model's SQL: it does not run daily, and holds no publish back."""
+        return self.unique_id.startswith("unit_test.")
 
 
 @dataclass(frozen=True)
@@ -282,14 +291,15 @@ class Versus:
     """What the new state of the project is compared with.
 
     `base` is what people call it ("main"), `commit` its short hash. `published_at` is when the marts were published
-    that were compared with; None where they were built from the same raw by the base's SQL, and `why` says why, or
-    where there was nothing to compare.
+    that were compared with; None where they were built from the same raw by the base's SQL, and `why` says why. Where
+    nothing had to be built it is None and `why` is "". `is_same`: no file of the project differs.
     """
 
     base: str
     commit: str
     published_at: datetime | None = None
     why: str = ""
+    is_same: bool = False
 
 
 @dataclass(frozen=True)
@@ -316,18 +326,41 @@ class Report:
         return tuple(one for one in self.rows if one.name not in others)
 
     @property
+    def moved_rows(self) -> tuple[RowsDiff, ...]:
+        """Models that were there before and have other rows now."""
+        return tuple(one for one in self.kept if one.has_other_rows)
+
+    @property
+    def lost_columns(self) -> tuple[tuple[RowsDiff, str], ...]:
+        """Columns of marts that people can no longer query as they did, each with what is known of its model."""
+        marts = {one.name for one in self.plan.models if one.is_mart}
+        return tuple((one, column) for one in self.kept if one.name in marts for column in one.lost_columns)
+
+    @property
+    def gone_marts(self) -> tuple[ModelChange, ...]:
+        """Marts that the project has no more."""
+        return tuple(one for one in self.plan.models if one.kind is Kind.GONE and one.is_mart)
+
+    @property
+    def not_run(self) -> tuple[TestChange, ...]:
+        """Tests that can't run for a reason of their own: not because their model is not there."""
+        missing = {name for one in self.failed for name in (one.name, *one.behind)}
+        return tuple(one for one in self.newly(Became.NOT_RUN) if one.model not in missing)
+
+    def newly(self, became: Became) -> tuple[TestChange, ...]:
+        """The tests of which this becomes."""
+        return tuple(one for one in self.tests if one.became is became)
+
+    @property
     def verdict(self) -> Verdict:
         """Red, yellow or green."""
-        newly = {one.became for one in self.tests}
-        marts = {one.name for one in self.plan.models if one.is_mart}
-        breaks = any(one.name in marts and (one.gone_columns or one.renamed or one.retyped) for one in self.kept)
-        gone = any(one.kind is Kind.GONE and one.is_mart for one in self.plan.models)
-        if self.failed or newly & {Became.FAILS, Became.NOT_RUN} or breaks or gone or self.readers:
+        breaks = self.failed or self.newly(Became.FAILS) or self.newly(Became.NOT_RUN)
+        if breaks or self.lost_columns or self.gone_marts or self.readers:
             return Verdict.RED
         moved = (
             self.figures
             or self.plan.figures_gone
-            or Became.WARNS in newly
+            or self.newly(Became.WARNS)
             or any(one.is_warned_of for one in self.slow)
         )
         if moved or any(not one.is_same and not one.only_adds_columns for one in self.kept):

@@ -19,7 +19,7 @@ from psycopg2.extensions import cursor as Cursor
 from include import raw
 from include.dbt_project import follows
 from include.dbt_project.manifest import Manifest
-from include.preview import day_plan
+from include.preview import query_plan
 from include.preview.build import BuildError, Built, run_dbt
 from include.preview.progress import Progress
 from include.preview.report import Kind, ModelChange, Plan, SlowModel
@@ -27,7 +27,7 @@ from include.preview.version import Version
 from include.raw.contract import TABLES
 from include.results.nodes import NodeResult
 from include.warehouse import exists
-from include.warehouse.relation import Relation
+from include.warehouse.relation import Relation, columns
 from include.warehouse.sandbox import Sandbox
 
 # What dbt's macros remember of the schema that is built in, as production has it (`include.daily.buffers`).
@@ -83,8 +83,8 @@ def _in_full(cursor: Cursor, model: ModelChange, old: Version, built: Built) -> 
     before = _names_read(old.facts, model.unique_id)
     whole = {
         relation: int(rows)
-        for relation, rows in _rows(cursor, day_plan.whole(explained)).items()
-        if rows > day_plan.FEW_ROWS and relation.name not in before
+        for relation, rows in _rows(cursor, query_plan.whole(explained)).items()
+        if rows > query_plan.FEW_ROWS and relation.name not in before
     }
     if not whole:
         return None
@@ -267,8 +267,8 @@ class _Day:
             (model,),
         )
         noted = self.cursor.fetchall()
-        rows = _rows(self.cursor, {relation for _, _, done, _ in noted for relation in day_plan.relations(done)})
-        plans = {asked: day_plan.read(done, looked_up, rows, keys) for asked, keys, done, looked_up in noted}
+        rows = _rows(self.cursor, {relation for _, _, done, _ in noted for relation in query_plan.relations(done)})
+        plans = {asked: query_plan.read(done, looked_up, rows, keys) for asked, keys, done, looked_up in noted}
         explaining = sum(one.seconds for one in plans.values())  # which was done for the plans alone
         seconds = max(day.seconds - explaining, 0.0)
         lines = [line for asked, one in plans.items() if one.whole for line in (f"{asked}:", *one.lines)]
@@ -290,16 +290,15 @@ class _Day:
         if node["config"]["meta"].get("ignores") or not evening.compiled_sql:
             return 0
         table = self._table(model)
+        if self._is_as(table, Relation(self.sandbox.snapshots, table.name)):
+            return 0
+        # Or else what it reads was published with rows of former days that no full build makes.
         full = Relation(self.sandbox.ops, f"{table.name}__full"[:63])
         self._execute("create table {} (like {})", full.sql, table.sql)
         try:
-            self.cursor.execute(
-                "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped",
-                (self._name(model),),
-            )
-            columns = sql.SQL(", ").join(sql.Identifier(name) for (name,) in self.cursor.fetchall())
-            built = sql.SQL("select {} from ({}) as built").format(columns, sql.SQL(evening.compiled_sql))
-            self._execute("insert into {} ({}) {}", full.sql, columns, built)
+            built = sql.SQL(evening.compiled_sql)
+            listed = columns(self.cursor, table)
+            self._execute("insert into {} ({}) select {} from ({}) as built", full.sql, listed, listed, built)
             self._execute(
                 "select greatest("
                 "(select count(*) from (table {table} except all table {full}) as wrong),"
@@ -310,6 +309,18 @@ class _Day:
             return self.cursor.fetchone()[0]
         finally:
             self._execute("drop table {}", full.sql)
+
+    def _is_as(self, table: Relation, aside: Relation) -> bool:
+        """Whether a table has the rows that the preview's own full build of it has, which is kept aside."""
+        if not exists(self.cursor, aside.sql.as_string(self.cursor)):
+            return False
+        self._execute(
+            "select (select count(*) from {table}) = (select count(*) from {aside})"
+            " and not exists (table {table} except all table {aside})",
+            table=table.sql,
+            aside=aside.sql,
+        )
+        return self.cursor.fetchone()[0]
 
     def _execute(self, statement: str, *parts: sql.Composable, **named: sql.Composable) -> None:
         self.cursor.execute(sql.SQL(statement).format(*parts, **named))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +22,7 @@ from include.dbt_project import limits, manifest, release
 from include.dbt_project.manifest import Manifest
 from include.fast_cosmos.releases import ProjectError, Release, Releases
 from include.warehouse.relation import Relation
-from include.warehouse.sandbox import PREVIEW, Sandbox, name_of
+from include.warehouse.sandbox import KEPT_FOR, PREVIEW, Sandbox, name_of
 
 _PACKAGES = "dbt_packages"
 
@@ -34,7 +36,7 @@ class Version:
     """A state of the project, parsed for a sandbox. `label` is what people call it, `commit` a short hash.
 
     `facts` is the part of dbt's manifest that the daily run asks about, `whole` all of manifest.json. `commit` is ""
-    for a folder as it is.
+    for a folder as it is. `files` is a hash over all files of the project.
     """
 
     label: str
@@ -42,6 +44,7 @@ class Version:
     release: Release
     facts: Manifest
     whole: Mapping[str, Any]
+    files: str = ""
 
 
 def was(sandbox: Sandbox) -> Sandbox:
@@ -120,10 +123,13 @@ def _said(error: subprocess.CalledProcessError) -> str:
 
 def _parsed(label: str, commit: str, source: Path, sandbox: Sandbox) -> Version:
     """Parsed in a folder of the sandbox's own; what is as it was in the parse before is taken from that."""
-    profiles = _profiles(sandbox)
+    profiles, home = _profiles(sandbox), settings.state_dir() / "previews" / sandbox.name
+    home.mkdir(parents=True, exist_ok=True)
+    os.utime(home)  # it is in use
+    _forget_unused(home.parent)
     versions = Releases(
         source=source,
-        home=settings.state_dir() / "previews" / sandbox.name,
+        home=home,
         profile=release.PROFILE,
         target=release.TARGET,
         packages=("dbt-core", "dbt-postgres"),
@@ -137,7 +143,15 @@ def _parsed(label: str, commit: str, source: Path, sandbox: Sandbox) -> Version:
         raise _unusable(label, str(error)) from error
     if problem:
         raise _unusable(label, problem.message)
-    return Version(label, commit, made, manifest.read(made.manifest), json.loads(made.manifest.read_bytes()))
+    facts, whole = manifest.read(made.manifest), json.loads(made.manifest.read_bytes())
+    return Version(label, commit, made, facts, whole, release.releases().stamp_of(source))
+
+
+def _forget_unused(previews: Path) -> None:
+    """Delete what was parsed for sandboxes that nobody has used for as long as sandboxes are kept."""
+    for home in previews.iterdir():
+        if home.is_dir() and home.stat().st_mtime < time.time() - KEPT_FOR.total_seconds():
+            shutil.rmtree(home, ignore_errors=True)
 
 
 def _unusable(label: str, why: str) -> VersionError:

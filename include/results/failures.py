@@ -48,6 +48,13 @@ class Failure:
     muted: Answer | None = None
     mine: Answer | None = None
 
+    @property
+    def wanted(self) -> str:
+        """What should have been, as it is said after what was found; a sentence, as of a description, by itself."""
+        if not self.expected:
+            return ""
+        return f"expected: {self.expected}" if self.expected[0].isupper() else f"expected {self.expected}"
+
 
 @dataclass(frozen=True)
 class Root:

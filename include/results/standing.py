@@ -86,7 +86,7 @@ def _results(connection: Connection, facts: Manifest, nodes: frozenset[str], run
             continue
         told = failures.failure(result, facts, RunContext(None, {}, {}))
         against = Against.WARNED if result.status == "warn" else Against.FAILED
-        expected = f"; expected {told.expected}" if told.expected else ""
+        expected = f"; {told.wanted}" if told.wanted else ""
         says = f"{failures.title(result, facts)}: {told.measured}{expected}"
         found.append(Standing(against, says, unique_id=result.unique_id))
     return found

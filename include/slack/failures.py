@@ -117,7 +117,7 @@ def _failure(failure: Failure) -> Iterator[Line]:
 
 
 def _line(failure: Failure, where: str) -> Line:
-    expected = f"; expected {short(failure.expected, 160)}" if failure.expected else ""
+    expected = f"; {short(failure.wanted, 170)}" if failure.wanted else ""
     return (f"• {where}{short(failure.measured)}{expected}", _age(failure), answered.sees_to_it(failure.mine))
 
 

@@ -12,7 +12,7 @@ from include import words
 from include.results.summary import Summary
 from include.results.unusual import Finding
 from include.slack import answered, explained, failures, figures, moved, orders, unusual
-from include.slack.message import Bold, Line, Link, Message, Section, compose, listed, short
+from include.slack.message import Bold, Line, Link, Message, Section, compose, listed, plain, short
 from include.slack.notices import by_hand, of_run
 
 # Of what failed and of what warned, in characters as Slack counts them. The whole stays below 10,000.
@@ -24,6 +24,19 @@ LONGEST_PROBLEM = 600
 
 def render(summary: Summary) -> Message:
     """The one message of a run, in full."""
+    return compose(summary.kind, _headline(summary), _sections(summary), _footer(summary))
+
+
+def render_to_come(summary: Summary) -> str:
+    """The same of a run that there is not yet, as plain text: without what leads to a run or to an answer."""
+    sections = (
+        [tuple(one for one in line if not isinstance(one, Link)) for line in each] for each in _sections(summary)
+    )
+    said = [[line for line in section if plain(line).strip(" ·")] for section in sections]
+    return compose(summary.kind, _headline(summary), filter(None, said), ()).body.rstrip()
+
+
+def _sections(summary: Summary) -> list[Section]:
     broken = [
         *failures.broken("Failed", failures.loud(summary.roots), summary, FAILED_LIMIT),
         *failures.elsewhere(summary),
@@ -38,7 +51,7 @@ def render(summary: Summary) -> Message:
         orders.lines(summary),
     ]
     sections = [_state(summary), *((odd, *data, *broken) if summary.published else (*broken, odd, *data))]
-    return compose(summary.kind, _headline(summary), filter(None, sections), _footer(summary))
+    return [section for section in sections if section]
 
 
 def render_state(summary: Summary) -> Message:

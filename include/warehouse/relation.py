@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
 
 class Relation(NamedTuple):
@@ -19,6 +20,16 @@ class Relation(NamedTuple):
     def sql(self) -> sql.Identifier:
         """It, as a statement names it."""
         return sql.Identifier(self.schema, self.name)
+
+
+def columns(cursor: Cursor, relation: Relation) -> sql.Composed:
+    """The columns that rows can be written to, in their order, as a statement lists them."""
+    cursor.execute(
+        "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped"
+        " and attgenerated = '' order by attnum",
+        (relation.sql.as_string(cursor),),
+    )
+    return sql.SQL(", ").join(sql.Identifier(name) for (name,) in cursor.fetchall())
 
 
 def readable(connection: Connection, relations: Mapping[str, Relation]) -> dict[str, Relation]:

@@ -1,8 +1,9 @@
 """Sandboxes: schemas of one's own beside production's, where a preview or a developer builds.
 
 `<name>` takes the place of `analytics`, `<name>_staging` that of `staging`, `<name>_snapshots` and `<name>_ops` those
-of the other two. Their owner is `greenery_developer`, who can write nowhere else. What a sandbox is for, who used it
-last and when is in the comment on the first of its schemas, as JSON.
+of the other two, and a schema of a project's own is there as `<name>_marketing`. Their owner is `greenery_developer`,
+who can write nowhere else. What a sandbox is for, who used it last and when is in the comment on the first of its
+schemas, as JSON.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Sandbox:
 
     @property
     def schemas(self) -> tuple[str, ...]:
-        """All of them."""
+        """Those that every sandbox has."""
         return (self.marts, self.staging, self.snapshots, self.ops)
 
 
@@ -142,9 +143,8 @@ def drop(connection: Connection, sandbox: Sandbox) -> None:
         there = _owners(cursor, sandbox)
         if there and not _use(cursor, sandbox):
             raise SandboxError(f"Schema {next(iter(there))} is no sandbox of yours; nothing was dropped.")
-        for schema, (_, ours) in there.items():
-            if ours:
-                cursor.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(schema)))
+        for schema in _of(cursor, sandbox):
+            cursor.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(schema)))
     connection.commit()
     _let_go(connection, sandbox)
 
@@ -226,6 +226,21 @@ def _owners(cursor: Cursor, sandbox: Sandbox) -> dict[str, tuple[str, bool]]:
         (list(sandbox.schemas),),
     )
     return {schema: (owner, ours) for schema, owner, ours in cursor.fetchall()}
+
+
+def _of(cursor: Cursor, sandbox: Sandbox) -> list[str]:
+    """Its schemas that are there and this role's, those of the project's own included.
+
+    What begins with the name of another sandbox that begins with this one's (`preview_ana_was`) is that one's.
+    """
+    cursor.execute(
+        "select nspname::text from pg_namespace"
+        " where pg_has_role(nspowner, 'usage') and starts_with(nspname || '_', %s) order by 1",
+        (f"{sandbox.name}_",),
+    )
+    found = [name for (name,) in cursor.fetchall()]
+    others = [one for one in found if one != sandbox.name and re.fullmatch(_NAME, one) and _use(cursor, Sandbox(one))]
+    return [one for one in found if not any(f"{one}_".startswith(f"{other}_") for other in others)]
 
 
 def _use(cursor: Cursor, sandbox: Sandbox) -> Use | None:

@@ -148,14 +148,6 @@ def prose(text: str) -> Markup:
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
 
 
-def size(count: int) -> str:
-    """Bytes as people read them."""
-    for power, unit in enumerate(("bytes", "kB", "MB", "GB")):
-        if count < 1000 ** (power + 1):
-            return f"{count / 1000**power:.3g} {unit}"
-    return f"{count / 1000**4:,.3g} TB"
-
-
 def slack(blocks: list[dict[str, Any]]) -> Markup:
     """A message's blocks as Slack draws them."""
     return Markup(draw(blocks))  # noqa: S704 - escapes what it draws
@@ -184,7 +176,7 @@ _templates.policies["json.dumps_function"] = _json
 _templates.filters.update(moment=moment, date=date, duration=duration, number=number, figure=words.figure)
 _templates.filters.update(weekday=weekday, sentence=sentence)
 _templates.filters.update(exact=exact, inside=words.inside, change=change, told_on=told_on)
-_templates.filters.update(prose=prose, size=size, slack=slack, pieces=pieces)
+_templates.filters.update(prose=prose, size=words.size, slack=slack, pieces=pieces)
 _templates.globals.update(lineage=lineage.picture, touched=lineage.touched, apart=helpers.apart)
 _templates.globals.update(path=path, static=static, task_url=task_url, sections=SECTIONS, airflow=settings.airflow_url)
 _templates.globals.update(series_path=series_path, answer_url=answer_url, answer_path=answer_path, About=About)

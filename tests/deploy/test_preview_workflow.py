@@ -23,6 +23,7 @@ from include.settings import PROJECT_ROOT, Warehouse
 from include.warehouse import connect
 from tests.actions_runner import NUMBER, Runner, read
 from tests.github_server import BOT, TOKEN, GitHub, github_server
+from tests.repository import begin, git
 
 WORKFLOW = PROJECT_ROOT / ".github" / "workflows" / "preview.yml"
 GREEN = Report(Versus("main", "1a2b3c4"), datetime(2026, 11, 30, tzinfo=UTC), Plan())
@@ -47,25 +48,21 @@ esac
 """
 
 
-def git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-c", "user.name=ada", "-c", "user.email=ada@example.com", *arguments]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
-
-
 def pull_request(origin: Path) -> None:
     """A repository with this checkout as its main, and a pull request on it that GitHub has merged for its job."""
     origin.mkdir()
-    git(origin, "init", "--quiet", "--initial-branch=main")
     listed = git(PROJECT_ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "-z").split("\0")
     there = "\0".join(name for name in listed if name and (PROJECT_ROOT / name).is_file())
     copied = subprocess.run(
         ["tar", "--create", "--null", "--files-from=-"], cwd=PROJECT_ROOT, input=there.encode(), stdout=subprocess.PIPE
     ).stdout
     subprocess.run(["tar", "--extract"], cwd=origin, input=copied, check=True)
-    git(origin, "add", "--all"), git(origin, "commit", "--quiet", "--message", "main")
+    begin(origin)
     git(origin, "checkout", "--quiet", "-b", "change")
-    with (origin / "dbt/models/marts/core/fact_orders.sql").open("a") as file:
-        file.write("-- a comment\n")
+    model = origin / "dbt/models/marts/core/fact_orders.sql"
+    before = model.read_text()
+    model.write_text(before.replace("orders.is_late\n", "orders.delivery_hours > 48 as is_late\n"))
+    assert model.read_text() != before
     git(origin, "commit", "--quiet", "--all", "--message", "change")
     git(origin, "checkout", "--quiet", "--detach", "main")
     git(origin, "merge", "--quiet", "--no-ff", "--message", "merge", "change")
@@ -171,7 +168,7 @@ def test_a_masked_copy_takes_the_place_of_the_demo_shop(job: Job) -> None:
         "gh run list --workflow masked.yml --status success --limit 1 --json databaseId --jq .[0].databaseId",
         "gh run download 41 --name masked --dir masked",
     ]
-    assert "make masked FROM=masked" in job.asked
+    assert "make --directory base masked FROM=masked ARGS=--run" in job.asked
     assert not any("demo" in one for one in job.asked)
 
 
@@ -222,7 +219,10 @@ def disk() -> Iterator[Path]:
 @pytest.mark.db
 @pytest.mark.stack
 def test_from_the_checkout_to_the_comment(disk: Path, origin: Path, warehouse: Warehouse) -> None:
-    """Our own make, in the environment that is installed already, on a masked copy of the demo shop's first day."""
+    """Our own make, in the environment that is installed already, on a masked copy of the demo shop's first day.
+
+    The base's code runs on the copy, so there is a message to go on from, and nothing of the base is built again.
+    """
     programs = disk / "programs"
     programs.mkdir()
     (programs / "gh").write_text(GH)
@@ -236,6 +236,8 @@ def test_from_the_checkout_to_the_comment(disk: Path, origin: Path, warehouse: W
         runner.prepare = lambda checkout: (checkout / ".venv").symlink_to((PROJECT_ROOT / ".venv").resolve())
         assert runner.play(WORKFLOW), runner.log
         (comment,) = github.of(BOT)
-        assert "## 🟢 Nothing that people see changes" in comment
-        assert [one["conclusion"] for one in github.checks] == ["success"]
+        assert "## 🟡 Merging this moves" in comment
+        assert "The message of the next run" in comment
+        assert ", as published on" in comment
+        assert [one["conclusion"] for one in github.checks] == ["neutral"]
     assert (runner.artifacts / "preview" / "report.json").exists()

@@ -16,7 +16,7 @@ from psycopg2.extensions import connection as Connection
 
 from include import settings
 from include.dbt_project import archive, release
-from include.preview import report
+from include.preview import kept, report
 from include.preview.report import (
     Became,
     Example,
@@ -27,7 +27,6 @@ from include.preview.report import (
     Report,
     RowsDiff,
     Versus,
-    to_json,
 )
 from include.results import runs
 from include.words import Unit
@@ -187,11 +186,9 @@ def test_a_project_that_does_not_parse_is_said_with_the_reason(changed: Connecti
 
 
 def test_a_preview_of_the_same_project_is_shown(changed: Connection, ask: Callable[..., Any]) -> None:
-    previews = settings.state_dir() / "previews"
-    previews.mkdir()
-    (previews / f"{LAST}.json").write_text(to_json(REPORT))
+    kept.keep(REPORT, LAST)
     assert ask(next_release.read).preview is None
-    (previews / f"{NEXT}.json").write_text(to_json(REPORT))
+    kept.keep(REPORT, NEXT)
     found = ask(next_release.read)
     assert found.preview == REPORT
     page = pages.render("next.html", answer=found)

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import dataclass
 from functools import lru_cache
 
-from include import settings
 from include.dbt_project import helpers, manifest, release
 from include.fast_cosmos.releases import ProjectError, Release
-from include.preview.document import Document
-from include.preview.parts import document
-from include.preview.plan import compare, with_costs
-from include.preview.report import Kind, ModelChange, Plan, Report, from_json
+from include.preview import costs, kept
+from include.preview.plan import compare
+from include.preview.render.document import Document
+from include.preview.render.parts import document
+from include.preview.report import Kind, ModelChange, Plan, Report
 from include.preview.version import Version
 from plugins.data_health import runs
 from plugins.data_health.reading import Reading
 from plugins.data_health.runs import Run
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ def read(reading: Reading) -> NextRelease:
         run=run,
         problem=problem.message if problem else None,
         plan=_plan(reading, run, new) if new and run else None,
-        preview=_preview(new.stamp) if new else None,
+        preview=kept.of(new.stamp) if new else None,
     )
 
 
@@ -89,7 +86,7 @@ def _plan(reading: Reading, run: Run, new: Release) -> Plan | None:
         old = release.of_run(reading.connection, run.release)
     except (ProjectError, OSError):  # nobody keeps it, or here is no room for it
         return None
-    return with_costs(reading.connection, _compared(old, new))
+    return costs.known(reading.connection, _compared(old, new))
 
 
 @lru_cache(maxsize=4)
@@ -100,15 +97,3 @@ def _compared(old: Release, new: Release) -> Plan:
 
 def _version(of: Release) -> Version:
     return Version(of.stamp, "", of, manifest.read(of.manifest), json.loads(of.manifest.read_bytes()))
-
-
-def _preview(stamp: str) -> Report | None:
-    """What was found of the project that this names; None where nobody looked, or with another version of ours."""
-    file = settings.state_dir() / "previews" / f"{stamp}.json"
-    try:
-        return from_json(file.read_text())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        log.warning("The preview in %s can't be read, so the page leaves it out: %s", file, error)
-        return None

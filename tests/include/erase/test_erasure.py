@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -29,7 +30,7 @@ from include.results.nodes import NodeResult
 from include.settings import Warehouse
 from include.slack import outbox
 from include.slack.message import Message
-from include.warehouse import connect, personal, roles, transaction
+from include.warehouse import connect, personal, roles, sandbox, transaction
 from include.warehouse.roles import LOADER, TRANSFORMER
 
 pytestmark = pytest.mark.db
@@ -285,7 +286,7 @@ def test_what_a_project_marks_beyond_the_contract_stays_empty_through_loads(
 def test_a_user_without_orders_is_still_counted(shop: Connection) -> None:
     forget("eve-0003")
     assert ask(shop, "select count(*) from raw.users") == [(3,)]
-    assert "eve@example.com" not in everything(shop)
+    assert ask(shop, "select nspname from pg_namespace where nspname ~ '^preview_'") == []
 
 
 @pytest.mark.parametrize("user_id", ["nobody", "", "ann-000", "%"])
@@ -459,6 +460,29 @@ def test_what_is_in_schemas_of_others_is_not_read_and_these_are_named(shop: Conn
     somebody_elses_code(shop)
     assert forget("ann-0001").not_looked_at == ("etl",)
     assert ask(shop, "select is_called from etl.ran") == [(False,)]
+
+
+def test_sandboxes_are_dropped_but_for_one_that_somebody_works_in(
+    shop: Connection, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the administrator, and in the UI by who develops, since who builds can't."""
+    caplog.set_level(logging.INFO)
+    roles.ensure(shop, login=True)
+    developer = replace(warehouse, user=roles.DEVELOPER)
+    for name in ("preview_ana", "preview_ana_was"):
+        with connect("test", developer) as connection, connection.cursor() as cursor:
+            sandbox.create(connection, name, "a test")
+            cursor.execute(f"create table {name}_staging.people as select * from raw.users")
+    with connect("test", developer) as at_work:
+        sandbox.create(at_work, "preview_ana", "a test")
+        certificate = forget("ann-0001")
+        assert (certificate.dropped, certificate.not_looked_at) == (("preview_ana_was",), ("preview_ana_staging",))
+        assert json.loads(certificate.as_json())["dropped"] == ["preview_ana_was"]
+    monkeypatch.setenv("WAREHOUSE_USER", TRANSFORMER)
+    monkeypatch.setenv("WAREHOUSE_DEVELOPER_USER", roles.DEVELOPER)
+    erase_in_airflow("grace", "eve-0003", "asked for it")
+    assert '"not_looked_at": []' in caplog.text
+    assert ask(shop, "select nspname from pg_namespace where nspname ~ '^preview_'") == []
 
 
 @pytest.mark.parametrize(

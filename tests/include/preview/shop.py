@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from psycopg2.extensions import connection as Connection
 
+from include import raw
 from include.daily import buffers
 from include.dbt_project import manifest, release
 from include.dbt_project.manifest import Manifest
 from include.fast_cosmos.invocation import invoke
+from include.local import postgres
+from include.local.postgres import LocalPostgres
 from include.preview import version
 from include.preview.report import Kind, ModelChange, Plan
 from include.preview.version import Version
 from include.publish.exchange import exchange
 from include.results import node_results, nodes, runs
-from include.settings import PROJECT_ROOT
-from include.warehouse import connect
+from include.settings import PROJECT_ROOT, Warehouse
+from include.warehouse import connect, roles
 from include.warehouse.relation import Relation
 from include.warehouse.sandbox import Sandbox
+from tests.conftest import copy_database, copy_warehouse
+from tests.forks import Forks
+from tests.include.dbt_project.conftest import fork_dbt
 
-FILES = {
-    "dbt_project.yml": """
+PROJECT = """
 name: small
 profile: greenery
 version: 1.0.0
@@ -36,7 +43,9 @@ models:
     marts: {+materialized: table, +incremental_strategy: replace_changed, +on_schema_change: fail}
 snapshots:
   +schema: snapshots
-""",
+"""
+FILES = {
+    "dbt_project.yml": PROJECT,
     "models/staging/_sources.yml": """
 sources: [{name: shop, schema: raw, tables: [{name: orders}, {name: promos}]}]
 models: [{name: stg_orders, columns: [{name: order_id, data_tests: [unique]}]}]
@@ -74,24 +83,76 @@ where (select count(*) from {{ ref('buyers') }}) < (select count(*) from {{ ref(
 }
 
 
-def write(folder: Path) -> None:
-    """The project, committed in a repository of its own."""
+def write(folder: Path, files: Mapping[str, str]) -> None:
+    """A project of these files, with Greenery's macros of a day."""
     shutil.copytree(PROJECT_ROOT / "dbt" / "macros" / "daily", folder / "macros" / "daily")
     shutil.copy(PROJECT_ROOT / "dbt" / "profiles.yml", folder)
-    for name, text in FILES.items():
+    for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text.lstrip())
-    git(folder, "init", "--quiet", "--initial-branch", "main")
-    commit(folder)
 
 
-def commit(folder: Path) -> None:
-    git(folder, "add", "--all")
-    git(folder, "-c", "user.name=A test", "-c", "user.email=test@example.com", "commit", "--quiet", "-m", "As it is")
+@dataclass(frozen=True)
+class Home:
+    """A project's folder and the database that its parses are of; each test gets both as they were kept.
 
+    What was parsed once stays: the same text is never parsed again.
+    """
 
-def git(folder: Path, *command: str) -> None:
-    subprocess.run(["git", "-C", folder, *command], check=True)
+    path: Path
+    files: Mapping[str, str]
+    server: LocalPostgres
+    dbts: Forks
+
+    @property
+    def folder(self) -> Path:
+        """The project."""
+        return self.path / "dbt"
+
+    @property
+    def warehouse(self) -> Warehouse:
+        """The database, as who may do anything."""
+        return self.server.database(self.path.name)
+
+    @contextmanager
+    def entered(self, user: str | None = None) -> Iterator[None]:
+        """The environment names project and database, as `user` and who develops; dbt parses in a fork."""
+        named = self.warehouse.environment() | {
+            "GREENERY_DBT_DIR": str(self.folder),
+            "GREENERY_STATE_DIR": str(self.path / "state"),
+            "WAREHOUSE_DEVELOPER_USER": roles.DEVELOPER,
+        }
+        if user:
+            named["WAREHOUSE_USER"] = user
+        with pytest.MonkeyPatch.context() as environment:
+            fork_dbt(self.dbts, environment)
+            for key, value in named.items():
+                environment.setenv(key, value)
+            yield
+
+    def begin(self, migrated: str) -> None:
+        """A migrated warehouse with raw tables and roles, and the project."""
+        write(self.folder, self.files)
+        copy_warehouse(self.server, migrated, self.path.name)
+        with connect(where=self.warehouse) as connection:
+            with connection.cursor() as cursor:
+                raw.create(cursor)
+            roles.ensure(connection, login=True)
+
+    def keep(self) -> None:
+        """Keep a copy of the database as it is now."""
+        copy_database(self.server, self.path.name, f"{self.path.name}_kept")
+
+    def go_back(self) -> None:
+        """Make the database what was kept, and the project what it was."""
+        name = self.path.name
+        with postgres.admin(self.server) as cursor:
+            cursor.execute(f'drop database "{name}" with (force)')
+        copy_database(self.server, f"{name}_kept", name)
+        with postgres.admin(self.server) as cursor:  # a copy has not what was granted on the database itself
+            cursor.execute(f'grant create, temporary on database "{name}" to {roles.DEVELOPER}, {roles.TRANSFORMER}')
+        for file, text in self.files.items():
+            (self.folder / file).write_text(text.lstrip())
 
 
 @dataclass(frozen=True)

@@ -141,12 +141,12 @@ def test_a_contract_is_told_from_a_message_of_one_line_too() -> None:
     assert failed.reason.endswith("status is of another type (SQL: INTEGER, contract: TEXT)")
 
 
-def test_a_unit_test_that_newly_fails_is_told_without_its_rows() -> None:
+def test_a_unit_test_that_newly_fails_is_told_with_how_its_made_up_rows_differ() -> None:
     unit = result("fail", 1, "actual differs from expected:\n\n@@,order_id\n→ ,1", "unit_test.p.fact_orders.counts")
     unit = replace(unit, resource_type="unit_test")
     [change] = checks.compare({}, {unit.unique_id: unit}, FACTS, FACTS)
     assert (change.name, change.model, change.became) == ("unit test counts", "fact_orders", Became.FAILS)
-    assert change.reason == "actual differs from expected"
+    assert (change.reason, change.differs) == ("it makes other rows than it expects", "@@,order_id\n→ ,1")
     assert checks.compare({unit.unique_id: unit}, {unit.unique_id: replace(unit, status="pass")}, FACTS, FACTS)[
         0
     ].became

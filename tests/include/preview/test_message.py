@@ -135,6 +135,7 @@ def test_a_test_that_newly_fails_holds_the_publish_back_with_what_is_behind_it(t
     assert "• order_id: 2 values occur more than once; expected each value once (new)" in said
     assert "2 models behind it were not built: dim_users and daily_metrics" in said
     assert "Downstream: Sales" in said
+    assert "http" not in said, "there is no such run, and nothing to answer yet"
     assert "Orders: 41\n" in said, "people still see what is published"
 
 

@@ -32,7 +32,7 @@ def preview(previewed: Previewed) -> Callable[[str, str], Report]:
         written = file in shop.FILES
         path.write_text(text)
         try:
-            report, _ = make(previewed.connection, "main", "ana", silent())
+            report = make(previewed.connection, "main", "ana", silent())
         finally:
             if not written:
                 path.unlink()

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from include.preview.lineage import mermaid
 from include.preview.render import markdown, text
+from include.preview.render.lineage import mermaid
 from include.preview.report import Became, Report, Verdict, from_json, to_json
 from tests.include.preview.reports import (
     COMMENTS,
@@ -27,6 +27,7 @@ from tests.include.preview.reports import (
     ODD,
     RENAMED,
     REPORTS,
+    SAME,
 )
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -85,10 +86,11 @@ def test_what_does_not_fit_is_left_out_whole_and_that_is_said() -> None:
 @pytest.mark.parametrize(
     ("report", "said"),
     [
+        (SAME, "🟢 The dbt project is the same as in main"),
         (COMMENTS, "🟢 Nothing that people see changes"),
         (NEW_MART, "🟢 Merging this adds model weekly_orders and column dim_days.is_holiday; nothing else changes"),
         (FILTERED, "🟡 Merging this moves 2 figures: orders of Mon 23 Nov from 41 to 39"),
-        (FAN_OUT, "🔴 Merging this breaks 2 tests and moves 4 figures: revenue of Mon 23 Nov from $4,210 to $8,421"),
+        (FAN_OUT, "🔴 Merging this breaks 3 tests and moves 4 figures: revenue of Mon 23 Nov from $4,210 to $8,421"),
         (FAILS, "🔴 Merging this breaks model fact_orders"),
     ],
 )
@@ -112,6 +114,34 @@ def test_a_test_that_only_warns_is_named_in_the_first_line() -> None:
     [failing, *_] = FAN_OUT.tests
     warns = replace(COMMENTS, tests=(replace(failing, became=Became.WARNS),))
     assert text(warns).startswith("🟡 Merging this warns of test unique on fact_orders.order_id\n")
+
+
+def test_a_unit_test_is_called_so_once_and_named_where_it_says_what_to_mend() -> None:
+    [unit] = [one for one in FAN_OUT.tests if one.differs]
+    said = text(replace(FAN_OUT, tests=(unit,), figures=()))
+    assert said.startswith("🔴 Merging this breaks unit test counts_units_once and moves rows of 3 models\n")
+    assert "• Mend fact_orders, or change what fails: counts_units_once.\n" in said
+
+
+def test_what_to_mend_is_what_the_change_touches_and_not_where_a_test_finds_it() -> None:
+    [first, second, *_] = FAN_OUT.tests
+    said = text(replace(FAN_OUT, tests=(replace(first, model="daily_metrics"), second)))
+    assert "• Mend fact_orders, or change what fails: " in said
+
+
+def test_helpers_are_counted_beside_marts_and_told_where_they_alone_move() -> None:
+    said = text(FAN_OUT)
+    assert "• 1 helper has other rows as well: int_daily_figures.\n" in said
+    assert "int_daily_figures changes in" not in said
+    alone = text(replace(FAN_OUT, rows=tuple(one for one in FAN_OUT.rows if one.name == "int_daily_figures")))
+    assert "• int_daily_figures changes in revenue (92 rows).\n" in alone
+
+
+def test_the_terminal_shows_the_first_of_what_a_comment_folds_and_names_the_rest() -> None:
+    said = text(FAN_OUT)
+    assert "Revenue by day (14):\n" in said
+    assert "Orders by day (14):\n" not in said
+    assert "In report.md (--out DIR) as well: Orders by day (14).\n" in said
 
 
 def test_lines_of_the_terminal_are_at_most_80_wide() -> None:

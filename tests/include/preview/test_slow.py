@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include import raw, settings
+from include import settings
+from include.local.postgres import LocalPostgres
 from include.local.progress import silent
 from include.preview import slow, version
 from include.preview.build import Built, build
 from include.preview.report import Kind, ModelChange, Plan, SlowModel
 from include.preview.version import Version
-from include.settings import PROJECT_ROOT, Warehouse
-from include.warehouse import open_connection, roles, sandbox
+from include.warehouse import connect, open_connection, roles, sandbox
 from include.warehouse.relation import Relation
 from include.warehouse.sandbox import Sandbox
-from tests.include.dbt_project.conftest import dbt_is_forked, dbts, project  # noqa: F401 - fixtures
+from tests.forks import Forks
+from tests.include.preview import shop
+from tests.include.preview.shop import Home
 
 pytestmark = pytest.mark.db
 
 VISITS = 12_000  # more than `FEW_ROWS`
 FILES = {
-    "dbt_project.yml": """
-name: small
-profile: greenery
-version: 1.0.0
-models:
-  +pre-hook: "{{ before_build() }}"
-  +post-hook: "{{ after_build() }}"
-  small:
-    staging: {+schema: staging, +materialized: view}
-    marts: {+materialized: table, +incremental_strategy: replace_changed, +on_schema_change: fail}
-""",
+    "dbt_project.yml": shop.PROJECT,
     "models/staging/_sources.yml": """
 sources: [{name: shop, schema: raw, tables: [{name: orders}, {name: events}]}]
 models:
@@ -125,27 +117,36 @@ class Looked:
             return cursor.fetchall()
 
 
-@pytest.fixture
-def looked(
-    project: Path,  # noqa: F811 - a fixture
-    db: Connection,
-    warehouse: Warehouse,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Looked]:
-    shutil.rmtree(project)
-    shutil.copytree(PROJECT_ROOT / "dbt" / "macros" / "daily", project / "macros" / "daily")
-    shutil.copy(PROJECT_ROOT / "dbt" / "profiles.yml", project)
-    for name, text in FILES.items():
-        (project / name).parent.mkdir(parents=True, exist_ok=True)
-        (project / name).write_text(text.lstrip())
-    with db.cursor() as cursor:
-        raw.create(cursor)
+@pytest.fixture(scope="module")
+def begun(
+    server: LocalPostgres,
+    migrated: str,
+    dbts: Forks,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Home:
+    """The shop and the project as every test begins with them."""
+    home = Home(tmp_path_factory.mktemp("begun"), FILES, server, dbts)
+    home.begin(migrated)
+    with connect(where=home.warehouse) as connection, connection.cursor() as cursor:
         cursor.execute(SHOP)
-    roles.ensure(db, login=True)
-    monkeypatch.setenv("WAREHOUSE_DEVELOPER_USER", roles.DEVELOPER)
-    with closing(open_connection("a test", settings.warehouse_developer())) as connection:
+    home.keep()
+    return home
+
+
+@pytest.fixture
+def looked(begun: Home) -> Iterator[Looked]:
+    begun.go_back()
+    with begun.entered(), closing(open_connection("a test", settings.warehouse_developer())) as connection:
         here = sandbox.create(connection, "preview_ana", "a test")
-        yield Looked(project, version.of_folder(here), here, connection)
+        yield Looked(begun.folder, version.of_folder(here), here, connection)
+
+
+@pytest.fixture
+def admin(begun: Home) -> Iterator[Connection]:
+    """Who may do anything in the shop's database."""
+    with closing(psycopg2.connect(**begun.warehouse.libpq())) as connection:
+        connection.autocommit = True
+        yield connection
 
 
 def test_a_day_that_looks_its_keys_up_is_no_reason_to_warn(looked: Looked) -> None:
@@ -175,9 +176,9 @@ def test_changes_that_a_model_does_not_follow_leave_other_rows_than_a_full_build
     assert (told.differs, told.is_warned_of) == (1, True)
 
 
-def test_what_a_model_reads_and_is_published_lives_through_the_day_as_well(looked: Looked, db: Connection) -> None:
+def test_what_a_model_reads_and_is_published_lives_through_the_day_as_well(looked: Looked, admin: Connection) -> None:
     looked.elsewhere = {"model.small.visits": Relation("analytics", "visits")}
-    with db.cursor() as cursor:
+    with admin.cursor() as cursor:
         cursor.execute("create table analytics.visits as select event_id, order_id, session_id from raw.events")
         cursor.execute(f"grant select on analytics.visits to {roles.DEVELOPER}")
     looked.write(CHECKOUTS, "{'of': 'visits'}", "{'of': 'visits', 'on': 'session_id'}")
@@ -200,8 +201,8 @@ def test_where_a_day_can_not_be_built_nothing_is_told_and_the_sandbox_left_as_it
     assert looked.tables() == before
 
 
-def test_a_shop_that_came_at_once_has_no_ordinary_day(looked: Looked, db: Connection) -> None:
-    with db.cursor() as cursor:
+def test_a_shop_that_came_at_once_has_no_ordinary_day(looked: Looked, admin: Connection) -> None:
+    with admin.cursor() as cursor:
         cursor.execute("update raw.orders set _loaded_at = '2021-02-10 06:00:00+00'")
         cursor.execute("update raw.events set _loaded_at = '2021-02-10 06:00:00+00'")
     assert looked.look("checkouts") == ()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
+from include import settings
 from include.preview import version
 from include.preview.version import VersionError
 from include.warehouse import roles
 from include.warehouse.sandbox import Sandbox
 from tests.include.dbt_project.conftest import MODEL
-from tests.include.preview.shop import commit, git
+from tests.repository import begin, git
 
 ANA = Sandbox("preview_ana")
 OWN = "{% macro generate_schema_name(name, node) %}{{ name or target.schema }}{% endmacro %}"
@@ -21,8 +24,7 @@ OWN = "{% macro generate_schema_name(name, node) %}{{ name or target.schema }}{%
 def repository(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of one model in a repository; its folder has another one since."""
     monkeypatch.setenv("WAREHOUSE_DEVELOPER_USER", roles.DEVELOPER)
-    git(project.parent, "init", "--quiet", "--initial-branch", "main")
-    commit(project.parent)
+    begin(project.parent)
     (project / MODEL).write_text("select 2 as two")
     return project
 
@@ -45,6 +47,16 @@ def test_each_is_parsed_for_a_sandbox_of_its_own(repository: Path) -> None:
     assert version.published_as(new.facts, "model.greenery.one", ANA) == ("analytics", "one")
 
 
+def test_what_was_parsed_for_sandboxes_that_nobody_uses_is_forgotten(repository: Path) -> None:
+    previews = settings.state_dir() / "previews"
+    for name, days in (("branch_old", 15), ("branch_new", 13)):
+        (previews / name / "releases").mkdir(parents=True)
+        os.utime(previews / name, (time.time() - days * 86400,) * 2)
+    (previews / "a-stamp.json").touch()
+    version.of_folder(ANA)
+    assert {one.name for one in previews.iterdir()} == {"branch_new", "preview_ana", "a-stamp.json"}
+
+
 def test_a_password_is_in_no_file(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAREHOUSE_DEVELOPER_PASSWORD", "tell nobody")
     made = version.of_folder(ANA).release.path
@@ -61,7 +73,7 @@ def test_a_commit_without_the_project_is_told(repository: Path) -> None:
     git(repository.parent, "rm", "-rq", "--cached", ".")
     (repository.parent / "readme").write_text("")
     git(repository.parent, "add", "readme")
-    git(repository.parent, "-c", "user.name=A", "-c", "user.email=a@example.com", "commit", "-qm", "Gone")
+    git(repository.parent, "commit", "--quiet", "--message", "Gone")
     with pytest.raises(VersionError, match="is not in main"):
         version.of_commit("main", ANA)
 

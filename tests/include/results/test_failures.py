@@ -65,6 +65,7 @@ def test_a_test_across_models_is_a_place_of_its_own() -> None:
         ("Sales",),
     )
     assert root.failures[0].expected == "Orders are the same whichever mart one asks."
+    assert root.failures[0].wanted == "expected: Orders are the same whichever mart one asks."
 
 
 def test_a_task_of_a_model_that_died_leads_to_what_is_behind_the_model() -> None:

@@ -256,10 +256,19 @@ def test_who_develops_writes_in_schemas_of_its_own_and_nowhere_else(may: May) ->
             "create trigger mine before insert on {} execute function suppress_redundant_updates_trigger()",
             "create table branch_ana.child () inherits ({})",
             "lock table {} in share mode",
+            "select * from {} for share",
             "comment on table {} is 'mine'",
+            "create statistics branch_ana.mine on tableoid, ctid from {}",
+            "create rule mine as on insert to {} do instead nothing",
+            "alter table {} set (autovacuum_enabled = off)",
+            "alter table {} owner to greenery_developer",
+            "alter table {} set schema branch_ana",
         )
     ]
     others = [
+        "select nextval(pg_get_serial_sequence('ops.publications', 'publication_id'))",
+        "select setval(pg_get_serial_sequence('ops.publications', 'publication_id'), 1)",
+        "alter default privileges for role greenery_transformer grant all on tables to greenery_developer",
         "insert into ops.decisions (action, decided_by, reason) values ('hold', 'ada', 'forged')",
         "insert into ops.answers (answered_by, kind, unique_id, reason) values ('ada', 'mute', 'x', 'forged')",
         *(f"set role {role}" for role in roles.ROLES if role != DEVELOPER),
@@ -271,6 +280,28 @@ def test_who_develops_writes_in_schemas_of_its_own_and_nowhere_else(may: May) ->
         "set temp_file_limit = -1",
     ]
     assert possible(may, DEVELOPER, *of_schemas, *of_tables, *others) == []
+
+
+def test_who_develops_lets_nobody_into_production_and_nobody_out(may: May, db: Connection) -> None:
+    """Postgres only warns of a grant by somebody who has the right and may not hand it on."""
+
+    def rights() -> list[tuple]:
+        with db.cursor() as cursor:
+            cursor.execute(
+                "select nspname, nspacl::text from pg_namespace"
+                " union all select oid::regclass::text, relacl::text from pg_class order by 1, 2"
+            )
+            return cursor.fetchall()
+
+    before = rights()
+    for statement in (
+        "grant select on analytics.fact_orders to public",
+        "revoke select on analytics.fact_orders from greenery_reader",
+        "grant usage on schema raw, snapshots, ops to public",
+        "revoke usage on schema raw from greenery_transformer",
+    ):
+        may(DEVELOPER, statement)
+    assert rights() == before
 
 
 def test_no_schema_of_who_develops_is_in_the_way_of_a_publish(may: May) -> None:

@@ -88,6 +88,22 @@ def test_it_is_made_noted_and_dropped_with_all_that_is_in_it(session: Session, d
     sandbox.create(session("bob"), "branch_ana", "it is nobody's any more")
 
 
+def test_schemas_of_the_projects_own_go_with_it_and_those_of_another_sandbox_stay(
+    session: Session, db: Connection
+) -> None:
+    ana = session("ana")
+    made = sandbox.create(ana, "branch_ana", "orders by hour")
+    longer = sandbox.create(ana, "branch_ana_2", "another")
+    with cursor(ana) as mine:
+        mine.execute("create schema branch_ana_marketing; create table branch_ana_marketing.ads as select 1 as ad_id")
+        mine.execute("create schema branch_ana_2_marketing; create schema branch_anabel")
+    with db.cursor() as admin:
+        admin.execute("create schema branch_ana_of_somebody")
+    sandbox.drop(ana, made)
+    kept = {"branch_ana_2_marketing", "branch_anabel", "branch_ana_of_somebody"}
+    assert schemas(db) == {*longer.schemas, *kept}
+
+
 def test_going_on_with_one_keeps_what_is_built_and_notes_the_new_use(session: Session, db: Connection) -> None:
     with closing(session("ana")) as ana:
         sandbox.create(ana, "branch_ana", "orders by hour")

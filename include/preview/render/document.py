@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from include.slack.message import Line
+from include.slack.message import Line, plain
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,16 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[Line, ...], ...]
     numbers: frozenset[int] = frozenset()
+
+    @property
+    def filled(self) -> Table:
+        """The same without columns in which no row has anything."""
+        kept = [at for at in range(len(self.header)) if any(plain(row[at]) for row in self.rows)]
+        return Table(
+            tuple(self.header[at] for at in kept),
+            tuple(tuple(row[at] for at in kept) for row in self.rows),
+            frozenset(number for number, at in enumerate(kept) if at in self.numbers),
+        )
 
 
 @dataclass(frozen=True)

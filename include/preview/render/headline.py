@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 from include import words
-from include.preview.checks import is_unit_test
-from include.preview.report import Became, FigureMove, Kind, ModelChange, Report, RowsDiff, TestChange, Verdict
+from include.preview.report import Became, FigureMove, Kind, Report, TestChange, Verdict
 from include.slack.message import Code, Line, Piece, listed, short
 
 # So many names of a kind; the others are counted.
@@ -29,14 +29,18 @@ def headline(report: Report) -> str:
             else:
                 said = f"Merging this warns of {listed(list(_warns(report)))}"
         case Verdict.GREEN:
-            said = f"Merging this adds {adds}; nothing else changes" if adds else "Nothing that people see changes"
+            same = f"The dbt project is the same as in {short(report.versus.base, 80)}"
+            nothing = same if report.versus.is_same else "Nothing that people see changes"
+            said = f"Merging this adds {adds}; nothing else changes" if adds else nothing
     return f"{_MARKS[report.verdict]} {said}"
 
 
 def to_do(report: Report) -> tuple[Line, ...]:
     """What to do next, the first thing first."""
     lines = list(_to_do(report))
-    if report.verdict is Verdict.GREEN:
+    if report.versus.is_same:
+        lines.append(("Change a model under dbt/ and save it, or name another state to compare with as BASE.",))
+    elif report.verdict is Verdict.GREEN:
         lines.append(("Read the code and merge: this preview found nothing else to look at.",))
     return tuple(lines)
 
@@ -47,7 +51,7 @@ def rebuilt(report: Report) -> str:
     if not full:
         return ""
     seconds = [one.cost.seconds for one in full if one.cost.seconds is not None]
-    takes = f": about {words.duration(sum(seconds))}" if seconds else ""
+    takes = f", which takes about {words.span(timedelta(seconds=sum(seconds)))}" if seconds else ""
     return f"Each of the next two runs builds {words.count(len(full), 'model')} in full{takes}."
 
 
@@ -62,45 +66,17 @@ def named(names: Sequence[str], shown: int = NAMED) -> tuple[Piece, ...]:
     return tuple(pieces) + ((f" and {more:,} more",) if more else ())
 
 
-def not_run(report: Report) -> tuple[TestChange, ...]:
-    """Tests that can't run for a reason of their own: not because their model is not there."""
-    missing = {name for one in report.failed for name in (one.name, *one.behind)}
-    return tuple(one for one in report.tests if one.became is Became.NOT_RUN and one.model not in missing)
-
-
-def newly(report: Report, became: Became) -> tuple[TestChange, ...]:
-    """The tests of which this becomes."""
-    return tuple(one for one in report.tests if one.became is became)
-
-
-def lost_columns(report: Report) -> tuple[tuple[RowsDiff, str], ...]:
-    """Columns of marts that people can no longer query as they did, each with how a sentence says it."""
-    marts = {one.name for one in report.plan.models if one.is_mart}
-    found = []
-    for one in report.kept:
-        if one.name in marts:
-            found += [(one, old) for old, _ in one.renamed]
-            found += [(one, name) for name in one.gone_columns]
-            found += [(one, change.column) for change in one.retyped]
-    return tuple(found)
-
-
-def gone_marts(report: Report) -> tuple[ModelChange, ...]:
-    """Marts that the project has no more."""
-    return tuple(one for one in report.plan.models if one.kind == "gone" and one.is_mart)
-
-
-def moved_rows(report: Report) -> tuple[RowsDiff, ...]:
-    """Models that were there before and have other rows now."""
-    return tuple(one for one in report.kept if one.added or one.gone or one.changed or one.repeated)
+def called(test: TestChange) -> tuple[str, str]:
+    """What kind of test it is, and its name without that: ("test", "unique on fact_orders.order_id")."""
+    kind = "unit test" if test.is_unit_test else "test"
+    return kind, test.name.removeprefix(f"{kind} ")
 
 
 def _breaks(report: Report) -> Iterator[str]:
     yield from _one_of("model", [one.name for one in report.failed])
-    tests = (*newly(report, Became.FAILS), *not_run(report))
-    yield from _one_of("test", [one.name for one in tests])
-    yield from _one_of("column", [f"{one.name}.{column}" for one, column in lost_columns(report)])
-    yield from _one_of("mart", [one.name for one in gone_marts(report)])
+    yield from _tests((*report.newly(Became.FAILS), *report.not_run))
+    yield from _one_of("column", [f"{one.name}.{column}" for one, column in report.lost_columns])
+    yield from _one_of("mart", [one.name for one in report.gone_marts])
     if len({one.kind for one in report.readers}) > 1:
         yield f"{len(report.readers):,} views and functions"
     elif report.readers:
@@ -112,7 +88,7 @@ def _moves(report: Report) -> Iterator[str]:
         told = next((one for one in report.figures if one.is_told), report.figures[0])
         first = f"{words.inside(short(told.label, 40))}{_newest(told)}"
         yield f"{words.count(len(report.figures), 'figure')}: {first}" if len(report.figures) > 1 else first
-    elif rows := moved_rows(report):
+    elif rows := report.moved_rows:
         yield f"rows of {words.count(len(rows), 'model')}" if rows[1:] else f"rows of {short(rows[0].name, 60)}"
 
 
@@ -126,7 +102,7 @@ def _newest(figure: FigureMove) -> str:
 
 
 def _warns(report: Report) -> Iterator[str]:
-    yield from _one_of("test", [one.name for one in newly(report, Became.WARNS)])
+    yield from _tests(report.newly(Became.WARNS))
     yield from _one_of("slow model", [one.name for one in report.slow if one.is_warned_of])
     yield from _one_of("model", [one.name for one in report.kept if not one.is_same and not one.only_adds_columns])
 
@@ -137,42 +113,47 @@ def _adds(report: Report) -> Iterator[str]:
     yield from _one_of("figure", report.plan.figures_new)
 
 
+def _tests(tests: Sequence[TestChange]) -> Iterator[str]:
+    yield from _one_of(called(tests[0])[0] if len(tests) == 1 else "test", [called(one)[1] for one in tests])
+
+
 def _one_of(noun: str, names: Sequence[str]) -> Iterator[str]:
-    """One by its name, several counted: "test unique on fact_orders.order_id", "3 tests"."""
+    """One by its name, several counted: "model fact_orders", "3 tests"."""
     if names:
-        yield (
-            f"{noun} {short(names[0].removeprefix(f'{noun} '), 60)}"
-            if len(names) == 1
-            else words.count(len(names), noun)
-        )
+        yield f"{noun} {short(names[0], 60)}" if len(names) == 1 else words.count(len(names), noun)
 
 
 def _to_do(report: Report) -> Iterator[Line]:
     if report.failed:
         failed = named([one.name for one in report.failed])
         yield ("Mend ", *failed, ". Until it is built, nothing is known of what reads it.")
-    if broken := (*newly(report, Became.FAILS), *not_run(report)):
+    if broken := (*report.newly(Became.FAILS), *report.not_run):
         on = named(_to_mend(report, broken))
-        which = "the test" if len(broken) == 1 else f"the {len(broken):,} tests"
-        holds = not all(is_unit_test(one.unique_id) for one in broken)
-        yield ("Mend ", *on, f" or change {which}.{' Merged as it is, the next run publishes nothing.' * holds}")
-    if repeated := [one.name for one in moved_rows(report) if one.repeated]:
+        tests = named([called(one)[1] for one in broken])
+        holds = not all(one.is_unit_test for one in broken)
+        ending = f".{' Merged as it is, the next run publishes nothing.' * holds}"
+        yield ("Mend ", *on, ", or change what fails: ", *tests, ending)
+    if repeated := [one.name for one in report.moved_rows if one.repeated]:
         yield ("Look at the joins of ", *named(repeated), ": keys are there more than once that were there once.")
-    if lost := lost_columns(report):
+    if lost := report.lost_columns:
         columns = list(dict.fromkeys(f"{one.name}.{column}" for one, column in lost))
         yield ("Keep ", *named(columns), " beside what takes its place, until nobody reads it any more.")
-    if gone := gone_marts(report):
+    if gone := report.gone_marts:
         yield ("Make sure that nobody queries ", *named([one.name for one in gone]), " any more.")
     if report.readers:
         owners = listed(list(dict.fromkeys(one.owner for one in report.readers)))
         yield (f"Talk to {owners} before you merge: what they made on these marts would not work.",)
-    if report.figures or moved_rows(report):
+    if report.figures or report.moved_rows:
         what = "figures" if report.figures else "rows"
         yield (f"Are the {what} below meant to move?{_tell(report)} If not, mend the model.",)
     if report.plan.figures_gone:
         yield ("Tell who reads the message that it no longer has ", *named(report.plan.figures_gone), ".")
-    if warned := newly(report, Became.WARNS):
-        yield ("Look at what ", *named([one.name for one in warned]), f" {'finds' if len(warned) == 1 else 'find'}.")
+    if warned := report.newly(Became.WARNS):
+        yield (
+            "Look at what ",
+            *named([called(one)[1] for one in warned]),
+            f" {'finds' if len(warned) == 1 else 'find'}.",
+        )
     if differs := [one.name for one in report.slow if one.differs]:
         yield ("Mend ", *named(differs), ": an ordinary day makes other rows of it than a full build.")
     if whole := [one.name for one in report.slow if one.whole]:

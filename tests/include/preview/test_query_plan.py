@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from include.preview.day_plan import DayPlan, read
+from include.preview.query_plan import QueryPlan, read
 from include.warehouse.relation import Relation
 
 VISITS = Relation("sandbox", "visits")
@@ -28,7 +28,7 @@ def explained(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"Plan": plan, "Planning Time": 0, "Execution Time": plan["Actual Total Time"]}]
 
 
-def told(plan: dict[str, Any], looked_up: dict[str, Any] | None = None, keys: int = 1) -> DayPlan:
+def told(plan: dict[str, Any], looked_up: dict[str, Any] | None = None, keys: int = 1) -> QueryPlan:
     return read(explained(plan), explained(looked_up or plan), {VISITS: ROWS}, keys)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from include.preview.document import Block, Document, Drawing, Folded, Points, Table, Verbatim
+from include.preview.render.document import Block, Document, Drawing, Folded, Points, Table, Verbatim
 from include.slack.message import Line, plain, safe
 
 WIDTH = 80
+# So much of what a comment folds is open here, in each part; the rest is named.
+OPEN = 1
 
 
 def draw(document: Document) -> str:
-    """All of it but the drawings; what a comment folds is open."""
+    """All of it but the drawings, and of what a comment folds the first; the rest of that is named."""
     pieces = [textwrap.fill(safe(document.headline), WIDTH), _points(document.to_do)]
     for part in document.parts:
         pieces += ["\n".join((part.title, "─" * len(part.title))), *_blocks(part.blocks)]
@@ -21,7 +23,11 @@ def draw(document: Document) -> str:
 
 
 def _blocks(blocks: Iterable[Block]) -> Iterator[str]:
+    blocks = list(blocks)
+    closed = [block for block in blocks if isinstance(block, Folded)][OPEN:]
     for block in blocks:
+        if block in closed:
+            continue
         match block:
             case Points(lines):
                 yield _points(lines)
@@ -33,6 +39,10 @@ def _blocks(blocks: Iterable[Block]) -> Iterator[str]:
                 yield "\n".join((textwrap.fill(f"{plain(title)}:", WIDTH), *_blocks(inside)))
             case Drawing():
                 pass
+    if closed:
+        yield textwrap.fill(
+            f"In report.md (--out DIR) as well: {', '.join(plain(one.title) for one in closed)}.", WIDTH
+        )
 
 
 def _points(lines: Iterable[Line]) -> str:
@@ -41,17 +51,17 @@ def _points(lines: Iterable[Line]) -> str:
 
 def _table(table: Table) -> str:
     """Columns that have something, side by side where there is room, else each row as a list of what it has."""
+    table = table.filled
     rows = [[plain(cell) for cell in row] for row in table.rows]
-    columns = [at for at in range(len(table.header)) if any(row[at] for row in rows)]
-    cells = [[row[at] for at in columns] for row in (list(table.header), *rows)]
+    cells = [list(table.header), *rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     if sum(widths) + 2 * len(widths) <= WIDTH:
-        right = [at in table.numbers for at in columns]
+        right = [at in table.numbers for at in range(len(table.header))]
         return "\n".join("  ".join(_cells(row, widths, right)).rstrip() for row in cells)
     told = []
     for row in rows:
-        more = [f"{table.header[at]} {row[at]}" for at in columns[1:] if row[at]]
-        told.append(textwrap.fill(f"• {row[0]}: {', '.join(more)}", WIDTH, subsequent_indent="  "))
+        more = [f"{table.header[at]} {row[at]}" for at in range(1, len(row)) if row[at]]
+        told.append(textwrap.fill(f"• {row[0]}: {'; '.join(more)}", WIDTH, subsequent_indent="  "))
     return "\n".join(told)
 
 

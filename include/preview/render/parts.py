@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from decimal import Decimal
+from datetime import timedelta
 
 from include import words
 from include.dbt_project import helpers
-from include.preview import headline, lineage
-from include.preview.checks import is_unit_test
-from include.preview.document import Block, Document, Drawing, Folded, Part, Points, Table, Verbatim
-from include.preview.headline import named
+from include.preview.render import headline, lineage
+from include.preview.render.document import Block, Document, Drawing, Folded, Part, Points, Table, Verbatim
+from include.preview.render.headline import named
 from include.preview.report import (
     Became,
     Cost,
@@ -30,12 +29,13 @@ from include.words import Unit
 # So many rows of a table or points of a list; the others are counted.
 SHOWN = 20
 # So many days of a figure, examples of a model, and columns of an example.
-DAYS, EXAMPLES, COLUMNS = 14, 8, 6
+DAYS, EXAMPLES, COLUMNS = 14, 3, 6
+# So many columns of a row that is added or gone.
+WHOLE_ROW = 4
 # Of so many figures the days are told, and of so many models examples and plans.
 FOLDED = 5
-# So many characters of the message, and of a plan.
-LONGEST_MESSAGE, LONGEST_PLAN = 10_000, 3_000
-_MB = 1_000_000
+# So many characters of the message, of a plan, and of how a unit test's rows differ.
+LONGEST_MESSAGE, LONGEST_PLAN, LONGEST_DIFFERENCE = 10_000, 3_000, 1_000
 _BECAME = {
     Became.FAILS: "newly fails",
     Became.NOT_RUN: "can't run",
@@ -55,7 +55,7 @@ def document(report: Report) -> Document:
         Part("Figures of the message", tuple(_told(report))),
         Part("Rows", tuple(_rows(report))),
         Part("Tests", tuple(_tests(report))),
-        Part("Slow models", tuple(_slow(report.slow))),
+        Part("Speed", tuple(_slow(report.slow))),
         Part("Who reads it", tuple(_exposures(report))),
         Part("Models", tuple(_models(report))),
         Part("The message of the next run", tuple(_message(report.message))),
@@ -77,16 +77,20 @@ def _breaks(report: Report) -> Iterator[Block]:
             else ""
         )
         lines.append(("model ", Code(short(model.name, 120)), f" {kind}: {_ended(short(model.reason, 500))}{behind}"))
-    lines += [_test(one) for one in (*headline.newly(report, Became.FAILS), *headline.not_run(report))]
-    if unknown := len(headline.newly(report, Became.NOT_RUN)) - len(headline.not_run(report)):
+    tests = (*report.newly(Became.FAILS), *report.not_run)
+    lines += [_test(one) for one in tests]
+    if unknown := len(report.newly(Became.NOT_RUN)) - len(report.not_run):
         lines.append((f"{words.count(unknown, 'test')} can't run, since what they test was not built.",))
-    for rows, column in headline.lost_columns(report):
+    for rows, column in report.lost_columns:
         lines.append(_lost(rows, column))
-    lines += [("mart ", Code(short(one.name, 120)), " is gone.") for one in headline.gone_marts(report)]
+    lines += [("mart ", Code(short(one.name, 120)), " is gone.") for one in report.gone_marts]
     for reader in report.readers:
         what = (f"{short(reader.kind, 40)} ", Code(short(reader.name, 120)), " of ", Code(short(reader.owner, 60)))
         lines.append((*what, " on ", Code(short(reader.mart, 80)), f": {_ended(short(reader.why))}"))
     yield from _points(lines)
+    for one in [one for one in tests if one.differs][:FOLDED]:
+        title = ("How the rows of ", Code(short(headline.called(one)[1], 160)), " differ")
+        yield Folded(title, (Verbatim(one.differs[:LONGEST_DIFFERENCE]),))
 
 
 def _lost(rows: RowsDiff, column: str) -> Line:
@@ -110,9 +114,8 @@ def _test(test: TestChange) -> Line:
     reason = f": {_ended(short(test.reason, 400))}" if test.reason else ""
     owner = f" Owner: {short(test.owner, 60)}." if test.owner else ""
     new = " (a new test)" if test.is_new else ""
-    kind = "unit test " if is_unit_test(test.unique_id) else "test "
-    name = Code(short(test.name.removeprefix(kind), 160))
-    return (kind, name, f" {_BECAME[test.became]}{new}{reason or '.'}{owner}")
+    kind, name = headline.called(test)
+    return (f"{kind} ", Code(short(name, 160)), f" {_BECAME[test.became]}{new}{reason or '.'}{owner}")
 
 
 def _figures(figures: Sequence[FigureMove]) -> Iterator[Block]:
@@ -167,8 +170,8 @@ def _apart(day: FigureDay, figure: FigureMove) -> tuple[Line, Line, Line]:
 
 
 def _rows(report: Report) -> Iterator[Block]:
-    """By model; what only adds columns is as meant and is a line, and so is all that is the same."""
-    rows, moved = report.kept, headline.moved_rows(report)
+    """By mart; helpers are counted, where a mart moves too. What only adds columns, and what is the same, is a line."""
+    rows, (moved, beside) = report.kept, _marts_first(report, report.moved_rows)
     new = {one.name for one in report.plan.models if one.kind is Kind.NEW}
     if moved:
         cells = tuple(
@@ -177,19 +180,23 @@ def _rows(report: Report) -> Iterator[Block]:
                 (f"{one.before:,}",),
                 (f"{one.after:,}",),
                 *((f"{number:,}" if number else "",) for number in (one.added, one.gone, one.changed)),
-                _by_column(one),
             )
             for one in moved[:SHOWN]
         )
-        header = ("model", "rows before", "after", "added", "gone", "changed", "by column")
+        header = ("model", "rows before", "after", "added", "gone", "changed")
         yield Table(header, cells, frozenset({1, 2, 3, 4, 5}))
         yield from _more(len(moved) - len(cells), "model")
-    lines: list[Line] = [
+    lines: list[Line] = [_by_column(one) for one in moved[:SHOWN] if one.columns]
+    lines += [
         (Code(short(one.name, 80)), f" is new: {words.count(one.after, 'row')}.")
         for one in report.rows
         if one.name in new
     ]
     lines += [line for one in rows for line in _beside(one)]
+    if beside:
+        has = "has" if len(beside) == 1 else "have"
+        names = named([one.name for one in beside], COLUMNS)
+        lines.append((f"{words.count(len(beside), 'helper')} {has} other rows as well: ", *names, "."))
     if same := _same(report):
         has = "has" if len(same) == 1 else "have"
         lines.append((f"{words.count(len(same), 'model')} {has} every row as before: ", *named(same, COLUMNS), "."))
@@ -198,6 +205,15 @@ def _rows(report: Report) -> Iterator[Block]:
         by: Line = (", by ", *named(one.key)) if one.key else ()
         title = ("Examples of ", Code(short(one.name, 80)), *by)
         yield Folded(title, _points(map(_example, one.examples[:EXAMPLES])))
+
+
+def _marts_first(report: Report, moved: Sequence[RowsDiff]) -> tuple[list[RowsDiff], list[RowsDiff]]:
+    """What is told in full: marts, those that the change itself touches first; and helpers, unless there is no mart."""
+    own = {one.name for one in report.plan.models if one.kind is Kind.CHANGED}
+    marts = {one.name for one in report.plan.models if one.is_mart and not helpers.is_helper(one.name)}
+    told = sorted((one for one in moved if one.name in marts), key=lambda one: one.name not in own)
+    beside = [one for one in moved if one.name not in marts]
+    return (told, beside) if told else (beside, [])
 
 
 def _same(report: Report) -> list[str]:
@@ -209,12 +225,14 @@ def _same(report: Report) -> list[str]:
 
 
 def _by_column(rows: RowsDiff) -> Line:
+    """Of the rows that changed: `dim_users` in orders (8) and lifetime_value (5)."""
     shown = sorted(rows.columns, key=lambda one: -one.rows)[:COLUMNS]
-    pieces: list[Piece] = []
+    pieces: list[Piece] = [Code(short(rows.name, 80)), " changes in "]
     for one in shown:
-        pieces += [", " if pieces else "", Code(short(one.column, 60)), f" {one.rows:,}"]
+        told = f"{one.rows:,}" if one is not shown[0] else words.count(one.rows, "row")
+        pieces += [", " if one is not shown[0] else "", Code(short(one.column, 60)), f" ({told})"]
     more = len(rows.columns) - len(shown)
-    return (*pieces, f" and {more:,} more" if more else "")
+    return (*pieces, f" and {more:,} more." if more else ".")
 
 
 def _beside(rows: RowsDiff) -> Iterator[Line]:
@@ -235,7 +253,7 @@ def _example(example: Example) -> Line:
     key = Code(short(example.key, 100))
     if example.before is None or example.after is None:
         row = example.after if example.before is None else example.before
-        said = [f"{name} = {words.value(held)}" for name, held in list((row or {}).items())[:COLUMNS]]
+        said = [f"{name} = {words.value(held)}" for name, held in list((row or {}).items())[:WHOLE_ROW]]
         return (key, " is added: " if example.before is None else " is gone: ", Code(short(", ".join(said), 240)))
     pieces: list[Piece] = []
     every = list(dict.fromkeys((*example.before, *example.after)))
@@ -263,10 +281,9 @@ def _slow(slow: Sequence[SlowModel]) -> Iterator[Block]:
     lines, plans = [], []
     for one in slow:
         name = Code(short(one.name, 80))
-        takes = (
-            f": {words.duration(one.seconds)} on an ordinary day, {words.duration(one.seconds_at_ten)} with ten times"
-        )
-        pieces: list[Piece] = [name, f"{takes} the history."]
+        day, at_ten = _about(one.seconds), _about(one.seconds_at_ten)
+        at_ten = "as much" if at_ten == day else at_ten
+        pieces: list[Piece] = [name, f" takes {day} on an ordinary day, and {at_ten} with ten times the history."]
         if one.whole:
             pieces.append(" ⚠️ It reads all of ")
             for number, (relation, rows) in enumerate(one.whole[:COLUMNS]):
@@ -295,7 +312,7 @@ def _models(report: Report) -> Iterator[Block]:
     own = [one for one in (*plan.models, *plan.snapshots) if one.kind in (Kind.NEW, Kind.CHANGED, Kind.GONE)]
     if own:
         rows = tuple(_model(one) for one in own[:SHOWN])
-        header = ("model", "is", "because of", "next run", "full build", "rows", "MB", "owner")
+        header = ("model", "is", "because of", "next run", "full build", "rows", "size", "owner")
         yield Table(header, rows, frozenset({4, 5, 6}))
         yield from _more(len(own) - len(rows), "model")
     lines: list[Line] = []
@@ -323,7 +340,8 @@ def _with_reasons(models: Sequence[ModelChange]) -> Line:
 
 
 def _model(model: ModelChange) -> tuple[Line, ...]:
-    reasons = [short(one, 60) for one in model.reasons[:COLUMNS]]
+    # The columns themselves say it better.
+    reasons = [short(one, 60) for one in model.reasons[:COLUMNS] if one != "columns" or not model.columns]
     columns = [_declared(one.column, one.before, one.after) for one in model.columns[:COLUMNS]]
     next_run = (
         "" if model.kind is Kind.GONE else "builds all" if model.is_rebuilt or model.kind is Kind.NEW else "as usual"
@@ -341,16 +359,20 @@ def _model(model: ModelChange) -> tuple[Line, ...]:
 def _declared(column: str, before: str | None, after: str | None) -> str:
     name = short(column, 60)
     if before is None:
-        return f"+ {name}"
-    return f"- {name}" if after is None else f"{name}: {short(before, 40)} → {short(after, 40)}"
+        return f"new column {name}"
+    return f"column {name} gone" if after is None else f"column {name}: {short(before, 40)} → {short(after, 40)}"
 
 
 def _cost(cost: Cost) -> tuple[Line, Line, Line]:
     return (
-        ("" if cost.seconds is None else words.duration(cost.seconds),),
+        ("" if cost.seconds is None else _about(cost.seconds),),
         ("" if cost.rows is None else f"{cost.rows:,}",),
-        ("" if cost.bytes is None else f"{Decimal(cost.bytes) / _MB:,.1f}",),
+        ("" if cost.bytes is None else words.size(cost.bytes),),
     )
+
+
+def _about(seconds: float) -> str:
+    return words.span(timedelta(seconds=seconds))
 
 
 def _message(message: str) -> Iterator[Block]:
@@ -364,12 +386,12 @@ def _footer(report: Report) -> Line:
     versus = report.versus
     which: Line = ("Compared with ", Code(short(versus.base, 80)), f" ({short(versus.commit, 40)})")
     if versus.published_at:
-        what: Line = (f", as published on {words.moment(versus.published_at)}",)
+        what = f" as it was published on {words.moment(versus.published_at)}."
     elif versus.why:
-        what = (f", built from the same raw, since {_ended(short(versus.why, 200)).removesuffix('.')}",)
+        what = f". {_ended(short(versus.why, 300))}"
     else:
-        what = (", by its code alone: nothing had to be built",)
-    return (*which, *what, f" · {words.moment(report.made_at)}, took {words.duration(report.seconds)}")
+        what = "; nothing had to be built."
+    return (*which, f"{what} This preview began on {words.moment(report.made_at)} and took {_about(report.seconds)}.")
 
 
 def _points(lines: Iterable[Line]) -> tuple[Points, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from include.preview.document import Block, Document, Drawing, Folded, Part, Points, Table, Verbatim
+from include.preview.render.document import Block, Document, Drawing, Folded, Part, Points, Table, Verbatim
 from include.slack.message import Bold, Code, Line, Piece, plain, safe
 
 # GitHub takes 65,536 characters, and who posts it adds some.
@@ -70,6 +70,7 @@ def _points(lines: Iterable[Line]) -> str:
 
 
 def _table(table: Table) -> str:
+    table = table.filled
     rules = ["--:" if at in table.numbers else ":--" for at in range(len(table.header))]
     rows = [[_line(cell) for cell in row] for row in table.rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (table.header, rules, *rows))

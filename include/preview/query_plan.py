@@ -15,7 +15,7 @@ ROWS_A_KEY = 10
 
 
 @dataclass
-class DayPlan:
+class QueryPlan:
     """What is read off a plan that was carried out (EXPLAIN ANALYZE).
 
     `seconds` is what it took and `growing` how much of it is spent on rows that become more as history does. `whole`
@@ -30,14 +30,14 @@ class DayPlan:
 
 def read(
     done: list[dict[str, Any]], looked_up: list[dict[str, Any]], rows: Mapping[Relation, float], keys: int
-) -> DayPlan:
+) -> QueryPlan:
     """Read a plan in EXPLAIN's verbose JSON; `rows` is how many each relation has, `keys` how many a day asks for.
 
     A relation counts as read from end to end where at least half of its rows were read, and more than a day is about:
     more than `FEW_ROWS`, and more than `ROWS_A_KEY` for each key. And where nothing else will do: on a short history
     Postgres rather reads what it could look up, as in the plan `looked_up`, and on a long one it looks it up.
     """
-    told = DayPlan(seconds=(done[0]["Planning Time"] + done[0]["Execution Time"]) / 1000)
+    told = QueryPlan(seconds=(done[0]["Planning Time"] + done[0]["Execution Time"]) / 1000)
     _Reader(told, rows, max(FEW_ROWS, ROWS_A_KEY * keys), whole(looked_up)).read(done[0]["Plan"])
     told.growing = min(told.growing, told.seconds)
     return told
@@ -57,7 +57,7 @@ def relations(explained: list[dict[str, Any]]) -> set[Relation]:
 class _Reader:
     """Goes through the steps of a plan, what comes in before what comes out."""
 
-    told: DayPlan
+    told: QueryPlan
     rows: Mapping[Relation, float]
     many: int
     unavoidable: set[Relation]
