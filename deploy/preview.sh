@@ -24,6 +24,9 @@ make install
 work=$(mktemp --directory)
 export GREENERY_STATE_DIR=$work/state
 trap 'make --silent down >&2 || true; rm -rf "$work"' EXIT
+# Nobody opens Airflow here, and another job of this machine may want its usual port.
+GREENERY_UI_PORT=$(.venv/bin/python -c 'import socket; free = socket.create_server(("127.0.0.1", 0)); print(free.getsockname()[1])')
+export GREENERY_UI_PORT
 mkdir "$work/base"
 git archive "$base" | tar --extract --file=- --directory "$work/base"
 # Where the base pins the same packages, it runs on the same ones.

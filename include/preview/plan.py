@@ -312,7 +312,7 @@ class _Comparison:
         """Of a model that is the same itself."""
         old, new = self.old.continued_by(unique_id), self.new.continued_by(unique_id)
         files = sorted(self.new.facts.title(one) for one in old.keys() & new.keys() if old[one] != new[one])
-        return (*(f"file of {one}" for one in files), *(("macros or variables",) if self._all_rebuilt else ()))
+        return (*(f"reads {one}" for one in files), *(("macros or variables",) if self._all_rebuilt else ()))
 
     def _model(
         self, state: _State, unique_id: str, kind: Kind, reasons: tuple[str, ...], *, is_rebuilt: bool = False

@@ -16,7 +16,8 @@ from include.words import Unit
 class Kind(StrEnum):
     """What a change of the project does to a model.
 
-    `comments` is a model whose SQL differs in comments and space alone; `downstream` one that only reads a changed one.
+    `comments` is a model that makes the same rows: what differs is beside them, as comments, a description or an owner.
+    `downstream` is one that only reads a changed one.
     """
 
     NEW = "new"

@@ -39,7 +39,9 @@ def to_do(report: Report) -> tuple[Line, ...]:
     """What to do next, the first thing first."""
     lines = list(_to_do(report))
     if report.versus.is_same:
-        lines.append(("Change a model under dbt/ and save it, or name another state to compare with as BASE.",))
+        lines.append(
+            ("No file of it differs, so there is nothing to look at. To compare with another commit, name it as BASE.",)
+        )
     elif report.verdict is Verdict.GREEN:
         lines.append(("Read the code and merge: this preview found nothing else to look at.",))
     return tuple(lines)

@@ -316,14 +316,14 @@ def _models(report: Report) -> Iterator[Block]:
         yield Table(header, rows, frozenset({4, 5, 6}))
         yield from _more(len(own) - len(rows), "model")
     lines: list[Line] = []
-    if cost := headline.rebuilt(report):
-        lines.append((cost,))
     if same := [one for one in plan.models if one.kind is Kind.COMMENTS]:
         makes = "makes" if len(same) == 1 else "make"
         lines.append((f"{words.count(len(same), 'model')} {makes} the same rows: ", *_with_reasons(same), "."))
     if behind := [one.name for one in plan.models if one.kind is Kind.DOWNSTREAM]:
         reads = "reads" if len(behind) == 1 else "read"
         lines.append((f"{words.count(len(behind), 'model')} {reads} what changes: ", *named(behind, COLUMNS), "."))
+    if cost := headline.rebuilt(report):
+        lines.append((cost,))
     yield from _points(lines)
     if graph := lineage.mermaid(report):
         yield Drawing(graph, lineage.legend(report))

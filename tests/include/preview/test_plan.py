@@ -131,7 +131,7 @@ def test_a_comment_builds_nothing_in_a_preview_and_all_of_what_reads_it_in_the_n
     assert plan.exposures == ()
     assert named(plan, "fact_orders").reasons == ("comments",)
     assert rebuilt(plan) == {"fact_orders", *map(main.facts.title, behind)} & incremental(main)
-    assert named(plan, "product_funnel_daily").reasons == ("file of fact_orders",)
+    assert named(plan, "product_funnel_daily").reasons == ("reads fact_orders",)
 
 
 def test_other_sql_changes_a_model_and_all_that_reads_it(planned: Planned, main: Version) -> None:
