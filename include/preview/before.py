@@ -56,7 +56,8 @@ def find(
     facts = old.facts
     changed = {one.unique_id for one in plan.models if one.kind is not Kind.COMMENTS}
     touched = changed & facts.models
-    needed = read_by(facts, touched) | read_by(new.facts, changed)
+    tests = plan.tests_changed
+    needed = read_by(facts, touched, tests) | read_by(new.facts, changed, tests)
     there = readable(connection, {one: published_as(facts, one, sandbox) for one in needed if one in facts.nodes})
     views = {one for one in touched if facts.nodes[one]["config"]["materialized"] == VIEW}
     published = _published(connection)
@@ -65,7 +66,7 @@ def find(
     connection.commit()
     if published is None or found is None:
         snapshots = {one: relation for one, relation in there.items() if one in facts.snapshots}
-        built = build(old, sandbox, touched, snapshots, progress, unit_tests=False)
+        built = build(old, sandbox, touched, snapshots, progress, unit_tests=False, changed_tests=tests)
         return built, Versus(old.label, old.commit, why=f"{why}, so {old.label} was built from the raw of now.")
     if views:  # which a run makes anew while it is read
         shown = build(old, sandbox, views, there, progress, tests=False, unit_tests=False)

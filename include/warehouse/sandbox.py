@@ -206,8 +206,12 @@ def _take(cursor: Cursor, sandbox: Sandbox) -> None:
 
 
 def _let_go(connection: Connection, sandbox: Sandbox) -> None:
+    """Give the lock back as often as this session took it."""
     with connection.cursor() as cursor:
-        cursor.execute("select pg_advisory_unlock(%s, hashtext(%s))", (_IN_USE, sandbox.name))
+        is_held = True
+        while is_held:
+            cursor.execute("select pg_advisory_unlock(%s, hashtext(%s))", (_IN_USE, sandbox.name))
+            [[is_held]] = cursor.fetchall()
     connection.commit()
 
 

@@ -52,6 +52,7 @@ def document(report: Report) -> Document:
     parts = (
         Part("What breaks", tuple(_breaks(report))),
         Part("Figures that move", tuple(_figures(report.figures))),
+        Part("Figures of the message", tuple(_told(report))),
         Part("Rows", tuple(_rows(report))),
         Part("Tests", tuple(_tests(report))),
         Part("Speed", tuple(_slow(report.slow))),
@@ -133,6 +134,16 @@ def _figures(figures: Sequence[FigureMove]) -> Iterator[Block]:
         table = Table(("day", "before", "after", "difference"), days, frozenset({1, 2, 3}))
         rest = one.moved - len(days)
         yield Folded((_label(one), f" by day ({one.moved:,})"), (table, *_more(rest, "day")))
+
+
+def _told(report: Report) -> Iterator[Block]:
+    """What the message tells newly, and no more."""
+    plan = report.plan
+    yield from _points(
+        (f"The message {how} ", *named(names, COLUMNS), ".")
+        for names, how in ((plan.figures_new, "newly has"), (plan.figures_gone, "no longer has"))
+        if names
+    )
 
 
 def _label(figure: FigureMove) -> Piece:
