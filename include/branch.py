@@ -71,8 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
             own = Sandbox(sandbox.name_of(BRANCH, options.name))
             match options.command:
                 case "drop":
-                    sandbox.drop(connection, own)
-                    progress.say(f"{own.name} is dropped.")
+                    was_there = sandbox.drop(connection, own)
+                    progress.say(f"{own.name} is dropped." if was_there else f"There is no {own.name}.")
                     return 0
                 case "build":
                     sandbox.create(connection, own.name, _PURPOSE)

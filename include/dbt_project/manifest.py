@@ -123,7 +123,7 @@ class Manifest:
 
     @cached_property
     def data_tests(self) -> list[DataTest]:
-        """All enabled data tests (unit tests aren't among them)."""
+        """All enabled data tests, no unit tests; dbt switches one off whose model is gone."""
         return [
             DataTest(
                 unique_id,
@@ -133,7 +133,7 @@ class Manifest:
                 node["config"].get("error_if", ANY_ROW),
             )
             for unique_id, node in self.nodes.items()
-            if node["resource_type"] == "test"
+            if node["resource_type"] == "test" and node["config"].get("enabled", True)
         ]
 
     def tests_of(self, home: str) -> frozenset[str]:

@@ -20,6 +20,7 @@ from include.preview.version import Version, published_as
 from include.receipts import basis
 from include.results import node_results
 from include.results.failures import without_data
+from include.slack.message import listed
 from include.warehouse.relation import Relation, readable
 from include.warehouse.sandbox import Sandbox
 
@@ -55,7 +56,8 @@ def find(
     facts = old.facts
     changed = {one.unique_id for one in plan.models if one.kind is not Kind.COMMENTS}
     touched = changed & facts.models
-    needed = read_by(facts, touched) | read_by(new.facts, changed)
+    tests = plan.tests_changed
+    needed = read_by(facts, touched, tests) | read_by(new.facts, changed, tests)
     there = readable(connection, {one: published_as(facts, one, sandbox) for one in needed if one in facts.nodes})
     views = {one for one in touched if facts.nodes[one]["config"]["materialized"] == VIEW}
     published = _published(connection)
@@ -64,7 +66,7 @@ def find(
     connection.commit()
     if published is None or found is None:
         snapshots = {one: relation for one, relation in there.items() if one in facts.snapshots}
-        built = build(old, sandbox, touched, snapshots, progress, unit_tests=False)
+        built = build(old, sandbox, touched, snapshots, progress, unit_tests=False, changed_tests=tests)
         return built, Versus(old.label, old.commit, why=f"{why}, so {old.label} was built from the raw of now.")
     if views:  # which a run makes anew while it is read
         shown = build(old, sandbox, views, there, progress, tests=False, unit_tests=False)
@@ -85,7 +87,7 @@ def moved(connection: Connection, since: Moment) -> str | None:
     now = moment(connection)
     if tables := sorted(name for name, stamp in now.stamps.items() if stamp != since.stamps.get(name)):
         return (
-            f"Raw was loaded while this was built ({', '.join(tables)}), so part of what differs may come from there. "
+            f"Raw was loaded while this was built ({listed(tables)}), so part of what differs may come from there. "
             "Preview it again."
         )
     if now.publication_id != since.publication_id:
@@ -128,25 +130,20 @@ def _why_not(connection: Connection, old: Version, needed: Collection[str], publ
         for one in needed
         if one in facts.drawn and checksums.get(one) != basis.checksum(facts.nodes[one])
     ):
-        return f"What is published was built with another SQL than that of {old.label} ({_listed(other)})"
+        return f"What is published was built with another SQL than that of {old.label} ({listed(other)})"
     stamps = buffers.newest_stamps(connection)
     sources = [source for one, source in facts.sources.items() if one in needed]
     read = {source["identifier"] for source in sources if source["schema"] == settings.raw_schema()}
     others = [source for source in sources if source["schema"] not in (settings.raw_schema(), *settings.OUR_SCHEMAS)]
     if unknown := sorted((read - stamps.keys()) | {f"{one['schema']}.{one['identifier']}" for one in others}):
-        return f"Nothing says when {_listed(unknown)} changed"
+        return f"Nothing says when {listed(unknown)} changed"
     if came := sorted(one for one in read | {"deletions"} if (at := stamps.get(one)) and at > published.raw_as_of):
-        return f"Raw has moved since the run that published ({_listed(came)})"
+        return f"Raw has moved since the run that published ({listed(came)})"
     return None
 
 
 def _lacking(facts: Manifest, models: Collection[str]) -> str | None:
-    return f"Not published: {_listed(sorted(map(facts.title, models)))}" if models else None
-
-
-def _listed(names: list[str]) -> str:
-    """The first of them, and how many more."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"Not published: {listed(sorted(map(facts.title, models)))}" if models else None
 
 
 def _as_published(

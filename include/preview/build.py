@@ -55,8 +55,11 @@ def build(
     *,
     tests: bool = True,
     unit_tests: bool = True,
+    changed_tests: Collection[str] = (),
 ) -> Built:
     """Build models, seeds and snapshots in a sandbox, and run each test that reads one of them, and their unit tests.
+
+    `changed_tests` are run as well, whatever they read; those that the version does not have are passed over.
 
     What they read besides is taken from `elsewhere`, and built too where it is not there. Views are always built: a run
     that replaces one would wait for who reads it, or drop what stands on it. A model is built in full, but for one
@@ -66,24 +69,32 @@ def build(
     """
     facts = version.facts
     asked = set(unique_ids)
-    of_tests = _parents_of_tests(facts, asked) if tests else {}
-    wanted = _with_what_is_read(facts, asked, of_tests.values(), elsewhere)
+    of_tests = _parents_of_tests(facts, asked, changed_tests) if tests else {}
+    of_unit_tests = _read_by_unit_tests(version, changed_tests) if unit_tests else {}
+    wanted = _with_what_is_read(facts, asked, (*of_tests.values(), *of_unit_tests.values()), elsewhere)
     here = {one: Relation(facts.nodes[one]["schema"], facts.nodes[one]["alias"]) for one in wanted}
     if strays := {one.schema for one in here.values() if not is_of(sandbox, one.schema)}:
         raise ValueError(f"{version.label} was parsed for {', '.join(sorted(strays))} and not for {sandbox.name}")
     read = {one: relation for one, relation in elsewhere.items() if one in facts.nodes and one not in wanted}
-    if not wanted:
+    if not (wanted or of_tests or of_unit_tests):
         return Built(read, {}, {})
-    with connect("greenery preview", settings.warehouse_developer()) as connection:
-        for one in wanted & elsewhere.keys():
-            if _goes_on(facts, one):
-                _copy(connection, elsewhere[one], here[one])
-    with progress.step(f"Building {words.count(len(wanted), 'model')} of {version.label}"):
-        results = run_dbt(version, ["build", "--full-refresh"], wanted, (), (), read, progress)
+    results: dict[str, NodeResult] = {}
+    if wanted:
+        with connect("greenery preview", settings.warehouse_developer()) as connection:
+            for one in wanted & elsewhere.keys():
+                if _goes_on(facts, one):
+                    _copy(connection, elsewhere[one], here[one])
+        with progress.step(f"Building {words.count(len(wanted), 'model')} of {version.label}"):
+            results = run_dbt(version, ["build", "--full-refresh"], wanted, (), (), read, progress)
     made = {one: relation for one, relation in here.items() if one in results and results[one].status == "success"}
     lacking = {test: sorted(parents & (wanted - made.keys())) for test, parents in of_tests.items()}
     data_tests = [test for test, missing in lacking.items() if not missing]
-    of_models = _tests_of_models(version, asked & made.keys()) if unit_tests else []
+    of_models = _tests_of_models(version, (asked - wanted) | (asked & made.keys())) if unit_tests else []
+    of_models += [
+        test
+        for test, read_there in of_unit_tests.items()
+        if test not in of_models and read_there <= read.keys() | made.keys()
+    ]
     if data_tests or of_models:
         with progress.step(f"Testing {version.label}"):
             results |= run_dbt(version, ["test"], (), data_tests, of_models, read, progress)
@@ -93,22 +104,38 @@ def build(
         return Built(read | made, costs.of_tables(connection, in_full, results), results)
 
 
-def read_by(facts: Manifest, unique_ids: Collection[str]) -> set[str]:
+def read_by(facts: Manifest, unique_ids: Collection[str], changed_tests: Collection[str] = ()) -> set[str]:
     """Models, what they descend from, and the same of what their tests read: a build of them reads nothing else."""
-    tested = set().union(unique_ids, *_parents_of_tests(facts, set(unique_ids)).values())
+    tested = set().union(unique_ids, *_parents_of_tests(facts, set(unique_ids), changed_tests).values())
     return tested.union(*map(facts.upstream, tested))
 
 
-def _parents_of_tests(facts: Manifest, models: set[str]) -> dict[str, frozenset[str]]:
-    """What each data test of models reads, by its unique id."""
-    return {one.unique_id: one.parents for one in facts.data_tests if not one.parents.isdisjoint(models)}
+def _parents_of_tests(facts: Manifest, models: set[str], others: Collection[str] = ()) -> dict[str, frozenset[str]]:
+    """What each data test of models reads, by its unique id; of `others` as well."""
+    return {
+        one.unique_id: one.parents
+        for one in facts.data_tests
+        if one.unique_id in others or not one.parents.isdisjoint(models)
+    }
+
+
+def _read_by_unit_tests(version: Version, tests: Collection[str]) -> dict[str, frozenset[str]]:
+    """The models of which unit tests ask what columns they have, by the unique id of the test."""
+    facts = version.facts
+    return {
+        test: frozenset(
+            one for model in node["depends_on"]["nodes"] for one in facts.parents(model) if one in facts.nodes
+        )
+        for test, node in version.whole.get("unit_tests", {}).items()
+        if test in tests
+    }
 
 
 def _with_what_is_read(
     facts: Manifest, asked: Collection[str], of_tests: Iterable[Collection[str]], elsewhere: Mapping[str, Relation]
 ) -> set[str]:
-    """What is asked for, and what it and its tests read that is nowhere else, or a view."""
-    wanted, looked_at = set(asked), set()
+    """What is asked for, and what it and its tests read that is nowhere else, or a view; no ephemeral model."""
+    wanted, looked_at = set(), set()
     left = [*asked, *(parent for parents in of_tests for parent in parents)]
     while left:
         one = left.pop()

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from include.dbt_project import metrics
 from include.dbt_project.helpers import is_helper
 from include.dbt_project.manifest import Manifest
 from include.preview import code
@@ -121,7 +122,8 @@ def compare(old: Version, new: Version) -> Plan:
 
     A model whose description, tags, owner or tests alone are otherwise is of kind `comments`, and its reasons say what
     is; so is one whose code is the same and that the next run still builds in full, because a file that it reads, a
-    macro or a variable is not. One whose relation is called otherwise is gone and new.
+    macro or a variable is not. One whose relation is called otherwise, is in another schema or is none any more is gone
+    and new.
     """
     return _Comparison(_State(old), _State(new)).plan()
 
@@ -143,20 +145,28 @@ class _Comparison:
             for one in old.variables.keys() | new.variables.keys()
             if old.variables.get(one) != new.variables.get(one)
         }
-        self.renamed = {
-            one for one in old.nodes.keys() & new.nodes.keys() if old.nodes[one]["alias"] != new.nodes[one]["alias"]
+        self.moved = {
+            one for one in old.nodes.keys() & new.nodes.keys() if _place(old.nodes[one]) != _place(new.nodes[one])
         }
         versions = [one.version.whole["metadata"]["dbt_version"] for one in (old, new)]
         self.dbt = () if versions[0] == versions[1] else (f"dbt {versions[0]} → {versions[1]}",)
         if self.dbt:  # says it of dbt's own macros
             self.macros = {one for one in self.macros if not one.startswith("macro.dbt")}
         self.tests_new, self.tests_gone = _tests(new, old), _tests(old, new)
+        differing = {
+            one.unique_id
+            for state in (new, old)
+            for one in state.facts.data_tests
+            if _test(old, one.unique_id) != _test(new, one.unique_id)
+        }
         self.tested = {
             node
-            for state, other in ((new, old), (old, new))
-            for test in state.facts.data_tests
-            if _test(state, test.unique_id) != _test(other, test.unique_id)
-            for node in state.facts.tested(test.unique_id)
+            for state in (new, old)
+            for test in differing & state.facts.nodes.keys()
+            for node in state.facts.tested(test)
+        }
+        self.tests_changed = (differing & new.facts.nodes.keys()) | {
+            one for one, test in _unit_tests(new).items() if _unit_tests(old).get(one) != test
         }
 
     def plan(self) -> Plan:
@@ -172,7 +182,7 @@ class _Comparison:
         found = [
             self._model(self.new, one, kinds[one], reasons.get(one, ()), is_rebuilt=one in rebuilt) for one in kinds
         ]
-        gone = (self.old.nodes.keys() - self.new.nodes.keys()) | self.renamed
+        gone = (self.old.nodes.keys() - self.new.nodes.keys()) | self.moved
         found += [self._model(self.old, one, Kind.GONE, ()) for one in gone]
         places = _places(self.old.facts) | _places(self.new.facts)
         found.sort(key=lambda one: (places.get(one.unique_id, 0), one.name, one.kind is not Kind.GONE))
@@ -185,6 +195,9 @@ class _Comparison:
             exposures=self._exposures(told),
             tests_new=tuple(sorted(self.tests_new.values())),
             tests_gone=tuple(sorted(self.tests_gone.values())),
+            tests_changed=tuple(sorted(self.tests_changed)),
+            figures_new=_figures(self.new, self.old),
+            figures_gone=_figures(self.old, self.new),
         )
 
     def _own(self) -> tuple[dict[str, Kind], dict[str, tuple[str, ...]]]:
@@ -192,8 +205,10 @@ class _Comparison:
         kinds: dict[str, Kind] = {}
         reasons: dict[str, tuple[str, ...]] = {}
         for one in self.new.nodes:
-            if one not in self.old.nodes or one in self.renamed:
+            if one not in self.old.nodes:
                 kinds[one] = Kind.NEW
+            elif one in self.moved:
+                kinds[one], reasons[one] = Kind.NEW, tuple(self._matters(one))
             elif matters := tuple(self._matters(one)):
                 kinds[one], reasons[one] = Kind.CHANGED, matters
             elif beside := tuple(self._beside(one)):
@@ -297,7 +312,7 @@ class _Comparison:
         """Of a model that is the same itself."""
         old, new = self.old.continued_by(unique_id), self.new.continued_by(unique_id)
         files = sorted(self.new.facts.title(one) for one in old.keys() & new.keys() if old[one] != new[one])
-        return (*(f"file of {one}" for one in files), *(("macros or variables",) if self._all_rebuilt else ()))
+        return (*(f"reads {one}" for one in files), *(("macros or variables",) if self._all_rebuilt else ()))
 
     def _model(
         self, state: _State, unique_id: str, kind: Kind, reasons: tuple[str, ...], *, is_rebuilt: bool = False
@@ -307,7 +322,7 @@ class _Comparison:
         is_both = kind not in (Kind.NEW, Kind.GONE)
         return ModelChange(
             unique_id=unique_id,
-            name=node["alias"] if unique_id in self.renamed else facts.title(unique_id),
+            name=node["alias"] if unique_id in self.moved else facts.title(unique_id),
             kind=kind,
             reasons=reasons,
             materialized=node["config"]["materialized"],
@@ -365,9 +380,29 @@ def _tests(of: _State, other: _State) -> dict[str, str]:
 
 
 def _test(state: _State, unique_id: str) -> tuple[Any, ...] | None:
-    """What a data test looks for, and how it is judged; None where there is none."""
+    """What a data test looks for, where, and how it is judged; None where there is none."""
     node = state.facts.nodes.get(unique_id)
-    return (*code.parts(node["raw_code"]), str(node["config"])) if node else None
+    return (*code.parts(node["raw_code"]), str(node["config"]), sorted(node["depends_on"]["nodes"])) if node else None
+
+
+def _place(node: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Where people find what a node makes: nowhere, if dbt puts it into what reads it."""
+    config = node["config"]
+    return node["alias"], config.get("schema"), config["materialized"] == "ephemeral"
+
+
+def _figures(of: _State, other: _State) -> tuple[str, ...]:
+    """The labels of what the message tells by one state and not by the other."""
+    there = {metric.label for metric in metrics.told(other.facts)}
+    return tuple(metric.label for metric in metrics.told(of.facts) if metric.label not in there)
+
+
+def _unit_tests(state: _State) -> dict[str, tuple[Any, ...]]:
+    """What each unit test gives and expects."""
+    asked = ("model", "given", "expect", "overrides")
+    return {
+        one: tuple(test.get(key) for key in asked) for one, test in state.version.whole.get("unit_tests", {}).items()
+    }
 
 
 def _same_code(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -36,7 +36,8 @@ def make(connection: Connection, base: str, name: str, progress: Progress, *, da
         old, new = version.both(base, here)
     planned = costs.known(connection, plan.compare(old, new))
     report = Report(Versus(base, old.commit, is_same=old.files == new.files), datetime.now(UTC), planned)
-    if planned.built() or any(one.kind is Kind.GONE for one in planned.models):
+    touched = any(one.kind is not Kind.COMMENTS for one in (*planned.models, *planned.snapshots))
+    if touched or planned.tests_changed or planned.figures_new or planned.figures_gone:
         report = _built(connection, report, old, new, here, progress, days)
     return replace(report, seconds=time.monotonic() - began)
 
@@ -53,7 +54,7 @@ def _built(
         was, versus = before.find(connection, old, new, report.plan, there, progress)
         snapshots = [one for one in report.plan.snapshots if one.kind in (Kind.NEW, Kind.CHANGED)]
         wanted = [one.unique_id for one in (*report.plan.built(), *snapshots)]
-        now = build.build(new, here, wanted, was.relations, progress)
+        now = build.build(new, here, wanted, was.relations, progress, changed_tests=report.plan.tests_changed)
         with progress.step("Comparing rows, figures and tests"):
             report = replace(
                 report,
@@ -75,6 +76,7 @@ def _built(
 @contextmanager
 def _lent(connection: Connection, one: Sandbox, of: Version) -> Iterator[None]:
     """A sandbox for the time of the block; one that another preview works in stays as it is."""
+    sandbox.drop(connection, one)  # with what a preview that was killed has left there
     sandbox.create(connection, one.name, f"a preview of {of.label}")
     try:
         yield
@@ -89,6 +91,7 @@ def _rows(connection: Connection, report: Report, was: Built, now: Built) -> Ite
         before_it, after_it = was.relations.get(one.unique_id), now.relations.get(one.unique_id)
         if before_it and after_it:
             found = rows.compare(connection, one, before_it, after_it)
+            connection.commit()  # a publish waits for who has read a mart
             if not found.is_same:
                 yield found
 

@@ -16,7 +16,8 @@ from include.words import Unit
 class Kind(StrEnum):
     """What a change of the project does to a model.
 
-    `comments` is a model whose SQL differs in comments and space alone; `downstream` one that only reads a changed one.
+    `comments` is a model that makes the same rows: what differs is beside them, as comments, a description or an owner.
+    `downstream` is one that only reads a changed one.
     """
 
     NEW = "new"
@@ -83,7 +84,9 @@ class Plan:
     """What a change touches, by two states of the project alone; nothing was built for it.
 
     `models` are in the order of the project's lines. `edges` are names of models, from what is read to what reads.
-    `tests_new` and `tests_gone` are names of data tests.
+    `tests_new` and `tests_gone` are names of data tests. `tests_changed` are unique ids of those that are new or look
+    for something else, unit tests among them. `figures_new` and `figures_gone` are what the message newly tells, and
+    what it tells no more.
     """
 
     models: tuple[ModelChange, ...] = ()
@@ -92,6 +95,9 @@ class Plan:
     exposures: tuple[Exposure, ...] = ()
     tests_new: tuple[str, ...] = ()
     tests_gone: tuple[str, ...] = ()
+    tests_changed: tuple[str, ...] = ()
+    figures_new: tuple[str, ...] = ()
+    figures_gone: tuple[str, ...] = ()
 
     def built(self) -> tuple[ModelChange, ...]:
         """The models whose rows a build may make otherwise: these a preview builds."""
@@ -352,7 +358,12 @@ class Report:
         breaks = self.failed or self.newly(Became.FAILS) or self.newly(Became.NOT_RUN)
         if breaks or self.lost_columns or self.gone_marts or self.readers:
             return Verdict.RED
-        moved = self.figures or self.newly(Became.WARNS) or any(one.is_warned_of for one in self.slow)
+        moved = (
+            self.figures
+            or self.plan.figures_gone
+            or self.newly(Became.WARNS)
+            or any(one.is_warned_of for one in self.slow)
+        )
         if moved or any(not one.is_same and not one.only_adds_columns for one in self.kept):
             return Verdict.YELLOW
         return Verdict.GREEN

@@ -8,7 +8,7 @@
 | `greenery_reader` | read what is published but for personal columns, and nothing else |
 | `greenery_personal` | read what is published, personal columns included |
 | `greenery_health` | read what a reader may, `ops`, and `snapshots` but for personal columns; add answers: the page |
-| `greenery_developer` | read `raw`, what is published, and what runs left in `ops`; write in schemas of its own alone |
+| `greenery_developer` | read `raw`, what is published, what runs built and told; write in schemas of its own alone |
 
 Run it as an administrator (`WAREHOUSE_ADMIN_USER`: a superuser, or who may create roles and owns the database) after
 the migrations and after `python -m include.raw`, which makes the raw tables; running it again changes nothing. A role
@@ -68,6 +68,30 @@ HELD_TO = {
     # A build of its own that spills may not fill the disk of the daily run.
     DEVELOPER: _OF_READERS | _OF_OURS | {"lock_timeout": "1min", _OF_A_SUPERUSER: "20GB"},
 }
+# What a preview and its message of the next run read of ops: what was built, published and told. Not what was said to
+# people or answered, nor who was erased.
+_OF_A_PREVIEW = (
+    "runs",
+    "node_results",
+    "last_words",
+    "metrics",
+    "snapshots",
+    "watermarks",
+    "buffers",
+    "buffer_models",
+    "publications",
+    "publication_loads",
+    "publication_marts",
+    "publication_models",
+    "told",
+    "code",
+    "releases",
+    "compiled_sql",
+    "observations",
+    "unusual",
+    "leases",
+    "personal_columns",
+)
 # All that can be done to rows. Not among it: triggers and foreign keys, which run code on behalf of others.
 _WRITE_ROWS = "select, insert, update, delete, truncate"
 # Who answers on the page says all but when that was: rows are only added, each with its own number and moment.
@@ -262,16 +286,17 @@ def _grant(cursor: Cursor) -> None:
         _let(cursor, "maintain", settings.raw_schema(), LOADER)
     for role in (TRANSFORMER, LOADER, DEVELOPER):
         _run(cursor, "grant usage on schema {} to {}", settings.raw_schema(), role)
-    for role in (HEALTH, DEVELOPER):  # whose previews tell the message of the next run
-        for schema in ("ops", "snapshots"):
+    for role, read in ((HEALTH, ("ops", "snapshots")), (DEVELOPER, (settings.raw_schema(), "snapshots"))):
+        for schema in read:
             _let(cursor, "select", schema, role)
+        for schema in ("ops", "snapshots"):
             _run(cursor, "grant usage on schema {} to {}", schema, role)
-        _run(cursor, "revoke select on ops.stand_ins, ops.erasure_key from {}", role)
+    _run(cursor, "revoke select on ops.stand_ins, ops.erasure_key from {}", HEALTH)
+    _on_tables(cursor, "grant select on {} to {}", [sql.Identifier("ops", name) for name in _OF_A_PREVIEW], DEVELOPER)
     _run(cursor, "grant usage on schema {} to {}", "ops", LOADER)
     _run(cursor, "grant select on ops.leases, ops.stand_ins, ops.erasure_key, ops.personal_columns to {}", LOADER)
     _run(cursor, "revoke insert on ops.answers from {}", HEALTH)
     _run(cursor, f"grant insert ({_OF_AN_ANSWER}) on ops.answers to {{}}", HEALTH)
-    _let(cursor, "select", settings.raw_schema(), DEVELOPER)
     _run(cursor, "grant {} to {}", READER, PERSONAL)  # who is held to what readers are
     _let_erase(cursor)
 

@@ -132,8 +132,8 @@ def touch(connection: Connection, sandbox: Sandbox) -> None:
     connection.commit()
 
 
-def drop(connection: Connection, sandbox: Sandbox) -> None:
-    """Drop it with all that is in it; commits. Nothing happens where it is not there.
+def drop(connection: Connection, sandbox: Sandbox) -> bool:
+    """Drop it with all that is in it; commits. Returns whether it was there.
 
     Raises SandboxError where another session works in it, and where it is no sandbox of this role.
     """
@@ -147,6 +147,7 @@ def drop(connection: Connection, sandbox: Sandbox) -> None:
             cursor.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(schema)))
     connection.commit()
     _let_go(connection, sandbox)
+    return bool(there)
 
 
 def all_of(connection: Connection) -> list[Use]:
@@ -205,8 +206,12 @@ def _take(cursor: Cursor, sandbox: Sandbox) -> None:
 
 
 def _let_go(connection: Connection, sandbox: Sandbox) -> None:
+    """Give the lock back as often as this session took it."""
     with connection.cursor() as cursor:
-        cursor.execute("select pg_advisory_unlock(%s, hashtext(%s))", (_IN_USE, sandbox.name))
+        is_held = True
+        while is_held:
+            cursor.execute("select pg_advisory_unlock(%s, hashtext(%s))", (_IN_USE, sandbox.name))
+            [[is_held]] = cursor.fetchall()
     connection.commit()
 
 

@@ -142,6 +142,7 @@ def test_it_says_how_to_use_it_in_words_that_a_shell_takes(make: Make) -> None:
 def test_a_branch_is_dropped_when_it_is_asked_for_or_not_used_for_long(make: Make, shop: KeptShop) -> None:
     assert make("--name", "ana")[0] == make("--name", "bob")[0] == 0
     assert make("--name", "ana", "drop")[::2] == (0, "branch_ana is dropped.\n")
+    assert make("--name", "ana", "drop")[::2] == (0, "There is no branch_ana.\n")
     noted = '{"purpose": "a test", "by": "bob", "last_used": "2020-01-01T00:00:00+00:00"}'
     shop.query("comment on schema branch_bob is %s", noted)
     assert "branch_bob was not used for 14 days and is dropped." in make("--name", "ana")[2]

@@ -22,7 +22,12 @@ def headline(report: Report) -> str:
             comma = "," if " and " in breaks else ""
             said = f"Merging this breaks {breaks}" + (f"{comma} and moves {moves}" if moves else "")
         case Verdict.YELLOW:
-            said = f"Merging this moves {moves}" if moves else f"Merging this warns of {listed(list(_warns(report)))}"
+            if moves:
+                said = f"Merging this moves {moves}"
+            elif gone := listed(list(_one_of("figure", report.plan.figures_gone))):
+                said = f"Merging this takes {gone} out of the message"
+            else:
+                said = f"Merging this warns of {listed(list(_warns(report)))}"
         case Verdict.GREEN:
             same = f"The dbt project is the same as in {short(report.versus.base, 80)}"
             nothing = same if report.versus.is_same else "Nothing that people see changes"
@@ -34,7 +39,9 @@ def to_do(report: Report) -> tuple[Line, ...]:
     """What to do next, the first thing first."""
     lines = list(_to_do(report))
     if report.versus.is_same:
-        lines.append(("Change a model under dbt/ and save it, or name another state to compare with as BASE.",))
+        lines.append(
+            ("No file of it differs, so there is nothing to look at. To compare with another commit, name it as BASE.",)
+        )
     elif report.verdict is Verdict.GREEN:
         lines.append(("Read the code and merge: this preview found nothing else to look at.",))
     return tuple(lines)
@@ -105,6 +112,7 @@ def _warns(report: Report) -> Iterator[str]:
 def _adds(report: Report) -> Iterator[str]:
     yield from _one_of("model", [one.name for one in report.plan.models if one.kind == "new"])
     yield from _one_of("column", [f"{one.name}.{name}" for one in report.kept for name in one.added_columns])
+    yield from _one_of("figure", report.plan.figures_new)
 
 
 def _tests(tests: Sequence[TestChange]) -> Iterator[str]:
@@ -140,6 +148,8 @@ def _to_do(report: Report) -> Iterator[Line]:
     if report.figures or report.moved_rows:
         what = "figures" if report.figures else "rows"
         yield (f"Are the {what} below meant to move?{_tell(report)} If not, mend the model.",)
+    if report.plan.figures_gone:
+        yield ("Tell who reads the message that it no longer has ", *named(report.plan.figures_gone), ".")
     if warned := report.newly(Became.WARNS):
         yield (
             "Look at what ",

@@ -52,6 +52,7 @@ def document(report: Report) -> Document:
     parts = (
         Part("What breaks", tuple(_breaks(report))),
         Part("Figures that move", tuple(_figures(report.figures))),
+        Part("Figures of the message", tuple(_told(report))),
         Part("Rows", tuple(_rows(report))),
         Part("Tests", tuple(_tests(report))),
         Part("Speed", tuple(_slow(report.slow))),
@@ -133,6 +134,16 @@ def _figures(figures: Sequence[FigureMove]) -> Iterator[Block]:
         table = Table(("day", "before", "after", "difference"), days, frozenset({1, 2, 3}))
         rest = one.moved - len(days)
         yield Folded((_label(one), f" by day ({one.moved:,})"), (table, *_more(rest, "day")))
+
+
+def _told(report: Report) -> Iterator[Block]:
+    """What the message tells newly, and no more."""
+    plan = report.plan
+    yield from _points(
+        (f"The message {how} ", *named(names, COLUMNS), ".")
+        for names, how in ((plan.figures_new, "newly has"), (plan.figures_gone, "no longer has"))
+        if names
+    )
 
 
 def _label(figure: FigureMove) -> Piece:
@@ -305,14 +316,14 @@ def _models(report: Report) -> Iterator[Block]:
         yield Table(header, rows, frozenset({4, 5, 6}))
         yield from _more(len(own) - len(rows), "model")
     lines: list[Line] = []
-    if cost := headline.rebuilt(report):
-        lines.append((cost,))
     if same := [one for one in plan.models if one.kind is Kind.COMMENTS]:
         makes = "makes" if len(same) == 1 else "make"
         lines.append((f"{words.count(len(same), 'model')} {makes} the same rows: ", *_with_reasons(same), "."))
     if behind := [one.name for one in plan.models if one.kind is Kind.DOWNSTREAM]:
         reads = "reads" if len(behind) == 1 else "read"
         lines.append((f"{words.count(len(behind), 'model')} {reads} what changes: ", *named(behind, COLUMNS), "."))
+    if cost := headline.rebuilt(report):
+        lines.append((cost,))
     yield from _points(lines)
     if graph := lineage.mermaid(report):
         yield Drawing(graph, lineage.legend(report))

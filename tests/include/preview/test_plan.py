@@ -131,7 +131,7 @@ def test_a_comment_builds_nothing_in_a_preview_and_all_of_what_reads_it_in_the_n
     assert plan.exposures == ()
     assert named(plan, "fact_orders").reasons == ("comments",)
     assert rebuilt(plan) == {"fact_orders", *map(main.facts.title, behind)} & incremental(main)
-    assert named(plan, "product_funnel_daily").reasons == ("file of fact_orders",)
+    assert named(plan, "product_funnel_daily").reasons == ("reads fact_orders",)
 
 
 def test_other_sql_changes_a_model_and_all_that_reads_it(planned: Planned, main: Version) -> None:
@@ -218,6 +218,7 @@ def test_what_changes_no_row_builds_nothing(planned: Planned) -> None:
     assert named(plan, "dim_days").reasons == ("owner", "tags", "meta.about")
     assert named(plan, "fact_orders").reasons == ("description",)
     assert plan.tests_new == ("accepted_values_fact_product_product_id__a",)
+    assert [one.split(".")[2] for one in plan.tests_changed] == [*plan.tests_new]
     assert named(plan, "fact_product").reasons == ("tests",)
     assert rebuilt(plan) == set()
 
@@ -281,6 +282,42 @@ def test_a_new_model_a_moved_one_and_a_renamed_table(planned: Planned) -> None:
     assert not named(plan, "states").is_rebuilt
     touched = {one.name: one.models for one in plan.exposures}
     assert "stock_outs" in touched["product_dashboard"]
+
+
+def test_a_mart_that_goes_where_nobody_queries_it_is_gone(planned: Planned) -> None:
+    plan = planned(
+        both(
+            replaced(f"{CORE}/order_status_changes.sql", ("with\n", "{{ config(schema='staging') }}\nwith\n")),
+            replaced(
+                "models/marts/product/product_stock_outs.sql",
+                ("with\n", "{{ config(materialized='ephemeral', contract={'enforced': false}) }}\nwith\n"),
+            ),
+        )
+    )
+    assert reasons(plan, Kind.NEW) == {
+        "order_status_changes": ("schema: none → staging",),
+        "product_stock_outs": ("contract", "materialized: table → ephemeral", "columns"),
+    }
+    found = [(one.name, one.kind, one.is_mart) for one in plan.models if one.kind in OUTCOMES]
+    assert sorted(found) == [
+        (name, kind, kind is Kind.GONE)
+        for name in ("order_status_changes", "product_stock_outs")
+        for kind in (Kind.GONE, Kind.NEW)
+    ]
+
+
+def test_what_the_message_tells_otherwise_is_told(planned: Planned) -> None:
+    plan = planned(replaced("models/marts/_metrics.yml", ("{meta: {in_message: 1,", "{meta: {")))
+    assert len(plan.figures_gone) == 1
+    assert plan.figures_new == plan.models == ()
+    renamed = planned(replaced("models/marts/_metrics.yml", (f"label: {plan.figures_gone[0]}", "label: Sold")))
+    assert (renamed.figures_gone, renamed.figures_new) == (plan.figures_gone, ("Sold",))
+
+
+def test_a_unit_test_that_expects_something_else_is_changed(planned: Planned) -> None:
+    file = "models/marts/product/_product__unit_tests.yml"
+    plan = planned(replaced(file, ("description: ", "description: Now ")))
+    assert plan.tests_changed == ()
 
 
 def test_a_seed_is_its_rows(edited: Callable[[Edit], Version]) -> None:

@@ -50,6 +50,15 @@ def test_a_preview_is_as_its_golden_files_have_it(name: str) -> None:
     assert {file.name: content for file, content in files.items()} == {file.name: file.read_text() for file in files}
 
 
+def test_a_figure_that_the_message_no_longer_has_is_worth_a_look() -> None:
+    report = replace(REPORTS["comments"], plan=replace(COMMENTS.plan, figures_gone=("Revenue",)))
+    assert report.verdict is Verdict.YELLOW
+    assert text(report).startswith("🟡 Merging this takes figure Revenue out of the message")
+    assert "• The message no longer has Revenue." in text(report)
+    more = replace(report, plan=replace(report.plan, figures_gone=(), figures_new=("Refunds",)))
+    assert text(more).startswith("🟢 Merging this adds figure Refunds; nothing else changes")
+
+
 def test_every_golden_file_is_that_of_a_report() -> None:
     assert {file.stem for file in GOLDEN.iterdir()} == set(REPORTS)
 

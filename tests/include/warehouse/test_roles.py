@@ -215,7 +215,14 @@ def test_who_develops_reads_what_a_preview_needs_and_neither_who_was_erased_nor_
     assert may(TRANSFORMER, "create table snapshots.orders_snapshot as select 1 as order_id")
     publish("run 2")
     read = ("raw.users", "analytics.dim_users", "snapshots.orders_snapshot", "ops.last_words", "ops.told")
-    unread = ("analytics_next.fact_orders", "ops.stand_ins", "ops.erasure_key")
+    unread = (
+        "analytics_next.fact_orders",
+        "ops.stand_ins",
+        "ops.erasure_key",
+        "ops.messages",
+        "ops.answers",
+        "ops.decisions",
+    )
     assert [name for name in (*read, *unread) if may(DEVELOPER, f"select * from {name}")] == list(read)
     assert may(TRANSFORMER, "create view staging.stg_orders as select 1 as order_id")
     assert not may(DEVELOPER, "select * from staging.stg_orders")

@@ -85,6 +85,7 @@ def test_it_is_made_noted_and_dropped_with_all_that_is_in_it(session: Session, d
     sandbox.drop(ana, made)
     assert schemas(db) == set()
     sandbox.drop(ana, made)
+    sandbox.create(session("bob"), "branch_ana", "it is nobody's any more")
 
 
 def test_schemas_of_the_projects_own_go_with_it_and_those_of_another_sandbox_stay(
