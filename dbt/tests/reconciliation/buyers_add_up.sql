@@ -1,3 +1,4 @@
+{{ config(description="Buyers are the same whichever mart one asks, and whichever indicator of which each has one value.") }}
 {{ figures_agree({
     'buyers': [
         (ref('dim_users'), 'sum(case when orders >= 1 then 1 end)', 'user_id'),

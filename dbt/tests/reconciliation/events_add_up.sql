@@ -1,3 +1,4 @@
+{{ config(description="Events are the same whichever mart one asks.") }}
 {{ figures_agree({
     'events': [
         (ref('stg_greenery__events'), 'count(*)', 'event_id'),

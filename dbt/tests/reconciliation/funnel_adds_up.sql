@@ -1,3 +1,4 @@
+{{ config(description="The funnel, added up over all days, is what the products tell.") }}
 {{ figures_agree({
     'sessions that viewed a product of a day': [
         (ref('int_user_product_sessions'), 'sum(case when page_views > 0 then 1 end)', 'cast(started_at as date)'),

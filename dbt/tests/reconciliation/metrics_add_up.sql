@@ -1,3 +1,4 @@
+{{ config(description="The daily metrics, added up over all days, are what the facts tell.") }}
 {{ figures_agree({
     'orders': [
         (ref('fact_orders'), 'count(*)', 'cast(ordered_at as date)'),

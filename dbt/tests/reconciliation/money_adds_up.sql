@@ -1,3 +1,6 @@
+{{ config(
+    description="Money is the same whichever mart one asks. An order whose checkout event has not arrived has no session yet."
+) }}
 {{ figures_agree({
     'price of the items of orders': [
         (ref('int_order_items'), 'sum(amount)', 'order_id'),

@@ -1,3 +1,4 @@
+{{ config(description="Orders are the same whichever mart one asks.") }}
 {{ figures_agree({
     'orders': [
         (ref('stg_greenery__orders'), 'count(*)', 'order_id'),

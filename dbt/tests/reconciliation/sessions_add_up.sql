@@ -1,3 +1,4 @@
+{{ config(description="Sessions are the same whichever mart one asks.") }}
 {{ figures_agree({
     'sessions': [
         (ref('int_events'), 'count(distinct session_id)', 'session_id'),

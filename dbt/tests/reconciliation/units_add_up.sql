@@ -1,3 +1,4 @@
+{{ config(description="Units are the same whichever mart one asks.") }}
 {{ figures_agree({
     'units of orders': [
         (ref('stg_greenery__order_items'), 'sum(quantity)', 'order_id'),
