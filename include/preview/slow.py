@@ -337,7 +337,7 @@ def _rows(cursor: Cursor, relations: Collection[Relation]) -> dict[Relation, flo
         select nspname, relname, reltuples
         from pg_class
         join pg_namespace on pg_namespace.oid = relnamespace
-        join unnest(%s, %s) as asked (schema, name) on nspname = asked.schema and relname = asked.name
+        join unnest(%s::text[], %s::text[]) as asked (schema, name) on nspname = asked.schema and relname = asked.name
         """,
         ([one.schema for one in relations], [one.name for one in relations]),
     )

@@ -96,3 +96,8 @@ def test_what_a_preview_that_was_killed_has_left_is_in_nobodys_way(
     report = preview(orders, shop.FILES[orders].replace("order_total as paid", "2 * order_total as paid"))
     assert report.failed == ()
     assert sandbox.all_of(previewed.connection) == []
+
+
+def test_a_model_that_reads_nothing_any_more_has_a_preview(preview: Callable[[str, str], Report]) -> None:
+    report = preview(PROMOTIONS, f"{shop.FILES[PROMOTIONS]} where false")
+    assert [(one.name, one.gone) for one in report.rows] == [("promotions", 1)]
