@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
+import yaml
+
 from include import settings
 from include.dbt_project import limits, manifest, release
 from include.dbt_project.manifest import Manifest
 from include.fast_cosmos.releases import ProjectError, Release, Releases
 from include.warehouse.relation import Relation
-from include.warehouse.sandbox import KEPT_FOR, PREVIEW, Sandbox, name_of
+from include.warehouse.sandbox import BRANCH, KEPT_FOR, PREVIEW, Sandbox, name_of
 
 _PACKAGES = "dbt_packages"
 
@@ -134,7 +136,7 @@ def _parsed(label: str, commit: str, source: Path, sandbox: Sandbox) -> Version:
         target=release.TARGET,
         packages=("dbt-core", "dbt-postgres"),
         depends_on=(profiles,),
-        prepare=partial(_prepare, profiles),
+        prepare=partial(_prepare, profiles, sandbox.name.startswith(BRANCH)),
         refuse=partial(_problem, sandbox),
     )
     try:
@@ -177,9 +179,19 @@ def _profiles(sandbox: Sandbox) -> str:
     return json.dumps({release.PROFILE: {"target": release.TARGET, "outputs": {release.TARGET: output}}}, indent=2)
 
 
-def _prepare(profiles: str, project: Path) -> None:
+def _prepare(profiles: str, is_branch: bool, project: Path) -> None:
     release.write_macros_hash(project)
     (project / "profiles.yml").write_text(profiles)
+    if not is_branch:
+        _spare_the_log(project)
+
+
+def _spare_the_log(project: Path) -> None:
+    """Let tables of a preview be unlogged: they are gone when it ends, and a crash of the server ends it too."""
+    file = project / "dbt_project.yml"
+    said = yaml.safe_load(file.read_text())
+    said["models"] = {"+unlogged": True} | (said.get("models") or {})
+    file.write_text(yaml.safe_dump(said, sort_keys=False))
 
 
 def _problem(sandbox: Sandbox, made: Release) -> str | None:
