@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import signal
 import sys
 from pathlib import Path
 
@@ -57,4 +58,5 @@ def main(arguments: list[str] | None = None, progress: Progress | None = None) -
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it: its sandboxes go
     sys.exit(main())

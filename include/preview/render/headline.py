@@ -156,6 +156,8 @@ def _to_do(report: Report) -> Iterator[Line]:
             *named([called(one)[1] for one in warned]),
             f" {'finds' if len(warned) == 1 else 'find'}.",
         )
+    if gone := report.plan.tests_gone:
+        yield ("Ask what looks after the data in place of ", *named(gone), ".")
     if differs := [one.name for one in report.slow if one.differs]:
         yield ("Mend ", *named(differs), ": an ordinary day makes other rows of it than a full build.")
     if whole := [one.name for one in report.slow if one.whole]:

@@ -59,6 +59,12 @@ def test_a_figure_that_the_message_no_longer_has_is_worth_a_look() -> None:
     assert text(more).startswith("🟢 Merging this adds figure Refunds; nothing else changes")
 
 
+def test_a_test_that_goes_is_asked_about() -> None:
+    """Nothing moves, and from then on nobody looks."""
+    report = replace(REPORTS["comments"], plan=replace(COMMENTS.plan, tests_gone=("unique on fact_orders.order_id",)))
+    assert "• Ask what looks after the data in place of unique on fact_orders.order_id." in text(report)
+
+
 def test_every_golden_file_is_that_of_a_report() -> None:
     assert {file.stem for file in GOLDEN.iterdir()} == set(REPORTS)
 
