@@ -83,7 +83,7 @@ check: install ## lint, format and the tests that need no database
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m sqlfluff lint --disable-progress-bar dbt
-	$(RUN) -m pytest -n 2 --no-loadscope-reorder -m "not db and not stack and not chart" $(ARGS)
+	$(RUN) -m pytest -n 2 --no-loadscope-reorder -m "not db and not stack and not chart and not slow" $(ARGS)
 
 bench: install ## what a task per model costs, a day by the number of events, what comparing with what was told costs, how long the data-health page takes, and what a preview costs (BENCH=health: one of orchestration, size, receipts, health, preview)
 	@for one in $(BENCH); do .venv/bin/python -m benchmarks.$$one $(ARGS) || exit; done

@@ -72,8 +72,8 @@ _LONG = (
 
 _LAST_DEPLOYED = pytest.StashKey[str | None]()
 # What `make check` runs, and how a file says that none of its tests is among that.
-WITHOUT_A_DATABASE = "not db and not stack and not chart"
-_ALL_NEED_ONE = re.compile(r"^pytestmark = .*pytest\.mark\.(db|stack)\b", re.MULTILINE)
+WITHOUT_A_DATABASE = "not db and not stack and not chart and not slow"
+_ALL_NEED_ONE = re.compile(r"^pytestmark = .*pytest\.mark\.(db|stack|slow)\b", re.MULTILINE)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -25,7 +25,8 @@ def project(parsed: Dbt, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
     home = tmp_path_factory.mktemp("state")
     former = home / "dbt" / "releases" / "former"
     (former / "target").mkdir(parents=True)
-    shutil.copy(parsed.work / "target" / "partial_parse.msgpack", former / "target")
+    for name in ("partial_parse.msgpack", "manifest.json"):
+        shutil.copy(parsed.work / "target" / name, former / "target")
     (home / "dbt" / "current").symlink_to(former)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("GREENERY_STATE_DIR", str(home))

@@ -25,6 +25,8 @@ from tests.actions_runner import NUMBER, Runner, read
 from tests.github_server import BOT, TOKEN, GitHub, github_server
 from tests.repository import begin, git
 
+pytestmark = pytest.mark.slow
+
 WORKFLOW = PROJECT_ROOT / ".github" / "workflows" / "preview.yml"
 GREEN = Report(Versus("main", "1a2b3c4"), datetime(2026, 11, 30, tzinfo=UTC), Plan())
 RED = replace(GREEN, tests=(OfTest("test.x", "x", "fact_orders", Became.FAILS),))

@@ -19,6 +19,8 @@ from include.preview.report import ColumnChange, Kind, ModelChange, Plan
 from include.preview.version import Version
 from tests.dbt.conftest import Dbt
 
+pytestmark = pytest.mark.slow
+
 CORE = "models/marts/core"
 ORDERS, MODELS = f"{CORE}/fact_orders.sql", f"{CORE}/_core__models.yml"
 OUTCOMES = (Kind.NEW, Kind.CHANGED, Kind.GONE)

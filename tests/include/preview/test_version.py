@@ -16,6 +16,8 @@ from include.warehouse.sandbox import Sandbox
 from tests.include.dbt_project.conftest import MODEL
 from tests.repository import begin, git
 
+pytestmark = pytest.mark.slow
+
 ANA = Sandbox("preview_ana")
 OWN = "{% macro generate_schema_name(name, node) %}{{ name or target.schema }}{% endmacro %}"
 
