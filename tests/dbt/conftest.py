@@ -317,6 +317,12 @@ def projects(told_in_full: Project, shop: Shop) -> Iterator[Project]:
     yield told_in_full
     for schema in SCHEMAS:
         shop.query(f"drop schema if exists {schema} cascade")
+    # Whoever made the roles has set a `search_path` for who tests, too: it would go before that of the database.
+    for (role,) in shop.query(
+        "select setrole::regrole::text from pg_db_role_setting"
+        " join pg_database on pg_database.oid = setdatabase and datname = current_database() where setrole <> 0"
+    ):
+        shop.query(f"alter role {role} in database {WAREHOUSE} reset all")
 
 
 def build_all(dbt: Dbt) -> None:
