@@ -45,8 +45,7 @@ def pytest_configure() -> None:
     os.environ["GREENERY_DEMO_FIRST_DAY"] = "2026-03-02"
 
 
-# In this order: other people's projects take the place of Greenery's, then the DAG processor reads files as often as
-# elsewhere.
+# In this order: at the end another project takes the place of Greenery's.
 _WITH_AIRFLOW = (
     "tests/daily/test_daily_run.py",
     "tests/daily/test_faults.py",
@@ -220,6 +219,13 @@ def db(warehouse: Warehouse) -> Iterator[Connection]:
 def forks() -> Iterator[Forks]:
     """Processes of their own that import nothing anew."""
     with loaded(*OURS) as forks:
+        yield forks
+
+
+@pytest.fixture(scope="session")
+def dbts() -> Iterator[Forks]:
+    """Processes that have dbt loaded, and have parsed with it."""
+    with loaded("tests.parsed_before") as forks:
         yield forks
 
 
