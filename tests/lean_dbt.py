@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from agate import TypeTester
 from dbt_common import behavior_flags
+from dbt_common import tests as dbts_tests
 from dbt_common.clients import agate_helper, jinja
 from dbt_common.events.base_types import BaseEvent, DebugLevel
 from jinja2 import Environment
@@ -77,8 +78,12 @@ def _type_tester(text_columns: Iterable[str], string_null_values: Iterable[str] 
 
 @contextmanager
 def lean() -> Iterator[None]:
-    """For the time of the block dbt does so."""
+    """For the time of the block dbt does so.
+
+    In its own tests, dbt keeps what it parsed of each text and which plugins there are; it does so here as well.
+    """
     with pytest.MonkeyPatch.context() as dbt:
+        dbt.setattr(dbts_tests, "_TEST_CACHING_ENABLED", True)
         dbt.setattr(_FLAG, "_default_source", staticmethod(_who_asks))
         dbt.setattr(DebugLevel, "__init__", _said)
         dbt.setattr(DebugLevel, "__getattr__", _asked)

@@ -125,6 +125,7 @@ def test_a_text_that_was_compiled_before_is_rendered_here_as_dbt_renders_it() ->
     assert here == [[1, 2], "[1, 2]", [1, 3], "[1, 3]"]
     code = [jinja.get_environment().compile(text) for _ in range(2)]
     assert code[0] is code[1] is not jinja.get_environment(native=True).compile(text)
+    assert jinja.parse(text) is jinja.parse(text), "dbt keeps no text that it parsed any more (dbt_common.tests)"
 
 
 def test_the_types_of_a_querys_rows_are_told_here_as_dbt_tells_them() -> None:
