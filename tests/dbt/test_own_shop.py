@@ -194,7 +194,7 @@ def laden(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Laden:
-    """The shop on its first day, in a warehouse of its own; nothing of Greenery's is there yet. dbt parses in a fork."""
+    """The shop on its first day, in a warehouse of its own; nothing is there yet. dbt parses in a fork."""
     fork_dbt(dbts, monkeypatch)
     monkeypatch.setenv("GREENERY_RAW_SCHEMA", RAW)
     monkeypatch.setenv("WAREHOUSE_ADMIN_USER", warehouse.user)
