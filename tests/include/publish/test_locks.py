@@ -199,7 +199,7 @@ def test_a_vacuum_that_does_not_give_way_is_named(people: Connection, open_as: O
     )
 
 
-@pytest.mark.parametrize("publishes", [20, pytest.param(400, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("publishes", [10, pytest.param(400, marks=pytest.mark.torture)])
 def test_nobody_who_reads_or_loads_notices_that_it_is_published(
     people: Connection, open_as: Open, publishes: int
 ) -> None:
