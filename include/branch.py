@@ -172,7 +172,7 @@ def _of_model(one: NodeResult, built: Built) -> str:
 
 
 def _libpq(own: Sandbox, where: Warehouse) -> dict[str, str]:
-    """Where a name means one's own model where that is built, and the published one elsewhere; for any client."""
+    """With these a name means one's own model where that is built, and the published one elsewhere."""
     path = ",".join((own.marts, own.staging, settings.LIVE))
     return where.libpq_environment() | {"PGOPTIONS": f"-c search_path={path}"}
 

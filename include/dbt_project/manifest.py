@@ -308,7 +308,7 @@ def _read(path: Path, _mtime: int, _size: int) -> Manifest:
 
 
 def of(content: Mapping[str, Any]) -> Manifest:
-    """That part of what manifest.json holds."""
+    """That part, of the content of a manifest.json."""
     others = ("groups", "exposures", "functions", "metrics", "semantic_models")
     hashes = (one["macro_sql"] for one in content.get("macros", {}).values() if one["name"] == "macros_hash")
     macros = hashlib.blake2b(next(hashes, "").encode(), digest_size=8).hexdigest()

@@ -154,7 +154,7 @@ def _parsed(label: str, commit: str, source: Path, sandbox: Sandbox) -> Version:
         raise _unusable(label, failed.message)
     files = release.releases().stamp_of(source)
     if versions.stamp_of(source) != made.stamp:
-        raise _unusable(label, "Its files changed while they were read. Try again.")
+        raise VersionError(f"The files of {label} changed while they were read, and nothing was built. Try again.")
     version = of_release(label, commit, made, files)
     if problem := _problem(sandbox, version.facts):
         raise _unusable(label, problem)

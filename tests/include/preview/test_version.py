@@ -72,7 +72,7 @@ def test_files_that_change_while_they_are_parsed_are_told(repository: Path, monk
         return parse(*started, **how)
 
     monkeypatch.setattr(releases, "subprocess", SimpleNamespace(run=run))
-    with pytest.raises(VersionError, match="Its files changed while they were read"):
+    with pytest.raises(VersionError, match="The files of your folder changed while they were read"):
         version.of_folder(ANA)
     assert code(version.of_folder(ANA)) == "select 3 as three"
 
