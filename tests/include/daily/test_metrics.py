@@ -21,6 +21,8 @@ from include.slack.message import Message
 from include.slack.samples import summaries
 from tests.forks import Forks
 
+pytestmark = pytest.mark.slow
+
 # As airflow.sdk.execution_time.task_runner does, before it runs a task.
 LIKE_A_TASK = """
 from airflow.sdk.observability import stats
