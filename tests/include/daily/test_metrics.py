@@ -54,7 +54,7 @@ def collector() -> Iterator[tuple[str, dict[str, float]]]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}", gauges
     server.shutdown()

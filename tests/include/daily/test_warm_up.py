@@ -75,14 +75,24 @@ print(json.dumps(told))
 """
 
 
+# What the tasks of these tests need of the project: its staging, and every macro. A parse of all of it takes as long as
+# all else here.
+UNUSED = shutil.ignore_patterns("marts", "snapshots", "_exposures.yml", "*_unit_tests.yml", "reconciliation", "target")
+
+
 @pytest.fixture(scope="module")
 def home(server: LocalPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A state folder with a release of the project, and a warehouse with the shop's first day."""
+    """A state folder with a release of the project's staging, and a warehouse with the shop's first day."""
+    source = tmp_path_factory.mktemp("source") / "dbt"
+    shutil.copytree(PROJECT_ROOT / "dbt", source, ignore=UNUSED)
+    for of_marts in (source / "tests").glob("*.sql"):
+        of_marts.unlink()
     postgres.ensure_database(server, "warm")
     where = server.database("warm")
     with pytest.MonkeyPatch.context() as environment:
         for name, value in where.environment().items():
             environment.setenv(name, value)
+        environment.setenv("GREENERY_DBT_DIR", str(source))
         environment.setenv("GREENERY_STATE_DIR", str(tmp_path_factory.mktemp("state")))
         migrate.upgrade()
         with connect() as connection:
