@@ -20,6 +20,8 @@ from include.slack.samples import summaries
 from tests import http_server
 from tests.forks import Forks
 
+pytestmark = pytest.mark.slow
+
 # As airflow.sdk.execution_time.task_runner does, before it runs a task.
 LIKE_A_TASK = """
 from airflow.sdk.observability import stats

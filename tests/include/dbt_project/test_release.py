@@ -17,6 +17,8 @@ from include.fast_cosmos import releases, seal
 from include.fast_cosmos.releases import ProjectError, Release
 from tests.include.dbt_project.conftest import BROKEN, MODEL
 
+pytestmark = pytest.mark.slow
+
 
 def models(of: Release) -> set[str]:
     return {path.stem for path in (of.path / "models").glob("*.sql")}
