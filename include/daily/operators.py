@@ -77,6 +77,10 @@ class BuildNode(_OfARun, DbtBuildLocalOperator):
         asked = ["--full-refresh"] if context["params"].get("full_refresh") else []
         return self.run_dbt(context, project, [*(cmd_flags or ()), *asked])
 
+    def nodes(self, release: Release) -> Collection[str]:  # noqa: ARG002
+        """The one that it is called by."""
+        return {self.home}
+
 
 class RunTests(_OfARun, DbtTestLocalOperator):
     """`dbt test` of a task's own tests."""
