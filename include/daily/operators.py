@@ -119,6 +119,10 @@ def _asked(context: Any) -> list[str]:
     # What else is built anew is told by `ops`; an incremental model of dbt's own kind is only where somebody asks.
     return ["--full-refresh"] if context["params"].get("full_refresh") else []
 
+    def nodes(self, release: Release) -> Collection[str]:  # noqa: ARG002
+        """The one that it is called by."""
+        return {self.home}
+
 
 class RunTests(_OfARun, DbtTestLocalOperator):
     """`dbt test` of a task's own tests."""
