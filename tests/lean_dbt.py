@@ -17,6 +17,7 @@ from agate import TypeTester
 from dbt_common import behavior_flags
 from dbt_common.clients import agate_helper, jinja
 from dbt_common.events.base_types import BaseEvent, DebugLevel
+from dbt_common.tests import disable_test_caching, enable_test_caching
 from jinja2 import Environment
 
 # Its own, by what takes its place in here.
@@ -84,4 +85,6 @@ def lean() -> Iterator[None]:
         dbt.setattr(DebugLevel, "__getattr__", _asked)
         dbt.setattr(jinja.MacroFuzzEnvironment, "compile", _compile)
         dbt.setattr(agate_helper, "build_type_tester", _type_tester)
+        enable_test_caching()  # dbt's own, for its tests: what it read of a macro's text, and which plug-ins there are
         yield
+        disable_test_caching()
