@@ -47,8 +47,7 @@ def pytest_configure() -> None:
     os.environ["GREENERY_DEMO_FIRST_DAY"] = "2026-03-02"
 
 
-# In this order: other people's projects take the place of Greenery's, then the DAG processor reads files as often as
-# elsewhere.
+# In this order: at the end another project takes the place of Greenery's.
 _WITH_AIRFLOW = (
     "tests/daily/test_daily_run.py",
     "tests/daily/test_faults.py",
@@ -59,12 +58,14 @@ _WITH_AIRFLOW = (
     "tests/daily/",
 )
 _AFTER_TWO_RUNS = ("tests/dbt/test_backup.py", "tests/dbt/test_incremental.py", "tests/dbt/test_prices.py")
+_PREVIEWS = ("tests/include/preview/",)
 # The longest ones. They begin first: side by side (`-n 2`), none is left over for one process alone at the end.
 _LONG = (
     *_WITH_AIRFLOW,
     "tests/own_project/",
     "tests/include/local/test_stack.py",
     "tests/dbt/",
+    *_PREVIEWS,
     "tests/include/daily/test_admission.py",
     "tests/include/dbt_project/",
     "tests/dags/",  # goes on from what tests/dbt parses, and would wait for it
@@ -120,12 +121,12 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 class _OneAirflowAtATime(LoadScopeScheduling):
     """For tests side by side (`-n 2`): those of a file in one process, and files that share what takes long to make.
 
-    All that start an Airflow are such, and those that go on from the same two runs.
+    All that start an Airflow are such, those that go on from the same two runs, and previews of the same small shop.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
-        shared = (files for files in (_WITH_AIRFLOW, _AFTER_TWO_RUNS) if file.startswith(files))
+        shared = (files for files in (_WITH_AIRFLOW, _AFTER_TWO_RUNS, _PREVIEWS) if file.startswith(files))
         return next(shared, (file,))[0]
 
 
@@ -231,6 +232,13 @@ def db(warehouse: Warehouse) -> Iterator[Connection]:
 def forks() -> Iterator[Forks]:
     """Processes of their own that import nothing anew."""
     with loaded(*OURS) as forks:
+        yield forks
+
+
+@pytest.fixture(scope="session")
+def dbts() -> Iterator[Forks]:
+    """Processes that have dbt loaded, and have parsed with it."""
+    with loaded("tests.parsed_before") as forks:
         yield forks
 
 

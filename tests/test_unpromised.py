@@ -11,6 +11,7 @@ import inspect
 import os
 import subprocess
 import sys
+from collections import ChainMap
 from dataclasses import fields, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -127,6 +128,7 @@ def test_a_text_that_was_compiled_before_is_rendered_here_as_dbt_renders_it() ->
     assert here == [[1, 2], "[1, 2]", [1, 3], "[1, 3]"]
     code = [jinja.get_environment().compile(text) for _ in range(2)]
     assert code[0] is code[1] is not jinja.get_environment(native=True).compile(text)
+    assert jinja.parse(text) is jinja.parse(text), "dbt keeps no text that it parsed any more (dbt_common.tests)"
 
 
 def test_a_macro_that_was_read_before_is_what_dbt_would_read_anew() -> None:
@@ -157,6 +159,15 @@ def test_the_types_of_a_querys_rows_are_told_here_as_dbt_tells_them() -> None:
         dbts = lean_dbt.dbts_type_tester(texts, string_null_values=())
         types = [[type(one) for one in tester.run(rows, ["a", "b", "c", "d"])] for tester in (here, dbts)]
         assert types[0] == types[1]
+
+
+def test_a_name_means_here_in_a_template_what_it_means_to_jinja() -> None:
+    context = (
+        jinja.get_environment().from_string("{% set a = 1 %}").new_context(ChainMap({"b": None}, {"b": 2, "c": 3}))
+    )
+    context.vars["a"] = 1
+    for name in ("a", "b", "c", "d", "range"):
+        assert context.resolve_or_missing(name) is lean_dbt.jinjas_resolve(context, name)
 
 
 def test_a_manifest_can_be_copied_with_fewer_nodes_and_the_whole_one_stays(

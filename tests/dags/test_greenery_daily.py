@@ -24,9 +24,8 @@ def project(parsed: Dbt, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
     """The project's release. Its former one is what was parsed for all tests, so that dbt parses little again."""
     home = tmp_path_factory.mktemp("state")
     former = home / "dbt" / "releases" / "former"
-    (former / "target").mkdir(parents=True)
-    for name in ("partial_parse.msgpack", "manifest.json"):
-        shutil.copy(parsed.work / "target" / name, former / "target")
+    former.mkdir(parents=True)
+    (former / "target").symlink_to(parsed.work / "target")
     (home / "dbt" / "current").symlink_to(former)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("GREENERY_STATE_DIR", str(home))

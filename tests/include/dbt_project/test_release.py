@@ -75,6 +75,12 @@ def test_a_release_that_a_run_may_use_is_kept_however_long_ago_it_was_parsed(
     assert not second.path.exists(), "nobody can use it any more"
 
 
+def test_a_project_whose_last_release_lost_its_manifest_is_released(released: Path) -> None:
+    release.refresh().manifest.unlink()
+    (released / MODEL).write_text("select 2 as one")
+    assert release.refresh().manifest.exists()
+
+
 def test_a_broken_project_keeps_the_last_release_and_says_where_it_is_broken(broken: Path) -> None:
     assert release.refresh() == release.current()
     assert (release.current().path / MODEL).read_text() == "select 1 as one"
