@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -104,6 +106,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[_LAST_DEPLOYED] = next(wanted, None)
 
 
+def pytest_collection_finish() -> None:
+    """What was imported is here to stay: no collection has to look through it, and pytest makes five at its end."""
+    gc.freeze()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
     """After the last test that wants the deployment, end it."""
@@ -154,13 +161,17 @@ def server() -> Iterator[postgres.LocalPostgres]:
 def copy_database(server: postgres.LocalPostgres, this: str, to: str) -> None:
     """Copy a database that nobody is connected to; what was set with `alter database` stays behind."""
     with postgres.admin(server) as cursor:
-        cursor.execute(f'create database "{to}" template "{this}" strategy file_copy')
+        _copy(cursor, this, to)
+
+
+def _copy(cursor: Cursor, this: str, to: str) -> None:
+    cursor.execute(f'create database "{to}" template "{this}" strategy file_copy')
 
 
 def copy_warehouse(server: postgres.LocalPostgres, this: str, to: str) -> None:
     """The same of a migrated warehouse, with what the migration set."""
-    copy_database(server, this, to)
     with postgres.admin(server) as cursor:
+        _copy(cursor, this, to)
         for setting, value in planner.SETTINGS.items():
             cursor.execute(f'alter database "{to}" set {setting} = {value}')
 

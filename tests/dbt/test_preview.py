@@ -189,6 +189,7 @@ def test_a_filter_that_drops_late_orders(repository: Repository, preview: Callab
         "    where orders.delivered_at is null or orders.delivered_at <= orders.estimated_delivery_at\n",
     )
     report = preview()
+    assert report.verdict is Verdict.RED
     golden("a_filter_that_drops_late_orders", report)
 
 
