@@ -21,6 +21,7 @@ from airflow.jobs.job import Job
 from airflow.listeners import hookimpl
 from airflow.listeners.listener import get_listener_manager
 from airflow.sdk import DAG
+from airflow.sdk.api.client import TaskInstanceOperations
 from airflow.sdk.bases.operator import BaseOperator
 from airflow.sdk.execution_time import task_runner
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
@@ -337,6 +338,18 @@ def test_a_coordinator_is_asked_to_execute_a_task_with_names_alone() -> None:
     assert kinds <= {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}, (
         "BaseCoordinator.execute_task takes arguments by place: WarmCoordinator.execute_task passes names alone"
     )
+
+
+def test_a_worker_lets_a_task_begin_and_end_by_these_calls() -> None:
+    said = {
+        name: list(inspect.signature(getattr(TaskInstanceOperations, name)).parameters)[1:]
+        for name in ("start", "set_rtif", "succeed")
+    }
+    assert said == {
+        "start": ["id", "pid", "when"],
+        "set_rtif": ["id", "body"],
+        "succeed": ["id", "when", "task_outlets", "outlet_events", "rendered_map_index"],
+    }, "Airflow's client calls otherwise: tasks that are done ahead can't end (fast_cosmos/ahead.py)"
 
 
 def test_a_component_says_that_it_starts_and_which_it_is() -> None:
