@@ -39,7 +39,7 @@ from include.daily import buffers
 from include.dbt_project import release
 from include.demo_shop import demo as demo_shop
 from include.local import warehouse
-from include.local.airflow_api import AirflowApi
+from include.local.airflow_api import AirflowApi, AirflowApiError
 from include.local.postgres import LocalPostgres, free_port
 from include.local.progress import Progress, silent
 from include.local.stack import Stack
@@ -73,10 +73,6 @@ class Timed:
     seconds: float
     cpu: Counter[str]
     others: float
-
-
-class FailedError(RuntimeError):
-    """A run failed; the message says where its logs are."""
 
 
 @dataclass
@@ -149,7 +145,7 @@ class Bench:
                 self._begin()
             run_id = api.trigger(way.name, dict(way.conf or {}))
             if api.wait_for_run(way.name, run_id, limit_seconds=LIMIT_SECONDS) != "success":
-                raise FailedError(f"{way.name} failed; its logs are in {stack.home} (--keep)")
+                raise AirflowApiError(f"{way.name} failed; its logs are in {stack.home} (--keep)")
             told = api.run(way.name, run_id)
             return (_moment(told["end_date"]) - _moment(told["queued_at"])).total_seconds()
 
@@ -244,7 +240,7 @@ def compare(bench: Bench, name: str, only: list[str], minutes: float) -> Project
             for way in together:
                 try:
                     measured.append(bench.dag(stack, way))
-                except FailedError as error:
+                except AirflowApiError as error:
                     bench.say(f"  {error}")
                     result.failed.append(way)
             known = [bare for bare, _ in result.told if len(bare.runs) == 1]
@@ -292,7 +288,7 @@ def table(project: Project) -> list[str]:
         for way, _ in rows
         if way.parse_seconds is not None
     ]
-    sentences += [f"A run of `{way.name}` failed." for way in project.failed]
+    sentences += [f"No run of `{way.name}` ended well." for way in project.failed]
     if project.left_out:
         names = (f"`{way.name}` (some {project.costs.once(way) / 60:.0f} minutes a run)" for way in project.left_out)
         sentences.append(f"Left out, since there was no time: {', '.join(names)}.")
