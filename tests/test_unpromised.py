@@ -11,6 +11,7 @@ import inspect
 import os
 import subprocess
 import sys
+from collections import ChainMap
 from dataclasses import fields, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -20,6 +21,7 @@ from airflow.jobs.job import Job
 from airflow.listeners import hookimpl
 from airflow.listeners.listener import get_listener_manager
 from airflow.sdk import DAG
+from airflow.sdk.api.client import TaskInstanceOperations
 from airflow.sdk.bases.operator import BaseOperator
 from airflow.sdk.execution_time import task_runner
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
@@ -125,6 +127,7 @@ def test_a_text_that_was_compiled_before_is_rendered_here_as_dbt_renders_it() ->
     assert here == [[1, 2], "[1, 2]", [1, 3], "[1, 3]"]
     code = [jinja.get_environment().compile(text) for _ in range(2)]
     assert code[0] is code[1] is not jinja.get_environment(native=True).compile(text)
+    assert jinja.parse(text) is jinja.parse(text), "dbt keeps no text that it parsed any more (dbt_common.tests)"
 
 
 def test_the_types_of_a_querys_rows_are_told_here_as_dbt_tells_them() -> None:
@@ -135,6 +138,15 @@ def test_the_types_of_a_querys_rows_are_told_here_as_dbt_tells_them() -> None:
         dbts = lean_dbt.dbts_type_tester(texts, string_null_values=())
         types = [[type(one) for one in tester.run(rows, ["a", "b", "c", "d"])] for tester in (here, dbts)]
         assert types[0] == types[1]
+
+
+def test_a_name_means_here_in_a_template_what_it_means_to_jinja() -> None:
+    context = (
+        jinja.get_environment().from_string("{% set a = 1 %}").new_context(ChainMap({"b": None}, {"b": 2, "c": 3}))
+    )
+    context.vars["a"] = 1
+    for name in ("a", "b", "c", "d", "range"):
+        assert context.resolve_or_missing(name) is lean_dbt.jinjas_resolve(context, name)
 
 
 def test_a_manifest_can_be_copied_with_fewer_nodes_and_the_whole_one_stays(
@@ -304,6 +316,18 @@ def test_a_coordinator_is_asked_to_execute_a_task_with_names_alone() -> None:
     assert kinds <= {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}, (
         "BaseCoordinator.execute_task takes arguments by place: WarmCoordinator.execute_task passes names alone"
     )
+
+
+def test_a_worker_lets_a_task_begin_and_end_by_these_calls() -> None:
+    said = {
+        name: list(inspect.signature(getattr(TaskInstanceOperations, name)).parameters)[1:]
+        for name in ("start", "set_rtif", "succeed")
+    }
+    assert said == {
+        "start": ["id", "pid", "when"],
+        "set_rtif": ["id", "body"],
+        "succeed": ["id", "when", "task_outlets", "outlet_events", "rendered_map_index"],
+    }, "Airflow's client calls otherwise: tasks that are done ahead can't end (fast_cosmos/ahead.py)"
 
 
 def test_a_component_says_that_it_starts_and_which_it_is() -> None:

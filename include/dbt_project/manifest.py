@@ -306,7 +306,11 @@ def read(path: Path) -> Manifest:
 
 @lru_cache(maxsize=2)
 def _read(path: Path, _mtime: int, _size: int) -> Manifest:
-    content = json.loads(path.read_bytes())
+    return of(json.loads(path.read_bytes()))
+
+
+def of(content: Mapping[str, Any]) -> Manifest:
+    """That part, of the content of a manifest.json."""
     others = ("groups", "exposures", "functions", "metrics", "semantic_models")
     hashes = (one["macro_sql"] for one in content.get("macros", {}).values() if one["name"] == "macros_hash")
     macros = hashlib.blake2b(next(hashes, "").encode(), digest_size=8).hexdigest()

@@ -70,6 +70,19 @@ class Release:
         """Whether it is there, to its last file."""
         return (self.path / seal.FILE).exists()
 
+    @property
+    def partial_parse(self) -> Path | None:
+        """What the next parse can go on from; None where there is nothing, or that would lose a test.
+
+        dbt switches off a test that reads a model which is gone, and a parse that goes on from there loses it for good,
+        even where the model is back.
+        """
+        file = self.manifest.with_name("partial_parse.msgpack")
+        if not (file.exists() and self.manifest.exists()):
+            return None
+        nodes = json.loads(self.manifest.read_bytes())["nodes"].values()
+        return file if all(node["config"].get("enabled", True) for node in nodes) else None
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -191,7 +204,7 @@ class Releases:
                 shutil.rmtree(work)
                 return None  # somebody is writing to it; the next look finds it at rest
             self.prepare(work)
-            if latest and (old := latest.path / "target" / "partial_parse.msgpack").exists() and _is_whole(latest):
+            if latest and (old := latest.partial_parse):
                 (work / "target").mkdir()
                 shutil.copy2(old, work / "target")
             if message := self._parse(work) or self.refuse(self._release(work)):
@@ -339,16 +352,6 @@ def hash_files(digest: hashlib.blake2b, root: Path, files: Iterable[Path]) -> st
         digest.update(str(path.relative_to(root)).encode() + b"\0")
         digest.update(hashlib.blake2b(path.read_bytes()).digest())
     return digest.hexdigest()
-
-
-def _is_whole(made: Release) -> bool:
-    """Whether dbt can go on from a parse.
-
-    A test that reads a model which is gone is switched off, and a parse that goes on from there loses it for good, even
-    where the model is back.
-    """
-    nodes = json.loads(made.manifest.read_bytes())["nodes"].values()
-    return all(node["config"].get("enabled", True) for node in nodes)
 
 
 def _copy(source: Path, target: Path) -> None:
