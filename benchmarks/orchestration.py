@@ -138,19 +138,19 @@ class Bench:
         """Runs of a DAG of the Airflow that is up."""
         running = stack.airflow(self.server)
         api = AirflowApi(running.url, *stack.login())
-        api.wait_for_dag(way.name, limit_seconds=600)
+        api.wait_for_dag(way.dag_id, limit_seconds=600)
 
         def run() -> float:
             if not way.airflow.begins:
                 self._begin()
-            run_id = api.trigger(way.name, dict(way.conf or {}))
-            if api.wait_for_run(way.name, run_id, limit_seconds=LIMIT_SECONDS) != "success":
+            run_id = api.trigger(way.dag_id, dict(way.conf or {}))
+            if api.wait_for_run(way.dag_id, run_id, limit_seconds=LIMIT_SECONDS) != "success":
                 raise AirflowApiError(f"{way.name} failed; its logs are in {stack.home} (--keep)")
-            told = api.run(way.name, run_id)
+            told = api.run(way.dag_id, run_id)
             return (_moment(told["end_date"]) - _moment(told["queued_at"])).total_seconds()
 
         measured = self._measure(way.name, run, Processes(self.server.data, running.pids))
-        measured.parse_seconds = api.parse_seconds(way.name)  # by a DAG processor that has read it a few times
+        measured.parse_seconds = api.parse_seconds(way.dag_id)  # by a DAG processor that has read it a few times
         return measured
 
     def _begin(self) -> None:
@@ -204,7 +204,7 @@ def _stack(home: Path, project: Path, threads: int, chosen: list[Way]) -> Stack:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for way in chosen:
-        shutil.copy(way.file, folder / f"{way.name}.py")
+        shutil.copy(way.file, folder / f"{way.dag_id}.py")
     environment = {
         "AIRFLOW__CORE__DAGS_FOLDER": str(folder),
         "AIRFLOW__CORE__PARALLELISM": str(threads),
@@ -305,7 +305,7 @@ def _told(way: Measured) -> str:
 def main() -> None:
     """Run the benchmark and print a table for each project as soon as it is done."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.orchestration", description=main.__doc__)
-    parser.add_argument("--runs", type=int, default=5, help="timed runs of each way; default: %(default)s")
+    parser.add_argument("--runs", type=int, default=3, help="timed runs of each way; default: %(default)s")
     parser.add_argument(
         "projects", nargs="*", default=PROJECTS, help="greenery, or generated ones; default: " + " ".join(PROJECTS)
     )
@@ -318,7 +318,7 @@ def main() -> None:
         "--patience", type=float, default=30, help="seconds: what takes longer is run once; default: %(default)s"
     )
     parser.add_argument(
-        "--minutes", type=float, default=18, help="for a project: ways beyond are left out; default: %(default)s"
+        "--minutes", type=float, default=19, help="for a project: ways beyond are left out; default: %(default)s"
     )
     parser.add_argument("--keep", type=Path, help="a folder for all files, kept afterwards")
     arguments = parser.parse_args()
