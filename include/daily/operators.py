@@ -79,6 +79,10 @@ class BuildNode(_OfARun, DbtBuildLocalOperator):
         self.home, self.select = node, facts.selector(node)
         return self.run_dbt(context, project, [*(cmd_flags or ()), *_asked(context)])
 
+    def nodes(self, release: Release) -> Collection[str]:  # noqa: ARG002
+        """The one that it is called by."""
+        return {self.home}
+
 
 class BuildAhead(_OfARun, DbtBuildLocalOperator):
     """`dbt build` of all that the tasks of `transform` build, with the threads of the profile, ahead of these.

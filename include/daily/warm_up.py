@@ -30,7 +30,10 @@ def _done(task: Any) -> Done | None:
 WARM_UP = WarmUp(
     current=release.current,
     libraries=(*LIBRARIES, "airflow.providers.slack.hooks.slack_webhook", "dbt.adapters.postgres.impl"),
-    modules=("include.daily.task_groups", "include.publish.publish", "include.daily.report"),
+    modules=(
+        *("include.daily.task_groups", "include.daily.load_shop", "include.publish.publish", "include.daily.report"),
+        *("include.daily.watchdog", "include.publish.by_hand", "include.erase.by_hand"),
+    ),
     draw=_draw,
     done=_done,
 )

@@ -37,6 +37,7 @@ def invoke(
     project: Release,
     command: Sequence[str],
     *,
+    nodes: Collection[str] | None = None,
     tests: Collection[str] | None = (),
     unit_tests: Collection[str] = (),
     elsewhere: Mapping[str, tuple[str, str]] | None = None,
@@ -46,8 +47,9 @@ def invoke(
 ) -> dbtRunnerResult:
     """Run a dbt command (`build`, `test`, `source freshness`) on a release; its results are in the return value.
 
-    `tests` are the unique ids of the data tests that it may run, None for all, and `unit_tests` those of unit tests:
-    dbt does not hear of others. `elsewhere` are nodes that are read from another relation (schema, name) than they
+    `nodes` are the unique ids of the models, seeds and snapshots that it may build, None for all, `tests` those of the
+    data tests that it may run, None for all, and `unit_tests` those of unit tests. dbt does not hear of others, but
+    for what these read. `elsewhere` are nodes that are read from another relation (schema, name) than they
     would be built as, by their unique ids. `populate_cache` is for several models at once. `hear` is told of each of
     dbt's events, and `ended` of each node as it ends, by its unique id, with dbt's result; threads of dbt's call it.
 
@@ -65,7 +67,10 @@ def invoke(
     with tempfile.TemporaryDirectory(prefix="dbt-") as scratch:
         arguments = [*command, *lean, *_flags(project, Path(scratch))]
         whole = _read_from(load(project), elsewhere or {})
-        dbt = dbtRunner(manifest=_with_tests(whole, tests, unit_tests), callbacks=[hear])
+        asked = _with_tests(whole, tests, unit_tests)
+        if nodes is not None:
+            asked = _about(asked, nodes)
+        dbt = dbtRunner(manifest=asked, callbacks=[hear])
         with without_debugging(ended):
             return _from_a_low_stack(dbt.invoke, arguments)
 
@@ -106,6 +111,49 @@ def _with_tests(whole: Manifest, tests: Collection[str] | None, unit_tests: Coll
         "saved_queries": {},
     }
     return replace(whole, nodes=nodes, **unasked)
+
+
+def _about(asked: Manifest, nodes: Collection[str]) -> Manifest:
+    """A manifest with these nodes, its tests and hooks, and of all others what these read, as if that read nothing.
+
+    In each invocation dbt describes every node twice, for a summary of its graph, and looks for all that is upstream of
+    each: with hundreds of models that takes longer than to build one. `ref` and `source` find what they would.
+    """
+    known: Mapping[str, Any] = {**asked.nodes, **asked.unit_tests}
+    left = [key for key, node in asked.nodes.items() if key in nodes or node.resource_type in ("test", "operation")]
+    left += asked.unit_tests
+    run, read = set(left), set()
+    while left:
+        reads = set(known[left.pop()].depends_on_nodes) - run
+        read |= reads
+        # An ephemeral model is part of what reads it.
+        inner = {one for one in reads if one in known and known[one].config.materialized == "ephemeral"}
+        run |= inner
+        left += inner
+    return replace(
+        asked,
+        nodes={key: node if key in run else _alone(node) for key, node in asked.nodes.items() if key in run | read},
+        sources={key: source for key, source in asked.sources.items() if key in read},
+        functions={key: _alone(function) for key, function in asked.functions.items()},
+        _ref_lookup=_finding(asked.ref_lookup, asked),
+        _source_lookup=_finding(asked.source_lookup, asked),
+    )
+
+
+def _alone(node: Any) -> Any:
+    """A node that is there already, as one that reads nothing."""
+    if not node.depends_on_nodes:
+        return node
+    alone = copy.copy(node)
+    alone.depends_on = replace(node.depends_on, nodes=[])
+    return alone
+
+
+def _finding(lookup: Any, manifest: Manifest) -> Any:
+    """What looks a name up, for another manifest than this one, in which it finds what it names."""
+    other = copy.copy(lookup)
+    other.perform_lookup = lambda unique_id, _: lookup.perform_lookup(unique_id, manifest)
+    return other
 
 
 class _WithoutDebugging(EventManager):

@@ -40,6 +40,8 @@ KEPT_SECONDS = 2 * 24 * 3600
 _PROFILES = "profiles.yml"
 # `env_var('NAME')`; a name that is put together is not found, nor followed. dbt shows secrets to no model.
 _ASKED = re.compile(r"""env_var\(\s*['"](?!DBT_ENV_SECRET)(\w+)['"]""")
+# The one in C where there is one: it takes a sixth of the time.
+_Yaml = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _IGNORED = {".cosmos", ".git", "__pycache__", ".user.yml"}
 
 
@@ -339,7 +341,7 @@ def files(source: Path) -> Iterator[Path]:
 def _written(project: Path) -> set[str]:
     """The folders that dbt writes beside a dbt_project.yml, a package's included."""
     try:
-        said = yaml.safe_load((project / "dbt_project.yml").read_text())
+        said = yaml.load((project / "dbt_project.yml").read_text(), _Yaml)  # noqa: S506 - a safe one
     except yaml.YAMLError:  # which dbt will say better
         said = None
     paths = {key: said.get(key) for key in ("target-path", "log-path")} if isinstance(said, dict) else {}

@@ -32,7 +32,11 @@ from .releases import Release
 LIBRARIES = (
     "airflow.dag_processing.bundles.local",
     "airflow.dag_processing.dagbag",
+    "airflow.providers.standard.operators.trigger_dagrun",
+    "airflow.providers.standard.sensors.external_task",
     "airflow.sdk.execution_time.task_runner",
+    "airflow.timetables.trigger",
+    "airflow.version",
     "babel.dates",
     "cosmos.operators.local",
     "cosmos.profiles",
@@ -69,25 +73,31 @@ class WarmUp:
     def on_starting(self, component: Any) -> None:
         """Airflow calls this when a component's job starts, before it forks.
 
-        The scheduler's tasks find all loaded. The DAG processor reads our files in forks as well: they find the
-        libraries, and our own code as it is at that moment.
+        The scheduler's tasks find all loaded. The DAG processor reads files in forks as well, and no dbt runs in them.
         """
         if type(component).__name__ != "Job":
             return
         if "scheduler" in sys.argv:
             self.follow()
         if "dag-processor" in sys.argv:
-            _import(self.libraries)
+            self._once(self._draw)
 
     def follow(self) -> None:
         """Load the code, and the current release unless it is what was loaded last; never raises."""
+        self._once(self._load)
+
+    def _once(self, load: Callable[[Release | None], None]) -> None:
         try:
             current = self.current()
             if self.loaded == [current]:
                 return
             start = time.monotonic()
             self.loaded[:] = [current]  # once: a release that does not load is not tried before every task
-            self._load(current)
+            load(current)
+            # Tasks share these pages for as long as nobody touches them, and the garbage collector would.
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
             log.info("Warm-up took %.1f s", time.monotonic() - start)
         except Exception:
             log.exception("Warm-up failed; tasks load dbt for themselves and are slower.")
@@ -102,12 +112,13 @@ class WarmUp:
             invocation.compile_macros(invocation.load(project))
             invocation.rehearse(project)
             reset_adapters()
+        self._draw(project)
+
+    def _draw(self, project: Release | None) -> None:
+        _import(self.libraries + self.modules)
+        if project:
             with DAG(dag_id="warm_up", schedule=None):
                 self.draw(project)
-        # Tasks share these pages for as long as nobody touches them, and the garbage collector would.
-        gc.unfreeze()
-        gc.collect()
-        gc.freeze()
 
 
 class WarmCoordinator(BaseCoordinator):

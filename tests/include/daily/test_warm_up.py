@@ -77,6 +77,23 @@ told["tasks"] = [found_by(*one) for one in side_by_side]
 print(json.dumps(told))
 """
 
+# The same of a DAG processor: what a fork of it would import to read the file of the daily DAG.
+READING = """
+import json, sys
+from airflow.jobs.job import Job
+from airflow.serialization.serialized_objects import DagSerialization
+from include.daily.warm_up import WARM_UP
+
+sys.argv = ["airflow", "dag-processor"]
+WARM_UP.on_starting(Job())
+from airflow.dag_processing.dagbag import BundleDagBag
+
+before = set(sys.modules)
+bag = BundleDagBag(dag_folder="dags/greenery_daily.py", bundle_path="dags", bundle_name="dags-folder")
+told = {dag_id: len(DagSerialization.to_dict(dag)["dag"]["tasks"]) for dag_id, dag in bag.dags.items()}
+print(json.dumps([told, sorted(set(sys.modules) - before)]))
+"""
+
 
 FILES = {
     "dbt_project.yml": shop.PROJECT,
@@ -132,6 +149,15 @@ def test_tasks_side_by_side_and_after_a_killed_one_find_everything_loaded(told: 
     assert [one["imported"] for one in told["tasks"]] == [[], [], []]
     assert [one["loads"] for one in told["tasks"]] == [0, 0, 0]
     assert [one["statuses"] for one in told["tasks"]] == [["pass", "success"]] * 3
+
+
+def test_a_dag_processor_imports_nothing_to_read_the_daily_dag(home: Path) -> None:
+    command = [sys.executable, "-c", READING]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, env=os.environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told, imported = json.loads(done.stdout.splitlines()[-1])
+    assert told["greenery_daily"] > 30
+    assert [name for name in imported if not name.endswith("_greenery_daily")] == []
 
 
 def test_a_new_release_is_loaded_once_and_before_the_next_task(
