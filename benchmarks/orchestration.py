@@ -1,90 +1,123 @@
-"""What one task a model costs beside a bare `dbt build`: half of `make bench`.
+"""What one task a model costs beside a bare `dbt build`: the first part of `make bench`.
 
-Runs the project as `dbt build`, as one BashOperator, as Cosmos runs it out of the box, and as `greenery_daily`, all on
-the demo shop's first days, a real Postgres and a real Airflow, every model built in full; then generated projects of
-some sizes, and these with `include.fast_cosmos` alone as well (`fast`). Each way is run several times, once before to
-fill caches and once more to look at memory, and told as a ratio to the bare builds that ran right beside it. A way
-whose first run takes longer than `--patience` is told by that one alone.
+Runs a project as `dbt build`, as one BashOperator, as Cosmos runs it out of the box, as this deployment does, and as a
+task a model that does nothing (`floor`: Airflow's own part). All on a real Postgres and a real Airflow, with as many
+tasks at a time as dbt has threads, every model built in full. `greenery` is the project itself on the demo shop's first
+day; others are made up (`benchmarks/generated.py` says which there are).
 
-    python -m benchmarks.orchestration --runs 5 greenery 20 100 300
+A way that takes longer than `--patience` is run once, and otherwise several times, once before to fill caches and once
+more to look at memory. Each is told as a ratio to the bare builds beside it. A project has `--minutes` for all of its
+ways; what would take longer is left out, and said to be.
+
+    python -m benchmarks.orchestration greenery 300-slow deep-300-slow
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
-import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 import psutil
 
-from benchmarks import generated
-from include.daily import DAG_ID, buffers
+from benchmarks import generated, processes, ways
+from benchmarks.processes import Memory, Processes
+from benchmarks.ways import Costs, Way
+from include.daily import buffers
 from include.dbt_project import release
 from include.demo_shop import demo as demo_shop
 from include.local import warehouse
-from include.local.airflow_api import AirflowApi
-from include.local.postgres import LocalPostgres
+from include.local.airflow_api import AirflowApi, AirflowApiError
+from include.local.postgres import LocalPostgres, free_port
 from include.local.progress import Progress, silent
 from include.local.stack import Stack
 from include.results import runs
 from include.settings import PROJECT_ROOT
 from include.warehouse import connect
 
-DAGS = PROJECT_ROOT / "benchmarks" / "dags"
-STOCK = ("bash", "local_build", "local_after_each", "watcher")
-# What the Airflow of `benchmarks/other_project` has of its own.
-FAST = {
-    "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "benchmarks" / "other_project" / "plugins"),
-    "AIRFLOW__SDK__COORDINATORS": json.dumps(
-        {
-            "warm": {
-                "classpath": "include.fast_cosmos.warm_up.WarmCoordinator",
-                "kwargs": {"warm_up": "benchmarks.other_project.WARM_UP"},
-            }
-        }
-    ),
-}
+PROJECTS = (
+    *("greenery", "20", "100", "300", "1000", "wide-300", "deep-300"),
+    *("20-slow", "100-slow", "300-slow", "1000-slow", "wide-300-slow", "deep-300-slow"),
+    *("mattermost-slow", "fhir-slow", "fhir-real"),
+)
 LIMIT_SECONDS = 3600
-# How Airflow calls the process of a task: by the id of the task instance.
-_TASK = re.compile(r"airflow worker -- [0-9a-f]{8}-")
+# Whose processor seconds have a column, and what the table calls them.
+SHARES = {
+    processes.TASKS: "tasks",
+    processes.SCHEDULER: "scheduler",
+    "api-server": "API server",
+    "dag-processor": "DAG processor",
+    "triggerer": "triggerer",
+    processes.AIRFLOWS: "Postgres for Airflow",
+    processes.WAREHOUSES: "Postgres, the rest",
+    processes.DBT: "`dbt build`",
+}
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A run: seconds by the clock, of the processors by whose they are, and how many processors others kept busy."""
+
+    seconds: float
+    cpu: Counter[str]
+    others: float
 
 
 @dataclass
 class Measured:
-    """One way to run a project: seconds of each run by the clock and of the processors, and the peak of its memory."""
+    """One way to run a project."""
 
     name: str
-    seconds: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-    peak_mb: float = 0
-    task_mb: float = 0
+    runs: list[Timed] = field(default_factory=list)
+    memory: Memory = field(default_factory=Memory)
     parse_seconds: float | None = None
 
     @property
-    def median(self) -> float:
-        """Seconds by the clock."""
-        return statistics.median(self.seconds)
+    def seconds(self) -> float:
+        """By the clock, the median."""
+        return statistics.median(one.seconds for one in self.runs)
+
+    @property
+    def cpu(self) -> float:
+        """Of the processors, the median."""
+        return statistics.median(one.cpu.total() for one in self.runs)
+
+    def share(self, part: str) -> float:
+        """What one of them has had of these, the median."""
+        return statistics.median(one.cpu[part] for one in self.runs)
+
+
+@dataclass
+class Project:
+    """A dbt project that is run in every way: what became of each, with the bare builds that it compares with."""
+
+    name: str
+    costs: Costs
+    left_out: list[Way]
+    told: list[tuple[Measured, list[Measured]]] = field(default_factory=list)
+    failed: list[Way] = field(default_factory=list)
 
 
 class Bench:
     """A warehouse with a demo shop, and the Airflow that is up beside it."""
 
-    def __init__(self, home: Path, server: LocalPostgres, runs: int, patience: float, say: Callable[[str], None]):
-        self.home, self.server, self.runs, self.patience, self.say = home, server, runs, patience, say
+    def __init__(
+        self, home: Path, server: LocalPostgres, runs: int, patience: float, threads: int, say: Callable[[str], None]
+    ):
+        self.home, self.server, self.runs, self.patience = home, server, runs, patience
+        self.threads, self.say = threads, say
         self._builds = 0
 
     def bare(self, project: Path) -> Measured:
@@ -99,25 +132,25 @@ class Bench:
                 raise SystemExit(f"dbt build failed:\n{done.stdout[-3000:]}")
             return time.monotonic() - began
 
-        return self._measure("dbt build", run, [])
+        return self._measure(ways.BARE.name, run, Processes(self.server.data))
 
-    def dag(self, stack: Stack, dag_id: str, conf: dict | None = None) -> Measured:
+    def dag(self, stack: Stack, way: Way) -> Measured:
         """Runs of a DAG of the Airflow that is up."""
         running = stack.airflow(self.server)
         api = AirflowApi(running.url, *stack.login())
-        api.wait_for_dag(dag_id)
+        api.wait_for_dag(way.dag_id, limit_seconds=600)
 
         def run() -> float:
-            if dag_id in STOCK:
+            if not way.airflow.begins:
                 self._begin()
-            run_id = api.trigger(dag_id, conf)
-            if api.wait_for_run(dag_id, run_id, limit_seconds=LIMIT_SECONDS) != "success":
-                raise SystemExit(f"{dag_id} failed; its logs are in {stack.home} (--keep)")
-            told = api.run(dag_id, run_id)
+            run_id = api.trigger(way.dag_id, dict(way.conf or {}))
+            if api.wait_for_run(way.dag_id, run_id, limit_seconds=LIMIT_SECONDS) != "success":
+                raise AirflowApiError(f"{way.name} failed; its logs are in {stack.home} (--keep)")
+            told = api.run(way.dag_id, run_id)
             return (_moment(told["end_date"]) - _moment(told["queued_at"])).total_seconds()
 
-        measured = self._measure(dag_id, run, list(running.pids.values()))
-        measured.parse_seconds = api.parse_seconds(dag_id)  # by a DAG processor that has read it a few times
+        measured = self._measure(way.name, run, Processes(self.server.data, running.pids))
+        measured.parse_seconds = api.parse_seconds(way.dag_id)  # by a DAG processor that has read it a few times
         return measured
 
     def _begin(self) -> None:
@@ -127,79 +160,36 @@ class Bench:
             runs.begin(connection, f"bench {time.time()}", "bench")
             buffers.begin(connection, f"bench {self._builds}", full_refresh=True)
 
-    def _measure(self, name: str, run: Callable[[], float], leaders: list[int]) -> Measured:
+    def _measure(self, name: str, run: Callable[[], float], family: Processes) -> Measured:
         measured = Measured(name)
 
-        def timed() -> None:
-            before = self._cpu_seconds(leaders)
-            measured.seconds.append(run())
-            measured.cpu.append(self._cpu_seconds(leaders) - before)
+        def timed() -> Timed:
+            began, before, busy = time.monotonic(), family.cpu_seconds(), processes.busy_seconds()
+            seconds = run()
+            cpu = family.cpu_seconds()
+            cpu.subtract(before)
+            others = (processes.busy_seconds() - busy - cpu.total()) / (time.monotonic() - began)
+            return Timed(seconds, cpu, max(others, 0))
 
-        timed()
-        if measured.seconds[0] < self.patience:
-            measured.seconds, measured.cpu = [], []  # it has filled caches
-            for _ in range(self.runs):
-                timed()
-            with self._peak_of(leaders, measured):
+        with family.memory(every=2) as measured.memory:
+            measured.runs = [timed()]
+        if measured.seconds < self.patience:
+            measured.runs = [timed() for _ in range(self.runs)]  # the first has filled caches
+            with family.memory(every=0.5) as measured.memory:
                 run()
-        self.say(f"  {name}: {measured.median:.1f} s of {', '.join(f'{one:.1f}' for one in measured.seconds)}")
+        self.say(f"  {name}: {measured.seconds:.1f} s of {', '.join(f'{one.seconds:.1f}' for one in measured.runs)}")
         return measured
-
-    def _cpu_seconds(self, leaders: list[int]) -> float:
-        """What the processes of Airflow, of the server and of our own children have had so far, ended ones included."""
-        own = os.times()
-        total = own.children_user + own.children_system
-        for process in self._processes(leaders):
-            with suppress(psutil.Error):
-                total += sum(process.cpu_times()[:4])
-        return total
-
-    def _processes(self, leaders: list[int]) -> list[psutil.Process]:
-        postmaster = int((self.server.data / "postmaster.pid").read_text().splitlines()[0])
-        found = []
-        for leader in (postmaster, *leaders):
-            with suppress(psutil.Error):
-                process = psutil.Process(leader)
-                found += [process, *process.children(recursive=True)]
-        return found
-
-    @contextmanager
-    def _peak_of(self, leaders: list[int], measured: Measured) -> Iterator[None]:
-        """Note the most memory at a time, shared pages counted once, and the most that one task had for itself."""
-        stop = threading.Event()
-
-        def watch() -> None:
-            while not stop.wait(0.5):
-                total = 0.0
-                for process in self._processes(leaders) + ([] if leaders else _builds()):
-                    with suppress(psutil.Error, OSError):
-                        memory = process.memory_full_info()
-                        total += memory.pss / 1e6
-                        if _TASK.match(" ".join(process.cmdline())):
-                            measured.task_mb = max(measured.task_mb, memory.uss / 1e6)
-                measured.peak_mb = max(measured.peak_mb, total)
-
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            watcher.join()
-
-
-def _builds() -> list[psutil.Process]:
-    """The `dbt build` that we have started; Airflow is our child as well."""
-    return [one for one in psutil.Process().children() if "dbt.cli.main" in one.cmdline()]
 
 
 def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
-def _prepared(source: Path, target: Path) -> Path:
-    """A copy of a dbt project, parsed as `dbt build` and stock Cosmos find it."""
+def _prepared(source: Path, target: Path, threads: int) -> Path:
+    """A copy of a dbt project with so many threads, parsed as `dbt build` and stock Cosmos find it."""
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("target", "logs"))
+    profiles = target / "profiles.yml"
+    profiles.write_text(profiles.read_text().replace("threads: 4", f"threads: {threads}"))
     release.write_macros_hash(target)
     command = [sys.executable, "-m", "dbt.cli.main", "--quiet", "parse", "--no-static-parser"]
     subprocess.run(
@@ -208,60 +198,54 @@ def _prepared(source: Path, target: Path) -> Path:
     return target
 
 
-def _stack(home: Path, *, project: Path, dags: dict[str, Path], extra: dict[str, str]) -> Stack:
-    """An Airflow with some DAG files, by the names that they get, and with what is extra in its environment."""
+def _stack(home: Path, project: Path, threads: int, chosen: list[Way]) -> Stack:
+    """The Airflow that these ways share, with their DAG files."""
     folder = home / "dags"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    for name, file in dags.items():
-        shutil.copy(file, folder / f"{name}.py")
+    for way in chosen:
+        shutil.copy(way.file, folder / f"{way.dag_id}.py")
     environment = {
         "AIRFLOW__CORE__DAGS_FOLDER": str(folder),
+        "AIRFLOW__CORE__PARALLELISM": str(threads),
         "BENCH_PROJECT": str(project),
         "GREENERY_DBT_DIR": str(project),
-        **extra,
+        **chosen[0].airflow.environment,
     }
     return Stack(home, silent(), extra_env=environment)
 
 
-def compare(home: Path, runs: int, projects: list[str], patience: float, say: Callable[[str], None]) -> list[str]:
-    """Run projects, greenery or numbers of models, in every way; returns the tables as Markdown lines."""
-    lines: list[str] = []
-    with Stack(home, silent()).session() as server:
-        warehouse.prepare(server)
-        os.environ |= warehouse.as_transformer(server).environment()
-        with connect("greenery bench", warehouse.as_loader(server)) as connection:
-            demo_shop.play_day(connection, 1)
-        bench = Bench(home, server, runs, patience, say)
-        for name in projects:
-            title = name if name == "greenery" else f"{name} models"
-            say(title)
-            source = PROJECT_ROOT / "dbt"
-            if name != "greenery":
-                source = generated.write(home / "generated" / name, int(name))
-            project = _prepared(source, home / "projects" / name)
-            own = DAG_ID if name == "greenery" else "generated"
-            own_file = PROJECT_ROOT / "dags" / f"{own}.py" if name == "greenery" else DAGS / f"{own}.py"
-            # Ours before anything else: the first run makes the tables that later ones replace.
-            airflows = [({own: own_file}, {}), (dict.fromkeys(STOCK, DAGS / "stock.py"), _without_extensions(home))]
-            if name != "greenery":
-                airflows.insert(1, ({"fast": DAGS / "fast.py"}, FAST))
-            told = []
-            for dags, extra in airflows:
-                stack = _stack(home, project=project, dags=dags, extra=extra)
-                with _airflow(stack, server):
-                    conf = {"full_refresh": True} if name == "greenery" else None
-                    ways = [bench.dag(stack, dag_id, conf if dag_id == own else None) for dag_id in dags]
-                    told.append((bench.bare(project), ways))
-            lines += ["", f"### {title}", "", *_table(told), "", *_parse_lines(told)]
-    return lines
-
-
-def _without_extensions(home: Path) -> dict[str, str]:
-    """The environment of an Airflow as it comes."""
-    empty = home / "no_plugins"
-    empty.mkdir(exist_ok=True)
-    return {"AIRFLOW__CORE__PLUGINS_FOLDER": str(empty), "AIRFLOW__SDK__QUEUE_TO_COORDINATOR": "{}"}
+def compare(bench: Bench, name: str, only: list[str], minutes: float) -> Project:
+    """Run a project, by its name, in every way, or in those of these names, for so long at most."""
+    end = time.monotonic() + minutes * 60
+    bench.say(name)
+    source, offered = PROJECT_ROOT / "dbt", ways.GREENERY
+    models, waited = len(list((source / "models").rglob("*.sql"))), 0.0
+    if name != "greenery":
+        source, offered = generated.write(bench.home / "generated" / name, name), ways.GENERATED
+        made = generated.models(name)
+        models, waited = len(made), sum(one.seconds for one in made)
+    project = _prepared(source, bench.home / "projects" / name, bench.threads)
+    costs = Costs(models, waited, bench.threads, bench.runs, bench.patience)
+    chosen, left_out = ways.choose(
+        [way for way in offered if not only or way.name in only], costs, end - time.monotonic()
+    )
+    result = Project(name, costs, left_out)
+    # Ours before anything else: the first run makes the tables that later ones replace.
+    for airflow in dict.fromkeys(way.airflow for way in chosen):
+        together = [way for way in chosen if way.airflow is airflow]
+        stack = _stack(bench.home, project, bench.threads, together)
+        with _airflow(stack, bench.server):
+            measured = []
+            for way in together:
+                try:
+                    measured.append(bench.dag(stack, way))
+                except AirflowApiError as error:
+                    bench.say(f"  {error}")
+                    result.failed.append(way)
+            known = [bare for bare, _ in result.told if len(bare.runs) == 1]
+            result.told.append((known[0] if known else bench.bare(project), measured))
+    return result
 
 
 @contextmanager
@@ -273,65 +257,101 @@ def _airflow(stack: Stack, server: LocalPostgres) -> Iterator[None]:
         stack._stop_airflow()
 
 
-def _table(told: list[tuple[Measured, list[Measured]]]) -> list[str]:
+def table(project: Project) -> list[str]:
+    """What became of a project, as lines of Markdown."""
+    rows = [(way, bare) for bare, measured in project.told for way in (bare, *measured)]
+    # One build is beside all ways where it takes long.
+    rows = [(way, bare) for at, (way, bare) in enumerate(rows) if way not in [one for one, _ in rows[:at]]]
     lines = [
-        "| | seconds (least to most) | times `dbt build` | CPU seconds | times | peak MB | MB a task |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        f"### {project.name}",
+        "",
+        "| | seconds (least to most) | times `dbt build` | CPU seconds | times | peak MB | MB a task | others |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for bare, ways in told:
-        for way in (bare, *ways):
-            cpu = statistics.median(way.cpu)
-            cells = (
-                way.name,
-                _spread(way.seconds),
-                f"**{way.median / bare.median:.2f}**",
-                f"{cpu:.1f}",
-                f"{cpu / statistics.median(bare.cpu):.2f}",
-                f"{way.peak_mb:,.0f}" if way.peak_mb else "",
-                f"{way.task_mb:.0f}" if way.task_mb else "",
-            )
-            lines.append(f"| {' | '.join(cells)} |")
-    return lines
+    for way, bare in rows:
+        cells = (
+            way.name,
+            _told(way),
+            f"**{way.seconds / bare.seconds:.2f}**",
+            f"{way.cpu:.1f}",
+            f"{way.cpu / bare.cpu:.2f}",
+            f"{way.memory.peak:,.0f}",
+            f"{way.memory.task:.0f}" if way.memory.task else "",
+            f"{statistics.median(one.others for one in way.runs):.1f}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", f"| CPU seconds of | {' | '.join(SHARES.values())} |", f"|---{'|---:' * len(SHARES)}|"]
+    for way, _ in rows:
+        lines.append(f"| {way.name} | {' | '.join(f'{way.share(part):.1f}' for part in SHARES)} |")
+    sentences = [
+        f"The DAG processor reads the file of `{way.name}` in {way.parse_seconds:.2f} s."
+        for way, _ in rows
+        if way.parse_seconds is not None
+    ]
+    sentences += [f"No run of `{way.name}` ended well." for way in project.failed]
+    if project.left_out:
+        names = (f"`{way.name}` (some {project.costs.once(way) / 60:.0f} minutes a run)" for way in project.left_out)
+        sentences.append(f"Left out, since there was no time: {', '.join(names)}.")
+    return [*lines, "", *sentences, ""]
 
 
-def _spread(seconds: list[float]) -> str:
+def _told(way: Measured) -> str:
+    seconds = [one.seconds for one in way.runs]
     if len(seconds) == 1:
         return f"{seconds[0]:.1f} (one run)"
-    return f"{statistics.median(seconds):.1f} ({min(seconds):.1f} to {max(seconds):.1f})"
-
-
-def _parse_lines(told: list[tuple[Measured, list[Measured]]]) -> list[str]:
-    ways = [way for _, own in told for way in own if way.name not in STOCK and way.parse_seconds is not None]
-    return [f"The DAG processor reads the file of `{way.name}` in {way.parse_seconds:.2f} s." for way in ways]
+    return f"{way.seconds:.1f} ({min(seconds):.1f} to {max(seconds):.1f})"
 
 
 def main() -> None:
-    """Run the benchmark and print its tables."""
+    """Run the benchmark and print a table for each project as soon as it is done."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.orchestration", description=main.__doc__)
-    parser.add_argument("--runs", type=int, default=5, help="timed runs of each way; default: %(default)s")
-    projects = ["greenery", "20", "100", "300"]
+    parser.add_argument("--runs", type=int, default=3, help="timed runs of each way; default: %(default)s")
     parser.add_argument(
-        "projects",
-        nargs="*",
-        default=projects,
-        help=f"greenery, or a number of models that are generated; default: {' '.join(projects)}",
+        "projects", nargs="*", default=PROJECTS, help="greenery, or generated ones; default: " + " ".join(PROJECTS)
+    )
+    names = dict.fromkeys(way.name for way in (*ways.GREENERY, *ways.GENERATED))
+    parser.add_argument("--ways", nargs="+", choices=names, default=[], help="these alone, beside `dbt build`")
+    parser.add_argument(
+        "--threads", type=int, default=4, help="tasks at a time, and dbt's threads; default: %(default)s"
     )
     parser.add_argument(
-        "--patience", type=float, default=600, help="seconds: what takes longer is run once; default: %(default)s"
+        "--patience", type=float, default=30, help="seconds: what takes longer is run once; default: %(default)s"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=19, help="for a project: ways beyond are left out; default: %(default)s"
     )
     parser.add_argument("--keep", type=Path, help="a folder for all files, kept afterwards")
     arguments = parser.parse_args()
+    for name in arguments.projects:
+        if name != "greenery":
+            try:
+                generated.models(name)
+            except ValueError as error:
+                parser.error(str(error))
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
+    os.environ["GREENERY_UI_PORT"] = str(free_port())  # beside a stack that is being started
     home = arguments.keep or Path(tempfile.mkdtemp(prefix="greenery-bench-"))
     home.mkdir(exist_ok=True)
     home.chmod(0o755)
+    memory = psutil.virtual_memory().total / 2**30
+    print(
+        f"{os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}; {arguments.threads} tasks at a "
+        f"time, {arguments.threads} threads; load {os.getloadavg()[0]:.1f} at the start\n",
+        flush=True,
+    )
     try:
-        lines = compare(home, arguments.runs, arguments.projects, arguments.patience, Progress().say)
+        with Stack(home, silent()).session() as server:
+            warehouse.prepare(server)
+            os.environ |= warehouse.as_transformer(server).environment()
+            with connect("greenery bench", warehouse.as_loader(server)) as connection:
+                demo_shop.play_day(connection, 1)
+            say = Progress().say
+            bench = Bench(home, server, arguments.runs, arguments.patience, arguments.threads, say)
+            for name in arguments.projects:
+                print("\n".join(table(compare(bench, name, arguments.ways, arguments.minutes))), flush=True)
     finally:
         if arguments.keep is None:
             shutil.rmtree(home, ignore_errors=True)
-    memory = psutil.virtual_memory().total / 2**30
-    print(f"{os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}", *lines, sep="\n")
 
 
 if __name__ == "__main__":

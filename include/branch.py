@@ -30,8 +30,9 @@ from include.fast_cosmos.releases import ProjectError
 from include.local.progress import Progress
 from include.preview import version
 from include.preview.build import BuildError, Built, build
-from include.preview.version import Version, VersionError, published_as
+from include.preview.version import Version, VersionError, built_as, published_as
 from include.results.nodes import NodeResult
+from include.settings import Warehouse
 from include.warehouse import connect, sandbox
 from include.warehouse.login import at_a_shell
 from include.warehouse.relation import Relation, readable
@@ -146,11 +147,7 @@ def _elsewhere(connection: Connection, new: Version, own: Sandbox, selected: Col
     """
     nodes = [*new.facts.models, *new.facts.snapshots]
     published = readable(connection, {one: published_as(new.facts, one, own) for one in nodes})
-    built = {
-        one: Relation(new.facts.nodes[one]["schema"], new.facts.nodes[one]["alias"])
-        for one in nodes
-        if one not in selected
-    }
+    built = {one: built_as(new.facts, one) for one in nodes if one not in selected}
     return published | readable(connection, built)
 
 
@@ -159,42 +156,38 @@ def _lines(built: Built) -> Iterator[str]:
     results = sorted(built.results.values(), key=lambda one: (one.resource_type in ("test", "unit_test"), one.name))
     tests = [one for one in results if one.resource_type in ("test", "unit_test")]
     for one in results:
-        if one not in tests:
-            yield _of_model(one, built)
-        elif one.status not in ("pass", "success"):
+        if one.status not in ("pass", "success"):
             yield f"{one.status:8} {one.name}: {one.message or 'no reason is known'}"
+        elif one not in tests:
+            yield _of_model(one, built)
     passed = sum(one.status in ("pass", "success") for one in tests)
     yield f"{count(passed, 'test')} of {len(tests)} passed"
 
 
 def _of_model(one: NodeResult, built: Built) -> str:
-    if one.status != "success":
-        return f"{one.status:8} {one.name}: {one.message or 'no reason is known'}"
     relation = built.relations[one.unique_id]
     cost = built.costs.get(one.unique_id)
     rows = f", {count(cost.rows, 'row')}" if cost and cost.rows is not None else ""
     return f"built    {relation.schema}.{relation.name}{rows}, {duration(one.seconds)}"
 
 
-def _search_path(own: Sandbox) -> str:
-    """Where a name means one's own model where that is built, and the published one elsewhere."""
-    return ", ".join((own.marts, own.staging, settings.LIVE))
+def _libpq(own: Sandbox, where: Warehouse) -> dict[str, str]:
+    """With these a name means one's own model where that is built, and the published one elsewhere."""
+    path = ",".join((own.marts, own.staging, settings.LIVE))
+    return where.libpq_environment() | {"PGOPTIONS": f"-c search_path={path}"}
 
 
 def _psql(own: Sandbox, rest: list[str]) -> int:
-    where = settings.warehouse_developer().libpq_environment()
-    path = {"PGOPTIONS": f"-c search_path={_search_path(own).replace(' ', '')}"}
+    libpq = _libpq(own, settings.warehouse_developer())
     try:
-        return subprocess.run(["psql", *rest], env={**os.environ, **where, **path}).returncode
+        return subprocess.run(["psql", *rest], env={**os.environ, **libpq}).returncode
     except FileNotFoundError:
         raise BranchError("There is no psql on the PATH. Install PostgreSQL's client.") from None
 
 
 def _how_to_use(own: Sandbox, given: str) -> str:
     """For a shell, which can read it as it is."""
-    where = settings.warehouse_developer()
-    libpq = replace(where, password="").libpq_environment()
-    libpq["PGOPTIONS"] = f"-c search_path={_search_path(own).replace(' ', '')}"
+    libpq = _libpq(own, replace(settings.warehouse_developer(), password=""))
     name = shlex.quote(given)
     return "\n".join(
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -45,8 +47,7 @@ def pytest_configure() -> None:
     os.environ["GREENERY_DEMO_FIRST_DAY"] = "2026-03-02"
 
 
-# In this order: other people's projects take the place of Greenery's, then the DAG processor reads files as often as
-# elsewhere.
+# In this order: at the end another project takes the place of Greenery's.
 _WITH_AIRFLOW = (
     "tests/daily/test_daily_run.py",
     "tests/daily/test_faults.py",
@@ -57,12 +58,14 @@ _WITH_AIRFLOW = (
     "tests/daily/",
 )
 _AFTER_TWO_RUNS = ("tests/dbt/test_backup.py", "tests/dbt/test_incremental.py", "tests/dbt/test_prices.py")
+_PREVIEWS = ("tests/include/preview/",)
 # The longest ones. They begin first: side by side (`-n 2`), none is left over for one process alone at the end.
 _LONG = (
     *_WITH_AIRFLOW,
     "tests/own_project/",
     "tests/include/local/test_stack.py",
     "tests/dbt/",
+    *_PREVIEWS,
     "tests/include/daily/test_admission.py",
     "tests/include/dbt_project/",
     "tests/dags/",  # goes on from what tests/dbt parses, and would wait for it
@@ -103,6 +106,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[_LAST_DEPLOYED] = next(wanted, None)
 
 
+def pytest_collection_finish() -> None:
+    """What was imported is here to stay: no collection has to look through it, and pytest makes five at its end."""
+    gc.freeze()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
     """After the last test that wants the deployment, end it."""
@@ -113,12 +121,12 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 class _OneAirflowAtATime(LoadScopeScheduling):
     """For tests side by side (`-n 2`): those of a file in one process, and files that share what takes long to make.
 
-    All that start an Airflow are such, and those that go on from the same two runs.
+    All that start an Airflow are such, those that go on from the same two runs, and previews of the same small shop.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
-        shared = (files for files in (_WITH_AIRFLOW, _AFTER_TWO_RUNS) if file.startswith(files))
+        shared = (files for files in (_WITH_AIRFLOW, _AFTER_TWO_RUNS, _PREVIEWS) if file.startswith(files))
         return next(shared, (file,))[0]
 
 
@@ -153,13 +161,17 @@ def server() -> Iterator[postgres.LocalPostgres]:
 def copy_database(server: postgres.LocalPostgres, this: str, to: str) -> None:
     """Copy a database that nobody is connected to; what was set with `alter database` stays behind."""
     with postgres.admin(server) as cursor:
-        cursor.execute(f'create database "{to}" template "{this}" strategy file_copy')
+        _copy(cursor, this, to)
+
+
+def _copy(cursor: Cursor, this: str, to: str) -> None:
+    cursor.execute(f'create database "{to}" template "{this}" strategy file_copy')
 
 
 def copy_warehouse(server: postgres.LocalPostgres, this: str, to: str) -> None:
     """The same of a migrated warehouse, with what the migration set."""
-    copy_database(server, this, to)
     with postgres.admin(server) as cursor:
+        _copy(cursor, this, to)
         for setting, value in planner.SETTINGS.items():
             cursor.execute(f'alter database "{to}" set {setting} = {value}')
 
@@ -220,6 +232,13 @@ def db(warehouse: Warehouse) -> Iterator[Connection]:
 def forks() -> Iterator[Forks]:
     """Processes of their own that import nothing anew."""
     with loaded(*OURS) as forks:
+        yield forks
+
+
+@pytest.fixture(scope="session")
+def dbts() -> Iterator[Forks]:
+    """Processes that have dbt loaded, and have parsed with it."""
+    with loaded("tests.parsed_before") as forks:
         yield forks
 
 

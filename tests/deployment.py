@@ -12,7 +12,6 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
-from configparser import ConfigParser
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,11 +34,12 @@ from include.settings import PROJECT_ROOT
 from include.slack.notices import WATCHDOG
 from include.warehouse import connect
 from tests import in_memory
+from tests.forks import Forks
+from tests.include.dbt_project.conftest import fork_dbt
 from tests.slack_server import Slack, slack_server
 
 _UP = pytest.StashKey[ExitStack]()
 EMPTY = "empty"
-_INTERVAL = "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL"
 # Whatever dbt creates for a model bears its name; this lets it fail as a full disk or a killed server would.
 _FAIL_AT = """
 create or replace function public.fail_at() returns event_trigger language plpgsql as $$
@@ -194,23 +194,8 @@ class Deployment:
         run_id = self.api.trigger("greenery_by_hand", params)
         return self.api.wait_for_run("greenery_by_hand", run_id)
 
-    def look_at_files_as_usual(self) -> None:
-        """The DAG processor anew, which reads the files as often as it does everywhere else, and has read them once."""
-        usual = ConfigParser(interpolation=None)
-        usual.read(PROJECT_ROOT / "airflow.cfg")
-        self._wait_for_backstops()  # of which it may have one in hand
-        self.kill("dag-processor")
-        before, end = self._read_at(), time.monotonic() + 120
-        self.start("dag-processor", **{_INTERVAL: usual["dag_processor"]["min_file_process_interval"]})
-        while self._read_at() == before:
-            assert time.monotonic() < end, "the DAG processor that was started anew has read nothing in two minutes"
-            time.sleep(0.5)
-
-    def _read_at(self) -> str:
-        return self.api._client.get(f"/api/v2/dags/{DAG_ID}").raise_for_status().json()["last_parsed_time"]
-
     def read_again(self) -> None:
-        """Have the DAG processor read the daily DAG's file soon, not in a quarter of a minute."""
+        """Have the DAG processor read the daily DAG's file soon: of itself it would here do so in an hour."""
         client = self.api._client
         token = client.get(f"/api/v2/dags/{DAG_ID}").raise_for_status().json()["file_token"]
         asked = client.put(f"/api/v2/parseDagFile/{token}")
@@ -259,8 +244,8 @@ class Deployment:
 
 
 @contextmanager
-def _deployed() -> Iterator[Deployment]:
-    """The deployment, for the time of the block."""
+def _deployed(dbts: Forks) -> Iterator[Deployment]:
+    """The deployment, for the time of the block. Its project is parsed in a fork."""
     with in_memory.folder("greenery-stack-") as home, slack_server() as slack:
         project = home / "dbt_project"
         shutil.copytree(PROJECT_ROOT / "dbt", project, ignore=shutil.ignore_patterns("target", "logs"))
@@ -271,8 +256,8 @@ def _deployed() -> Iterator[Deployment]:
                 # For the test that has a bot as well; without one, this names nothing.
                 "GREENERY_SLACK_CHANNEL": "C0STATE",
                 "GREENERY_SCHEDULE": "",
-                # Files change in one test alone, and reading them every quarter of a minute takes a tenth of a core.
-                _INTERVAL: "3600",
+                # Reading files every quarter of a minute takes a tenth of a core: a test asks for it (`read_again`).
+                "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
                 # Somebody who may log in and see nothing.
                 "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin,guest:",
                 "GREENERY_DBT_DIR": str(project),
@@ -282,7 +267,9 @@ def _deployed() -> Iterator[Deployment]:
             # Not the port that everybody tries first.
             environment.setenv("GREENERY_UI_PORT", str(postgres.free_port()))
             with stack.session() as server:
-                stack.airflow(server)
+                with pytest.MonkeyPatch.context() as parsing:
+                    fork_dbt(dbts, parsing)
+                    stack.airflow(server)
                 with postgres.admin(server) as cursor:  # it is thrown away, as that of the other tests is
                     for setting in ("fsync", "full_page_writes"):
                         cursor.execute(f"alter system set {setting} = off")
@@ -297,11 +284,11 @@ def _deployed() -> Iterator[Deployment]:
 
 
 @pytest.fixture(scope="session")
-def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
+def deployment(request: pytest.FixtureRequest, dbts: Forks) -> Iterator[Deployment]:
     """The deployment, in whatever state the last test left it."""
     with ExitStack() as until_it_ends:
         request.config.stash[_UP] = until_it_ends
-        yield until_it_ends.enter_context(_deployed())
+        yield until_it_ends.enter_context(_deployed(dbts))
 
 
 def end(config: pytest.Config) -> None:

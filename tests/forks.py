@@ -35,7 +35,7 @@ OURS = (
 NO_AIRFLOW = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://nobody@127.0.0.1:1/none"}
 # Answers a code to run with the id of its process, and that id with how it ended.
 _LOADED = """
-import json, os, signal, sys
+import gc, json, os, signal, sys
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # what is logged is no answer
 from importlib import import_module
@@ -44,6 +44,7 @@ log_to_stderr()
 for name in sys.argv[1:]:
     import_module(name)
 
+gc.freeze()  # a fork that ends would look through all of it, which takes longer than most of what it ran
 sys.stdout.flush()
 for line in sys.stdin:
     asked = json.loads(line)

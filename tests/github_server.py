@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests import http_server
 
 TOKEN = "ghs_played"
 REPOSITORY = "greenery/data"
@@ -71,10 +71,9 @@ def github_server() -> Iterator[GitHub]:
     """Serve for the time of the block."""
     github = GitHub()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(http_server.Handler):
         def _answer(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            content = json.loads(self.rfile.read(length)) if length else None
+            content = json.loads(self.body() or "null")
             github.asked.append(f"{self.command} {self.path}")
             planned = github.answers.pop(0) if github.answers else None
             if isinstance(planned, int):
@@ -91,25 +90,10 @@ def github_server() -> Iterator[GitHub]:
         do_GET = do_POST = do_PATCH = _answer  # noqa: N815 - as http.server calls them
 
         def _send(self, status: int, told: Any, headers: dict[str, str]) -> None:
-            body = json.dumps(told).encode()
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer(status, json.dumps(told), headers)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    github.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with http_server.served(Handler) as github.url:
         yield github
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def _handled(github: GitHub, method: str, address: str, headers: Any, content: Any) -> tuple[int, Any, dict[str, str]]:

@@ -15,16 +15,20 @@ from typing import Any
 import pytest
 from agate import TypeTester
 from dbt_common import behavior_flags
+from dbt_common import tests as dbts_tests
 from dbt_common.clients import agate_helper, jinja
 from dbt_common.events.base_types import BaseEvent, DebugLevel
 from jinja2 import Environment
+from jinja2.runtime import Context
+from jinja2.utils import missing
 
 # Its own, by what takes its place in here.
 _FLAG = behavior_flags.BehaviorFlagRendered
-dbts_who_asks, _dbts_compile, dbts_type_tester = (
+dbts_who_asks, _dbts_compile, dbts_type_tester, jinjas_resolve = (
     _FLAG._default_source,
     jinja.MacroFuzzEnvironment.compile,
     agate_helper.build_type_tester,
+    Context.resolve_or_missing,
 )
 
 
@@ -75,13 +79,28 @@ def _type_tester(text_columns: Iterable[str], string_null_values: Iterable[str] 
     return _kept_type_tester(frozenset(text_columns), tuple(string_null_values))
 
 
+def _resolve(context: Context, name: str) -> Any:
+    """What a name means in a template. Jinja asks first whether it is there, so dbt looks twice through all macros."""
+    if name in context.vars:
+        return context.vars[name]
+    try:
+        return context.parent[name]
+    except KeyError:
+        return missing
+
+
 @contextmanager
 def lean() -> Iterator[None]:
-    """For the time of the block dbt does so."""
+    """For the time of the block dbt does so.
+
+    In its own tests, dbt keeps what it parsed of each text and which plugins there are; it does so here as well.
+    """
     with pytest.MonkeyPatch.context() as dbt:
+        dbt.setattr(dbts_tests, "_TEST_CACHING_ENABLED", True)
         dbt.setattr(_FLAG, "_default_source", staticmethod(_who_asks))
         dbt.setattr(DebugLevel, "__init__", _said)
         dbt.setattr(DebugLevel, "__getattr__", _asked)
         dbt.setattr(jinja.MacroFuzzEnvironment, "compile", _compile)
         dbt.setattr(agate_helper, "build_type_tester", _type_tester)
+        dbt.setattr(Context, "resolve_or_missing", _resolve)
         yield

@@ -11,12 +11,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
 from slack_sdk.http_retry.handler import default_interval_calculator
+
+from tests import http_server
 
 PATH = "/services/T000/B000/secret"
 ENGINEERS_PATH = "/services/T000/B001/secret"
@@ -74,9 +75,9 @@ def slack_server() -> Iterator[Slack]:
     """Serve for the time of the block."""
     slack = Slack()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+    class Handler(http_server.Handler):
+        def do_POST(self) -> None:  # noqa: N802 - as http.server calls it
+            body = self.body().decode()
             with slack.lock:
                 answer = slack.answers_to.pop(self.path.removeprefix("/api/"), None)
                 if answer is None and slack.answers:
@@ -85,7 +86,7 @@ def slack_server() -> Iterator[Slack]:
             if answer in (HANG, TAKE_AND_HANG):
                 slack.closing.wait()
             if answer not in (HANG, DROP, TAKE_AND_HANG, TAKE_AND_DROP):
-                self._answer(status, text)
+                self.answer(status, text, {"Retry-After": "1"} if status == 429 else {})
 
         def _planned(self, answer: int | str | None) -> tuple[int, str] | None:
             if answer in (None, TAKE_AND_HANG, TAKE_AND_DROP):
@@ -113,29 +114,14 @@ def slack_server() -> Iterator[Slack]:
             slack.taken.set()
             return 200, "ok"
 
-        def _answer(self, status: int, text: str) -> None:
-            self.send_response(status)
-            if status == 429:
-                self.send_header("Retry-After", "1")
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    slack.url = f"http://127.0.0.1:{server.server_port}/services"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        with pytest.MonkeyPatch.context() as who_tries_again:
-            # It is well again at once, so that nobody need leave it seconds.
-            who_tries_again.setattr(default_interval_calculator, "calculate_sleep_duration", lambda _: 0.02)
+    with http_server.served(Handler) as address, pytest.MonkeyPatch.context() as who_tries_again:
+        slack.url = f"{address}/services"
+        # It is well again at once, so that nobody need leave it seconds.
+        who_tries_again.setattr(default_interval_calculator, "calculate_sleep_duration", lambda _: 0.02)
+        try:
             yield slack
-    finally:
-        slack.closing.set()
-        server.shutdown()
-        server.server_close()
+        finally:
+            slack.closing.set()
 
 
 def _call(slack: Slack, method: str, asked: dict[str, Any], authorization: str) -> dict[str, Any]:

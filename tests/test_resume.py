@@ -11,6 +11,8 @@ import pytest
 
 from include.settings import PROJECT_ROOT
 
+pytestmark = pytest.mark.slow
+
 SIDE_BY_SIDE = ("-p", "xdist", "-n", "2")
 TESTS = """
 import os, pytest

@@ -19,22 +19,30 @@ from include.fast_cosmos.releases import Release
 class Build(OnRelease, DbtBuildLocalOperator):
     """`dbt build` of the model that is selected, and of its tests."""
 
+    # The model's unique id.
+    node: str
+
     def release(self, context: Any) -> Release:  # noqa: ARG002
         """The newest; a project that changes while it runs would keep the stamp with which the run began."""
         return RELEASES.current() or RELEASES.refresh()
 
+    def nodes(self, release: Release) -> list[str]:  # noqa: ARG002
+        """The model alone."""
+        return [self.node]
+
     def tests(self, release: Release) -> list[str]:
         """Those that read the model."""
         nodes = invocation.load(release).nodes.items()
-        read_it = (key for key, node in nodes if any(one.endswith(f".{self.select}") for one in node.depends_on_nodes))
-        return [key for key in read_it if key.startswith("test.")]
+        return [key for key, node in nodes if key.startswith("test.") and self.node in node.depends_on_nodes]
 
 
 def draw(release: Release) -> TaskGroup:
     """The models as Cosmos draws them."""
 
     def build(*, node: DbtNode, task_id: str, task_group: TaskGroup, **_: Any) -> BaseOperator:
-        return Build(task_id=task_id, task_group=task_group, select=node.name, **arguments(release))
+        task = Build(task_id=task_id, task_group=task_group, select=node.name, **arguments(release))
+        task.node = node.unique_id
+        return task
 
     return DbtTaskGroup(
         group_id="dbt",

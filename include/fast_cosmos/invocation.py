@@ -16,6 +16,7 @@ from typing import Any
 
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
+from dbt.events.types import NodeFinished
 from dbt_common.clients.jinja import template_cache
 from dbt_common.events.base_types import BaseEvent, EventLevel, EventMsg
 from dbt_common.events.event_manager import EventManager
@@ -36,18 +37,21 @@ def invoke(
     project: Release,
     command: Sequence[str],
     *,
+    nodes: Collection[str] | None = None,
     tests: Collection[str] | None = (),
     unit_tests: Collection[str] = (),
     elsewhere: Mapping[str, tuple[str, str]] | None = None,
     populate_cache: bool = False,
     hear: Callable[[EventMsg], None] = say,
+    ended: Callable[[str, Any], None] | None = None,
 ) -> dbtRunnerResult:
     """Run a dbt command (`build`, `test`, `source freshness`) on a release; its results are in the return value.
 
-    `tests` are the unique ids of the data tests that it may run, None for all, and `unit_tests` those of unit tests:
-    dbt does not hear of others. `elsewhere` are nodes that are read from another relation (schema, name) than they
+    `nodes` are the unique ids of the models, seeds and snapshots that it may build, None for all, `tests` those of the
+    data tests that it may run, None for all, and `unit_tests` those of unit tests. dbt does not hear of others, but
+    for what these read. `elsewhere` are nodes that are read from another relation (schema, name) than they
     would be built as, by their unique ids. `populate_cache` is for several models at once. `hear` is told of each of
-    dbt's events.
+    dbt's events, and `ended` of each node as it ends, by its unique id, with dbt's result; threads of dbt's call it.
 
     The manifest is the release's, loaded once a process and, where the warm-up has loaded it, not even that: forks
     inherit it. dbt's own files go to a folder that is gone afterwards. Raises ProjectError where the release can't be
@@ -63,8 +67,11 @@ def invoke(
     with tempfile.TemporaryDirectory(prefix="dbt-") as scratch:
         arguments = [*command, *lean, *_flags(project, Path(scratch))]
         whole = _read_from(load(project), elsewhere or {})
-        dbt = dbtRunner(manifest=_with_tests(whole, tests, unit_tests), callbacks=[hear])
-        with without_debugging():
+        asked = _with_tests(whole, tests, unit_tests)
+        if nodes is not None:
+            asked = _about(asked, nodes)
+        dbt = dbtRunner(manifest=asked, callbacks=[hear])
+        with without_debugging(ended):
             return _from_a_low_stack(dbt.invoke, arguments)
 
 
@@ -106,8 +113,58 @@ def _with_tests(whole: Manifest, tests: Collection[str] | None, unit_tests: Coll
     return replace(whole, nodes=nodes, **unasked)
 
 
+def _about(asked: Manifest, nodes: Collection[str]) -> Manifest:
+    """A manifest with these nodes, its tests and hooks, and of all others what these read, as if that read nothing.
+
+    In each invocation dbt describes every node twice, for a summary of its graph, and looks for all that is upstream of
+    each: with hundreds of models that takes longer than to build one. `ref` and `source` find what they would.
+    """
+    known: Mapping[str, Any] = {**asked.nodes, **asked.unit_tests}
+    left = [key for key, node in asked.nodes.items() if key in nodes or node.resource_type in ("test", "operation")]
+    left += asked.unit_tests
+    run, read = set(left), set()
+    while left:
+        reads = set(known[left.pop()].depends_on_nodes) - run
+        read |= reads
+        # An ephemeral model is part of what reads it.
+        inner = {one for one in reads if one in known and known[one].config.materialized == "ephemeral"}
+        run |= inner
+        left += inner
+    return replace(
+        asked,
+        nodes={key: node if key in run else _alone(node) for key, node in asked.nodes.items() if key in run | read},
+        sources={key: source for key, source in asked.sources.items() if key in read},
+        functions={key: _alone(function) for key, function in asked.functions.items()},
+        _ref_lookup=_finding(asked.ref_lookup, asked),
+        _source_lookup=_finding(asked.source_lookup, asked),
+    )
+
+
+def _alone(node: Any) -> Any:
+    """A node that is there already, as one that reads nothing."""
+    if not node.depends_on_nodes:
+        return node
+    alone = copy.copy(node)
+    alone.depends_on = replace(node.depends_on, nodes=[])
+    return alone
+
+
+def _finding(lookup: Any, manifest: Manifest) -> Any:
+    """What looks a name up, for another manifest than this one, in which it finds what it names."""
+    other = copy.copy(lookup)
+    other.perform_lookup = lambda unique_id, _: lookup.perform_lookup(unique_id, manifest)
+    return other
+
+
 class _WithoutDebugging(EventManager):
-    """dbt's own, but for the nine events in ten that only a debugging log would hold."""
+    """dbt's own, but for the nine events in ten that only a debugging log would hold.
+
+    `ended` is told of each node's result, which is in one of these.
+    """
+
+    def __init__(self, ended: Callable[[str, Any], None] | None) -> None:
+        super().__init__()
+        self._ended = ended
 
     def fire_event(
         self,
@@ -117,15 +174,17 @@ class _WithoutDebugging(EventManager):
         force_warn_or_error_handling: bool = False,
     ) -> None:
         """Called for each event; dbt's words one before it asks whether anybody listens."""
+        if self._ended and isinstance(e, NodeFinished):
+            self._ended(e.node_info.unique_id, e.run_result)
         if (level or e.level_tag()) not in (EventLevel.DEBUG, EventLevel.TEST):
             super().fire_event(e, level, node, force_warn_or_error_handling)
 
 
 @contextmanager
-def without_debugging() -> Iterator[None]:
+def without_debugging(ended: Callable[[str, Any], None] | None = None) -> Iterator[None]:
     """For the time of the block dbt words no event for debugging: nobody who calls it so would read one."""
     usual = get_event_manager()
-    ctx_set_event_manager(_WithoutDebugging())
+    ctx_set_event_manager(_WithoutDebugging(ended))
     try:
         yield
     finally:

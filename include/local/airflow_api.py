@@ -19,11 +19,12 @@ class AirflowApiError(RuntimeError):
 
 @dataclass
 class AirflowApi:
-    """A logged-in client."""
+    """A logged-in client. `page`: how many of a long list it asks for at a time."""
 
     url: str
     user: str
     password: str
+    page: int = 100
 
     def __post_init__(self) -> None:
         self._client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
@@ -81,8 +82,21 @@ class AirflowApi:
 
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
         """The state of each task of a run."""
-        answer = self._client.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances", params={"limit": 1000})
-        return {one["task_id"]: one["state"] for one in self._checked(answer)["task_instances"]}
+        states: dict[str, str | None] = {}
+        told, total = 0, 1
+        while told < total:
+            # Airflow tells of 100 at a time, whatever it is asked for (`[api] maximum_page_limit`).
+            page = self._checked(
+                self._client.get(
+                    f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances",
+                    params={"limit": self.page, "offset": told, "order_by": "id"},
+                )
+            )
+            states |= {one["task_id"]: one["state"] for one in page["task_instances"]}
+            told, total = told + len(page["task_instances"]), page["total_entries"]
+            if not page["task_instances"]:
+                break
+        return states
 
     def wait_for_run(
         self, dag_id: str, run_id: str, tell: Callable[[int, int], None] | None = None, *, limit_seconds: float = 900

@@ -17,9 +17,8 @@ from pathlib import Path
 import psycopg2
 
 from include import settings
-from include.dbt_project import release
 from include.fast_cosmos.releases import ProjectError
-from include.preview import kept, render
+from include.preview import render
 from include.preview.build import BuildError
 from include.preview.preview import DAYS, make
 from include.preview.progress import Lines, Progress
@@ -48,7 +47,6 @@ def main(arguments: list[str] | None = None, progress: Progress | None = None) -
     except (OSError, psycopg2.Error) as error:
         print(f"No preview could be made: {error}", file=sys.stderr)
         return 2
-    kept.keep(report, release.releases().stamp_of(settings.dbt_source_dir()))
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "report.json").write_text(to_json(report))

@@ -16,7 +16,7 @@ from include.fast_cosmos.invocation import invoke
 from include.preview import costs
 from include.preview.progress import Progress
 from include.preview.report import Cost
-from include.preview.version import Version, is_of
+from include.preview.version import Version, built_as, is_of
 from include.results import nodes
 from include.results.failures import without_data
 from include.results.nodes import NodeResult
@@ -72,7 +72,7 @@ def build(
     of_tests = _parents_of_tests(facts, asked, changed_tests) if tests else {}
     of_unit_tests = _read_by_unit_tests(version, changed_tests) if unit_tests else {}
     wanted = _with_what_is_read(facts, asked, (*of_tests.values(), *of_unit_tests.values()), elsewhere)
-    here = {one: Relation(facts.nodes[one]["schema"], facts.nodes[one]["alias"]) for one in wanted}
+    here = {one: built_as(facts, one) for one in wanted}
     if strays := {one.schema for one in here.values() if not is_of(sandbox, one.schema)}:
         raise ValueError(f"{version.label} was parsed for {', '.join(sorted(strays))} and not for {sandbox.name}")
     read = {one: relation for one, relation in elsewhere.items() if one in facts.nodes and one not in wanted}

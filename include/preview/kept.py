@@ -1,18 +1,38 @@
-"""The newest preview of each state of the project, kept in the state folder for the data-health page."""
+"""What is kept of previews in the state folder: what was parsed for each sandbox, and the newest report of each state.
+
+Nothing of it is needed: what nobody has used for as long as sandboxes are kept is deleted.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from include import settings
 from include.preview.report import Report, from_json, to_json
+from include.warehouse.sandbox import KEPT_FOR, Sandbox
 
 log = logging.getLogger(__name__)
 
 
+def home(sandbox: Sandbox) -> Path:
+    """The folder of what is parsed for a sandbox, which is used from now on; what nobody has used is deleted."""
+    folder = _folder() / sandbox.name
+    folder.mkdir(parents=True, exist_ok=True)
+    os.utime(folder)
+    for one in folder.parent.iterdir():
+        with suppress(OSError):  # another preview was faster, or it is not ours to delete
+            if one.stat().st_mtime < time.time() - KEPT_FOR.total_seconds():
+                shutil.rmtree(one) if one.is_dir() else one.unlink()
+    return folder
+
+
 def keep(report: Report, release: str) -> None:
-    """Keep a report of the state that the daily run calls by the name of this release."""
+    """Keep a report of the state that the daily run calls by the name of this release, for the data-health page."""
     file = _file(release)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(to_json(report))
@@ -30,5 +50,9 @@ def of(release: str) -> Report | None:
         return None
 
 
+def _folder() -> Path:
+    return settings.state_dir() / "previews"
+
+
 def _file(release: str) -> Path:
-    return settings.state_dir() / "previews" / f"{release}.json"
+    return _folder() / f"{release}.json"

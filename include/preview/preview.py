@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from psycopg2.extensions import connection as Connection
 
 from include.dbt_project import metrics
-from include.preview import before, build, checks, costs, figures, message, plan, readers, rows, slow, version
+from include.preview import before, build, checks, costs, figures, kept, message, plan, readers, rows, slow, version
 from include.preview.build import Built
 from include.preview.progress import Progress
 from include.preview.report import FigureMove, Kind, Report, RowsDiff, Versus
@@ -24,7 +24,7 @@ DAYS = 30
 
 
 def make(connection: Connection, base: str, name: str, progress: Progress, *, days: int = DAYS) -> Report:
-    """Preview the project's folder against the commit `base`.
+    """Preview the project's folder against the commit `base`, and keep the report.
 
     `connection` is the developer's, who may write nothing of production. `name` is the preview's, as people call it:
     two of one name can't be under way at once. Its sandboxes are gone afterwards. Raises VersionError where a state of
@@ -39,7 +39,9 @@ def make(connection: Connection, base: str, name: str, progress: Progress, *, da
     touched = any(one.kind is not Kind.COMMENTS for one in (*planned.models, *planned.snapshots))
     if touched or planned.tests_changed or planned.figures_new or planned.figures_gone:
         report = _built(connection, report, old, new, here, progress, days)
-    return replace(report, seconds=time.monotonic() - began)
+    report = replace(report, seconds=time.monotonic() - began)
+    kept.keep(report, new.files)
+    return report
 
 
 def _built(

@@ -23,7 +23,7 @@ from include.preview import query_plan
 from include.preview.build import BuildError, Built, run_dbt
 from include.preview.progress import Progress
 from include.preview.report import Kind, ModelChange, Plan, SlowModel
-from include.preview.version import Version
+from include.preview.version import Version, built_as
 from include.raw.contract import TABLES
 from include.results.nodes import NodeResult
 from include.warehouse import exists
@@ -213,7 +213,7 @@ class _Day:
         return self._table(model).sql.as_string(self.cursor)
 
     def _table(self, model: str) -> Relation:
-        return Relation(self.version.facts.nodes[model]["schema"], self.version.facts.relations[model])
+        return built_as(self.version.facts, model)
 
     @contextmanager
     def _evening(self) -> Iterator[None]:

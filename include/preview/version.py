@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -23,8 +21,9 @@ from include import settings
 from include.dbt_project import limits, manifest, release
 from include.dbt_project.manifest import Manifest
 from include.fast_cosmos.releases import ProjectError, Release, Releases
+from include.preview import kept
 from include.warehouse.relation import Relation
-from include.warehouse.sandbox import BRANCH, KEPT_FOR, PREVIEW, Sandbox, name_of
+from include.warehouse.sandbox import BRANCH, PREVIEW, Sandbox, name_of
 
 _PACKAGES = "dbt_packages"
 
@@ -38,7 +37,7 @@ class Version:
     """A state of the project, parsed for a sandbox. `label` is what people call it, `commit` a short hash.
 
     `facts` is the part of dbt's manifest that the daily run asks about, `whole` all of manifest.json. `commit` is ""
-    for a folder as it is. `files` is a hash over all files of the project.
+    for a folder as it is. `files` is what the daily run would call a release of the same files.
     """
 
     label: str
@@ -59,11 +58,23 @@ def is_of(sandbox: Sandbox, schema: str) -> bool:
     return schema == sandbox.marts or schema.startswith(f"{sandbox.marts}_")
 
 
+def of_release(label: str, commit: str, made: Release, files: str = "") -> Version:
+    """The version that a release is."""
+    whole = json.loads(made.manifest.read_bytes())
+    return Version(label, commit, made, manifest.of(whole), whole, files)
+
+
+def built_as(facts: Manifest, unique_id: str) -> Relation:
+    """Where dbt builds what a node of a version makes."""
+    node = facts.nodes[unique_id]
+    return Relation(node["schema"], node["alias"])
+
+
 def published_as(facts: Manifest, unique_id: str, sandbox: Sandbox) -> Relation:
     """Where people find what a node of a version of a sandbox makes."""
-    node = facts.nodes[unique_id]
-    schema = _production(node["schema"], sandbox)
-    return Relation(settings.LIVE if schema == settings.BUILT else schema, node["alias"])
+    built = built_as(facts, unique_id)
+    schema = _production(built.schema, sandbox)
+    return Relation(settings.LIVE if schema == settings.BUILT else schema, built.name)
 
 
 def both(ref: str, sandbox: Sandbox) -> tuple[Version, Version]:
@@ -125,35 +136,29 @@ def _said(error: subprocess.CalledProcessError) -> str:
 
 def _parsed(label: str, commit: str, source: Path, sandbox: Sandbox) -> Version:
     """Parsed in a folder of the sandbox's own; what is as it was in the parse before is taken from that."""
-    profiles, home = _profiles(sandbox), settings.state_dir() / "previews" / sandbox.name
-    home.mkdir(parents=True, exist_ok=True)
-    os.utime(home)  # it is in use
-    _forget_unused(home.parent)
+    profiles = _profiles(sandbox)
     versions = Releases(
         source=source,
-        home=home,
+        home=kept.home(sandbox),
         profile=release.PROFILE,
         target=release.TARGET,
         packages=("dbt-core", "dbt-postgres"),
         depends_on=(profiles,),
         prepare=partial(_prepare, profiles, sandbox.name.startswith(BRANCH)),
-        refuse=partial(_problem, sandbox),
     )
     try:
-        made, problem = versions.refresh(), versions.problem()
+        made, failed = versions.refresh(), versions.problem()
     except ProjectError as error:
         raise _unusable(label, str(error)) from error
-    if problem:
-        raise _unusable(label, problem.message)
-    facts, whole = manifest.read(made.manifest), json.loads(made.manifest.read_bytes())
-    return Version(label, commit, made, facts, whole, release.releases().stamp_of(source))
-
-
-def _forget_unused(previews: Path) -> None:
-    """Delete what was parsed for sandboxes that nobody has used for as long as sandboxes are kept."""
-    for home in previews.iterdir():
-        if home.is_dir() and home.stat().st_mtime < time.time() - KEPT_FOR.total_seconds():
-            shutil.rmtree(home, ignore_errors=True)
+    if failed:
+        raise _unusable(label, failed.message)
+    files = release.releases().stamp_of(source)
+    if versions.stamp_of(source) != made.stamp:
+        raise VersionError(f"The files of {label} changed while they were read, and nothing was built. Try again.")
+    version = of_release(label, commit, made, files)
+    if problem := _problem(sandbox, version.facts):
+        raise _unusable(label, problem)
+    return version
 
 
 def _unusable(label: str, why: str) -> VersionError:
@@ -194,9 +199,8 @@ def _spare_the_log(project: Path) -> None:
     file.write_text(yaml.safe_dump(said, sort_keys=False))
 
 
-def _problem(sandbox: Sandbox, made: Release) -> str | None:
+def _problem(sandbox: Sandbox, facts: Manifest) -> str | None:
     """Why a project can't be built in a sandbox, or could not be run by the daily run; None where it can."""
-    facts = manifest.read(made.manifest)
     strays = [
         f"{node['original_file_path']}: {node['name']} would be built in schema {node['schema']}, which is not the "
         "sandbox's. Let `generate_schema_name` begin its name with `target.schema` where that is not analytics_next "

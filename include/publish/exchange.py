@@ -64,7 +64,8 @@ def exchange(
             except locks.NotGot:
                 connection.rollback()
                 log.info("Attempt %d of %d: %s.", attempt, attempts, locks.in_words(in_the_way))
-                time.sleep(pause(attempt))
+                if attempt < attempts:
+                    time.sleep(pause(attempt))
     raise NotPublishedError(
         f"{locks.in_words(in_the_way) or f'Schema {LIVE} was held by somebody'}, through {attempts} attempts, so "
         "nothing was published. Let them end what they do there, or end the session as the administrator: `python -m "

@@ -60,8 +60,4 @@ def keep(
             by_postgres = isinstance(error, psycopg2.Error)  # which quotes values
             why = without_data(error.diag.message_primary or "") if by_postgres else type(error).__name__
             log.warning("The receipts lack %s: %s", what, why, exc_info=not by_postgres)
-            publications.add_note(cursor, publication_id, _lacking(what, why))
-
-
-def _lacking(what: str, why: str) -> str:
-    return f"Its receipts lack {what}: {why}"
+            publications.add_note(cursor, publication_id, f"{publications.lacking(what)}: {why}")

@@ -154,6 +154,11 @@ def add_note(cursor: Cursor, publication_id: int, told: str) -> None:
     )
 
 
+def lacking(what: str) -> str:
+    """How the note of a publication begins whose receipts lack something."""
+    return f"Its receipts lack {what}"
+
+
 def decide(
     connection: Connection, action: str, run_id: str | None, decided_by: str, reason: str, *, name: str = ""
 ) -> Decision:

@@ -43,8 +43,6 @@ class Standing:
     unique_id: str = ""
 
 
-# So begins the note of a publication whose receipts lack something (`include.publish.receipts`).
-_LACKING = "Its receipts lack"
 _OF_ANSWER = {Kind.MUTE: Against.MUTE, Kind.MINE: Against.MINE, Kind.EXPECTED: Against.EXPECTED}
 
 
@@ -73,7 +71,7 @@ def _of_publication(connection: Connection, publication: Publication | None) -> 
     if publication and (made := publication.decision):
         found.append(Standing(Against.DECISION, f"{made.by} chose it ({made.action}): {made.reason}", made.decided_at))
     for note in publication.notes if publication else ():
-        if note.startswith(_LACKING):
+        if note.startswith(publications.lacking("")):
             found.append(Standing(Against.WARNED, note, publication.published_at))
     return found
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from include.daily import DAG_ID
 from tests.deployment import Day, Deployment
 
 pytestmark = [pytest.mark.db, pytest.mark.stack]
@@ -103,3 +106,12 @@ def test_each_mart_says_how_far_it_can_be_trusted(deployment: Deployment, second
     [(why, still)] = deployment.query("select distinct held_why, held_since > published_at from analytics.trust")
     assert why.startswith(("failed: model ", "failed: test "))
     assert still
+
+
+def test_the_tasks_of_a_run_are_all_told_where_airflow_tells_of_a_few_at_a_time(
+    deployment: Deployment, first_day: Day
+) -> None:
+    """It gives a hundred at most, which a project of a hundred models exceeds."""
+    [run] = first_day.runs
+    by_tens = replace(deployment.api, page=10)
+    assert by_tens.task_states(DAG_ID, run.run_id).keys() == run.task_states.keys() == deployment.api.tasks(DAG_ID)

@@ -1,11 +1,12 @@
-"""Another dbt project, put in place as docs/own-project.md says, and run for three days on a real scheduler."""
+"""Another dbt project, put in place as docs/own-project.md says, run for three days on a real scheduler and changed."""
 
 from __future__ import annotations
 
 import filecmp
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
+from configparser import ConfigParser
 from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from include.daily import DAG_ID
 from include.local.demo import Outcome
+from include.settings import PROJECT_ROOT
 from tests.deployment import EMPTY, Deployment
 from tests.own_project.page import blocks, follow
 
@@ -44,11 +46,20 @@ def draw(deployment: Deployment, task: str) -> None:
     """Have the DAG drawn of the project as it is now, with this task among others."""
     project, current = deployment.dbt_project, deployment.stack.home / "dbt" / "current"
     models = [model.relative_to(project) for model in (project / "models").rglob("*.sql")]
+    read_until(
+        deployment,
+        lambda tasks: task in tasks and filecmp.cmpfiles(project, current, models)[0] == models,
+        f"{task} was not drawn",
+    )
+
+
+def read_until(deployment: Deployment, is_drawn: Callable[[Container[str]], bool], otherwise: str) -> None:
+    """Have the DAG read until its tasks are as they should be."""
     end = time.monotonic() + 180
-    while task not in deployment.api.tasks(DAG_ID) or filecmp.cmpfiles(project, current, models)[0] != models:
-        assert time.monotonic() < end, f"{task} was not drawn within three minutes"
+    while not is_drawn(deployment.api.tasks(DAG_ID)):
+        assert time.monotonic() < end, f"{otherwise} within three minutes"
         deployment.read_again()  # a file that is just being read is not read once more
-        time.sleep(2)
+        time.sleep(1)
 
 
 class CoffeeDay(NamedTuple):
@@ -97,6 +108,17 @@ def test_runs_that_are_triggered_at_once_follow_each_other(deployment: Deploymen
     )
     assert first["state"] == second["state"] == "success"
     assert first["end_date"] <= second["start_date"]
+
+
+def test_a_model_that_comes_or_goes_is_drawn_without_a_restart(deployment: Deployment, coffee: list[CoffeeDay]) -> None:
+    usual = ConfigParser(interpolation=None)
+    usual.read(PROJECT_ROOT / "airflow.cfg")
+    assert usual.getint("dag_processor", "min_file_process_interval") < 60, "the docs say: within a minute"
+    model, task = deployment.dbt_project / "models/marts/regulars.sql", "transform.models.marts.regulars_model_build"
+    model.write_text("select guest_id from {{ ref('guests') }} where is_regular")
+    read_until(deployment, lambda tasks: task in tasks, "the new model was not drawn")
+    model.unlink()
+    read_until(deployment, lambda tasks: task not in tasks, "the model that is gone was not taken away")
 
 
 # What the tills send, before the first day; on each day a guest comes for the first time, and all former ones again.

@@ -11,7 +11,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,7 @@ class Dbt:
     work: Path
     manifest: Manifest | None = None
     warnings: tuple[str, ...] = ()
+    named: dict[tuple[str, ...], frozenset[str]] = field(default_factory=dict, repr=False)
 
     def parse(self) -> Dbt:
         """Parse the project, from nothing unless it was parsed before in the same `work` folder."""
@@ -63,6 +64,7 @@ class Dbt:
             done = self._invoke(dbtRunner(callbacks=[listen]), "parse", "--show-all-deprecations")
         assert done.success, done.exception
         self.manifest, self.warnings = done.result, tuple(warnings)
+        self.named.clear()
         return self
 
     def __call__(self, *command: str) -> dict[str, str]:
@@ -82,10 +84,12 @@ class Dbt:
         return self._invoke(dbtRunner(manifest=self.manifest), *command, *quiet)
 
     def names(self, *selection: str) -> set[str]:
-        """The names of the nodes that a selection selects."""
-        done = self.invoke("ls", "--output", "name", *selection)
-        assert done.success, done.exception
-        return set(done.result)
+        """The names of the nodes that a selection selects; asked once."""
+        if selection not in self.named:
+            done = self.invoke("ls", "--output", "name", *selection)
+            assert done.success, done.exception
+            self.named[selection] = frozenset(done.result)
+        return {*self.named[selection]}
 
     def _invoke(self, runner: dbtRunner, *command: str) -> dbtRunnerResult:
         """From the bottom of a stack, as tasks do."""

@@ -18,6 +18,8 @@ from include.settings import PROJECT_ROOT
 from include.warehouse import open_connection, roles, sandbox
 from tests.dbt.conftest import KeptShop
 from tests.dbt.days import Days, Project
+from tests.forks import Forks
+from tests.include.dbt_project.conftest import fork_dbt
 
 pytestmark = pytest.mark.db
 
@@ -32,16 +34,17 @@ class AFew(Days):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(dbts: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The dbt project, in which somebody has changed a fact: addresses in it are longer.
 
-    The environment names it, a state folder, who develops, and where psql is.
+    The environment names it, a state folder, who develops, and where psql is; dbt parses in a fork.
     """
     home = tmp_path_factory.mktemp("branch")
     shutil.copytree(PROJECT_ROOT / "dbt", home / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
     fact = home / "dbt" / FACT
     fact.write_text(fact.read_text().replace("addresses.address as", "addresses.address || ', Earth' as"))
     with pytest.MonkeyPatch.context() as environment:
+        fork_dbt(dbts, environment)
         environment.setenv("GREENERY_DBT_DIR", str(home / "dbt"))
         environment.setenv("GREENERY_STATE_DIR", str(home / "state"))
         environment.setenv("WAREHOUSE_DEVELOPER_USER", roles.DEVELOPER)
@@ -71,8 +74,8 @@ def make(days: AFew, capfd: pytest.CaptureFixture[str]) -> Make:
 
 
 def test_what_is_built_is_ones_own_and_all_else_is_what_is_published(make: Make, days: AFew, shop: KeptShop) -> None:
-    code, out, _ = make("--name", "ana", "build", "fact_orders")
-    assert code == 0, out
+    code, out, err = make("--name", "ana", "build", "fact_orders")
+    assert code == 0, out + err
     assert f"branch_ana.fact_orders, {shop.value('select count(*) from analytics.fact_orders')} rows, " in out
     ours = "select bool_and(shipping_address like '%, Earth') from {}fact_orders"
     assert (shop.value(ours.format("branch_ana.")), shop.value(ours.format("analytics."))) == (True, False)

@@ -33,6 +33,8 @@ from include.warehouse import connect
 from include.warehouse.roles import TRANSFORMER
 from tests.dbt.conftest import PROJECT, Shop
 from tests.dbt.days import ORDERS_PER_DAY, Days, Project
+from tests.forks import Forks
+from tests.include.dbt_project.conftest import fork_dbt
 from tests.own_project.conftest import drawn, run_day
 
 pytestmark = pytest.mark.db
@@ -185,9 +187,15 @@ def _importer(server: postgres.LocalPostgres) -> Iterator[None]:
 
 @pytest.fixture
 def laden(
-    _importer: None, db: Connection, warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    _importer: None,
+    db: Connection,
+    warehouse: Warehouse,
+    dbts: Forks,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Laden:
-    """The shop on its first day, in a warehouse of its own; nothing of Greenery's is there yet."""
+    """The shop on its first day, in a warehouse of its own; nothing is there yet. dbt parses in a fork."""
+    fork_dbt(dbts, monkeypatch)
     monkeypatch.setenv("GREENERY_RAW_SCHEMA", RAW)
     monkeypatch.setenv("WAREHOUSE_ADMIN_USER", warehouse.user)
     monkeypatch.setenv("WAREHOUSE_USER", TRANSFORMER)

@@ -30,6 +30,8 @@ from include.warehouse import connect, roles, sandbox
 from include.warehouse.sandbox import SandboxError
 from tests.dbt.conftest import PROJECT, KeptShop
 from tests.dbt.days import Days, Project
+from tests.forks import Forks
+from tests.include.dbt_project.conftest import fork_dbt
 from tests.repository import begin, git
 
 pytestmark = pytest.mark.db
@@ -88,8 +90,10 @@ class Repository:
 
 
 @pytest.fixture(scope="module")
-def repository(shop: KeptShop, projects: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
-    """The project as it is published, and the environment of who develops it."""
+def repository(
+    shop: KeptShop, projects: Project, dbts: Forks, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Repository]:
+    """The project as it is published, and the environment of who develops it; dbt parses in a fork."""
     days = Published(shop, projects, seed=1)
     for _ in range(DAYS - 1):
         days.load_a_day()
@@ -100,6 +104,7 @@ def repository(shop: KeptShop, projects: Project, tmp_path_factory: pytest.TempP
         roles.ensure(connection, login=True)
     repository = Repository(tmp_path_factory.mktemp("repository"))
     with pytest.MonkeyPatch.context() as environment:
+        fork_dbt(dbts, environment)
         environment.setenv("GREENERY_DBT_DIR", str(repository.dbt))
         environment.setenv("GREENERY_STATE_DIR", str(tmp_path_factory.mktemp("state")))
         environment.setenv("WAREHOUSE_DEVELOPER_USER", roles.DEVELOPER)
@@ -184,6 +189,7 @@ def test_a_filter_that_drops_late_orders(repository: Repository, preview: Callab
         "    where orders.delivered_at is null or orders.delivered_at <= orders.estimated_delivery_at\n",
     )
     report = preview()
+    assert report.verdict is Verdict.RED
     golden("a_filter_that_drops_late_orders", report)
 
 

@@ -1,11 +1,12 @@
 """The workflow of a pull request's preview: what it may, and its steps, as a runner runs them.
 
-`make` is played: it notes how it is called, and leaves a report. In the last test nothing is played but GitHub.
+`make` is played: it notes how it is called, and leaves a report. In the last tests it is as it is, on a small project.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -17,13 +18,14 @@ import pytest
 
 from include.demo_shop.demo import play_day
 from include.masked.save import save
-from include.preview.report import Became, Plan, Report, Versus, to_json
+from include.preview.report import Became, Kind, Plan, Report, Versus, from_json, to_json
 from include.preview.report import TestChange as OfTest
 from include.settings import PROJECT_ROOT, Warehouse
 from include.warehouse import connect
 from tests.actions_runner import NUMBER, Runner, read
 from tests.github_server import BOT, TOKEN, GitHub, github_server
-from tests.repository import begin, git
+from tests.include.preview import shop
+from tests.repository import begin, commit, git
 
 pytestmark = pytest.mark.slow
 
@@ -48,10 +50,34 @@ case "$1 $2" in
   "run download") cp -r "$PLAYED/copy" "${@: -1}";;
 esac
 """
+# Make as it is, but that the base's run (`--directory BASE masked FROM=COPY ARGS=--run`) needs no Airflow.
+WITHOUT_AIRFLOW = f"""#!/bin/bash
+set -e
+make={shutil.which("make")}
+[ "${{@: -1}}" = ARGS=--run ] || exec $make "$@"
+$make "${{@:1:$#-1}}"
+cd "$2"
+.venv/bin/python - <<END
+import os
+from include import settings
+from include.local import warehouse
+from include.local.stack import Stack
+from tests.include.preview import shop
+
+stack = Stack(settings.state_dir())
+os.environ.update(warehouse.as_transformer(stack.postgres()).environment())
+shop.publish("run 1")
+stack.stop()
+END
+"""
+NEW_MART = "select promo_id from {{ ref('promotions') }}"
 
 
 def pull_request(origin: Path) -> None:
-    """A repository with this checkout as its main, and a pull request on it that GitHub has merged for its job."""
+    """A repository with this checkout as its main, and a pull request on it that GitHub has merged for its job.
+
+    The dbt project is a small one, and the pull request adds a mart to it.
+    """
     origin.mkdir()
     listed = git(PROJECT_ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "-z").split("\0")
     there = "\0".join(name for name in listed if name and (PROJECT_ROOT / name).is_file())
@@ -59,11 +85,12 @@ def pull_request(origin: Path) -> None:
         ["tar", "--create", "--null", "--files-from=-"], cwd=PROJECT_ROOT, input=there.encode(), stdout=subprocess.PIPE
     ).stdout
     subprocess.run(["tar", "--extract"], cwd=origin, input=copied, check=True)
+    shutil.rmtree(origin / "dbt")
+    shop.write(origin / "dbt", shop.FILES)
     begin(origin)
     git(origin, "checkout", "--quiet", "-b", "change")
-    with (origin / "dbt/models/marts/core/fact_orders.sql").open("a") as file:
-        file.write("-- a comment\n")
-    git(origin, "commit", "--quiet", "--all", "--message", "change")
+    (origin / "dbt/models/marts/promoted.sql").write_text(NEW_MART)
+    commit(origin, "change")
     git(origin, "checkout", "--quiet", "--detach", "main")
     git(origin, "merge", "--quiet", "--no-ff", "--message", "merge", "change")
     git(origin, "update-ref", f"refs/pull/{NUMBER}/merge", "HEAD")
@@ -216,27 +243,43 @@ def disk() -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.mark.db
-@pytest.mark.stack
-def test_from_the_checkout_to_the_comment(disk: Path, origin: Path, warehouse: Warehouse) -> None:
+def from_the_checkout(disk: Path, origin: Path, warehouse: Warehouse, **programs: str) -> str:
     """Our own make, in the environment that is installed already, on a masked copy of the demo shop's first day.
 
-    The base's code runs on the copy and publishes.
+    `programs` come before those of the machine. Returns what all steps said.
     """
-    programs = disk / "programs"
-    programs.mkdir()
-    (programs / "gh").write_text(GH)
-    (programs / "gh").chmod(0o755)
+    folder = disk / "programs"
+    folder.mkdir()
+    for name, script in {"gh": GH, **programs}.items():
+        (folder / name).write_text(script)
+        (folder / name).chmod(0o755)
     with connect(where=warehouse) as connection:
         play_day(connection, 1)
-    save(programs / "copy", warehouse)
+    save(folder / "copy", warehouse)
     with github_server() as github:
-        runner = Runner(disk, origin, github.url, TOKEN, str(programs), {"PREVIEW_COPY_FROM": "masked.yml"})
-        runner.environment = {"PLAYED": str(programs)}
+        runner = Runner(disk, origin, github.url, TOKEN, str(folder), {"PREVIEW_COPY_FROM": "masked.yml"})
+        runner.environment = {"PLAYED": str(folder)}
         runner.prepare = lambda checkout: (checkout / ".venv").symlink_to((PROJECT_ROOT / ".venv").resolve())
         assert runner.play(WORKFLOW), runner.log
+        assert "make: ***" not in runner.log
         (comment,) = github.of(BOT)
-        assert "Greenery data is up to date" in runner.log
-        assert "## 🟢 Nothing that people see changes" in comment
+        assert "## 🟢 Merging this adds model promoted; nothing else changes" in comment
         assert [one["conclusion"] for one in github.checks] == ["success"]
-    assert (runner.artifacts / "preview" / "report.json").exists()
+    made = from_json((runner.artifacts / "preview" / "report.json").read_text())
+    assert [(one.name, one.kind) for one in made.plan.models] == [("promoted", Kind.NEW)]
+    assert made.versus.published_at is not None, made.versus.why
+    return runner.log
+
+
+@pytest.mark.db
+def test_from_the_checkout_to_the_comment(disk: Path, origin: Path, warehouse: Warehouse) -> None:
+    """The base's code builds the copy and publishes, without a scheduler."""
+    from_the_checkout(disk, origin, warehouse, make=WITHOUT_AIRFLOW)
+
+
+@pytest.mark.db
+@pytest.mark.stack
+@pytest.mark.torture
+def test_from_the_checkout_to_the_comment_on_an_airflow(disk: Path, origin: Path, warehouse: Warehouse) -> None:
+    """Nothing is played but GitHub."""
+    assert "Greenery data is up to date" in from_the_checkout(disk, origin, warehouse)

@@ -33,6 +33,8 @@ from include.settings import PROJECT_ROOT
 from include.warehouse import connect, migrate
 from tests.conftest import named_by_the_environment
 from tests.dbt.conftest import Dbt
+from tests.forks import Forks
+from tests.include.dbt_project.conftest import fork_dbt
 
 HERE = Path(__file__).parent
 MACROS = PROJECT_ROOT / "dbt" / "macros" / "daily"
@@ -84,21 +86,25 @@ class Played:
 
 
 @contextmanager
-def project_of(folder: Path, home: Path, server: LocalPostgres) -> Iterator[Path]:
+def project_of(folder: Path, home: Path, server: LocalPostgres, dbts: Forks) -> Iterator[Path]:
     """A project of this folder, as somebody has it who followed docs/own-project.md, and a warehouse for it."""
     source = home / "dbt"
     shutil.copytree(HERE / folder, source)
     shutil.copytree(MACROS, source / "macros" / "daily")
     shutil.copy(PROJECT_ROOT / "dbt" / "profiles.yml", source)
-    with deployed_here(source, home, server, f"own_{folder.name}"):
+    with deployed_here(source, home, server, dbts, f"own_{folder.name}"):
         yield source
 
 
 @contextmanager
-def deployed_here(source: Path, home: Path, server: LocalPostgres, database: str) -> Iterator[None]:
-    """A warehouse for the project in `source`; the environment names both, for what tasks do in this process."""
+def deployed_here(source: Path, home: Path, server: LocalPostgres, dbts: Forks, database: str) -> Iterator[None]:
+    """A warehouse for the project in `source`; the environment names both, for what tasks do in this process.
+
+    dbt parses in a fork.
+    """
     postgres.ensure_database(server, database)
     with pytest.MonkeyPatch.context() as environment, named_by_the_environment(server.database(database), server):
+        fork_dbt(dbts, environment)
         environment.setenv("GREENERY_DBT_DIR", str(source))
         environment.setenv("GREENERY_STATE_DIR", str(home / "state"))
         migrate.upgrade()

@@ -22,6 +22,7 @@ from include.fast_cosmos import invocation
 from include.local.postgres import LocalPostgres
 from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
+from tests.forks import Forks
 from tests.own_project.conftest import Played, context, play, project_of
 
 pytestmark = pytest.mark.db
@@ -90,10 +91,10 @@ def load(played: Played, run: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def played(server: LocalPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+def played(server: LocalPostgres, dbts: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     """The project after its five runs."""
     home = tmp_path_factory.mktemp("everything")
-    with project_of(Path("everything"), home, server) as source, pytest.MonkeyPatch.context() as environment:
+    with project_of(Path("everything"), home, server, dbts) as source, pytest.MonkeyPatch.context() as environment:
         environment.setenv("CRUMB_TOWN", "Millford")
         environment.setenv("CRUMB_BEGAN", str((datetime.now(UTC) - timedelta(days=2)).date()))
         deps = [sys.executable, "-m", "dbt.cli.main", "--quiet", "deps"]

@@ -17,6 +17,7 @@ from include.publish.by_hand import roll_back
 from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
 from include.warehouse import connect
+from tests.forks import Forks
 from tests.own_project.conftest import deployed_here, drawn, run_day
 from tests.own_project.page import follow
 
@@ -45,13 +46,15 @@ def rows(statement: str) -> list[tuple]:
         return cursor.fetchall()
 
 
-def test_a_project_as_dbt_init_makes_it_is_published_each_day(server: LocalPostgres, tmp_path: Path) -> None:
+def test_a_project_as_dbt_init_makes_it_is_published_each_day(
+    server: LocalPostgres, dbts: Forks, tmp_path: Path
+) -> None:
     project = tmp_path / "starter"
     shutil.copytree(Path(dbt.include.starter_project.__file__).parent, project)
     file = project / "dbt_project.yml"
     file.write_text(file.read_text().format(project_name="starter", profile_name="starter"))
     follow(project)
-    with deployed_here(project, tmp_path, server, "own_starter"):
+    with deployed_here(project, tmp_path, server, dbts, "own_starter"):
         with pytest.raises(CosmosDbtRunError):
             run_day(drawn(), "refused")
         with pytest.raises(NotPublishedError):

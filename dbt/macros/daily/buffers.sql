@@ -78,9 +78,22 @@
 {% macro model_checksum(unique_id) %}
     {%- set parts = [dbt_version, macros_hash()] -%}
     {%- set seen = [unique_id] -%}
-    {%- for id in seen if id in graph.nodes -%}
-        {%- set node = node_by_id(id) -%}
-        {%- do parts.append(id ~ node.checksum.checksum ~ node.relation_name) -%}
+    {%- for id in seen if node_by_id(id) -%}
+        {%- set own, parents = checked_of(id) -%}
+        {%- do parts.append(own) -%}
+        {%- for parent in parents if parent not in seen -%}
+            {%- do seen.append(parent) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return(local_md5(parts | join('\n'))) }}
+{% endmacro %}
+
+{# What that is of one node, as a text, and the nodes that it reads. Many models ask it of the same node, so it is kept. #}
+{% macro checked_of(id) %}
+    {%- set kept = graph.setdefault('checked', {}) -%}
+    {%- if id not in kept -%}
+        {%- set node, parents = node_by_id(id), [] -%}
+        {%- set parts = [id ~ node.checksum.checksum ~ node.relation_name] -%}
         {#- What dbt notes there of a batch is not the project's. -#}
         {%- for key, value in node.config | dictsort if not key.startswith('__dbt_internal') -%}
             {%- do parts.append(key ~ value) -%}
@@ -88,15 +101,16 @@
         {%- for column in node.columns.values() -%}
             {%- do parts.append(column.name ~ column.data_type) -%}
         {%- endfor -%}
-        {%- for parent in node.depends_on.nodes | sort if parent not in seen -%}
-            {%- if parent in graph.sources -%}
+        {%- for parent in node.depends_on.nodes | sort -%}
+            {%- if parent.startswith('source.') -%}
                 {%- do parts.append(parent ~ node_by_id(parent).relation_name) -%}
             {%- else -%}
-                {%- do seen.append(parent) -%}
+                {%- do parents.append(parent) -%}
             {%- endif -%}
         {%- endfor -%}
-    {%- endfor -%}
-    {{ return(local_md5(parts | join('\n'))) }}
+        {%- do kept.update({id: (parts | join('\n'), parents)}) -%}
+    {%- endif -%}
+    {{ return(kept[id]) }}
 {% endmacro %}
 
 {# What `ops` says of a model in the buffer that is built into; none where it knows nothing of the buffer. #}

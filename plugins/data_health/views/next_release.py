@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 
-from include.dbt_project import helpers, manifest, release
+from include.dbt_project import helpers, release
 from include.fast_cosmos.releases import ProjectError, Release
-from include.preview import costs, kept
+from include.preview import costs, kept, version
 from include.preview.plan import compare
 from include.preview.render.document import Document
 from include.preview.render.parts import document
 from include.preview.report import Kind, ModelChange, Plan, Report
-from include.preview.version import Version
 from plugins.data_health import runs
 from plugins.data_health.reading import Reading
 from plugins.data_health.runs import Run
@@ -92,8 +90,4 @@ def _plan(reading: Reading, run: Run, new: Release) -> Plan | None:
 @lru_cache(maxsize=4)
 def _compared(old: Release, new: Release) -> Plan:
     """Two releases never change, so it is worked out once."""
-    return compare(*(_version(one) for one in (old, new)))
-
-
-def _version(of: Release) -> Version:
-    return Version(of.stamp, "", of, manifest.read(of.manifest), json.loads(of.manifest.read_bytes()))
+    return compare(*(version.of_release(one.stamp, "", one) for one in (old, new)))

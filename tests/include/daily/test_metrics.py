@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -19,7 +17,10 @@ from include.results.backups import Made
 from include.slack import outbox
 from include.slack.message import Message
 from include.slack.samples import summaries
+from tests import http_server
 from tests.forks import Forks
+
+pytestmark = pytest.mark.slow
 
 # As airflow.sdk.execution_time.task_runner does, before it runs a task.
 LIKE_A_TASK = """
@@ -36,28 +37,19 @@ def collector() -> Iterator[tuple[str, dict[str, float]]]:
     """An OpenTelemetry collector on localhost: its address, and the last value of each gauge that it was sent."""
     gauges: dict[str, float] = {}
 
-    class Collector(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Collector(http_server.Handler):
+        def do_POST(self) -> None:  # noqa: N802 - as http.server calls it
             sent = ExportMetricsServiceRequest()
-            sent.ParseFromString(self.rfile.read(int(self.headers["Content-Length"])))
+            sent.ParseFromString(self.body())
             for resource in sent.resource_metrics:
                 for scope in resource.scope_metrics:
                     for metric in scope.metrics:
                         for point in metric.gauge.data_points:
                             gauges[metric.name] = point.as_double
-            self.send_response(200)
-            self.end_headers()
+            self.answer(200)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", gauges
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with http_server.served(Collector) as address:
+        yield address, gauges
 
 
 def sent(forks: Forks, code: str, **environment: str) -> dict[str, float]:

@@ -24,6 +24,9 @@ from include.local import postgres
 from include.local.postgres import LocalPostgres
 from include.settings import PROJECT_ROOT
 from include.warehouse import connect, migrate
+from tests.forks import Forks
+from tests.include.dbt_project.conftest import fork_dbt
+from tests.include.preview import shop
 
 pytestmark = pytest.mark.db
 
@@ -50,7 +53,7 @@ def task(select):
         os.close(write)
         return pid, read
     before, misses = set(sys.modules), invocation.load.cache_info().misses
-    tests = manifest.read(release.current().manifest).tests_of(f"model.greenery.{select}")
+    tests = manifest.read(release.current().manifest).tests_of(f"model.small.{select}")
     done = invocation.invoke(release.current(), ["build", "--quiet", "--select", select], tests=tests)
     found = {
         "imported": sorted(set(sys.modules) - before),
@@ -66,24 +69,60 @@ def found_by(pid, read):
     return json.loads(os.read(read, 1_000_000) or "null")
 
 
-killed = task("stg_greenery__users")
+killed = task("stg_users")
 os.kill(killed[0], signal.SIGKILL)
 told["killed"] = found_by(*killed)
-side_by_side = [task(name) for name in ("stg_greenery__promos", "stg_greenery__users", "stg_greenery__products")]
+side_by_side = [task(name) for name in ("stg_promos", "stg_users", "stg_products")]
 told["tasks"] = [found_by(*one) for one in side_by_side]
 print(json.dumps(told))
 """
 
+# The same of a DAG processor: what a fork of it would import to read the file of the daily DAG.
+READING = """
+import json, sys
+from airflow.jobs.job import Job
+from airflow.serialization.serialized_objects import DagSerialization
+from include.daily.warm_up import WARM_UP
+
+sys.argv = ["airflow", "dag-processor"]
+WARM_UP.on_starting(Job())
+from airflow.dag_processing.dagbag import BundleDagBag
+
+before = set(sys.modules)
+bag = BundleDagBag(dag_folder="dags/greenery_daily.py", bundle_path="dags", bundle_name="dags-folder")
+told = {dag_id: len(DagSerialization.to_dict(dag)["dag"]["tasks"]) for dag_id, dag in bag.dags.items()}
+print(json.dumps([told, sorted(set(sys.modules) - before)]))
+"""
+
+
+FILES = {
+    "dbt_project.yml": shop.PROJECT,
+    "models/staging/_sources.yml": """
+sources: [{name: shop, schema: raw, tables: [{name: promos}, {name: users}, {name: products}]}]
+models:
+  - {name: stg_promos, columns: [{name: promo_id, data_tests: [unique]}]}
+  - {name: stg_users, columns: [{name: user_id, data_tests: [unique]}]}
+  - {name: stg_products, columns: [{name: product_id, data_tests: [unique]}]}
+""",
+    "models/staging/stg_promos.sql": "select promo_id from {{ source('shop', 'promos') }}",
+    "models/staging/stg_users.sql": "select user_id from {{ source('shop', 'users') }}",
+    "models/staging/stg_products.sql": "select product_id from {{ source('shop', 'products') }}",
+}
+
 
 @pytest.fixture(scope="module")
-def home(server: LocalPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A state folder with a release of the project, and a warehouse with the shop's first day."""
+def home(server: LocalPostgres, dbts: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state folder with a release of a small project, and a warehouse with the shop's first day."""
+    project = tmp_path_factory.mktemp("project")
+    shop.write(project, FILES)
     postgres.ensure_database(server, "warm")
     where = server.database("warm")
     with pytest.MonkeyPatch.context() as environment:
         for name, value in where.environment().items():
             environment.setenv(name, value)
+        environment.setenv("GREENERY_DBT_DIR", str(project))
         environment.setenv("GREENERY_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+        fork_dbt(dbts, environment)
         migrate.upgrade()
         with connect() as connection:
             demo.play_day(connection, 1, orders_per_day=3)
@@ -110,6 +149,15 @@ def test_tasks_side_by_side_and_after_a_killed_one_find_everything_loaded(told: 
     assert [one["imported"] for one in told["tasks"]] == [[], [], []]
     assert [one["loads"] for one in told["tasks"]] == [0, 0, 0]
     assert [one["statuses"] for one in told["tasks"]] == [["pass", "success"]] * 3
+
+
+def test_a_dag_processor_imports_nothing_to_read_the_daily_dag(home: Path) -> None:
+    command = [sys.executable, "-c", READING]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, env=os.environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told, imported = json.loads(done.stdout.splitlines()[-1])
+    assert told["greenery_daily"] > 30
+    assert [name for name in imported if not name.endswith("_greenery_daily")] == []
 
 
 def test_a_new_release_is_loaded_once_and_before_the_next_task(

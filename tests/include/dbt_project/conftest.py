@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ from include import settings
 from include.dbt_project import release
 from include.fast_cosmos import releases
 from include.settings import PROJECT_ROOT
-from tests.forks import Forks, command, loaded
+from tests.forks import Forks, command
 
 MODEL = "models/one.sql"
 BROKEN = "select {{ ref('nowhere') }}"
@@ -32,15 +32,8 @@ def start(home: Path, environment: pytest.MonkeyPatch) -> Path:
     return source
 
 
-@pytest.fixture(scope="session")
-def dbts() -> Iterator[Forks]:
-    """Processes that have dbt loaded, and have parsed with it."""
-    with loaded("tests.parsed_before") as forks:
-        yield forks
-
-
 def fork_dbt(dbts: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A parse of so small a project takes less than to import dbt. `tests/dags` starts one as it is."""
+    """A parse of a small project takes less than to import dbt. `tests/dags` starts one as it is."""
 
     def run(started: Sequence[object], *, cwd: Path, env: dict[str, str], **_: object) -> CompletedProcess[str]:
         _python, _m, module, *arguments = map(str, started)

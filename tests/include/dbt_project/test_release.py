@@ -17,6 +17,8 @@ from include.fast_cosmos import releases, seal
 from include.fast_cosmos.releases import ProjectError, Release
 from tests.include.dbt_project.conftest import BROKEN, MODEL
 
+pytestmark = pytest.mark.slow
+
 
 def models(of: Release) -> set[str]:
     return {path.stem for path in (of.path / "models").glob("*.sql")}
@@ -71,6 +73,12 @@ def test_a_release_that_a_run_may_use_is_kept_however_long_ago_it_was_parsed(
     release.refresh()
     assert first.manifest.exists()
     assert not second.path.exists(), "nobody can use it any more"
+
+
+def test_a_project_whose_last_release_lost_its_manifest_is_released(released: Path) -> None:
+    release.refresh().manifest.unlink()
+    (released / MODEL).write_text("select 2 as one")
+    assert release.refresh().manifest.exists()
 
 
 def test_a_broken_project_keeps_the_last_release_and_says_where_it_is_broken(broken: Path) -> None:

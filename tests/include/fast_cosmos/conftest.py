@@ -3,7 +3,6 @@
 from tests.include.dbt_project.conftest import (  # noqa: F401 - fixtures
     broken,
     dbt_is_forked,
-    dbts,
     kept,
     project,
     released,

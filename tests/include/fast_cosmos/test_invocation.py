@@ -50,6 +50,17 @@ def test_a_model_that_was_changed_a_second_ago_runs_as_changed_and_a_former_rele
     assert compiled(old) == "select 1 as one"
 
 
+def test_each_node_is_told_as_it_ends_with_what_ran(released: Path) -> None:
+    made = release.refresh()
+    told = []
+    invocation.invoke(made, ["build", "--quiet"], ended=lambda node, result: told.append((node, result)))
+    [(node, result)] = told
+    assert (node, result.status, result.message) == ("model.greenery.one", "success", "CREATE VIEW")
+    assert result.execution_time > 0
+    assert dict(result.adapter_response)["rows_affected"] == -1
+    assert invocation.load(made).nodes[node].compiled_code == "select 1 as one"
+
+
 def test_no_file_is_parsed_a_second_time(released: Path, caplog: pytest.LogCaptureFixture) -> None:
     made = release.refresh()
     with caplog.at_level(logging.WARNING, invocation.__name__):
@@ -102,6 +113,41 @@ def test_a_build_hears_of_no_other_tests_than_it_may_run_and_of_every_model(
     assert built.keys() == {"two", "of_two", "of_both"}
     assert "of_both of_one of_two one two" in built["two"]
     assert "Found 2 models, 2 data tests" in capsys.readouterr().out
+
+
+def test_a_build_of_one_node_hears_of_what_it_reads_and_of_no_other(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (project / "dbt_project.yml").open("a") as settings:
+        settings.write("on-run-start: ['create table if not exists hooked as select 1 as one']\n")
+    (project / "models/two.sql").write_text("select * from {{ ref('one') }}")
+    (project / "models/inside.sql").write_text(
+        "{{ config(materialized='ephemeral') }} select 2 as two from {{ ref('two') }}"
+    )
+    names = "{{ graph.nodes.values() | map(attribute='name') | sort | join(' ') }}"
+    (project / "models/three.sql").write_text(f"select two, '{names}' as names from {{{{ ref('inside') }}}}")
+    (project / "models/other.sql").write_text("select 1 as other from {{ ref('three') }}")
+    (project / "tests").mkdir()
+    (project / "tests/of_three.sql").write_text("select * from {{ ref('three') }}, {{ ref('one') }} where false")
+    of = release.refresh()
+    invocation.invoke(of, ["build", "--select", "one", "two"])
+    capsys.readouterr()
+    facts = manifest.read(of.manifest)
+    three = "model.greenery.three"
+    command = ["build", "--select", facts.selector(three)]
+    results = invocation.invoke(of, command, nodes={three}, tests=facts.tests_of(three)).result.results
+    built = {one.node.name: one.node.compiled_code for one in results}
+    assert built.keys() == {"greenery-on-run-start-0", "three", "of_three"}
+    assert '."two"' in built["three"]
+    assert "greenery-on-run-start-0 inside of_three one other three two" in built["three"]
+    assert "Found 4 models, 1 test, 1 operation" in capsys.readouterr().out
+
+
+def test_a_model_that_reads_more_than_dbt_could_know_of_is_told_how_to_say_so(project: Path) -> None:
+    (project / "models/two.sql").write_text("{% if execute %}select * from {{ ref('one') }}{% endif %}")
+    of = release.refresh()
+    done = invocation.invoke(of, ["build", "--select", "two"], nodes={"model.greenery.two"})
+    assert "dbt was unable to infer all dependencies" in done.result.results[0].message
 
 
 def test_a_failing_model_is_a_result_and_a_line_in_the_log_without_secrets_and_none_for_debugging(

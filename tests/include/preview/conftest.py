@@ -16,7 +16,7 @@ from include.warehouse.sandbox import Sandbox
 from tests import repository
 from tests.dbt.conftest import project as parsed  # noqa: F401 - a fixture: Greenery's own, parsed
 from tests.forks import Forks
-from tests.include.dbt_project.conftest import dbt_is_forked, dbts, project  # noqa: F401 - fixtures
+from tests.include.dbt_project.conftest import dbt_is_forked, project  # noqa: F401 - fixtures
 from tests.include.preview import shop
 from tests.include.preview.shop import Home, Previewed
 
@@ -27,7 +27,7 @@ CHANGED = "select user_id, 2 * sum(paid) as paid from {{ ref('orders') }} group 
 def published(
     server: postgres.LocalPostgres,
     migrated: str,
-    dbts: Forks,  # noqa: F811 - a fixture
+    dbts: Forks,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Home:
     """The shop's project in a repository, with what is published of it."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from include.dbt_project import release
 from include.local.progress import silent
+from include.preview import kept
 from include.preview.preview import make
 from include.preview.report import Became, Kind, Report, Verdict
 from include.warehouse import roles, sandbox
@@ -96,6 +99,24 @@ def test_what_a_preview_that_was_killed_has_left_is_in_nobodys_way(
     report = preview(orders, shop.FILES[orders].replace("order_total as paid", "2 * order_total as paid"))
     assert report.failed == ()
     assert sandbox.all_of(previewed.connection) == []
+
+
+def test_a_report_is_kept_of_the_state_that_was_parsed_whatever_is_edited_meanwhile(previewed: Previewed) -> None:
+    parsed = release.releases().stamp_of(previewed.folder)
+
+    class Editing:
+        @contextmanager
+        def step(self, what: str) -> Iterator[None]:
+            yield
+            if what.startswith("Comparing"):
+                (previewed.folder / BUYERS).write_text("select 1 as edited")
+
+        def at(self, how_far: str) -> None:
+            pass
+
+    report = make(previewed.connection, "main", "ana", Editing())
+    assert kept.of(parsed) == report
+    assert kept.of(release.releases().stamp_of(previewed.folder)) is None
 
 
 def test_a_model_that_reads_nothing_any_more_has_a_preview(preview: Callable[[str, str], Report]) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from subprocess import CompletedProcess
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from include import settings
+from include.fast_cosmos import releases
 from include.preview import version
 from include.preview.version import VersionError
 from include.warehouse import roles
@@ -49,14 +53,28 @@ def test_each_is_parsed_for_a_sandbox_of_its_own(repository: Path) -> None:
     assert version.published_as(new.facts, "model.greenery.one", ANA) == ("analytics", "one")
 
 
-def test_what_was_parsed_for_sandboxes_that_nobody_uses_is_forgotten(repository: Path) -> None:
+def test_what_nobody_has_used_for_as_long_as_sandboxes_are_kept_is_forgotten(repository: Path) -> None:
     previews = settings.state_dir() / "previews"
-    for name, days in (("branch_old", 15), ("branch_new", 13)):
-        (previews / name / "releases").mkdir(parents=True)
-        os.utime(previews / name, (time.time() - days * 86400,) * 2)
-    (previews / "a-stamp.json").touch()
+    for age, days in (("old", 15), ("new", 13)):
+        (previews / f"branch_{age}" / "releases").mkdir(parents=True)
+        (previews / f"{age}.json").touch()
+        for name in (f"branch_{age}", f"{age}.json"):
+            os.utime(previews / name, (time.time() - days * 86400,) * 2)
     version.of_folder(ANA)
-    assert {one.name for one in previews.iterdir()} == {"branch_new", "preview_ana", "a-stamp.json"}
+    assert {one.name for one in previews.iterdir()} == {"branch_new", "preview_ana", "new.json"}
+
+
+def test_files_that_change_while_they_are_parsed_are_told(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parse = releases.subprocess.run
+
+    def run(*started: object, **how: Any) -> CompletedProcess[str]:
+        (repository / MODEL).write_text("select 3 as three")
+        return parse(*started, **how)
+
+    monkeypatch.setattr(releases, "subprocess", SimpleNamespace(run=run))
+    with pytest.raises(VersionError, match="The files of your folder changed while they were read"):
+        version.of_folder(ANA)
+    assert code(version.of_folder(ANA)) == "select 3 as three"
 
 
 def test_a_password_is_in_no_file(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,7 +132,7 @@ def test_who_leaves_a_transaction_open_keeps_publish_out_for_as_long_as_he_is_he
 
 
 def test_no_reader_dies_where_the_server_looks_for_deadlocks_sooner(people: Connection, open_as: Open) -> None:
-    do(people, "do $$ begin execute format('alter database %I set deadlock_timeout = 300', current_database()); end $$")
+    look_for_deadlocks_after(people, "300ms")
     build(people, "run 2", "m", "n")
     buffer, reader = buffers.current(people), open_as("analyst")
     publishing = threading.Thread(target=exchange, args=("run 2", buffer))
@@ -174,6 +174,7 @@ def test_autovacuum_gives_way(slow_autovacuum: Connection) -> None:
 
 def test_a_vacuum_that_does_not_give_way_is_named(people: Connection, open_as: Open) -> None:
     """Somebody's own, as an autovacuum against wraparound would be."""
+    look_for_deadlocks_after(people, "300ms")
     do(people, "alter table analytics.m set (autovacuum_enabled = false)")
     do(people, "insert into analytics.m select 'run 1' from generate_series(1, 20000)")
     build(people, "run 2", "m", "n")
@@ -199,7 +200,7 @@ def test_a_vacuum_that_does_not_give_way_is_named(people: Connection, open_as: O
     )
 
 
-@pytest.mark.parametrize("publishes", [20, pytest.param(400, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("publishes", [10, pytest.param(400, marks=pytest.mark.torture)])
 def test_nobody_who_reads_or_loads_notices_that_it_is_published(
     people: Connection, open_as: Open, publishes: int
 ) -> None:
@@ -243,6 +244,11 @@ def test_nobody_who_reads_or_loads_notices_that_it_is_published(
     assert wrong == []
     assert loading.result() > 0
     assert do(people, "select * from reporting.wide") == [(f"run {publishes + 1}",) * 2]
+
+
+def look_for_deadlocks_after(db: Connection, time: str) -> None:
+    """From the next session on; how long an exchange waits for others goes by it."""
+    do(db, f"alter database {db.info.dbname} set deadlock_timeout = '{time}'")
 
 
 def wait_for(db: Connection, query: str) -> None:

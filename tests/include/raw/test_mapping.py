@@ -17,6 +17,8 @@ from include.settings import Warehouse
 from include.warehouse import migrate
 from tests.include.raw.conftest import connect_to, value
 
+pytestmark = pytest.mark.db
+
 Show = Callable[[str], Connection]
 
 

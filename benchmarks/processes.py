@@ -1,0 +1,115 @@
+"""What the processes of a bench have used: seconds of the processors by whose they are, and memory."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+TASKS, DBT = "tasks", "dbt build"
+# Postgres, by whom it works for.
+AIRFLOWS, WAREHOUSES = "Postgres for Airflow", "Postgres, the rest"
+SCHEDULER = "scheduler"
+# How Airflow calls the process of a task: by the id of the task instance; and what looks after such processes.
+_TASK = re.compile(r"airflow worker -- [0-9a-f]{8}-")
+_WORKER = re.compile(r"airflow worker -- ")
+# A server process of Postgres: user and database.
+_ON_AIRFLOWS = re.compile(r"postgres: \S+ airflow ")
+
+
+@dataclass
+class Memory:
+    """The most at a time, shared pages counted once, and the most that one task had for itself. In MB."""
+
+    peak: float = 0
+    task: float = 0
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Those of a Postgres, of Airflow's components by their names, and what we have started ourselves."""
+
+    postgres: Path
+    components: dict[str, int] = field(default_factory=dict)
+
+    def cpu_seconds(self) -> Counter[str]:
+        """What each has had of the processors so far. A process that ended counts where its parent does.
+
+        So does a connection of Airflow's that closed: it counts as the warehouse's. Airflow keeps most of its own open.
+        """
+        used: Counter[str] = Counter()
+        own = os.times()
+        used[DBT] = own.children_user + own.children_system
+        for part, process in self._all():
+            with suppress(psutil.Error):
+                times = process.cpu_times()
+                used[part] += times.user + times.system
+                # A scheduler forks workers, and these the tasks.
+                used[TASKS if part == SCHEDULER else part] += times.children_user + times.children_system
+        return used
+
+    @contextmanager
+    def memory(self, every: float) -> Iterator[Memory]:
+        """What is noted during the block, with a look every so many seconds, which takes some hundredths of one."""
+        noted, stop = Memory(), threading.Event()
+
+        def watch() -> None:
+            while not stop.wait(every):
+                total = 0.0
+                for _, process in [*self._all(), *([] if self.components else _builds())]:
+                    with suppress(psutil.Error, OSError):
+                        memory = process.memory_full_info()
+                        total += memory.pss / 1e6
+                        if _TASK.match(" ".join(process.cmdline())):
+                            noted.task = max(noted.task, memory.uss / 1e6)
+                noted.peak = max(noted.peak, total)
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield noted
+        finally:
+            stop.set()
+            watcher.join()
+
+    def _all(self) -> Iterator[tuple[str, psutil.Process]]:
+        """Each process with whose it is."""
+        postmaster = int((self.postgres / "postmaster.pid").read_text().splitlines()[0])
+        for part, leader in {WAREHOUSES: postmaster, **self.components}.items():
+            with suppress(psutil.Error):
+                process = psutil.Process(leader)
+                yield part, process
+                for child in process.children(recursive=True):
+                    with suppress(psutil.Error):
+                        yield whose(part, " ".join(child.cmdline())), child
+
+
+def busy_seconds() -> float:
+    """What the machine's processors have worked so far, for whomever."""
+    times = psutil.cpu_times()
+    return sum(times) - times.idle - times.iowait - getattr(times, "guest", 0) - getattr(times, "guest_nice", 0)
+
+
+def whose(leader: str, called: str) -> str:
+    """Whose a process is that this leader has started, by how it is called."""
+    if leader == WAREHOUSES:
+        return AIRFLOWS if _ON_AIRFLOWS.match(called) else leader
+    if leader != SCHEDULER:
+        return leader
+    # What a task has started has no name of Airflow's; the server of logs has another one.
+    return leader if called.startswith("airflow ") and not _WORKER.match(called) else TASKS
+
+
+def _builds() -> Iterator[tuple[str, psutil.Process]]:
+    """The `dbt build` that we have started; Airflow is our child as well."""
+    for one in psutil.Process().children():
+        with suppress(psutil.Error):
+            if "dbt.cli.main" in one.cmdline():
+                yield DBT, one

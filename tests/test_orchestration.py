@@ -1,0 +1,127 @@
+"""The projects that `make bench BENCH=orchestration` makes up, what it leaves out, how it tells what it measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from benchmarks import generated, orchestration, processes, ways
+from benchmarks.orchestration import Measured, Project, Timed
+from benchmarks.processes import Processes
+from benchmarks.ways import Costs
+from include.local.postgres import LocalPostgres
+from include.warehouse import connect
+
+
+def layers(name: str) -> list[int]:
+    """How many models there are in each layer: one more than the deepest that it reads."""
+    depths: list[int] = []
+    for model in generated.models(name):
+        depths.append(1 + max((depths[one] for one in model.reads), default=0))
+    return [number for _, number in sorted(Counter(depths).items())]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("20", [10, 10]),
+        ("wide-300-slow", [75] * 4),
+        ("deep-300", [4] * 75),
+        ("fhir-real", [6, 24, 157]),
+        ("mattermost", [85, 75, 38, 18, 11, 7, 6, 3, 5, 3, 2, 1]),
+    ],
+)
+def test_a_project_has_the_layers_of_its_shape(name: str, expected: list[int]) -> None:
+    assert layers(name) == expected
+
+
+@pytest.mark.parametrize("name", orchestration.PROJECTS[1:])
+def test_a_model_reads_others_before_it_and_each_once(name: str) -> None:
+    made = generated.models(name)
+    assert [one.reads for at, one in enumerate(made) if any(read >= at for read in one.reads)] == []
+    assert [one.reads for one in made if len(set(one.reads)) != len(one.reads)] == []
+
+
+def test_the_public_projects_read_as_much_as_was_counted() -> None:
+    fhir, mattermost = generated.models("fhir"), generated.models("mattermost")
+    assert Counter(len(one.reads) for one in fhir) == {0: 6, 1: 24, 2: 98, 3: 57, 4: 1, 13: 1}
+    read = Counter(one for model in fhir for one in model.reads)
+    assert (read[0], [read[6 + at] for at in range(24)]) == (181, list(generated.FHIR_READ))
+    assert Counter(len(one.reads) for one in mattermost if one.reads) == Counter(generated.MATTERMOST_READS)
+    assert sum(one.tests for one in mattermost) == 401
+
+
+def test_a_slow_model_waits_one_to_two_seconds_and_an_empty_one_not_at_all() -> None:
+    waited = [one.seconds for one in generated.models("300-slow")]
+    assert 1 <= min(waited) < 1.1 < 1.9 < max(waited) <= 2
+    assert sum(waited) / 300 == pytest.approx(1.5, abs=0.01)
+    assert {one.seconds for one in generated.models("300")} == {0}
+    assert sum(one.seconds for one in generated.models("fhir-real")) == pytest.approx(436 * 4, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["0", "slow", "tall-300", "300-real", "deep-fhir", "mattermost-real"])
+def test_another_name_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="no such project"):
+        generated.models(name)
+
+
+@pytest.mark.db
+def test_a_slow_model_waits_once_however_many_rows_it_reads(server: LocalPostgres) -> None:
+    """Counted with a function that tells how often it was called, in the place of `pg_sleep`."""
+    query = generated._sql(generated.Model((), seconds=1.5)).replace("pg_sleep(1.5)", "nextval('called')")
+    with connect("greenery test", server.database("postgres")) as connection, connection.cursor() as cursor:
+        cursor.execute("create temporary sequence called")
+        cursor.execute(f"create temporary table built as {query}")
+        cursor.execute("select count(*), currval('called') from built")
+        assert cursor.fetchone() == (1000, 1)
+
+
+def test_what_there_is_no_time_for_is_left_out_the_last_ways_first() -> None:
+    costs = Costs(models=300, waited=0, threads=4, runs=5, patience=30)
+    everything, nothing = ways.choose(list(ways.GENERATED), costs, 24 * 3600)
+    assert (everything, nothing) == (list(ways.GENERATED), [])
+    chosen, left_out = ways.choose(list(ways.GENERATED), costs, 1100)
+    assert [way.name for way in left_out] == ["local_build", "local_after_each"]
+    assert sum(costs.all(way) for way in chosen) < 1100
+
+
+def test_a_table_tells_a_long_build_once_and_what_was_left_out() -> None:
+    bare = Measured("dbt build", [Timed(100, Counter({processes.DBT: 50}), 0.0)])
+    ours = Measured("generated", [Timed(110, Counter({processes.TASKS: 60, processes.SCHEDULER: 15}), 1.2)])
+    watcher = Measured("watcher", [Timed(300, Counter({processes.TASKS: 500}), 0.1)])
+    costs = Costs(models=300, waited=0, threads=4, runs=5, patience=30)
+    left_out = [way for way in ways.GENERATED if way.name == "local_build"]
+    lines = orchestration.table(Project("300", costs, left_out, [(bare, [ours]), (bare, [watcher])]))
+    names = [line.split(" | ")[0] for line in lines if line.startswith("| ")]
+    assert names[1:4] == names[5:] == ["| dbt build", "| generated", "| watcher"]
+    assert lines[5] == "| generated | 110.0 (one run) | **1.10** | 75.0 | 1.50 | 0 |  | 1.2 |"
+    assert "Left out, since there was no time: `local_build` (some 13 minutes a run)." in lines
+
+
+@pytest.mark.parametrize(
+    ("leader", "called", "expected"),
+    [
+        (processes.WAREHOUSES, "postgres: postgres airflow [local] idle", processes.AIRFLOWS),
+        (processes.WAREHOUSES, "postgres: greenery_transformer warehouse [local] SELECT", processes.WAREHOUSES),
+        (processes.WAREHOUSES, "postgres: checkpointer ", processes.WAREHOUSES),
+        (processes.SCHEDULER, "airflow serve-logs", processes.SCHEDULER),
+        (processes.SCHEDULER, "airflow worker -- LocalExecutor: <idle>", processes.TASKS),
+        (processes.SCHEDULER, "airflow worker -- 0199b1c2-1234", processes.TASKS),
+        (processes.SCHEDULER, "python -m dbt.cli.main build", processes.TASKS),
+        ("dag-processor", "airflow dag-processor", "dag-processor"),
+    ],
+)
+def test_a_process_is_told_by_its_name(leader: str, called: str, expected: str) -> None:
+    assert processes.whose(leader, called) == expected
+
+
+@pytest.mark.db
+def test_what_the_server_works_for_is_found_by_the_database(server: LocalPostgres) -> None:
+    family = Processes(server.data)
+    before = family.cpu_seconds()
+    with connect("greenery test", server.database("postgres")) as connection, connection.cursor() as cursor:
+        cursor.execute("select count(*) from generate_series(1, 1000000)")
+        used = family.cpu_seconds() - before
+    assert used[processes.WAREHOUSES] > 0
+    assert used[processes.AIRFLOWS] == 0
