@@ -68,6 +68,84 @@ where not exists (
     where held.product_id = product.product_id and held.dbt_valid_to is null
 )
 """
+# How many events are played; a longer history is what came before them, copied (`COPY_HISTORY`).
+PLAYED = 1_000_000
+# The {days} days from {begin} on, of which each order has been delivered, again and again in the days before them:
+# other users with other orders, as busy, and at the same prices. What a copy is called ends in its number.
+COPY_HISTORY = """
+create temporary table kept_users as
+select user_id, address_id from raw.users where created_at >= '{begin}' and created_at < '{until}';
+create temporary table kept_orders as
+select order_id, address_id from raw.orders where created_at >= '{begin}' and created_at < '{until}';
+create temporary table kept_sessions as
+select session_id from raw.events
+group by session_id
+having
+    min(created_at) >= '{begin}' and min(created_at) < '{until}'
+    and bool_and(order_id is null or order_id in (select order_id from kept_orders));
+create temporary table kept_addresses as
+select address_id from kept_users union select address_id from kept_orders;
+analyze kept_users, kept_orders, kept_sessions, kept_addresses;
+
+insert into raw.addresses (address_id, address, zipcode, state, country, _loaded_at)
+select address_id || '-' || nr, address, zipcode, state, country, _loaded_at - nr * interval '{days} days'
+from raw.addresses join kept_addresses using (address_id) cross join generate_series({first}, {last}) as nr;
+
+insert into raw.users (
+    user_id, first_name, last_name, email, phone_number, created_at, updated_at, address_id, _loaded_at
+)
+select
+    user_id || '-' || nr, first_name, last_name, email, phone_number, created_at - nr * interval '{days} days',
+    updated_at - nr * interval '{days} days', address_id || '-' || nr, _loaded_at - nr * interval '{days} days'
+from raw.users join kept_users using (user_id, address_id) cross join generate_series({first}, {last}) as nr;
+
+insert into raw.orders (
+    order_id, user_id, promo_id, address_id, created_at, order_cost, shipping_cost, order_total, tracking_id,
+    shipping_service, estimated_delivery_at, delivered_at, status, _loaded_at
+)
+select
+    order_id || '-' || nr, user_id || '-' || nr, promo_id, address_id || '-' || nr,
+    created_at - nr * interval '{days} days', order_cost, shipping_cost, order_total, tracking_id, shipping_service,
+    estimated_delivery_at - nr * interval '{days} days', delivered_at - nr * interval '{days} days', status,
+    _loaded_at - nr * interval '{days} days'
+from raw.orders join kept_orders using (order_id, address_id) cross join generate_series({first}, {last}) as nr;
+
+insert into raw.order_items (order_id, product_id, quantity, _loaded_at)
+select order_id || '-' || nr, product_id, quantity, _loaded_at - nr * interval '{days} days'
+from raw.order_items join kept_orders using (order_id) cross join generate_series({first}, {last}) as nr;
+
+insert into raw.events (
+    event_id, session_id, user_id, page_url, created_at, event_type, order_id, product_id, _loaded_at
+)
+select
+    event_id || '-' || nr, session_id || '-' || nr, user_id || '-' || nr, page_url,
+    created_at - nr * interval '{days} days', event_type, order_id || '-' || nr, product_id,
+    _loaded_at - nr * interval '{days} days'
+from raw.events join kept_sessions using (session_id) cross join generate_series({first}, {last}) as nr;
+
+insert into snapshots.products_snapshot (
+    product_id, name, price, inventory, _loaded_at, dbt_scd_id, dbt_updated_at, dbt_valid_from, dbt_valid_to
+)
+select
+    product_id, name, price, inventory, _loaded_at - nr * interval '{days} days', md5(dbt_scd_id || nr),
+    begins - nr * interval '{days} days', begins - nr * interval '{days} days', ends - nr * interval '{days} days'
+from (
+    select
+        *,
+        -- The shop opens at these prices, and they were first seen by the load of the day.
+        greatest(timestamp '{begin}', case when rank > 1 then dbt_valid_from end) as begins,
+        least(timestamp '{until}', dbt_valid_to) as ends
+    from (
+        select *, rank() over (partition by product_id order by dbt_valid_from)
+        from snapshots.products_snapshot
+        where dbt_valid_from >= '{begin}'
+    ) as versions
+) as version
+cross join generate_series({first}, {last}) as nr
+where begins < ends;
+
+drop table kept_users, kept_orders, kept_sessions, kept_addresses
+"""
 # The orders' versions as well: here one snapshot took them all, today.
 AGE_ORDERS = """
 update snapshots.orders_snapshot set
@@ -83,6 +161,14 @@ as $$select pg_catalog.current_setting('bench.now')::timestamptz$$
 
 
 @dataclass
+class Peak:
+    """The most, in MB, that the server's processes had for themselves at a time, and in temporary files at a time."""
+
+    server_mb: float = 0
+    temp_mb: float = 0
+
+
+@dataclass
 class Measured:
     """What was measured of one run: seconds by step and by node, of the clock and of the processors, and megabytes."""
 
@@ -90,7 +176,7 @@ class Measured:
     nodes: dict[str, float] = field(default_factory=dict)
     cpu: float = 0
     temp_mb: float = 0
-    server_mb: float = 0
+    peak: Peak = field(default_factory=Peak)
 
     @property
     def seconds(self) -> float:
@@ -123,7 +209,7 @@ class Bench:
     ):
         self.server, self.work, self.orders_per_day, self.say = server, work, orders_per_day, say
         self.first_day = first_day
-        self.runs = 0
+        self.runs, self.copies = 0, 0
         postgres.ensure_database(server, "bench")
         where = server.database("bench")
         os.environ.update(where.environment())
@@ -164,12 +250,27 @@ class Bench:
         if self.day == 0:
             self.load_a_day()
             self.dbt(STEPS["snapshot"])
-        while self.events < events:
+        while self.events < min(events, PLAYED):
             self.load_a_day()
             self.query(CLOSE_VERSIONS)
             self.query(OPEN_VERSIONS)
+        if self.events < events:
+            self._copy_history(events)
         self.query("vacuum analyze")
         self.say(f"{self.events:,} events in {self.day} days, {time.monotonic() - began:.0f} s")
+
+    def _copy_history(self, events: int) -> None:
+        """Copy what was played into the past, until there are so many events."""
+        [[until]] = self.query(
+            "select min((created_at at time zone 'UTC')::date) from raw.orders where delivered_at is null"
+        )
+        of_these = "select count(*) from raw.events where created_at >= '{}' and created_at < '{}'"
+        [[copied]] = self.query(of_these.format(self.first_day, until))
+        first = self.copies + 1
+        self.copies += -(-(events - self.events) // copied)
+        days = (until - self.first_day).days
+        self.query(COPY_HISTORY.format(begin=self.first_day, until=until, days=days, first=first, last=self.copies))
+        [[self.events]] = self.query("select count(*) from raw.events")
 
     def run(self, *, full_refresh: bool = False) -> Measured:
         """A run's dbt, what it observes, and its publish."""
@@ -179,13 +280,12 @@ class Bench:
             runs.begin(connection, run_id, "bench")
             buffers.begin(connection, run_id, full_refresh=full_refresh)
         measured, temp_before, cpu_before = Measured(), self._temp_bytes(), cpu_seconds(self.server)
-        with peak_of(self.server) as peak:
+        with peak_of(self.server) as measured.peak:
             for step, command in STEPS.items():
                 began = time.monotonic()
                 measured.nodes |= self.dbt(command)
                 measured.steps[step] = time.monotonic() - began
         measured.cpu = cpu_seconds(self.server) - cpu_before
-        measured.server_mb = peak[0]
         measured.temp_mb = (self._temp_bytes() - temp_before) / 1e6
         publish_run(run_id, NOTHING_TO_PROVE)
         # Which has observed nothing either; what a run observes before that is as large in the other buffer.
@@ -251,23 +351,24 @@ def cpu_seconds(server: postgres.LocalPostgres) -> float:
 
 
 @contextmanager
-def peak_of(server: postgres.LocalPostgres) -> Iterator[list[float]]:
-    """The most memory that the server's processes had for themselves at a time, in MB: one figure, right afterwards."""
-    peak, stop = [0.0], threading.Event()
+def peak_of(server: postgres.LocalPostgres) -> Iterator[Peak]:
+    """The most memory and temporary files at a time, while it lasts."""
+    peak, stop = Peak(), threading.Event()
     postmaster = int((server.data / "postmaster.pid").read_text().splitlines()[0])
 
     def watch() -> None:
         page = resource.getpagesize() / 1e6
         while not stop.wait(0.25):
-            total = 0.0
+            memory = files = 0.0
             for status in Path("/proc").glob("[0-9]*/stat"):
-                try:
+                with suppress(OSError, IndexError):  # it ended meanwhile
                     if int(status.read_text().rsplit(")", 1)[1].split()[1]) == postmaster:
                         _, resident, shared, *_ = status.with_name("statm").read_text().split()
-                        total += (int(resident) - int(shared)) * page
-                except (OSError, IndexError):  # it ended meanwhile
-                    continue
-            peak[0] = max(peak[0], total)
+                        memory += (int(resident) - int(shared)) * page
+            with suppress(OSError):
+                for file in (server.data / "base" / "pgsql_tmp").rglob("*"):
+                    files += file.stat().st_size / 1e6
+            peak.server_mb, peak.temp_mb = max(peak.server_mb, memory), max(peak.temp_mb, files)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -295,8 +396,9 @@ def table(stages: list[Stage]) -> str:
     for step in (*STEPS, OBSERVE):
         row(f"- of it {step}", lambda stage, step=step: f"{stage.full.steps[step]:.1f}")
     row("- seconds of the processors", lambda stage: f"{stage.full.cpu:.1f}")
-    row("- memory of the server, MB", lambda stage: f"{stage.full.server_mb:,.0f}")
+    row("- memory of the server, MB", lambda stage: f"{stage.full.peak.server_mb:,.0f}")
     row("- temporary files, MB", lambda stage: f"{stage.full.temp_mb:,.0f}")
+    row("- at a time, MB", lambda stage: f"{stage.full.peak.temp_mb:,.0f}")
     row("the day's events", lambda stage: f"{stage.day_events:,}")
     row("**a day, s**", lambda stage: f"**{stage.day.seconds:.1f}**")
     row("**times the smallest**", lambda stage: f"**{stage.day.seconds / smallest.seconds:.2f}**")
@@ -304,7 +406,7 @@ def table(stages: list[Stage]) -> str:
         row(f"- of it {step}", lambda stage, step=step: f"{stage.day.steps[step]:.1f}")
     row("- seconds of the processors", lambda stage: f"{stage.day.cpu:.1f}")
     row("- times the smallest", lambda stage: f"{stage.day.cpu / smallest.cpu:.2f}")
-    row("- memory of the server, MB", lambda stage: f"{stage.day.server_mb:,.0f}")
+    row("- memory of the server, MB", lambda stage: f"{stage.day.peak.server_mb:,.0f}")
     row("- temporary files, MB", lambda stage: f"{stage.day.temp_mb:,.0f}")
     lines += ["", "Seconds by node, on a day:", "", lines[0], lines[1]]
     slowest = sorted(stages[-1].day.nodes, key=lambda name: -stages[-1].day.nodes[name])
@@ -323,7 +425,7 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
     # The whole history lies behind us, as a shop's does.
-    most_days = max(arguments.events) // (8 * arguments.orders_per_day) + 30
+    most_days = min(max(arguments.events), PLAYED) // (8 * arguments.orders_per_day) + 30
     first_day = datetime.now(UTC).date() - timedelta(days=most_days)
     work = arguments.keep or Path(tempfile.mkdtemp(prefix="greenery-bench-"))
     work.mkdir(exist_ok=True)

@@ -34,6 +34,8 @@ from include.settings import PROJECT_ROOT
 from include.slack.notices import WATCHDOG
 from include.warehouse import connect
 from tests import in_memory
+from tests.forks import Forks
+from tests.include.dbt_project.conftest import fork_dbt
 from tests.slack_server import Slack, slack_server
 
 _UP = pytest.StashKey[ExitStack]()
@@ -242,8 +244,8 @@ class Deployment:
 
 
 @contextmanager
-def _deployed() -> Iterator[Deployment]:
-    """The deployment, for the time of the block."""
+def _deployed(dbts: Forks) -> Iterator[Deployment]:
+    """The deployment, for the time of the block. Its project is parsed in a fork."""
     with in_memory.folder("greenery-stack-") as home, slack_server() as slack:
         project = home / "dbt_project"
         shutil.copytree(PROJECT_ROOT / "dbt", project, ignore=shutil.ignore_patterns("target", "logs"))
@@ -265,7 +267,9 @@ def _deployed() -> Iterator[Deployment]:
             # Not the port that everybody tries first.
             environment.setenv("GREENERY_UI_PORT", str(postgres.free_port()))
             with stack.session() as server:
-                stack.airflow(server)
+                with pytest.MonkeyPatch.context() as parsing:
+                    fork_dbt(dbts, parsing)
+                    stack.airflow(server)
                 with postgres.admin(server) as cursor:  # it is thrown away, as that of the other tests is
                     for setting in ("fsync", "full_page_writes"):
                         cursor.execute(f"alter system set {setting} = off")
@@ -280,11 +284,11 @@ def _deployed() -> Iterator[Deployment]:
 
 
 @pytest.fixture(scope="session")
-def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
+def deployment(request: pytest.FixtureRequest, dbts: Forks) -> Iterator[Deployment]:
     """The deployment, in whatever state the last test left it."""
     with ExitStack() as until_it_ends:
         request.config.stash[_UP] = until_it_ends
-        yield until_it_ends.enter_context(_deployed())
+        yield until_it_ends.enter_context(_deployed(dbts))
 
 
 def end(config: pytest.Config) -> None:

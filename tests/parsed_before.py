@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from dbt.adapters.factory import reset_adapters
 from dbt.cli.main import dbtRunner
+from dbt_common.tests import enable_test_caching
 
 # A node, a column, a test and a source of its own, since each is of other classes.
 _FILES = {
@@ -23,6 +24,7 @@ _FILES = {
     ),
 }
 
+enable_test_caching()  # a fork finds what was read of the macros of dbt itself
 with TemporaryDirectory(prefix="greenery-parse-") as folder:
     for name, text in _FILES.items():
         file = Path(folder) / name

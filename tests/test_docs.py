@@ -122,6 +122,7 @@ SAYING = {
     "include/publish/publish.py": ("publish_run",),
     "include/publish/on_marts.py": ("rights", "row_security", "comments_and_options", "left_behind"),
     "include/raw/csv_loader.py": ("_refused",),
+    "include/results/failures.py": ("_way_out",),
     "include/results/publications.py": ("lacking",),
     "include/results/trust.py": ("_taken",),
     "include/slack/render.py": ("unparsed", "unheard"),

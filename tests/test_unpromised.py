@@ -21,6 +21,7 @@ from airflow.jobs.job import Job
 from airflow.listeners import hookimpl
 from airflow.listeners.listener import get_listener_manager
 from airflow.sdk import DAG
+from airflow.sdk.api.client import TaskInstanceOperations
 from airflow.sdk.bases.operator import BaseOperator
 from airflow.sdk.execution_time import task_runner
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
@@ -30,11 +31,13 @@ from cosmos.operators.local import DbtBuildLocalOperator, DbtTestLocalOperator
 from dbt.adapters.events.types import SQLQuery
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.clients.jinja import get_rendered
+from dbt.clients.jinja_static import statically_extract_macro_calls
 from dbt.contracts.graph.manifest import Manifest
 from dbt_common.behavior_flags import BehaviorFlagRendered
 from dbt_common.clients import agate_helper, jinja
 from dbt_common.clients.jinja import template_cache
 from dbt_common.events.base_types import DebugLevel
+from dbt_common.tests import disable_test_caching, enable_test_caching
 
 from include.dbt_project import release
 from include.fast_cosmos import invocation, operators, seal, warm_up
@@ -127,6 +130,26 @@ def test_a_text_that_was_compiled_before_is_rendered_here_as_dbt_renders_it() ->
     code = [jinja.get_environment().compile(text) for _ in range(2)]
     assert code[0] is code[1] is not jinja.get_environment(native=True).compile(text)
     assert jinja.parse(text) is jinja.parse(text), "dbt keeps no text that it parsed any more (dbt_common.tests)"
+
+
+def test_a_macro_that_was_read_before_is_what_dbt_would_read_anew() -> None:
+    text = "{% macro one(two) %}{{ three(two) }}{% endmacro %}"
+
+    def read() -> tuple[list, list]:
+        blocks = jinja.extract_toplevel_blocks(text, {"macro"}, collect_raw_data=False)
+        return blocks, statically_extract_macro_calls(text, {})
+
+    here, again = read(), read()
+    assert here[0] is again[0], (
+        "dbt no longer keeps what it reads where tests run: each parse of one takes twice as long"
+    )
+    disable_test_caching()
+    try:
+        dbts = read()
+    finally:
+        enable_test_caching()
+    assert [block.full_block for block in here[0]] == [block.full_block for block in dbts[0]] == [text]
+    assert here[1] == again[1] == dbts[1] == ["three"]
 
 
 def test_the_types_of_a_querys_rows_are_told_here_as_dbt_tells_them() -> None:
@@ -315,6 +338,18 @@ def test_a_coordinator_is_asked_to_execute_a_task_with_names_alone() -> None:
     assert kinds <= {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}, (
         "BaseCoordinator.execute_task takes arguments by place: WarmCoordinator.execute_task passes names alone"
     )
+
+
+def test_a_worker_lets_a_task_begin_and_end_by_these_calls() -> None:
+    said = {
+        name: list(inspect.signature(getattr(TaskInstanceOperations, name)).parameters)[1:]
+        for name in ("start", "set_rtif", "succeed")
+    }
+    assert said == {
+        "start": ["id", "pid", "when"],
+        "set_rtif": ["id", "body"],
+        "succeed": ["id", "when", "task_outlets", "outlet_events", "rendered_map_index"],
+    }, "Airflow's client calls otherwise: tasks that are done ahead can't end (fast_cosmos/ahead.py)"
 
 
 def test_a_component_says_that_it_starts_and_which_it_is() -> None:

@@ -29,8 +29,6 @@ from include.settings import BUILT
 # A row can be stamped some time before the transaction that writes it commits, so a run looks again at what was stamped
 # within this time before the former run began.
 OVERLAP = timedelta(minutes=10)
-# How often the tests read all of history of a buffer, and not only what is new.
-SCAN_EVERY = timedelta(days=7)
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +39,12 @@ def begin(
     *,
     full_refresh: bool = False,
     overlap: timedelta = OVERLAP,
-    scan_every: timedelta = SCAN_EVERY,
 ) -> bool:
     """Call before a run first builds: decides whether the buffer is rebuilt (True), and notes how far raw is now.
 
-    Its tests read all of history where it is rebuilt, where they last did so too long ago, and where the project has
-    changed since, so that old rows have not passed them. Once asked for, that is owed until a run is published.
+    All its tests read all of history where it is rebuilt, and where the project has changed since, so that old rows
+    have not passed them. Once asked for, that is owed until a run is published. Else each does so once a week, in its
+    turn (`dbt/macros/daily/new_rows.sql`), if that came after `scanned_at`.
 
     It is rebuilt where `ops` doesn't know it, where something was built into it that was never published (half a run,
     or a `dbt run` by hand), where a table that was built is gone, where a raw table was emptied or made anew, or where
@@ -73,8 +71,7 @@ def begin(
             on conflict (schema_oid) do update set
                 run_id = excluded.run_id, since = excluded.since, rebuild = excluded.rebuild,
                 products = excluded.products,
-                scan = excluded.rebuild or held.scan
-                    or coalesce(held.scanned_at < clock_timestamp() - %(scan_every)s, true)
+                scan = excluded.rebuild or held.scan or held.scanned_at is null
                     or not coalesce(
                         (select release from ops.runs where run_id = held.run_id)
                         = (select release from ops.runs where run_id = excluded.run_id),
@@ -87,7 +84,6 @@ def begin(
                 "run_id": run_id,
                 "rebuild": rebuild,
                 "products": _products(cursor),
-                "scan_every": scan_every,
             },
         )
         stamps = _stamps(cursor)
@@ -117,7 +113,8 @@ def begin(
 def published(cursor: Cursor, schema: str, *, proven: bool) -> None:
     """Call in the transaction that publishes a buffer, by the name that it has now: it is sound, as of its `begin`.
 
-    What was published although tests failed is not `proven`: the next run on it reads all of history.
+    What was published although tests failed is not `proven`: the next run on it reads all of history. Else those tests
+    have done so whose turn it was as the run began.
 
     Except where the products changed while the run read them: a price that the models saw and the snapshot didn't is
     forgotten, so what was built with it is built anew next time.
@@ -128,7 +125,7 @@ def published(cursor: Cursor, schema: str, *, proven: bool) -> None:
             since = clock_timestamp(),
             dirty = false,
             rebuild = products is distinct from %(products)s,
-            scanned_at = case when scan and %(proven)s then clock_timestamp() else scanned_at end,
+            scanned_at = case when %(proven)s then since else scanned_at end,
             scan = not %(proven)s
         where schema_oid = to_regnamespace(%(schema)s)::oid
         """,

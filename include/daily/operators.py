@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from typing import Any
 
@@ -11,9 +12,10 @@ from dbt.cli.main import dbtRunnerResult
 
 from include import settings
 from include.answers import answers
-from include.daily import admission, buffers, snapshots
+from include.daily import admission, ahead, buffers, snapshots
 from include.dbt_project import manifest
 from include.dbt_project.manifest import Manifest
+from include.fast_cosmos import invocation
 from include.fast_cosmos.operators import OnRelease
 from include.fast_cosmos.releases import Release
 from include.raw import mapping
@@ -23,8 +25,7 @@ from include.settings import BUILT, LIVE
 from include.slack import progress
 from include.warehouse import connect, disk, pooler, trust
 
-# A node that is as it should be, as dbt says it; a warning holds nothing up.
-WELL = ("success", "pass", "warn")
+log = logging.getLogger(__name__)
 
 
 class _OfARun(OnRelease):
@@ -44,13 +45,14 @@ class _OfARun(OnRelease):
     def keep(self, context: Any, release: Release, done: dbtRunnerResult) -> None:
         """Record what became of each node; where dbt got to none, why."""
         results = nodes.from_dbt(getattr(done.result, "results", ()))
-        record(context, results, manifest.read(release.manifest))
+        instance = context["ti"]
+        record(context["run_id"], instance.task_id, instance.try_number, results, manifest.read(release.manifest))
         if done.exception and not results:
             admission.leave_reason(context, f"dbt did not get to run anything: {done.exception}")
 
     def forgives(self, done: dbtRunnerResult) -> bool:
         """Where nothing failed but tests that somebody lets through, what comes after may go on."""
-        bad = {one.unique_id for one in nodes.from_dbt(done.result.results) if one.status not in WELL}
+        bad = {one.unique_id for one in nodes.from_dbt(done.result.results) if one.status not in ahead.WELL}
         with connect("greenery answers") as connection:
             return bool(bad) and bad <= answers.waived(connection)
 
@@ -60,6 +62,8 @@ class BuildNode(_OfARun, DbtBuildLocalOperator):
 
     def build_and_run_cmd(self, context: Any, cmd_flags: list[str] | None = None, **_: Any) -> dbtRunnerResult:
         """The same, but for a node that came into the project after the run began."""
+        if settings.builds_ahead():
+            ahead.wait_until_over(context["run_id"])
         project = admission.admit(context, builds=True)
         facts = manifest.read(project.manifest)
         node = facts.node_of(self.task_id)
@@ -73,13 +77,51 @@ class BuildNode(_OfARun, DbtBuildLocalOperator):
             with connect("greenery build") as connection:
                 buffers.mark(connection)
         self.home, self.select = node, facts.selector(node)
-        # What else is built anew is told by `ops`; an incremental model of dbt's own kind is only where somebody asks.
-        asked = ["--full-refresh"] if context["params"].get("full_refresh") else []
-        return self.run_dbt(context, project, [*(cmd_flags or ()), *asked])
+        return self.run_dbt(context, project, [*(cmd_flags or ()), *_asked(context)])
 
     def nodes(self, release: Release) -> Collection[str]:  # noqa: ARG002
         """The one that it is called by."""
         return {self.home}
+
+
+class BuildAhead(_OfARun, DbtBuildLocalOperator):
+    """`dbt build` of all that the tasks of `transform` build, with the threads of the profile, ahead of these.
+
+    It fails only where dbt runs nothing: what failed is tried again by its own task, which tells of it.
+    """
+
+    def execute(self, context: Any, **_: Any) -> None:
+        """Build, unless this run's tasks do so for themselves, or a first try of this one has begun."""
+        project = admission.admit(context, builds=True)
+        facts = manifest.read(project.manifest)
+        with ahead.building(context["run_id"]) as connection:
+            if connection is None:
+                log.info("Tried before in this run: its tasks build for themselves.")
+                return
+            buffers.mark(connection)
+            self.exclude = " ".join(map(facts.selector, facts.history)) or None
+            nodes = invocation.load(project).nodes
+            ended = ahead.Ended(connection, context["run_id"], facts, nodes)
+            flags = [*self.add_cmd_flags(), *_asked(context)]
+            self.run_dbt(context, project, flags, populate_cache=True, ended=ended)
+        self.template_fields = ()  # each task shows its own SQL
+
+    def tests(self, release: Release) -> Collection[str]:
+        """Those of the tasks."""
+        facts = manifest.read(release.manifest)
+        return {test for node in ahead.ours(facts) for test in facts.tests_of(node)}
+
+    def keep(self, context: Any, release: Release, done: dbtRunnerResult) -> None:
+        """Nothing: that is done as each node ends."""
+
+    def forgives(self, done: dbtRunnerResult) -> bool:  # noqa: ARG002
+        """All that failed."""
+        return True
+
+
+def _asked(context: Any) -> list[str]:
+    # What else is built anew is told by `ops`; an incremental model of dbt's own kind is only where somebody asks.
+    return ["--full-refresh"] if context["params"].get("full_refresh") else []
 
 
 class RunTests(_OfARun, DbtTestLocalOperator):

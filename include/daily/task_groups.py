@@ -21,7 +21,8 @@ from cosmos.constants import (
 )
 from cosmos.dbt.graph import DbtNode
 
-from include.daily.operators import BuildNode, CheckSources, CrossModelTests, TakeSnapshot
+from include.daily import ahead
+from include.daily.operators import BuildAhead, BuildNode, CheckSources, CrossModelTests, TakeSnapshot
 from include.dbt_project import manifest
 from include.fast_cosmos.operators import arguments, profile
 from include.fast_cosmos.releases import Release
@@ -32,7 +33,19 @@ _DRAWN = (DbtResourceType.MODEL, DbtResourceType.SEED)
 def transform(project: Release) -> TaskGroup:
     """A task group with one task a node that does not descend from a snapshot."""
     facts = manifest.read(project.manifest)
-    return nodes("transform", project, [one for one in facts.drawn if one not in facts.history])
+    return nodes(ahead.GROUP, project, ahead.ours(facts))
+
+
+def build_ahead(project: Release) -> BuildAhead:
+    """One dbt that builds all of `transform`, while its tasks wait for their own nodes (`include.daily.ahead`)."""
+    return BuildAhead(
+        task_id="build_ahead",
+        # They wait for it: it has to be queued before them.
+        priority_weight=1_000_000,
+        weight_rule="absolute",
+        dbt_cmd_flags=["--resource-type", "model", "--resource-type", "seed", "--resource-type", "test"],
+        **arguments(project),
+    )
 
 
 def history(project: Release) -> TaskGroup:

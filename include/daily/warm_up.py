@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from include.dbt_project import release
+from include.fast_cosmos.ahead import Done
 from include.fast_cosmos.releases import Release
 from include.fast_cosmos.warm_up import LIBRARIES, WarmUp
 
@@ -18,6 +21,12 @@ def _draw(project: Release) -> None:
     task_groups.transform(project)
 
 
+def _done(task: Any) -> Done | None:
+    from include.daily import ahead
+
+    return ahead.done(task)
+
+
 WARM_UP = WarmUp(
     current=release.current,
     libraries=(*LIBRARIES, "airflow.providers.slack.hooks.slack_webhook", "dbt.adapters.postgres.impl"),
@@ -26,4 +35,5 @@ WARM_UP = WarmUp(
         *("include.daily.watchdog", "include.publish.by_hand", "include.erase.by_hand"),
     ),
     draw=_draw,
+    done=_done,
 )

@@ -16,6 +16,7 @@ from typing import Any
 
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
+from dbt.events.types import NodeFinished
 from dbt_common.clients.jinja import template_cache
 from dbt_common.events.base_types import BaseEvent, EventLevel, EventMsg
 from dbt_common.events.event_manager import EventManager
@@ -42,6 +43,7 @@ def invoke(
     elsewhere: Mapping[str, tuple[str, str]] | None = None,
     populate_cache: bool = False,
     hear: Callable[[EventMsg], None] = say,
+    ended: Callable[[str, Any], None] | None = None,
 ) -> dbtRunnerResult:
     """Run a dbt command (`build`, `test`, `source freshness`) on a release; its results are in the return value.
 
@@ -49,7 +51,7 @@ def invoke(
     data tests that it may run, None for all, and `unit_tests` those of unit tests. dbt does not hear of others, but
     for what these read. `elsewhere` are nodes that are read from another relation (schema, name) than they
     would be built as, by their unique ids. `populate_cache` is for several models at once. `hear` is told of each of
-    dbt's events.
+    dbt's events, and `ended` of each node as it ends, by its unique id, with dbt's result; threads of dbt's call it.
 
     The manifest is the release's, loaded once a process and, where the warm-up has loaded it, not even that: forks
     inherit it. dbt's own files go to a folder that is gone afterwards. Raises ProjectError where the release can't be
@@ -69,7 +71,7 @@ def invoke(
         if nodes is not None:
             asked = _about(asked, nodes)
         dbt = dbtRunner(manifest=asked, callbacks=[hear])
-        with without_debugging():
+        with without_debugging(ended):
             return _from_a_low_stack(dbt.invoke, arguments)
 
 
@@ -155,7 +157,14 @@ def _finding(lookup: Any, manifest: Manifest) -> Any:
 
 
 class _WithoutDebugging(EventManager):
-    """dbt's own, but for the nine events in ten that only a debugging log would hold."""
+    """dbt's own, but for the nine events in ten that only a debugging log would hold.
+
+    `ended` is told of each node's result, which is in one of these.
+    """
+
+    def __init__(self, ended: Callable[[str, Any], None] | None) -> None:
+        super().__init__()
+        self._ended = ended
 
     def fire_event(
         self,
@@ -165,15 +174,17 @@ class _WithoutDebugging(EventManager):
         force_warn_or_error_handling: bool = False,
     ) -> None:
         """Called for each event; dbt's words one before it asks whether anybody listens."""
+        if self._ended and isinstance(e, NodeFinished):
+            self._ended(e.node_info.unique_id, e.run_result)
         if (level or e.level_tag()) not in (EventLevel.DEBUG, EventLevel.TEST):
             super().fire_event(e, level, node, force_warn_or_error_handling)
 
 
 @contextmanager
-def without_debugging() -> Iterator[None]:
+def without_debugging(ended: Callable[[str, Any], None] | None = None) -> Iterator[None]:
     """For the time of the block dbt words no event for debugging: nobody who calls it so would read one."""
     usual = get_event_manager()
-    ctx_set_event_manager(_WithoutDebugging())
+    ctx_set_event_manager(_WithoutDebugging(ended))
     try:
         yield
     finally:

@@ -69,11 +69,11 @@ class OnRelease:
         """Run the operator's dbt command. Raises what dbt failed of."""
         return self.run_dbt(context, self.release(context), cmd_flags)
 
-    def run_dbt(self, context: Any, release: Release, flags: list[str] | None = None) -> dbtRunnerResult:
-        """The same on a release that is known already."""
+    def run_dbt(self, context: Any, release: Release, flags: list[str] | None = None, **how: Any) -> dbtRunnerResult:
+        """The same on a release that is known already; `how` goes to `invocation.invoke`."""
         command, _ = self.build_cmd(context, flags)
         may = {"nodes": self.nodes(release), "tests": self.tests(release)}
-        done = invocation.invoke(release, command[1:], **may)  # without the program's name
+        done = invocation.invoke(release, command[1:], **may, **how)  # without the program's name
         self.keep(context, release, done)
         # Shown in the UI as the task's rendered template.
         nodes = [one.node for one in getattr(done.result, "results", ())]  # dbt may not have got to any

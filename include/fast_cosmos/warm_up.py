@@ -25,6 +25,7 @@ from airflow.listeners import hookimpl
 from airflow.sdk import DAG
 from airflow.sdk.execution_time.coordinator import BaseCoordinator, get_coordinator_manager
 
+from . import ahead
 from .releases import Release
 
 # What dbt, Airflow and Cosmos import when they first need it.
@@ -58,12 +59,14 @@ class WarmUp:
     `current` finds the release that the next task runs on; None where there is none yet. `libraries` are modules that
     never change while Airflow is up, the adapter's among them; `modules` are the project's own. `draw` draws the tasks
     of a release, so that Cosmos and Airflow find out about their own classes, and may load what else is kept of it.
+    `done` is asked before a task is forked whether its work is done already (`ahead`), and may wait for that.
     """
 
     current: Callable[[], Release | None]
     libraries: tuple[str, ...] = LIBRARIES
     modules: tuple[str, ...] = ()
     draw: Callable[[Release], object] = lambda _: None
+    done: Callable[[Any], ahead.Done | None] = lambda _: None
     loaded: list[Release | None] = field(default_factory=list)
 
     @hookimpl
@@ -129,9 +132,18 @@ class WarmCoordinator(BaseCoordinator):
 
     def execute_task(self, **task: Any) -> BaseCoordinator.ExecutionResult:
         """Called by the worker for each task."""
+        if done := self._done(task["what"]):
+            return ahead.succeed(task["what"], task["client"], task.get("logger"), done)
         self._warm_up.follow()
         # A queue that nobody has mapped is Airflow's own way to run Python.
         return get_coordinator_manager().for_queue("").execute_task(**task)
+
+    def _done(self, task: Any) -> ahead.Done | None:
+        try:
+            return self._warm_up.done(task)
+        except Exception:
+            log.exception("Nobody can say whether %s is done already; it runs as ever.", task.task_id)
+            return None
 
 
 def _import(modules: Iterable[str]) -> None:

@@ -268,7 +268,7 @@ def _measured(result: NodeResult, facts: Manifest) -> tuple[str, str | None]:
     node = facts.nodes.get(result.unique_id, {})
     if result.resource_type != "test" or result.status == "error" or result.failures is None or not node:
         message = result.message or ""
-        return (message if result.resource_type == "task" else without_data(message)), None
+        return (message if result.resource_type == "task" else without_data(message) + _way_out(message)), None
     metadata = node.get("test_metadata") or {}
     found, expected = _of_test(metadata.get("name"), metadata.get("kwargs", {}), result.failures)
     if metadata.get("name") == "well_formed" and (faults := _faults(result.failing_rows)):
@@ -282,6 +282,17 @@ def _measured(result: NodeResult, facts: Manifest) -> tuple[str, str | None]:
     if not metadata and (description := _description(node)):
         expected = description
     return found, expected
+
+
+def _way_out(message: str) -> str:
+    """What to do about an error of the database that Postgres says nothing of."""
+    if "temp_file_limit" in message:
+        return (
+            ". So much one process may put on the disk at a time while it sorts and joins. Let a superuser raise it "
+            "for greenery_transformer where the disk has room, or raise work_mem; then clear the task with everything "
+            "downstream"
+        )
+    return ""
 
 
 def _description(node: Mapping[str, Any]) -> str | None:

@@ -16,19 +16,18 @@ from include.warehouse import connect
 log = logging.getLogger(__name__)
 
 
-def record(context: Any, results: list[NodeResult], facts: Manifest) -> None:
-    """Keep the results of one dbt invocation of a task, with the first failing rows of each failed test.
+def record(run_id: str, task_id: str, attempt: int, results: list[NodeResult], facts: Manifest) -> None:
+    """Keep the results of one dbt invocation for a task, with the first failing rows of each failed test.
 
     What goes wrong here is logged and not raised, since it would hide dbt's own failure; `publish` does not publish
     what has no result.
     """
     try:
-        instance = context["ti"]
         with connect("greenery results") as connection:
             with_rows = [_with_rows(connection, result, facts) for result in results]
-            node_results.record(connection, context["run_id"], instance.task_id, instance.try_number, with_rows)
+            node_results.record(connection, run_id, task_id, attempt, with_rows)
             connection.commit()  # whatever becomes of what people read only
-            node_results.keep_compiled(connection, context["run_id"], results)
+            node_results.keep_compiled(connection, run_id, results)
     except Exception:
         log.exception(
             "The results of this dbt invocation were not recorded whole in ops; publish refuses what has none."

@@ -58,15 +58,16 @@ _OF_READERS = {"idle_in_transaction_session_timeout": "1min", "statement_timeout
 # Who builds or develops may create schemas; one that is called like a role would come first where that role looks for
 # functions.
 _OF_OURS = {"search_path": "public"}
-# A setting that nobody else may set for a role.
+# What a process may put on the disk while it sorts and joins, which nobody else may set for a role. A build that spills
+# fails then, and does not fill the disk of everybody.
 _OF_A_SUPERUSER = "temp_file_limit"
+_TEMPORARY_FILES = {_OF_A_SUPERUSER: "20GB"}
 HELD_TO = {
     LOADER: _OF_OURS,
     READER: _OF_READERS | _OF_OURS,
     HEALTH: _OF_READERS | _OF_OURS,
-    TRANSFORMER: _OF_OURS | {"lock_timeout": "10min"},
-    # A build of its own that spills may not fill the disk of the daily run.
-    DEVELOPER: _OF_READERS | _OF_OURS | {"lock_timeout": "1min", _OF_A_SUPERUSER: "20GB"},
+    TRANSFORMER: _OF_OURS | _TEMPORARY_FILES | {"lock_timeout": "10min"},
+    DEVELOPER: _OF_READERS | _OF_OURS | _TEMPORARY_FILES | {"lock_timeout": "1min"},
 }
 # What a preview and its message of the next run read of ops: what was built, published and told. Not what was said to
 # people or answered, nor who was erased.

@@ -29,6 +29,7 @@ def project(parsed: Dbt, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
     (home / "dbt" / "current").symlink_to(former)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("GREENERY_STATE_DIR", str(home))
+        environment.setenv("GREENERY_BUILD_AHEAD", "true")
         environment.setenv("WAREHOUSE_DB", WAREHOUSE)  # with another, dbt parses all of it again
         yield release.refresh()
 
@@ -89,6 +90,15 @@ def test_the_snapshot_runs_whatever_became_of_the_models(dag: DAG) -> None:
     assert in_transform <= snapshot.get_flat_relative_ids(upstream=True)
 
 
+def test_one_dbt_builds_ahead_of_the_models_and_is_over_before_anything_comes_after_them(dag: DAG) -> None:
+    one = dag.get_task("build_ahead")
+    assert one.upstream_task_ids == {"check_sources"}
+    assert one.downstream_task_ids == {"snapshot"}
+    # They wait for it, each in a slot: were it behind them in the queue, nothing would go on.
+    assert one.weight_rule == "absolute"
+    assert one.priority_weight > sum(task.priority_weight for task in dag.tasks if task is not one)
+
+
 def test_a_model_that_reads_a_snapshot_tells_of_today(dag: DAG) -> None:
     in_history = {task_id.split(".", 1)[1] for task_id in built(dag).values() if task_id.startswith("history.")}
     assert in_history == {
@@ -99,8 +109,8 @@ def test_a_model_that_reads_a_snapshot_tells_of_today(dag: DAG) -> None:
 
 
 def test_the_red_of_any_task_reaches_publish_directly(dag: DAG) -> None:
-    """Past `snapshot`, which runs in any case and would hide it."""
-    before = dag.get_task("snapshot").get_flat_relative_ids(upstream=True)
+    """Past `snapshot`, which runs in any case and would hide it. What `build_ahead` leaves, its tasks build."""
+    before = dag.get_task("snapshot").get_flat_relative_ids(upstream=True) - {"build_ahead"}
     assert before <= dag.get_task("publish").upstream_task_ids
     assert "snapshot" in dag.get_task("publish").get_flat_relative_ids(upstream=True)
 

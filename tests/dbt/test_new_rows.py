@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import os
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 import pytest
 
+from include.daily import buffers
 from include.publish.publish import publish_run
+from include.warehouse import connect
 from tests.dbt.conftest import Shop
 from tests.dbt.days import NOTHING_TO_PROVE, Days, Project
 from tests.dbt.edits import EDITS, Edit, Tables, deliver, replica
@@ -40,6 +42,7 @@ class Looks(Days):
     errors: set[str]
     # By what was built and which tests were selected, the SQL of each test for a look at all of history.
     whole_looks: ClassVar[dict[tuple[str, ...], dict[str, str]]] = {}
+    all_of_history: dict[str, str]
 
     def first_runs(self, *select: str) -> None:
         """Fill both buffers, and continue one, with days on which nothing is wrong."""
@@ -69,8 +72,9 @@ class Looks(Days):
         return sound
 
     def scans(self) -> bool:
-        """Whether the run that began last is to look at all of history."""
-        return self.shop.value(f"select scan from ops.buffers where {THIS_BUFFER}") is True
+        """Whether the run that began last is to look at all of history, with all of its tests."""
+        everything = "scan or scanned_at <= since - interval '7 days'"
+        return self.shop.value(f"select {everything} from ops.buffers where {THIS_BUFFER}") is True
 
     def look(self, *select: str) -> Found:
         """Run tests, by default all."""
@@ -93,6 +97,30 @@ class Looks(Days):
             statements = {result.node.name: result.node.compiled_code for result in done}
             self.whole_looks[self.state, *select] = statements
         return self.found(statements)
+
+    def sources_tests(self, *, scan: bool = False) -> dict[str, str]:
+        """By test of the events in raw, its SQL for the run that began last, or for a look at all of history."""
+        self.shop.query(f"update ops.buffers set scan = {scan} where {THIS_BUFFER}")
+        done = self.project.results("compile", *EVENTS)
+        return {one.node.name: one.node.compiled_code for one in done if one.node.resource_type == "test"}
+
+    def reading_all(self, at: datetime, *, publish: bool = True) -> set[str]:
+        """The tests of events that read all of history in a run that begins at a time."""
+        assert self.begin() is False
+        self.shop.query(f"update ops.buffers set since = %s where {THIS_BUFFER}", at)
+        read = self.sources_tests().items() & self.all_of_history.items()
+        if publish:
+            with connect() as connection, connection.cursor() as cursor:
+                buffers.published(cursor, buffers.BUILT, proven=True)
+        return {name for name, _ in read}
+
+    def first_week(self) -> datetime:
+        """Both buffers are there and sound; returns from when on each test of events has yet to read all of history."""
+        self.first_runs("+int_events")
+        began = self.shop.value(f"select scanned_at from ops.buffers where {THIS_BUFFER}")
+        whole, ordinary = self.sources_tests(scan=True), self.sources_tests()
+        self.all_of_history = {name: statement for name, statement in whole.items() if statement != ordinary[name]}
+        return began
 
     def found(self, statements: dict[str, str]) -> Found:
         """What tests find, by their SQL."""
@@ -327,3 +355,21 @@ def test_each_buffer_is_looked_at_as_a_whole_once_a_week_and_when_the_project_ch
     days.release = "another release"
     days.begin()  # and is not published: the look is owed still
     assert [run() for _ in range(4)] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("runs", [(1, 2, 3, 4, 5, 6, 7), (2, 3, 7), (30,)], ids=["each day", "some days", "no day"])
+def test_within_a_week_each_test_reads_all_of_history_once_whichever_days_have_a_run(
+    days: Looks, runs: tuple[int, ...]
+) -> None:
+    began = days.first_week()
+    read = [days.reading_all(began + timedelta(run)) for run in runs]
+    assert sorted(name for each in read for name in each) == sorted(days.all_of_history)
+    assert len(runs) < 7 or max(map(len, read)) < len(days.all_of_history) / 2
+
+
+def test_a_turn_to_read_all_of_history_comes_again_until_its_run_is_published(days: Looks) -> None:
+    began = days.first_week()
+    owed = days.reading_all(began + timedelta(3), publish=False)
+    assert owed
+    assert owed <= days.reading_all(began + timedelta(4))
+    assert not owed & days.reading_all(began + timedelta(5))

@@ -1,9 +1,9 @@
 {#
     What tests look at. A table that grows for ever is not read as a whole every day: on ordinary days its tests look at the
-    rows that are new since this buffer was built the last time. All of history is read where `ops.buffers` asks for it (once
-    a week, and when the project changes or everything is rebuilt), where the model itself was built in full, where a test
-    lets rows through that it finds, where nothing says which rows are new, and where `ops` says nothing. Anywhere else, the
-    old rows have passed this very test.
+    rows that are new since this buffer was built the last time. All of history is read once a week, by each test in its
+    turn (`its_turn`), where `ops.buffers` asks for it (when the project changes or everything is rebuilt), where the model
+    itself was built in full, where a test lets rows through that it finds, where nothing says which rows are new, and where
+    `ops` says nothing. Anywhere else, the old rows have passed this very test.
 
     What looks at each row by itself can be asked of new rows alone: of dbt's own tests those named here; one of the project's
     own says so by `only_new`.
@@ -127,13 +127,25 @@
     {{ return(run_query("select " ~ checks | join(' and ') ~ " as there").rows[0].there) }}
 {% endmacro %}
 
-{# Whether a test reads all of history: of raw, or of these models as well. #}
+{#
+    SQL for whether it is a node's turn to read all of history. Each has a moment of the week, by its name, so that no day has
+    to read everything at once; the first run on a buffer after that moment reads, whichever days had no run. `scanned_at`
+    is up to when it was the turn of all nodes that have read this buffer.
+#}
+{% macro its_turn() -%}
+    {%- set week = 7 * 24 * 3600 -%}
+    {%- set moment = local_md5(model.unique_id)[:8] | int(base=16) % week -%}
+    floor((extract(epoch from buffers.since) - {{ moment }}) / {{ week }})
+    > floor((extract(epoch from buffers.scanned_at) - {{ moment }}) / {{ week }})
+{%- endmacro %}
+
+{# Whether a node reads all of history: of raw, or of these models as well. #}
 {% macro scans_all(unique_ids) %}
     {%- if not execute or lets_rows_through() or not remembers_buffers() -%}
         {{ return(true) }}
     {%- endif -%}
     {%- set rows = run_query(
-        "select buffers.scan or exists ("
+        "select buffers.scan or coalesce(" ~ its_turn() ~ ", false) or exists ("
         ~ "select from " ~ in_ops('buffer_models') ~ " as models where models.schema_oid = buffers.schema_oid"
         ~ " and models.rebuilt and models.checksum is not null and models.unique_id in ('" ~ unique_ids | join("', '") ~ "')"
         ~ ") as scans_all from " ~ in_ops('buffers') ~ " where schema_oid = to_regnamespace('" ~ target.schema ~ "')::oid"

@@ -50,6 +50,17 @@ def test_a_model_that_was_changed_a_second_ago_runs_as_changed_and_a_former_rele
     assert compiled(old) == "select 1 as one"
 
 
+def test_each_node_is_told_as_it_ends_with_what_ran(released: Path) -> None:
+    made = release.refresh()
+    told = []
+    invocation.invoke(made, ["build", "--quiet"], ended=lambda node, result: told.append((node, result)))
+    [(node, result)] = told
+    assert (node, result.status, result.message) == ("model.greenery.one", "success", "CREATE VIEW")
+    assert result.execution_time > 0
+    assert dict(result.adapter_response)["rows_affected"] == -1
+    assert invocation.load(made).nodes[node].compiled_code == "select 1 as one"
+
+
 def test_no_file_is_parsed_a_second_time(released: Path, caplog: pytest.LogCaptureFixture) -> None:
     made = release.refresh()
     with caplog.at_level(logging.WARNING, invocation.__name__):

@@ -178,6 +178,19 @@ def test_a_database_error_is_told_without_the_values_that_it_quotes() -> None:
     assert root.failures[0].measured == 'invalid input syntax for type integer: "…"'
 
 
+def test_a_build_that_outgrew_its_temporary_files_says_what_to_do() -> None:
+    message = (
+        "Database Error in model int_events (models/marts/core/int_events.sql)\n"
+        '  temporary file size exceeds "temp_file_limit" (20971520kB)\n'
+        "  compiled code at target/run/int_events.sql"
+    )
+    [root] = broken([failed("model.p.int_events", None, message, "error")], FACTS, RUN, [])
+    assert root.failures[0].measured.startswith(
+        'temporary file size exceeds "temp_file_limit" (20971520kB). So much one'
+    )
+    assert "clear the task" in root.failures[0].measured
+
+
 def test_rows_of_a_personal_column_never_appear() -> None:
     [root] = broken(
         [

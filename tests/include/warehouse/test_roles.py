@@ -381,7 +381,8 @@ def test_readers_are_held_to_less_than_a_publish_waits(may: May, db: Connection,
                 TRANSFORMER: ["0", "0"],
             }
             assert show(replace(warehouse, user=TRANSFORMER), "lock_timeout") == "10min"
-            assert show(replace(warehouse, user=DEVELOPER), "temp_file_limit") == "20GB"
+            for role in (TRANSFORMER, DEVELOPER):
+                assert show(replace(warehouse, user=role), "temp_file_limit") == "20GB"
         finally:
             cursor.execute("drop role ann, bob")
     assert sum(map(exchanges.pause, range(1, exchanges.ATTEMPTS))) > 5 * 60

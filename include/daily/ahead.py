@@ -1,0 +1,194 @@
+"""What one dbt builds of a run ahead of the tasks that build it (`operators.BuildAhead`), and how a task hears of it.
+
+`ops.runs.built_ahead` says who builds a run's models: true where one dbt does so or did, false where the tasks do, null
+where nobody has begun. While it works it holds a lock, which goes with it however it ends. A task waits until its own
+node and tests are well done. It builds for itself only when that dbt is over, so that no two build one table.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import Any
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from include import settings
+from include.daily import buffers
+from include.dbt_project import manifest
+from include.dbt_project.manifest import Manifest
+from include.fast_cosmos.ahead import Done
+from include.results.nodes import NodeResult
+from include.results.record import record
+from include.settings import BUILT
+from include.warehouse import connect
+
+GROUP = "transform"
+# A node that is as it should be, as dbt says it; a warning holds nothing up.
+WELL = ("success", "pass", "warn")
+# How long a task waits for a dbt that has not begun, and how often it looks whether one that has is still there.
+BEGIN_SECONDS = 60
+LOOK_SECONDS = 5
+_CHANNEL = "greenery_built_ahead"
+_KEY = "hashtextextended('greenery built ahead ' || %s, 0)"
+
+
+@contextmanager
+def building(run_id: str) -> Iterator[Connection | None]:
+    """For the time of the block this process builds the run's models; None where that was tried before."""
+    with connect("greenery ahead") as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            # The lock first: who sees the claim finds it held.
+            cursor.execute(f"select pg_advisory_lock({_KEY})", (run_id,))
+            try:
+                yield connection if _claim(cursor, run_id, by_one=True) else None
+            finally:
+                cursor.execute(f"select pg_advisory_unlock({_KEY})", (run_id,))
+                cursor.execute(f"notify {_CHANNEL}")
+
+
+class Ended:
+    """Hears of each node as it ends, and keeps in `ops` what a task builds as soon as all of that is well.
+
+    Nothing is kept of a task of which something failed or was skipped: it runs for itself.
+    """
+
+    def __init__(self, connection: Connection, run_id: str, facts: Manifest, nodes: dict[str, Any]) -> None:
+        self._connection, self._run_id, self._facts, self._nodes = connection, run_id, facts, nodes
+        self._lock = Lock()
+        self._left = {one: self._of(one) for one in ours(facts)}
+        self._homes = {node: home for home, of in self._left.items() for node in of}
+        self._results: dict[str, list[NodeResult]] = {home: [] for home in self._left}
+
+    def __call__(self, unique_id: str, result: Any) -> None:
+        """Called by dbt's threads."""
+        if str(result.status) not in WELL or unique_id not in self._homes:
+            return
+        home = self._homes[unique_id]
+        with self._lock:
+            self._results[home].append(_result(self._nodes[unique_id], result))
+            self._left[home].discard(unique_id)
+            if not self._left[home]:
+                task_id = f"{GROUP}.{self._facts.task_of(home)}"
+                record(self._run_id, task_id, 1, self._results.pop(home), self._facts)
+                with self._connection.cursor() as cursor:
+                    cursor.execute(f"notify {_CHANNEL}")
+
+    def _of(self, home: str) -> set[str]:
+        return {*self._facts.tests_of(home), *([home] if home in self._facts.models else ())}
+
+
+def ours(facts: Manifest) -> list[str]:
+    """Unique ids of the nodes whose tasks are those of the group."""
+    return [one for one in facts.drawn if one not in facts.history]
+
+
+def done(task: Any) -> Done | None:
+    """What became of a task's work, after waiting for it; None where the task has to do it."""
+    if not (settings.builds_ahead() and task.task_id.startswith(f"{GROUP}.") and manifest.BUILDS.search(task.task_id)):
+        return None
+    if task.try_number > 1:
+        return None
+    return _wait(task.run_id, lambda connection: _done(connection, task))
+
+
+def wait_until_over(run_id: str) -> None:
+    """Call before a task builds for itself: nobody else does so afterwards."""
+    _wait(run_id, lambda _: None)
+
+
+def _wait(run_id: str, find: Callable[[Connection], Done | None]) -> Done | None:
+    """Look for what was done whenever something was, until nobody builds ahead any more."""
+    with connect("greenery ahead") as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"listen {_CHANNEL}")
+            since = time.monotonic()
+            while True:
+                # Before the look at results: what was kept last is seen then.
+                over = _is_over(cursor, run_id, give_up=time.monotonic() > since + BEGIN_SECONDS)
+                found = find(connection)
+                if found or over:
+                    return found
+                if select.select([connection], [], [], LOOK_SECONDS)[0]:
+                    connection.poll()
+                    connection.notifies.clear()
+
+
+def _claim(cursor: Cursor, run_id: str, *, by_one: bool) -> bool:
+    cursor.execute("update ops.runs set built_ahead = %s where run_id = %s and built_ahead is null", (by_one, run_id))
+    return cursor.rowcount == 1
+
+
+def _is_over(cursor: Cursor, run_id: str, *, give_up: bool) -> bool:
+    """Whether nobody builds ahead, now or later; `give_up` sees to that where nobody has begun."""
+    if give_up:
+        _claim(cursor, run_id, by_one=False)
+    cursor.execute("select built_ahead from ops.runs where run_id = %s", (run_id,))
+    (built_ahead,) = cursor.fetchone() or (False,)
+    if not built_ahead:
+        return built_ahead is False
+    cursor.execute(f"select pg_try_advisory_xact_lock_shared({_KEY})", (run_id,))
+    return cursor.fetchone()[0]
+
+
+def _done(connection: Connection, task: Any) -> Done | None:
+    """What is kept of a task's work, unless the run began anew since, or one of its tasks was retried or cleared."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            select results.unique_id, name, status, message, seconds, results.recorded_at, coalesce(compiled.sql, '')
+            from ops.node_results as results
+            left join ops.compiled_sql as compiled using (unique_id)
+            where results.run_id = %(run)s and task_id = %(task)s and attempt = 1
+                and results.recorded_at > (
+                    select since from ops.buffers
+                    where schema_oid = to_regnamespace(%(built)s)::oid and run_id = %(run)s
+                )
+                and results.recorded_at > coalesce(
+                    (select max(recorded_at) from ops.node_results where run_id = %(run)s and attempt > 1), '-infinity'
+                )
+            order by resource_type, name
+            """,
+            {"run": task.run_id, "task": task.task_id, "built": BUILT},
+        )
+        rows = cursor.fetchall()
+    if not rows or any(status not in WELL for _, _, status, *_ in rows) or buffers.loaded_since_begin(connection):
+        return None
+    ended_at: datetime = max(at for *_, at, _ in rows)
+    return Done(
+        began_at=ended_at - timedelta(seconds=max(seconds for *_, seconds, _, _ in rows)),
+        ended_at=ended_at,
+        log=[
+            "Built by the task build_ahead, whose log has dbt's own lines:",
+            *(
+                f"{node}: {status}{f', {said}' if said else ''}, {took:.2f} s"
+                for node, _, status, said, took, *_ in rows
+            ),
+        ],
+        rendered={"compiled_sql": "\n\n".join(f"-- {name}\n{code}" for _, name, *_, code in rows if code)},
+    )
+
+
+def _result(node: Any, result: Any) -> NodeResult:
+    is_test = node.resource_type == "test"
+    rows = dict(result.adapter_response).get("rows_affected", -1)
+    return NodeResult(
+        unique_id=node.unique_id,
+        resource_type=str(node.resource_type),
+        name=node.name,
+        status=str(result.status),
+        severity=node.config.severity.lower() if is_test else None,
+        failures=result.num_failures if is_test else None,
+        message=result.message or None,
+        seconds=result.execution_time,
+        rows_affected=int(rows) if rows >= 0 and not is_test else None,
+        compiled_sql=getattr(node, "compiled_code", None),
+        error_if=node.config.error_if if is_test else None,
+    )

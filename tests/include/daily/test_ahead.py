@@ -1,0 +1,242 @@
+"""What one dbt builds ahead of a run's tasks: a task takes its word only for what is well, and else builds for itself.
+
+Where Cosmos' WATCHER failed is in the names of the tests: tables unbuilt under green tasks (its issue 2698), a fallback
+that nothing reached (2947).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from types import SimpleNamespace
+
+import pytest
+from psycopg2.extensions import connection as Connection
+
+from include.daily import ahead, buffers
+from include.daily.warm_up import WARM_UP
+from include.dbt_project.manifest import Manifest
+from include.demo_shop import demo
+from include.fast_cosmos.ahead import Done
+from include.results import node_results, runs
+from include.results.nodes import NodeResult
+
+pytestmark = pytest.mark.db
+
+RUN = "run"
+LIMIT_SECONDS = 20
+TASKS = {name: f"transform.models.{name}_model_build" for name in ("one", "two")}
+
+
+@pytest.fixture(autouse=True)
+def _on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GREENERY_BUILD_AHEAD", "true")
+    monkeypatch.setattr(ahead, "LOOK_SECONDS", 0.1)
+
+
+@pytest.fixture
+def begun(db: Connection) -> Connection:
+    """A warehouse in which a run has begun to build."""
+    demo.play_day(db, 1, orders_per_day=3)
+    runs.begin(db, RUN, "release")
+    buffers.begin(db, RUN)
+    return db
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Tasks that wait."""
+    with ThreadPoolExecutor(4) as threads:
+        yield threads
+
+
+def _node(kind: str, name: str, *parents: str) -> SimpleNamespace:
+    return SimpleNamespace(
+        unique_id=f"{kind}.shop.{name}",
+        resource_type=kind,
+        name=name,
+        original_file_path=f"models/{name}.sql",
+        depends_on={"nodes": list(parents)},
+        config=SimpleNamespace(severity="ERROR", error_if="!= 0", materialized="table"),
+        compiled_code=f"select of {name}",
+    )
+
+
+NODES = {
+    node.unique_id: node
+    for node in (
+        _node("model", "one"),
+        _node("model", "two", "model.shop.one"),
+        _node("test", "one_is_odd", "model.shop.one"),
+        _node("test", "two_is_even", "model.shop.two"),
+    )
+}
+FACTS = Manifest({key: {**vars(node), "config": vars(node.config)} for key, node in NODES.items()}, {})
+
+
+def task(name: str = "one", attempt: int = 1) -> SimpleNamespace:
+    """What a worker asks for."""
+    return SimpleNamespace(task_id=TASKS[name], run_id=RUN, try_number=attempt)
+
+
+def said(status: str) -> SimpleNamespace:
+    """dbt's word on a node."""
+    return SimpleNamespace(
+        status=status, message="SELECT 3", execution_time=0.1, num_failures=0, adapter_response={"rows_affected": 3.0}
+    )
+
+
+def built(**statuses: str) -> None:
+    """One dbt builds these nodes, and is over."""
+    with ahead.building(RUN) as connection:
+        assert connection, "tried before"
+        tell(connection, **statuses)
+
+
+def tell(connection: Connection, **statuses: str) -> None:
+    ended = ahead.Ended(connection, RUN, FACTS, NODES)
+    for name, status in statuses.items():
+        kind = "test" if "_is_" in name else "model"
+        ended(f"{kind}.shop.{name}", said(status))
+
+
+def came(waiting: Future[Done | None]) -> Done | None:
+    return waiting.result(LIMIT_SECONDS)
+
+
+def waits(waiting: Future[Done | None]) -> bool:
+    """Whether a task still waits after it has looked a few times."""
+    with pytest.raises(TimeoutError):
+        waiting.result(0.5)
+    return True
+
+
+def test_a_task_whose_node_and_tests_are_well_is_done_and_kept_as_if_it_had_run(begun: Connection) -> None:
+    built(one="success", one_is_odd="warn")
+    done = ahead.done(task())
+    assert done
+    assert "model.shop.one: success, SELECT 3, 0.10 s" in done.log
+    assert done.rendered == {"compiled_sql": "-- one\nselect of one\n\n-- one_is_odd\nselect of one_is_odd"}
+    assert {(one.unique_id, one.status, one.rows_affected) for one in node_results.of_run(begun, RUN)} == {
+        ("model.shop.one", "success", 3),
+        ("test.shop.one_is_odd", "warn", None),
+    }
+    assert set(node_results.tasks(begun, RUN).values()) == {TASKS["one"]}
+
+
+@pytest.mark.usefixtures("begun")
+def test_a_task_waits_for_its_own_node_and_not_for_the_others(pool: ThreadPoolExecutor) -> None:
+    one, two = pool.submit(ahead.done, task("one")), pool.submit(ahead.done, task("two"))
+    with ahead.building(RUN) as connection:
+        tell(connection, one="success", one_is_odd="pass")
+        assert came(one)
+        assert waits(two)
+    assert came(two) is None
+
+
+@pytest.mark.usefixtures("begun")
+@pytest.mark.parametrize(
+    "statuses",
+    [
+        {"one": "error"},
+        {"one": "success"},
+        {"one": "success", "one_is_odd": "fail"},
+        {"one": "success", "one_is_odd": "skipped"},
+        {"one_is_odd": "pass"},
+        {"one": "no-op", "one_is_odd": "pass"},
+    ],
+)
+def test_no_task_is_green_whose_node_or_test_is_not_well(statuses: dict[str, str]) -> None:
+    built(**statuses)
+    assert ahead.done(task()) is None
+
+
+@pytest.mark.usefixtures("begun")
+def test_a_task_builds_for_itself_only_when_the_one_dbt_is_over(pool: ThreadPoolExecutor) -> None:
+    with ahead.building(RUN) as connection:
+        tell(connection, one="success", one_is_odd="fail")
+        failed, itself = pool.submit(ahead.done, task()), pool.submit(ahead.wait_until_over, RUN)
+        assert waits(failed)
+        assert waits(itself)
+    assert came(failed) is None
+    assert came(itself) is None
+
+
+def test_a_dbt_that_is_killed_leaves_its_tasks_to_themselves(begun: Connection, pool: ThreadPoolExecutor) -> None:
+    with ExitStack() as dead:
+        dead.enter_context(pytest.raises(Exception, match=r"terminat|closed"))
+        connection = dead.enter_context(ahead.building(RUN))
+        tell(connection, one="success", one_is_odd="pass")
+        two = pool.submit(ahead.done, task("two"))
+        assert waits(two)
+        with begun.cursor() as cursor:
+            cursor.execute("select pg_terminate_backend(%s)", (connection.info.backend_pid,))
+        assert came(two) is None
+    assert ahead.done(task("one")), "what was well done before it died stays so"
+
+
+@pytest.mark.usefixtures("begun")
+def test_where_no_dbt_begins_the_tasks_build_and_none_begins_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "BEGIN_SECONDS", 0)
+    assert ahead.done(task()) is None
+    with ahead.building(RUN) as connection:
+        assert connection is None
+
+
+@pytest.mark.usefixtures("begun")
+def test_a_second_try_of_the_one_dbt_builds_nothing() -> None:
+    built(one="success", one_is_odd="pass")
+    with ahead.building(RUN) as connection:
+        assert connection is None
+    assert ahead.done(task())
+
+
+@pytest.mark.usefixtures("begun")
+def test_a_retried_or_cleared_task_builds_for_itself() -> None:
+    built(one="success", one_is_odd="pass")
+    assert ahead.done(task(attempt=2)) is None
+
+
+def test_what_comes_after_a_cleared_task_builds_for_itself(begun: Connection) -> None:
+    """It may have been built, and never have run."""
+    built(one="success", one_is_odd="pass", two="success", two_is_even="pass")
+    assert ahead.done(task("two"))
+    again = NodeResult("model.shop.one", "model", "one", "success", None, None, None, 0.1, 3)
+    node_results.record(begun, RUN, TASKS["one"], 2, [again])
+    assert ahead.done(task("two")) is None
+
+
+def test_what_was_built_before_the_run_began_anew_counts_for_nothing(begun: Connection) -> None:
+    built(one="success", one_is_odd="pass")
+    buffers.begin(begun, RUN)
+    assert ahead.done(task()) is None
+
+
+def test_where_raw_was_loaded_since_the_task_runs_and_is_refused(begun: Connection) -> None:
+    built(one="success", one_is_odd="pass")
+    demo.play_day(begun, 2, orders_per_day=3)
+    assert ahead.done(task()) is None
+
+
+def test_nobody_waits_where_nothing_is_built_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does a task that builds nothing; neither asks the warehouse."""
+    monkeypatch.setattr(ahead, "connect", None)
+    other = SimpleNamespace(task_id="publish", run_id=RUN, try_number=1)
+    assert WARM_UP.done(other) is None
+    monkeypatch.setenv("GREENERY_BUILD_AHEAD", "false")
+    assert WARM_UP.done(task()) is None
+
+
+@pytest.mark.usefixtures("begun")
+def test_those_that_wait_are_woken(pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """WATCHER's tasks poll, and it gains nothing from more than eight threads (2657)."""
+    monkeypatch.setattr(ahead, "LOOK_SECONDS", 10 * LIMIT_SECONDS)
+    with ahead.building(RUN) as connection:
+        waiting = [pool.submit(ahead.done, task("two")) for _ in range(3)]
+        assert waits(waiting[0])
+        tell(connection, two="success", two_is_even="pass")
+        assert all(came(one) for one in waiting)
+        rest = pool.submit(ahead.done, task("one"))
+        assert waits(rest)
+    assert came(rest) is None
