@@ -39,7 +39,7 @@ from include.daily import buffers
 from include.dbt_project import release
 from include.demo_shop import demo as demo_shop
 from include.local import warehouse
-from include.local.airflow_api import AirflowApi
+from include.local.airflow_api import AirflowApi, AirflowApiError
 from include.local.postgres import LocalPostgres, free_port
 from include.local.progress import Progress, silent
 from include.local.stack import Stack
@@ -73,10 +73,6 @@ class Timed:
     seconds: float
     cpu: Counter[str]
     others: float
-
-
-class FailedError(RuntimeError):
-    """A run failed; the message says where its logs are."""
 
 
 @dataclass
@@ -142,19 +138,19 @@ class Bench:
         """Runs of a DAG of the Airflow that is up."""
         running = stack.airflow(self.server)
         api = AirflowApi(running.url, *stack.login())
-        api.wait_for_dag(way.name, limit_seconds=600)
+        api.wait_for_dag(way.dag_id, limit_seconds=600)
 
         def run() -> float:
             if not way.airflow.begins:
                 self._begin()
-            run_id = api.trigger(way.name, dict(way.conf or {}))
-            if api.wait_for_run(way.name, run_id, limit_seconds=LIMIT_SECONDS) != "success":
-                raise FailedError(f"{way.name} failed; its logs are in {stack.home} (--keep)")
-            told = api.run(way.name, run_id)
+            run_id = api.trigger(way.dag_id, dict(way.conf or {}))
+            if api.wait_for_run(way.dag_id, run_id, limit_seconds=LIMIT_SECONDS) != "success":
+                raise AirflowApiError(f"{way.name} failed; its logs are in {stack.home} (--keep)")
+            told = api.run(way.dag_id, run_id)
             return (_moment(told["end_date"]) - _moment(told["queued_at"])).total_seconds()
 
         measured = self._measure(way.name, run, Processes(self.server.data, running.pids))
-        measured.parse_seconds = api.parse_seconds(way.name)  # by a DAG processor that has read it a few times
+        measured.parse_seconds = api.parse_seconds(way.dag_id)  # by a DAG processor that has read it a few times
         return measured
 
     def _begin(self) -> None:
@@ -208,7 +204,7 @@ def _stack(home: Path, project: Path, threads: int, chosen: list[Way]) -> Stack:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for way in chosen:
-        shutil.copy(way.file, folder / f"{way.name}.py")
+        shutil.copy(way.file, folder / f"{way.dag_id}.py")
     environment = {
         "AIRFLOW__CORE__DAGS_FOLDER": str(folder),
         "AIRFLOW__CORE__PARALLELISM": str(threads),
@@ -244,7 +240,7 @@ def compare(bench: Bench, name: str, only: list[str], minutes: float) -> Project
             for way in together:
                 try:
                     measured.append(bench.dag(stack, way))
-                except FailedError as error:
+                except AirflowApiError as error:
                     bench.say(f"  {error}")
                     result.failed.append(way)
             known = [bare for bare, _ in result.told if len(bare.runs) == 1]
@@ -292,7 +288,7 @@ def table(project: Project) -> list[str]:
         for way, _ in rows
         if way.parse_seconds is not None
     ]
-    sentences += [f"A run of `{way.name}` failed." for way in project.failed]
+    sentences += [f"No run of `{way.name}` ended well." for way in project.failed]
     if project.left_out:
         names = (f"`{way.name}` (some {project.costs.once(way) / 60:.0f} minutes a run)" for way in project.left_out)
         sentences.append(f"Left out, since there was no time: {', '.join(names)}.")
@@ -309,7 +305,7 @@ def _told(way: Measured) -> str:
 def main() -> None:
     """Run the benchmark and print a table for each project as soon as it is done."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.orchestration", description=main.__doc__)
-    parser.add_argument("--runs", type=int, default=5, help="timed runs of each way; default: %(default)s")
+    parser.add_argument("--runs", type=int, default=3, help="timed runs of each way; default: %(default)s")
     parser.add_argument(
         "projects", nargs="*", default=PROJECTS, help="greenery, or generated ones; default: " + " ".join(PROJECTS)
     )
@@ -322,7 +318,7 @@ def main() -> None:
         "--patience", type=float, default=30, help="seconds: what takes longer is run once; default: %(default)s"
     )
     parser.add_argument(
-        "--minutes", type=float, default=18, help="for a project: ways beyond are left out; default: %(default)s"
+        "--minutes", type=float, default=19, help="for a project: ways beyond are left out; default: %(default)s"
     )
     parser.add_argument("--keep", type=Path, help="a folder for all files, kept afterwards")
     arguments = parser.parse_args()

@@ -1,11 +1,7 @@
-"""A generated dbt project of `BENCH_PROJECT`'s size as `greenery_daily` draws and runs its models.
-
-Copied once for each of the ways, by whose name it goes: with one dbt ahead of the tasks, and without.
-"""
+"""A generated dbt project of `BENCH_PROJECT`'s size as `greenery_daily` draws and runs its models."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -15,7 +11,7 @@ from include import settings
 from include.daily import admission, buffers, task_groups
 from include.warehouse import connect
 
-with DAG(dag_id=Path(__file__).stem, schedule=None, default_args={"retries": 0}):
+with DAG(dag_id="generated", schedule=None, default_args={"retries": 0}):
 
     @task
     def begin() -> None:

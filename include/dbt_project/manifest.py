@@ -116,7 +116,7 @@ class Manifest:
         """Names of what models own in a schema."""
         return frozenset(self.relations_of(schema).values())
 
-    @property
+    @cached_property
     def snapshots(self) -> dict[str, dict[str, Any]]:
         """The snapshots' nodes by their unique ids."""
         return {unique_id: node for unique_id, node in self.nodes.items() if node["resource_type"] == "snapshot"}
@@ -161,7 +161,9 @@ class Manifest:
             return CHECK_SOURCES
         if not test.parents.isdisjoint(self.snapshots) and test.parents <= self.snapshots.keys() | self.sources.keys():
             return SNAPSHOT
-        drawn = (one for one in sorted(test.parents) if one in self.nodes and one not in self.snapshots)
+        drawn = [one for one in sorted(test.parents) if one in self.nodes and one not in self.snapshots]
+        if len(test.parents) == 1:
+            return drawn[0] if drawn else CROSS_MODEL_TESTS
         return next((one for one in drawn if test.parents - {one} <= self.ancestors(one)), CROSS_MODEL_TESTS)
 
     @cached_property

@@ -162,7 +162,7 @@ def all_of(connection: Connection) -> list[Use]:
 
 
 def drop_unused(connection: Connection, older_than: timedelta = KEPT_FOR) -> list[Sandbox]:
-    """Drop the sandboxes that nobody has used for so long, and that nobody works in; returns them."""
+    """Drop the sandboxes that nobody has used for so long, and that nobody works in; commits. Returns them."""
     before = datetime.now(UTC) - older_than
     dropped = []
     for use in all_of(connection):
@@ -172,6 +172,7 @@ def drop_unused(connection: Connection, older_than: timedelta = KEPT_FOR) -> lis
             except SandboxError:  # somebody works in it, whose turn it is to say so
                 continue
             dropped.append(use.sandbox)
+    connection.commit()  # or what comes next, as a parse, would find the session ended for being idle in a transaction
     return dropped
 
 

@@ -74,8 +74,8 @@ def make(days: AFew, capfd: pytest.CaptureFixture[str]) -> Make:
 
 
 def test_what_is_built_is_ones_own_and_all_else_is_what_is_published(make: Make, days: AFew, shop: KeptShop) -> None:
-    code, out, _ = make("--name", "ana", "build", "fact_orders")
-    assert code == 0, out
+    code, out, err = make("--name", "ana", "build", "fact_orders")
+    assert code == 0, out + err
     assert f"branch_ana.fact_orders, {shop.value('select count(*) from analytics.fact_orders')} rows, " in out
     ours = "select bool_and(shipping_address like '%, Earth') from {}fact_orders"
     assert (shop.value(ours.format("branch_ana.")), shop.value(ours.format("analytics."))) == (True, False)

@@ -64,8 +64,10 @@ from include.local import warehouse
 from include.local.stack import Stack
 from tests.include.preview import shop
 
-os.environ.update(warehouse.as_transformer(Stack(settings.state_dir()).postgres()).environment())
+stack = Stack(settings.state_dir())
+os.environ.update(warehouse.as_transformer(stack.postgres()).environment())
 shop.publish("run 1")
+stack.stop()
 END
 """
 NEW_MART = "select promo_id from {{ ref('promotions') }}"
@@ -259,6 +261,7 @@ def from_the_checkout(disk: Path, origin: Path, warehouse: Warehouse, **programs
         runner.environment = {"PLAYED": str(folder)}
         runner.prepare = lambda checkout: (checkout / ".venv").symlink_to((PROJECT_ROOT / ".venv").resolve())
         assert runner.play(WORKFLOW), runner.log
+        assert "make: ***" not in runner.log
         (comment,) = github.of(BOT)
         assert "## 🟢 Merging this adds model promoted; nothing else changes" in comment
         assert [one["conclusion"] for one in github.checks] == ["success"]

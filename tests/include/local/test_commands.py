@@ -10,7 +10,6 @@ import re
 import shutil
 import stat
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import pytest
 
 from include.local import postgres
 from include.settings import PROJECT_ROOT
+from tests import in_memory
 
 ONE = ("psql", "ARGS=-Atc 'select 1'")
 
@@ -26,11 +26,9 @@ ONE = ("psql", "ARGS=-Atc 'select 1'")
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     """A state folder, with nothing in it at first."""
-    path = Path(tempfile.mkdtemp(prefix="greenery-home-"))
-    path.chmod(0o755)
-    yield path
-    postgres.stop(path / "postgres")
-    shutil.rmtree(path, ignore_errors=True)
+    with in_memory.folder("greenery-home-") as path:
+        yield path
+        postgres.stop(path / "postgres")
 
 
 def make(home: Path, *arguments: str, stderr: int = subprocess.PIPE) -> tuple[str, str]:

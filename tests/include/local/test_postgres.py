@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -17,6 +15,7 @@ import pytest
 from include.local import postgres
 from include.local.postgres import LocalPostgres
 from include.settings import Warehouse
+from tests import in_memory
 
 pytestmark = pytest.mark.db
 
@@ -27,11 +26,9 @@ PASSWORDS = {postgres.SUPERUSER: "it's a password"}
 @pytest.fixture
 def data() -> Iterator[Path]:
     """A place for a cluster."""
-    home = Path(tempfile.mkdtemp(prefix="greenery-pg-"))
-    home.chmod(0o755)
-    yield home / "postgres"
-    postgres.stop(home / "postgres")
-    shutil.rmtree(home, ignore_errors=True)
+    with in_memory.folder("greenery-pg-") as home:
+        yield home / "postgres"
+        postgres.stop(home / "postgres")
 
 
 def user_of(where: Warehouse) -> str | None:

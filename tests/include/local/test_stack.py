@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Iterator
@@ -42,11 +41,9 @@ pytestmark = [pytest.mark.db, pytest.mark.stack]
 @pytest.fixture
 def home() -> Iterator[Path]:
     """A state folder, forgotten with all that runs in it."""
-    path = Path(tempfile.mkdtemp(prefix="greenery-home-"))
-    path.chmod(0o755)
-    yield path
-    Stack(path, silent()).stop()
-    shutil.rmtree(path, ignore_errors=True)
+    with in_memory.folder("greenery-home-") as path:
+        yield path
+        Stack(path, silent()).stop()
 
 
 def of_this(home: Path) -> list[psutil.Process]:

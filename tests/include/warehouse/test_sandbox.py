@@ -10,6 +10,7 @@ from datetime import timedelta
 import psycopg2
 import psycopg2.extras
 import pytest
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import connection as Connection
 
 from include.settings import Warehouse
@@ -154,7 +155,10 @@ def test_unused_ones_are_dropped_but_for_those_that_somebody_works_in(session: S
         cursor.execute("create schema branch_of_another; comment on schema branch_of_another is '{}'")
     grow_old(db, "branch_at_work")
     grow_old(db, "branch_old")
-    assert sandbox.drop_unused(session("nightly"), timedelta(days=14)) == [Sandbox("branch_old")]
+    nightly = session("nightly")
+    assert sandbox.drop_unused(nightly, timedelta(days=14)) == [Sandbox("branch_old")]
+    assert sandbox.drop_unused(nightly, timedelta(days=14)) == []
+    assert nightly.info.transaction_status == TRANSACTION_STATUS_IDLE
     assert {"branch_at_work", "preview_new", "branch_by_hand", "branch_of_another"} < schemas(db)
     assert not any(name.startswith("branch_old") for name in schemas(db))
 
