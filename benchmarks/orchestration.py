@@ -290,7 +290,7 @@ def table(project: Project) -> list[str]:
         for way, _ in rows
         if way.parse_seconds is not None
     ]
-    sentences += [f"No run of `{way.name}` ended well." for way in project.failed]
+    sentences += [f"`{way.name}` is not told: a run of it failed." for way in project.failed]
     if project.left_out:
         names = (f"`{way.name}` (some {project.costs.once(way) / 60:.0f} minutes a run)" for way in project.left_out)
         sentences.append(f"Left out, since there was no time: {', '.join(names)}.")
