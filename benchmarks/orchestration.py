@@ -208,6 +208,8 @@ def _stack(home: Path, project: Path, threads: int, chosen: list[Way]) -> Stack:
     environment = {
         "AIRFLOW__CORE__DAGS_FOLDER": str(folder),
         "AIRFLOW__CORE__PARALLELISM": str(threads),
+        # On a busy machine the API takes longer than the usual 5 seconds: a task fails of that before it begins.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "BENCH_PROJECT": str(project),
         "GREENERY_DBT_DIR": str(project),
         **chosen[0].airflow.environment,
