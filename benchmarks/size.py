@@ -1,10 +1,11 @@
 """What a full build and an ordinary day cost by the size of the history: `make bench`.
 
-Plays the demo shop into a Postgres of its own, as a shop that loads once a day. When the history has grown to one of
-the sizes asked for, everything is built in full, twice (there are two buffers), and then days follow as a run has
-them: load, source tests, models that take changes alone with their tests, snapshots, publish. The fastest of those days
-that follow a run into the same buffer is told, since other work on the machine only makes one slower. On one more day
-all that once a week reads all of history does so at once: how much of it each day of a week has follows from its names.
+Plays the demo shop into a Postgres of its own, as a shop that loads once a day; beyond a million events what was played
+is copied into the past. When the history has grown to one of the sizes asked for, everything is built in full, twice
+(there are two buffers), and then days follow as a run has them: load, source tests, models that take changes alone with
+their tests, snapshots, publish. The fastest of those days that follow a run into the same buffer is told, since other
+work on the machine only makes one slower. On one more day all that once a week reads all of history does so at once:
+how much of it each day of a week has follows from its names.
 
     python -m benchmarks.size --events 100000 1000000 10000000
 """
