@@ -76,23 +76,25 @@ PLAYED = 1_000_000
 # The {days} days from {begin} on, of which each order has been delivered, again and again in the days before them:
 # other users with other orders, as busy, and at the same prices. What a copy is called ends in its number.
 COPY_HISTORY = """
-create temporary table kept_users as
-select user_id, address_id from raw.users where created_at >= '{begin}' and created_at < '{until}';
 create temporary table kept_orders as
-select order_id, address_id from raw.orders where created_at >= '{begin}' and created_at < '{until}';
+select order_id, user_id, address_id from raw.orders where created_at >= '{begin}' and created_at < '{until}';
 create temporary table kept_sessions as
-select session_id from raw.events
+select session_id, min(user_id) as user_id from raw.events
 group by session_id
 having
     min(created_at) >= '{begin}' and min(created_at) < '{until}'
     and bool_and(order_id is null or order_id in (select order_id from kept_orders));
+-- Some have signed up before the shop began to be played.
+create temporary table kept_users as
+select user_id from kept_orders union select user_id from kept_sessions;
 create temporary table kept_addresses as
-select address_id from kept_users union select address_id from kept_orders;
+select address_id from raw.users join kept_users using (user_id) union select address_id from kept_orders;
 analyze kept_users, kept_orders, kept_sessions, kept_addresses;
 
 insert into raw.addresses (address_id, address, zipcode, state, country, _loaded_at)
 select address_id || '-' || nr, address, zipcode, state, country, _loaded_at - nr * interval '{days} days'
-from raw.addresses join kept_addresses using (address_id) cross join generate_series({first}, {last}) as nr;
+from raw.addresses cross join generate_series({first}, {last}) as nr
+where address_id in (select address_id from kept_addresses);
 
 insert into raw.users (
     user_id, first_name, last_name, email, phone_number, created_at, updated_at, address_id, _loaded_at
@@ -100,7 +102,8 @@ insert into raw.users (
 select
     user_id || '-' || nr, first_name, last_name, email, phone_number, created_at - nr * interval '{days} days',
     updated_at - nr * interval '{days} days', address_id || '-' || nr, _loaded_at - nr * interval '{days} days'
-from raw.users join kept_users using (user_id, address_id) cross join generate_series({first}, {last}) as nr;
+from raw.users cross join generate_series({first}, {last}) as nr
+where user_id in (select user_id from kept_users);
 
 insert into raw.orders (
     order_id, user_id, promo_id, address_id, created_at, order_cost, shipping_cost, order_total, tracking_id,
@@ -111,11 +114,13 @@ select
     created_at - nr * interval '{days} days', order_cost, shipping_cost, order_total, tracking_id, shipping_service,
     estimated_delivery_at - nr * interval '{days} days', delivered_at - nr * interval '{days} days', status,
     _loaded_at - nr * interval '{days} days'
-from raw.orders join kept_orders using (order_id, address_id) cross join generate_series({first}, {last}) as nr;
+from raw.orders cross join generate_series({first}, {last}) as nr
+where order_id in (select order_id from kept_orders);
 
 insert into raw.order_items (order_id, product_id, quantity, _loaded_at)
 select order_id || '-' || nr, product_id, quantity, _loaded_at - nr * interval '{days} days'
-from raw.order_items join kept_orders using (order_id) cross join generate_series({first}, {last}) as nr;
+from raw.order_items cross join generate_series({first}, {last}) as nr
+where order_id in (select order_id from kept_orders);
 
 insert into raw.events (
     event_id, session_id, user_id, page_url, created_at, event_type, order_id, product_id, _loaded_at
@@ -124,7 +129,8 @@ select
     event_id || '-' || nr, session_id || '-' || nr, user_id || '-' || nr, page_url,
     created_at - nr * interval '{days} days', event_type, order_id || '-' || nr, product_id,
     _loaded_at - nr * interval '{days} days'
-from raw.events join kept_sessions using (session_id) cross join generate_series({first}, {last}) as nr;
+from raw.events cross join generate_series({first}, {last}) as nr
+where session_id in (select session_id from kept_sessions);
 
 insert into snapshots.products_snapshot (
     product_id, name, price, inventory, _loaded_at, dbt_scd_id, dbt_updated_at, dbt_valid_from, dbt_valid_to
