@@ -29,6 +29,8 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
+from benchmarks import processes
+from benchmarks.processes import Processes
 from include.daily import DAG_ID
 from include.demo_shop import demo as demo_shop
 from include.local import warehouse
@@ -133,15 +135,13 @@ class Bench:
 
     def _cpu(self) -> dict[str, float]:
         """Seconds of the processors that each part of Airflow has had so far, and Postgres."""
-        pids = self.running.pids
-        postmaster = int((self.server.data / "postmaster.pid").read_text().splitlines()[0])
-        scheduler = sum(psutil.Process(pids["scheduler"]).cpu_times()[:2])
+        used = Processes(self.server.data, self.running.pids).cpu_seconds()
         return {
-            "scheduler": scheduler,
-            "workers and their tasks": _cpu(pids["scheduler"]) - scheduler,
-            "API server": _cpu(pids["api-server"]),
-            "DAG processor and triggerer": _cpu(pids["dag-processor"]) + _cpu(pids["triggerer"]),
-            "Postgres": _cpu(postmaster),
+            "scheduler": used[processes.SCHEDULER],
+            "workers and their tasks": used[processes.TASKS],
+            "API server": used["api-server"],
+            "DAG processor and triggerer": used["dag-processor"] + used["triggerer"],
+            "Postgres": used[processes.AIRFLOWS] + used[processes.WAREHOUSES],
         }
 
     def copy(self, days: int) -> None:
@@ -234,15 +234,6 @@ def _copy(cursor: Cursor, table: str, dag_run: int, times: int, apart: timedelta
     )
 
 
-def _cpu(leader: int) -> float:
-    """Seconds that a process has had, and those that it started, ended ones included."""
-    total = 0.0
-    for process in (psutil.Process(leader), *psutil.Process(leader).children(recursive=True)):
-        with suppress(psutil.Error):
-            total += sum(process.cpu_times()[:4])
-    return total
-
-
 def _memory(leader: int) -> float:
     total = 0.0
     for process in (psutil.Process(leader), *psutil.Process(leader).children(recursive=True)):
@@ -272,7 +263,9 @@ def _table(looks: list[Look]) -> list[str]:
 def main() -> None:
     """Run the benchmark and print its table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.airflow", description=main.__doc__)
-    parser.add_argument("--runs", type=int, default=1000, help="runs without a worker, and tasks on one; %(default)s")
+    parser.add_argument(
+        "--runs", type=int, default=1000, help="runs without a worker, and tasks on one; default: %(default)s"
+    )
     parser.add_argument("--days", type=int, default=1000, help="days that are copied as rows; default: %(default)s")
     arguments = parser.parse_args()
     os.environ |= {"DBT_SEND_ANONYMOUS_USAGE_STATS": "False", "GREENERY_SCHEDULE": ""}
