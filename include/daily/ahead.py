@@ -8,6 +8,7 @@ node and tests are well done. It builds for itself only when that dbt is over, s
 from __future__ import annotations
 
 import logging
+import math
 import os
 import select
 import time
@@ -37,6 +38,9 @@ WELL = ("success", "pass", "warn")
 # How long a task waits for a dbt that has not begun, and how often it looks whether one that has is still there.
 BEGIN_SECONDS = 60
 LOOK_SECONDS = 5
+# How long it waits in the queue, and in a process of its own after that: what a worker took and did not begin, Celery
+# gives to another after 60 seconds, and the scheduler gives up after `task_queued_timeout`.
+QUEUED_SECONDS = 45
 # How long the end of who builds ahead waits for who watches its lock.
 WATCH_SECONDS = 0.2
 _CHANNEL = "greenery_built_ahead"
@@ -134,13 +138,13 @@ def ours(facts: Manifest) -> list[str]:
     return [one for one in facts.drawn if one not in facts.history]
 
 
-def done(task: Any) -> Done | None:
-    """What became of a task's work, after waiting for it; None where the task has to do it."""
+def done(task: Any, *, within: float = math.inf) -> Done | None:
+    """What became of a task's work, after waiting for it, or for so many seconds; None where the task has to run."""
     if not settings.builds_ahead() or task.dag_id != DAG_ID or task.try_number > 1:
         return None
     if not (task.task_id.startswith(f"{GROUP}.") and manifest.BUILDS.search(task.task_id)):
         return None
-    return _wait(task.run_id, lambda connection: _done(connection, task))
+    return _wait(task.run_id, lambda connection: _done(connection, task), within)
 
 
 def wait_until_over(run_id: str) -> None:
@@ -148,7 +152,7 @@ def wait_until_over(run_id: str) -> None:
     _wait(run_id, lambda _: None)
 
 
-def _wait(run_id: str, find: Callable[[Connection], Done | None]) -> Done | None:
+def _wait(run_id: str, find: Callable[[Connection], Done | None], within: float = math.inf) -> Done | None:
     """Look for what was done whenever something was, until nobody builds ahead any more."""
     with connect("greenery ahead") as connection:
         connection.autocommit = True
@@ -159,7 +163,7 @@ def _wait(run_id: str, find: Callable[[Connection], Done | None]) -> Done | None
                 # Before the look at results: what was kept last is seen then.
                 over = _is_over(cursor, run_id, give_up=time.monotonic() > since + BEGIN_SECONDS)
                 found = find(connection)
-                if found or over:
+                if found or over or time.monotonic() > since + within:
                     return found
                 if select.select([connection], [], [], LOOK_SECONDS)[0]:
                     connection.poll()

@@ -10,16 +10,20 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from psycopg2.extensions import connection as Connection
 
 from include.daily import DAG_ID, ahead, buffers
+from include.daily.operators import BuildNode
 from include.daily.warm_up import WARM_UP
 from include.dbt_project.manifest import Manifest
 from include.demo_shop import demo
 from include.fast_cosmos.ahead import Done
+from include.fast_cosmos.operators import arguments
+from include.fast_cosmos.releases import Release
 from include.results import node_results, runs
 from include.results.nodes import NodeResult
 
@@ -254,6 +258,24 @@ def test_nobody_waits_where_nothing_is_built_ahead(monkeypatch: pytest.MonkeyPat
     assert WARM_UP.done(other) is None
     monkeypatch.setenv("GREENERY_BUILD_AHEAD", "false")
     assert WARM_UP.done(task()) is None
+
+
+@pytest.mark.usefixtures("begun")
+def test_no_task_waits_in_the_queue_until_another_worker_is_given_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "QUEUED_SECONDS", 0)
+    with ahead.building(RUN) as connection:
+        assert WARM_UP.done(task()) is None
+        tell(connection, one="success", one_is_odd="pass")
+        assert WARM_UP.done(task())
+
+
+@pytest.mark.usefixtures("begun")
+def test_a_task_that_waited_in_its_own_process_builds_nothing_that_is_built() -> None:
+    built(one="success", one_is_odd="pass")
+    here = Path(__file__).parent
+    node = BuildNode(task_id=TASKS["one"], **arguments(Release(here, "greenery", "warehouse")))
+    assert node.build_and_run_cmd({"ti": task(), "run_id": RUN}) is None
+    assert node.compiled_sql.startswith("-- one\n")
 
 
 @pytest.mark.usefixtures("begun")
