@@ -208,6 +208,8 @@ def _stack(home: Path, project: Path, threads: int, chosen: list[Way]) -> Stack:
     environment = {
         "AIRFLOW__CORE__DAGS_FOLDER": str(folder),
         "AIRFLOW__CORE__PARALLELISM": str(threads),
+        # On a busy machine the API takes longer than the usual 5 seconds: a task fails of that before it begins.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "BENCH_PROJECT": str(project),
         "GREENERY_DBT_DIR": str(project),
         **chosen[0].airflow.environment,
@@ -288,7 +290,7 @@ def table(project: Project) -> list[str]:
         for way, _ in rows
         if way.parse_seconds is not None
     ]
-    sentences += [f"No run of `{way.name}` ended well." for way in project.failed]
+    sentences += [f"`{way.name}` is not told: a run of it failed." for way in project.failed]
     if project.left_out:
         names = (f"`{way.name}` (some {project.costs.once(way) / 60:.0f} minutes a run)" for way in project.left_out)
         sentences.append(f"Left out, since there was no time: {', '.join(names)}.")

@@ -1,9 +1,11 @@
 """What a full build and an ordinary day cost by the size of the history: `make bench`.
 
-Plays the demo shop into a Postgres of its own, as a shop that loads once a day. When the history has grown to one of
-the sizes asked for, everything is built in full, twice (there are two buffers), and then days follow as a run has
-them: load, source tests, models that take changes alone with their tests, snapshots, publish. The fastest of those days
-that follow a run into the same buffer is told, since other work on the machine only makes one slower.
+Plays the demo shop into a Postgres of its own, as a shop that loads once a day; beyond a million events what was played
+is copied into the past. When the history has grown to one of the sizes asked for, everything is built in full, twice
+(there are two buffers), and then days follow as a run has them: load, source tests, models that take changes alone with
+their tests, snapshots, publish. The fastest of those days that follow a run into the same buffer is told, since other
+work on the machine only makes one slower. On one more day all that once a week reads all of history does so at once:
+how much of it each day of a week has follows from its names.
 
     python -m benchmarks.size --events 100000 1000000 10000000
 """
@@ -11,6 +13,7 @@ that follow a run into the same buffer is told, since other work on the machine 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import resource
 import shutil
@@ -73,23 +76,25 @@ PLAYED = 1_000_000
 # The {days} days from {begin} on, of which each order has been delivered, again and again in the days before them:
 # other users with other orders, as busy, and at the same prices. What a copy is called ends in its number.
 COPY_HISTORY = """
-create temporary table kept_users as
-select user_id, address_id from raw.users where created_at >= '{begin}' and created_at < '{until}';
 create temporary table kept_orders as
-select order_id, address_id from raw.orders where created_at >= '{begin}' and created_at < '{until}';
+select order_id, user_id, address_id from raw.orders where created_at >= '{begin}' and created_at < '{until}';
 create temporary table kept_sessions as
-select session_id from raw.events
+select session_id, min(user_id) as user_id from raw.events
 group by session_id
 having
     min(created_at) >= '{begin}' and min(created_at) < '{until}'
     and bool_and(order_id is null or order_id in (select order_id from kept_orders));
+-- Some have signed up before the shop began to be played.
+create temporary table kept_users as
+select user_id from kept_orders union select user_id from kept_sessions;
 create temporary table kept_addresses as
-select address_id from kept_users union select address_id from kept_orders;
+select address_id from raw.users join kept_users using (user_id) union select address_id from kept_orders;
 analyze kept_users, kept_orders, kept_sessions, kept_addresses;
 
 insert into raw.addresses (address_id, address, zipcode, state, country, _loaded_at)
 select address_id || '-' || nr, address, zipcode, state, country, _loaded_at - nr * interval '{days} days'
-from raw.addresses join kept_addresses using (address_id) cross join generate_series({first}, {last}) as nr;
+from raw.addresses cross join generate_series({first}, {last}) as nr
+where address_id in (select address_id from kept_addresses);
 
 insert into raw.users (
     user_id, first_name, last_name, email, phone_number, created_at, updated_at, address_id, _loaded_at
@@ -97,7 +102,8 @@ insert into raw.users (
 select
     user_id || '-' || nr, first_name, last_name, email, phone_number, created_at - nr * interval '{days} days',
     updated_at - nr * interval '{days} days', address_id || '-' || nr, _loaded_at - nr * interval '{days} days'
-from raw.users join kept_users using (user_id, address_id) cross join generate_series({first}, {last}) as nr;
+from raw.users cross join generate_series({first}, {last}) as nr
+where user_id in (select user_id from kept_users);
 
 insert into raw.orders (
     order_id, user_id, promo_id, address_id, created_at, order_cost, shipping_cost, order_total, tracking_id,
@@ -108,11 +114,13 @@ select
     created_at - nr * interval '{days} days', order_cost, shipping_cost, order_total, tracking_id, shipping_service,
     estimated_delivery_at - nr * interval '{days} days', delivered_at - nr * interval '{days} days', status,
     _loaded_at - nr * interval '{days} days'
-from raw.orders join kept_orders using (order_id, address_id) cross join generate_series({first}, {last}) as nr;
+from raw.orders cross join generate_series({first}, {last}) as nr
+where order_id in (select order_id from kept_orders);
 
 insert into raw.order_items (order_id, product_id, quantity, _loaded_at)
 select order_id || '-' || nr, product_id, quantity, _loaded_at - nr * interval '{days} days'
-from raw.order_items join kept_orders using (order_id) cross join generate_series({first}, {last}) as nr;
+from raw.order_items cross join generate_series({first}, {last}) as nr
+where order_id in (select order_id from kept_orders);
 
 insert into raw.events (
     event_id, session_id, user_id, page_url, created_at, event_type, order_id, product_id, _loaded_at
@@ -121,7 +129,8 @@ select
     event_id || '-' || nr, session_id || '-' || nr, user_id || '-' || nr, page_url,
     created_at - nr * interval '{days} days', event_type, order_id || '-' || nr, product_id,
     _loaded_at - nr * interval '{days} days'
-from raw.events join kept_sessions using (session_id) cross join generate_series({first}, {last}) as nr;
+from raw.events cross join generate_series({first}, {last}) as nr
+where session_id in (select session_id from kept_sessions);
 
 insert into snapshots.products_snapshot (
     product_id, name, price, inventory, _loaded_at, dbt_scd_id, dbt_updated_at, dbt_valid_from, dbt_valid_to
@@ -183,10 +192,23 @@ class Measured:
         """All steps together."""
         return sum(self.steps.values())
 
+    def share_of_a_day(self, day: Measured) -> float:
+        """The largest share that one day of a week has of what these nodes take more than on a day.
+
+        Each of the two buffers is built every other day, and has the turns of two days then (`its_turn` in
+        `dbt/macros/daily/new_rows.sql`).
+        """
+        more = {node: max(0, seconds - day.nodes.get(node, 0)) for node, seconds in self.nodes.items()}
+        by_day = [0.0] * 7
+        for node, seconds in more.items():
+            moment = int(hashlib.md5(node.encode(), usedforsecurity=False).hexdigest()[:8], 16) % (7 * 24 * 3600)
+            by_day[moment // (24 * 3600)] += seconds
+        return max(by_day[nr - 1] + by_day[nr] for nr in range(7)) / (sum(more.values()) or 1)
+
 
 @dataclass
 class Stage:
-    """One size of the history: how large it is, what a full build of it takes, and a day after it."""
+    """One size of the history: how large it is, what a full build takes, a day after it, and one that looks at all."""
 
     events: int
     raw_mb: float
@@ -194,6 +216,12 @@ class Stage:
     day_events: int
     full: Measured
     day: Measured
+    look: Measured
+
+    @property
+    def busiest_day(self) -> float:
+        """What the day of a week that has most of the look takes, in ordinary days of the processors."""
+        return 1 + max(0, self.look.cpu - self.day.cpu) * self.look.share_of_a_day(self.day) / self.day.cpu
 
 
 class Bench:
@@ -272,13 +300,15 @@ class Bench:
         self.query(COPY_HISTORY.format(begin=self.first_day, until=until, days=days, first=first, last=self.copies))
         [[self.events]] = self.query("select count(*) from raw.events")
 
-    def run(self, *, full_refresh: bool = False) -> Measured:
+    def run(self, *, full_refresh: bool = False, look_at_all: bool = False) -> Measured:
         """A run's dbt, what it observes, and its publish."""
         self.runs += 1
         run_id = f"run {self.runs}"
         with connect("bench") as connection:
             runs.begin(connection, run_id, "bench")
             buffers.begin(connection, run_id, full_refresh=full_refresh)
+        if look_at_all:
+            self.query("update ops.buffers set scan = true where schema_oid = 'analytics_next'::regnamespace")
         measured, temp_before, cpu_before = Measured(), self._temp_bytes(), cpu_seconds(self.server)
         with peak_of(self.server) as measured.peak:
             for step, command in STEPS.items():
@@ -296,12 +326,12 @@ class Bench:
         return measured
 
     def dbt(self, command: tuple[str, ...]) -> dict[str, float]:
-        """A dbt command; returns the seconds of each node, and raises where one failed."""
+        """A dbt command; returns the seconds of each node by its unique id, and raises where one failed."""
         excluded = ("--exclude-resource-type", "unit_test")
         done = dbtRunner(manifest=self.manifest).invoke([*command, *excluded, "--quiet", *self._flags()])
         if not done.success:
             raise SystemExit(f"dbt {' '.join(command)} failed: {done.exception or 'its output says why'}")
-        return {result.node.name: result.execution_time for result in done.result.results}
+        return {result.node.unique_id: result.execution_time for result in done.result.results}
 
     def stage(self, events: int) -> Stage:
         """Grow to a size, build in full, live through some days, and tell."""
@@ -317,7 +347,11 @@ class Bench:
             days.append((self.run(), day_events))
             self.say(f"  a day: {days[-1][0].seconds:.1f} s")
         day, day_events = min(days[2:], key=lambda told: told[0].seconds)
-        return Stage(self.events, self._megabytes("raw"), self._megabytes(BUILT), day_events, full, day)
+        size = self.events, self._megabytes("raw"), self._megabytes(BUILT)
+        self.load_a_day()
+        look = self.run(look_at_all=True)
+        self.say(f"  a look at all of history: {look.seconds:.1f} s")
+        return Stage(*size, day_events, full, day, look)
 
     def _megabytes(self, schema: str) -> float:
         tables = f"from pg_class where relnamespace = '{schema}'::regnamespace and relkind = 'r'"
@@ -408,10 +442,13 @@ def table(stages: list[Stage]) -> str:
     row("- times the smallest", lambda stage: f"{stage.day.cpu / smallest.cpu:.2f}")
     row("- memory of the server, MB", lambda stage: f"{stage.day.peak.server_mb:,.0f}")
     row("- temporary files, MB", lambda stage: f"{stage.day.temp_mb:,.0f}")
+    row("a look at all, seconds of the processors", lambda stage: f"{stage.look.cpu:.1f}")
+    row("- of what it takes more, at most on one day", lambda stage: f"{stage.look.share_of_a_day(stage.day):.0%}")
+    row("- that day, times a day", lambda stage: f"{stage.busiest_day:.2f}")
     lines += ["", "Seconds by node, on a day:", "", lines[0], lines[1]]
-    slowest = sorted(stages[-1].day.nodes, key=lambda name: -stages[-1].day.nodes[name])
-    for name in slowest[:30]:
-        row(f"`{name}`", lambda stage, name=name: f"{stage.day.nodes.get(name, 0):.2f}")
+    slowest = sorted(stages[-1].day.nodes, key=lambda node: -stages[-1].day.nodes[node])
+    for node in slowest[:30]:
+        row(f"`{node.split('.')[2]}`", lambda stage, node=node: f"{stage.day.nodes.get(node, 0):.2f}")
     lines += ["", f"dbt's own process had at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:,.0f} MB."]
     return "\n".join(lines)
 

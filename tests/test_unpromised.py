@@ -33,10 +33,13 @@ from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.clients.jinja import get_rendered
 from dbt.clients.jinja_static import statically_extract_macro_calls
 from dbt.contracts.graph.manifest import Manifest
+from dbt.events.types import NodeFinished
+from dbt.task.runnable import GraphRunnableTask
 from dbt_common.behavior_flags import BehaviorFlagRendered
 from dbt_common.clients import agate_helper, jinja
 from dbt_common.clients.jinja import template_cache
 from dbt_common.events.base_types import DebugLevel
+from dbt_common.events.functions import fire_event
 from dbt_common.tests import disable_test_caching, enable_test_caching
 
 from include.dbt_project import release
@@ -176,13 +179,31 @@ def test_a_manifest_can_be_copied_with_fewer_nodes_and_the_whole_one_stays(
 ) -> None:
     wanted = {"nodes", "unit_tests", "exposures", "metrics", "semantic_models", "saved_queries"}
     assert wanted <= {one.name for one in fields(Manifest)}, (
-        "Manifest is no dataclass with these fields any more: invocation._about leaves tests out by dataclasses.replace"
+        "Manifest is no dataclass with these fields any more: invocation.py leaves nodes out by dataclasses.replace"
     )
     less = replace(manifest, nodes={})
     assert less.ref_lookup is not manifest.ref_lookup, (
         "a copy of a manifest shares the original's look-ups: after one task's copy, ref() would find too little"
     )
     assert listed(project, manifest, tmp_path) == {"greenery.one", "greenery.folder.two"}
+
+
+def test_a_name_is_found_in_the_whole_manifest_where_dbt_gets_a_part_of_it(manifest: Manifest) -> None:
+    part = replace(manifest, nodes={}, _ref_lookup=invocation._finding(manifest.ref_lookup, manifest))
+    assert part.ref_lookup.find("one", None, None, part) is manifest.nodes["model.greenery.one"], (
+        "dbt no longer finds what a name means by perform_lookup: a task's ref() finds nothing (invocation._finding)"
+    )
+
+
+def test_dbt_tells_of_a_node_as_it_ends() -> None:
+    told = []
+    event = NodeFinished(node_info={"unique_id": "model.greenery.one"}, run_result={"status": "success"})
+    with invocation.without_debugging(lambda node, result: told.append((node, result.status))):
+        fire_event(event)
+    assert told == [("model.greenery.one", "success")]
+    assert "NodeFinished(" in inspect.getsource(GraphRunnableTask), (
+        "dbt no longer tells of a node by this event: nothing is built ahead (invocation.py)"
+    )
 
 
 def test_macros_that_were_compiled_before_the_fork_are_not_compiled_again(manifest: Manifest) -> None:

@@ -161,9 +161,9 @@ class Manifest:
             return CHECK_SOURCES
         if not test.parents.isdisjoint(self.snapshots) and test.parents <= self.snapshots.keys() | self.sources.keys():
             return SNAPSHOT
-        drawn = [one for one in sorted(test.parents) if one in self.nodes and one not in self.snapshots]
-        if len(test.parents) == 1:
-            return drawn[0] if drawn else CROSS_MODEL_TESTS
+        drawn = (one for one in sorted(test.parents) if one in self.nodes and one not in self.snapshots)
+        if len(test.parents) == 1:  # as most: to look for what is upstream would take seconds for a thousand models
+            return next(drawn, CROSS_MODEL_TESTS)
         return next((one for one in drawn if test.parents - {one} <= self.ancestors(one)), CROSS_MODEL_TESTS)
 
     @cached_property

@@ -94,8 +94,8 @@ class WarmUp:
             start = time.monotonic()
             self.loaded[:] = [current]  # once: a release that does not load is not tried before every task
             load(current)
-            # Tasks share these pages for as long as nobody touches them, and the garbage collector would.
-            gc.unfreeze()
+            # Tasks share these pages for as long as nobody touches them, and the garbage collector would. What was
+            # frozen before stays so: a worker that loads another release shares the rest with the scheduler.
             gc.collect()
             gc.freeze()
             log.info("Warm-up took %.1f s", time.monotonic() - start)

@@ -114,4 +114,5 @@ def test_the_tasks_of_a_run_are_all_told_where_airflow_tells_of_a_few_at_a_time(
     """It gives a hundred at most, which a project of a hundred models exceeds."""
     [run] = first_day.runs
     by_tens = replace(deployment.api, page=10)
-    assert by_tens.task_states(DAG_ID, run.run_id).keys() == run.task_states.keys() == deployment.api.tasks(DAG_ID)
+    assert 10 < len(run.task_states) < deployment.api.page
+    assert by_tens.task_states(DAG_ID, run.run_id).keys() == run.task_states.keys()

@@ -219,7 +219,7 @@
 
 {#
     From when on a version of a snapshot can be one that a model has not taken into this buffer yet, in UTC: a day before it was last
-    built there, since clocks are set back. None (look at all versions) in a weekly look, and where that build is dated ahead of
+    built there, since clocks are set back. None (look at all versions) in its weekly turn, and where that build is dated ahead of
     the clock.
 #}
 {% macro untaken_since(name) %}

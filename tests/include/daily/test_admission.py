@@ -51,7 +51,6 @@ def task(run_id: str, run_type: str = "manual", task_id: str = "model_build") ->
 def begun(db: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Connection:
     """A loaded warehouse in which a run has begun to build, from a release that is kept."""
     monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path))
-    monkeypatch.setenv("GREENERY_BUILD_AHEAD", "false")
     make_release("release")
     demo.play_day(db, 1, orders_per_day=3)
     for run_id in ("run", "done", "running", "next"):
