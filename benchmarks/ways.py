@@ -91,8 +91,8 @@ GREENERY = (
     *ANY,
 )
 GENERATED = (
-    Way("generated", DAGS / "generated.py", OURS, 0.36),
-    Way("ahead", DAGS / "generated.py", AHEAD, 0.2, dag="generated"),
+    Way("generated", DAGS / "generated.py", OURS, 0.36, dag=DAG_ID),
+    Way("ahead", DAGS / "generated.py", AHEAD, 0.2, dag=DAG_ID),
     *ANY[:3],
     Way("fast", DAGS / "fast.py", OTHER, 0.5),
     *ANY[3:],

@@ -8,10 +8,10 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, get_current_context, task
 
 from include import settings
-from include.daily import admission, buffers, task_groups
+from include.daily import DAG_ID, admission, buffers, task_groups
 from include.warehouse import connect
 
-with DAG(dag_id="generated", schedule=None, default_args={"retries": 0}):
+with DAG(dag_id=DAG_ID, schedule=None, default_args={"retries": 0}):
 
     @task
     def begin() -> None:

@@ -7,20 +7,24 @@ node and tests are well done. It builds for itself only when that dbt is over, s
 
 from __future__ import annotations
 
+import logging
+import math
+import os
 import select
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from threading import Lock
+from threading import Event, Lock, Thread
 from typing import Any
 
+import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from include import settings
-from include.daily import buffers
-from include.dbt_project import manifest
+from include.daily import DAG_ID, buffers
+from include.dbt_project import manifest, release
 from include.dbt_project.manifest import Manifest
 from include.fast_cosmos.ahead import Done
 from include.results.nodes import NodeResult
@@ -34,23 +38,68 @@ WELL = ("success", "pass", "warn")
 # How long a task waits for a dbt that has not begun, and how often it looks whether one that has is still there.
 BEGIN_SECONDS = 60
 LOOK_SECONDS = 5
+# How long it waits in the queue, and in a process of its own after that: what a worker took and did not begin, Celery
+# gives to another after 60 seconds, and the scheduler gives up after `task_queued_timeout`.
+QUEUED_SECONDS = 45
+# How long the end of who builds ahead waits for who watches its lock.
+WATCH_SECONDS = 0.2
 _CHANNEL = "greenery_built_ahead"
 _KEY = "hashtextextended('greenery built ahead ' || %s, 0)"
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
 def building(run_id: str) -> Iterator[Connection | None]:
-    """For the time of the block this process builds the run's models; None where that was tried before."""
-    with connect("greenery ahead") as connection:
+    """For the time of the block this process builds the run's models; None where that was tried before.
+
+    The process ends where the lock is lost: the tasks build for themselves then, and dbt can't be told to stop.
+    """
+    with connect("greenery ahead") as connection, _holding(run_id):
         connection.autocommit = True
         with connection.cursor() as cursor:
-            # The lock first: who sees the claim finds it held.
+            _let_it_be_idle(cursor)
+            yield connection if _claim(cursor, run_id, by_one=True) else None
+
+
+@contextmanager
+def _holding(run_id: str) -> Iterator[None]:
+    """Hold the lock, over a connection that nobody else uses; who sees the claim finds it held."""
+    with connect("greenery ahead: lock") as held:
+        held.autocommit = True
+        with held.cursor() as cursor:
+            # A machine that is gone holds it for half a minute, and not until the server's TCP gives up.
+            cursor.execute(
+                "set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3"
+            )
+            _let_it_be_idle(cursor)
             cursor.execute(f"select pg_advisory_lock({_KEY})", (run_id,))
+            over = Event()
+            watch = Thread(target=_end_without, args=(held, over), daemon=True)
+            watch.start()
             try:
-                yield connection if _claim(cursor, run_id, by_one=True) else None
+                yield
             finally:
+                over.set()
+                watch.join()
                 cursor.execute(f"select pg_advisory_unlock({_KEY})", (run_id,))
                 cursor.execute(f"notify {_CHANNEL}")
+
+
+def _let_it_be_idle(cursor: Cursor) -> None:
+    """A model takes as long as it takes; Postgres 13 ends no session for that."""
+    cursor.execute("select set_config(name, '0', false) from pg_settings where name = 'idle_session_timeout'")
+
+
+def _end_without(held: Connection, over: Event) -> None:
+    """End this process, with dbt's threads and connections, as soon as a connection is lost that is used by nobody."""
+    while not over.is_set():
+        try:
+            if select.select([held], [], [], WATCH_SECONDS)[0]:
+                held.poll()
+        except psycopg2.Error:
+            log.exception("The lock on building ahead is lost: this process ends, and the tasks build for themselves.")
+            os._exit(1)
 
 
 class Ended:
@@ -89,13 +138,13 @@ def ours(facts: Manifest) -> list[str]:
     return [one for one in facts.drawn if one not in facts.history]
 
 
-def done(task: Any) -> Done | None:
-    """What became of a task's work, after waiting for it; None where the task has to do it."""
-    if not (settings.builds_ahead() and task.task_id.startswith(f"{GROUP}.") and manifest.BUILDS.search(task.task_id)):
+def done(task: Any, *, within: float = math.inf) -> Done | None:
+    """What became of a task's work, after waiting for it, or for so many seconds; None where the task has to run."""
+    if not settings.builds_ahead() or task.dag_id != DAG_ID or task.try_number > 1:
         return None
-    if task.try_number > 1:
+    if not (task.task_id.startswith(f"{GROUP}.") and manifest.BUILDS.search(task.task_id)):
         return None
-    return _wait(task.run_id, lambda connection: _done(connection, task))
+    return _wait(task.run_id, lambda connection: _done(connection, task), within)
 
 
 def wait_until_over(run_id: str) -> None:
@@ -103,7 +152,7 @@ def wait_until_over(run_id: str) -> None:
     _wait(run_id, lambda _: None)
 
 
-def _wait(run_id: str, find: Callable[[Connection], Done | None]) -> Done | None:
+def _wait(run_id: str, find: Callable[[Connection], Done | None], within: float = math.inf) -> Done | None:
     """Look for what was done whenever something was, until nobody builds ahead any more."""
     with connect("greenery ahead") as connection:
         connection.autocommit = True
@@ -114,7 +163,7 @@ def _wait(run_id: str, find: Callable[[Connection], Done | None]) -> Done | None
                 # Before the look at results: what was kept last is seen then.
                 over = _is_over(cursor, run_id, give_up=time.monotonic() > since + BEGIN_SECONDS)
                 found = find(connection)
-                if found or over:
+                if found or over or time.monotonic() > since + within:
                     return found
                 if select.select([connection], [], [], LOOK_SECONDS)[0]:
                     connection.poll()
@@ -139,7 +188,7 @@ def _is_over(cursor: Cursor, run_id: str, *, give_up: bool) -> bool:
 
 
 def _done(connection: Connection, task: Any) -> Done | None:
-    """What is kept of a task's work, unless the run began anew since, or one of its tasks was retried or cleared."""
+    """What is kept of a task's work, unless the run began anew since, or built again what that work was built from."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -151,15 +200,14 @@ def _done(connection: Connection, task: Any) -> Done | None:
                     select since from ops.buffers
                     where schema_oid = to_regnamespace(%(built)s)::oid and run_id = %(run)s
                 )
-                and results.recorded_at > coalesce(
-                    (select max(recorded_at) from ops.node_results where run_id = %(run)s and attempt > 1), '-infinity'
-                )
             order by resource_type, name
             """,
             {"run": task.run_id, "task": task.task_id, "built": BUILT},
         )
         rows = cursor.fetchall()
     if not rows or any(status not in WELL for _, _, status, *_ in rows) or buffers.loaded_since_begin(connection):
+        return None
+    if _is_older_than_what_it_reads(connection, task, min(at for *_, at, _ in rows)):
         return None
     ended_at: datetime = max(at for *_, at, _ in rows)
     return Done(
@@ -174,6 +222,30 @@ def _done(connection: Connection, task: Any) -> Done | None:
         ],
         rendered={"compiled_sql": "\n\n".join(f"-- {name}\n{code}" for _, name, *_, code in rows if code)},
     )
+
+
+def _is_older_than_what_it_reads(connection: Connection, task: Any, recorded_at: datetime) -> bool:
+    """Whether a task has built since then what a node descends from: it failed ahead, or was retried or cleared."""
+    facts = _facts(connection, task.run_id)
+    node = facts.node_of(task.task_id)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            select exists (
+                select from ops.node_results
+                where run_id = %s and unique_id = any(%s) and recorded_at > %s
+            )
+            """,
+            (task.run_id, sorted(facts.upstream(node)) if node else [], recorded_at),
+        )
+        return node is None or cursor.fetchone()[0]
+
+
+def _facts(connection: Connection, run_id: str) -> Manifest:
+    with connection.cursor() as cursor:
+        cursor.execute("select release from ops.runs where run_id = %s", (run_id,))
+        (stamp,) = cursor.fetchone()
+    return manifest.read(release.of_run(connection, stamp).manifest)
 
 
 def _result(node: Any, result: Any) -> NodeResult:

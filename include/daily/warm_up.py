@@ -24,7 +24,7 @@ def _draw(project: Release) -> None:
 def _done(task: Any) -> Done | None:
     from include.daily import ahead
 
-    return ahead.done(task)
+    return ahead.done(task, within=ahead.QUEUED_SECONDS)
 
 
 WARM_UP = WarmUp(

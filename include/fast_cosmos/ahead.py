@@ -7,6 +7,7 @@ nobody knows anything runs as ever.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from datetime import datetime
 from typing import Any
 
 from airflow.sdk.execution_time.coordinator import BaseCoordinator
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,4 +41,18 @@ def succeed(task: Any, client: Any, logger: Any, done: Done) -> BaseCoordinator.
     if done.rendered:
         instances.set_rtif(task.id, dict(done.rendered))
     instances.succeed(task.id, done.ended_at, task_outlets=[], outlet_events=[], rendered_map_index=None)
+    if logger:
+        _keep_log(task, client, logger)
     return BaseCoordinator.ExecutionResult(exit_code=0, final_state="success")
+
+
+def _keep_log(task: Any, client: Any, logger: Any) -> None:
+    """Bring the log to where Airflow keeps logs, if that is elsewhere, as a task's supervisor does."""
+    from airflow.sdk.execution_time.supervisor import _remote_logging_conn
+    from airflow.sdk.log import upload_to_remote
+
+    try:
+        with _remote_logging_conn(client):
+            upload_to_remote(logger, task)
+    except Exception:
+        log.exception("The log of %s stays on this machine.", task.task_id)

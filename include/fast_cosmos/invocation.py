@@ -6,17 +6,18 @@ import copy
 import json
 import logging
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
-from dbt.events.types import NodeFinished
+from dbt.events.types import NodeFinished, NodeStart
 from dbt_common.clients.jinja import template_cache
 from dbt_common.events.base_types import BaseEvent, EventLevel, EventMsg
 from dbt_common.events.event_manager import EventManager
@@ -159,12 +160,15 @@ def _finding(lookup: Any, manifest: Manifest) -> Any:
 class _WithoutDebugging(EventManager):
     """dbt's own, but for the nine events in ten that only a debugging log would hold.
 
-    `ended` is told of each node's result, which is in one of these.
+    `ended` is told of each node's result, which is in one of these. A batch of a microbatch model starts and finishes
+    under the model's own id, between the model's start and its finish.
     """
 
     def __init__(self, ended: Callable[[str, Any], None] | None) -> None:
         super().__init__()
         self._ended = ended
+        self._started: Counter[str] = Counter()
+        self._lock = Lock()
 
     def fire_event(
         self,
@@ -174,8 +178,13 @@ class _WithoutDebugging(EventManager):
         force_warn_or_error_handling: bool = False,
     ) -> None:
         """Called for each event; dbt's words one before it asks whether anybody listens."""
-        if self._ended and isinstance(e, NodeFinished):
-            self._ended(e.node_info.unique_id, e.run_result)
+        if self._ended and isinstance(e, NodeStart | NodeFinished):
+            node = e.node_info.unique_id
+            with self._lock:
+                self._started[node] += 1 if isinstance(e, NodeStart) else -1
+                is_over = not self._started[node]
+            if is_over:
+                self._ended(node, e.run_result)
         if (level or e.level_tag()) not in (EventLevel.DEBUG, EventLevel.TEST):
             super().fire_event(e, level, node, force_warn_or_error_handling)
 

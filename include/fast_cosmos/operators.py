@@ -75,12 +75,15 @@ class OnRelease:
         may = {"nodes": self.nodes(release), "tests": self.tests(release)}
         done = invocation.invoke(release, command[1:], **may, **how)  # without the program's name
         self.keep(context, release, done)
-        # Shown in the UI as the task's rendered template.
         nodes = [one.node for one in getattr(done.result, "results", ())]  # dbt may not have got to any
         ran = [node for node in nodes if getattr(node, "compiled_code", None)]
-        self.compiled_sql = "\n\n".join(f"-- {node.name}\n{node.compiled_code}" for node in ran)
-        self.template_fields = ("compiled_sql",)
-        self.overwrite_rtif_after_execution = True
+        self.show("\n\n".join(f"-- {node.name}\n{node.compiled_code}" for node in ran))
         if done.exception or not (done.success or self.forgives(done)):
             handle_exception_if_needed(done)
         return done
+
+    def show(self, sql: str) -> None:
+        """Show what ran in the UI, as the task's rendered template."""
+        self.compiled_sql = sql
+        self.template_fields = ("compiled_sql",)
+        self.overwrite_rtif_after_execution = True

@@ -23,6 +23,7 @@ from airflow.sdk import DAG
 from psycopg2.extensions import connection as Connection
 
 from include.daily import admission
+from include.daily.warm_up import WARM_UP
 from include.dbt_project import manifest, release
 from include.dbt_project.manifest import Manifest
 from include.fast_cosmos import invocation
@@ -155,10 +156,15 @@ def run_day(dag: DAG, run_id: str) -> None:
     """What a run of the DAG does up to its publish, task after task."""
     invocation.load.cache_clear()  # a process of the next day has compiled nothing yet
     # Airflow's own order keeps the tasks of a group together, though one may wait for another group's.
-    order = TopologicalSorter({task.task_id: task.upstream_task_ids for task in dag.tasks}).static_order()
-    for task in map(dag.get_task, order):
+    before = {task.task_id: set(task.upstream_task_ids) for task in dag.tasks}
+    if "build_ahead" in before:  # side by side with those that wait for it
+        for task_id in before:
+            before[task_id] |= {"build_ahead"} if task_id.startswith("transform.") else set()
+    for task in map(dag.get_task, TopologicalSorter(before).static_order()):
         if task.task_id not in ("load", "publish", "report") and not isinstance(task, EmptyOperator):
-            task.execute(context(run_id, task.task_id))
+            asked = context(run_id, task.task_id)
+            if not WARM_UP.done(asked["ti"]):
+                task.execute(asked)
 
 
 def context(run_id: str, task_id: str, **params: object) -> Any:
@@ -168,7 +174,9 @@ def context(run_id: str, task_id: str, **params: object) -> Any:
         "dag": SimpleNamespace(dag_id="greenery_daily"),
         "dag_run": SimpleNamespace(run_type="manual"),
         "params": params,
-        "ti": SimpleNamespace(task_id=task_id, try_number=1, get_dr_count=lambda _dag, **_: 0),
+        "ti": SimpleNamespace(
+            dag_id="greenery_daily", run_id=run_id, task_id=task_id, try_number=1, get_dr_count=lambda _dag, **_: 0
+        ),
     }
 
 

@@ -90,10 +90,8 @@ def load(played: Played, run: int) -> None:
         played.query("insert into crumb.guests values ('ann', 'rye')")
 
 
-@pytest.fixture(scope="module")
-def played(server: LocalPostgres, dbts: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
-    """The project after its five runs."""
-    home = tmp_path_factory.mktemp("everything")
+def played_in(home: Path, server: LocalPostgres, dbts: Forks, runs: int) -> Iterator[Played]:
+    """The project after so many runs."""
     with project_of(Path("everything"), home, server, dbts) as source, pytest.MonkeyPatch.context() as environment:
         environment.setenv("CRUMB_TOWN", "Millford")
         environment.setenv("CRUMB_BEGAN", str((datetime.now(UTC) - timedelta(days=2)).date()))
@@ -101,7 +99,13 @@ def played(server: LocalPostgres, dbts: Forks, tmp_path_factory: pytest.TempPath
         subprocess.run(
             [*deps, "--project-dir", source, "--profiles-dir", source], check=True, cwd=source, env=os.environ
         )
-        yield from play(source, home, load, RUNS)
+        yield from play(source, home, load, runs)
+
+
+@pytest.fixture(scope="module")
+def played(server: LocalPostgres, dbts: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+    """The project after its five runs."""
+    yield from played_in(tmp_path_factory.mktemp("everything"), server, dbts, RUNS)
 
 
 def statuses(played: Played, kind: str) -> dict[str, str]:

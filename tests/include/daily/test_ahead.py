@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from multiprocessing import get_context
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include.daily import ahead, buffers
+from include.daily import DAG_ID, ahead, buffers
+from include.daily.operators import BuildNode
 from include.daily.warm_up import WARM_UP
 from include.dbt_project.manifest import Manifest
 from include.demo_shop import demo
 from include.fast_cosmos.ahead import Done
+from include.fast_cosmos.operators import arguments
+from include.fast_cosmos.releases import Release
 from include.results import node_results, runs
 from include.results.nodes import NodeResult
 
@@ -33,6 +38,7 @@ TASKS = {name: f"transform.models.{name}_model_build" for name in ("one", "two")
 def _on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GREENERY_BUILD_AHEAD", "true")
     monkeypatch.setattr(ahead, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(ahead, "_facts", lambda *_: FACTS)
 
 
 @pytest.fixture
@@ -77,7 +83,7 @@ FACTS = Manifest({key: {**vars(node), "config": vars(node.config)} for key, node
 
 def task(name: str = "one", attempt: int = 1) -> SimpleNamespace:
     """What a worker asks for."""
-    return SimpleNamespace(task_id=TASKS[name], run_id=RUN, try_number=attempt)
+    return SimpleNamespace(dag_id=DAG_ID, task_id=TASKS[name], run_id=RUN, try_number=attempt)
 
 
 def said(status: str) -> SimpleNamespace:
@@ -163,16 +169,33 @@ def test_a_task_builds_for_itself_only_when_the_one_dbt_is_over(pool: ThreadPool
     assert came(itself) is None
 
 
-def test_a_dbt_that_is_killed_leaves_its_tasks_to_themselves(begun: Connection, pool: ThreadPoolExecutor) -> None:
-    with ExitStack() as dead:
-        dead.enter_context(pytest.raises(Exception, match=r"terminat|closed"))
-        connection = dead.enter_context(ahead.building(RUN))
+def _build_for_ever(said: Pipe) -> None:
+    with ahead.building(RUN) as connection:
         tell(connection, one="success", one_is_odd="pass")
-        two = pool.submit(ahead.done, task("two"))
-        assert waits(two)
-        with begun.cursor() as cursor:
-            cursor.execute("select pg_terminate_backend(%s)", (connection.info.backend_pid,))
-        assert came(two) is None
+        said.send("built one")
+        said.recv()
+
+
+def test_a_dbt_that_loses_its_lock_ends_and_leaves_its_tasks_to_themselves(
+    begun: Connection, pool: ThreadPoolExecutor
+) -> None:
+    """As one that is killed does: dbt would go on beside the tasks, and build what they build."""
+    forks = get_context("fork")
+    ours, its = forks.Pipe()
+    building = forks.Process(target=_build_for_ever, args=(its,), daemon=True)
+    building.start()
+    assert ours.poll(LIMIT_SECONDS)
+    two = pool.submit(ahead.done, task("two"))
+    assert waits(two)
+    with begun.cursor() as cursor:
+        cursor.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where application_name = 'greenery ahead: lock' and datname = current_database()"
+        )
+        assert cursor.rowcount == 1
+    building.join(LIMIT_SECONDS)
+    assert building.exitcode == 1
+    assert came(two) is None
     assert ahead.done(task("one")), "what was well done before it died stays so"
 
 
@@ -198,13 +221,21 @@ def test_a_retried_or_cleared_task_builds_for_itself() -> None:
     assert ahead.done(task(attempt=2)) is None
 
 
-def test_what_comes_after_a_cleared_task_builds_for_itself(begun: Connection) -> None:
-    """It may have been built, and never have run."""
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_what_comes_after_a_task_that_built_for_itself_builds_for_itself(begun: Connection, attempt: int) -> None:
+    """A test of it failed ahead that dbt waits for nowhere, or it was cleared: publish wants them in order."""
     built(one="success", one_is_odd="pass", two="success", two_is_even="pass")
     assert ahead.done(task("two"))
     again = NodeResult("model.shop.one", "model", "one", "success", None, None, None, 0.1, 3)
-    node_results.record(begun, RUN, TASKS["one"], 2, [again])
+    node_results.record(begun, RUN, TASKS["one"], attempt, [again])
     assert ahead.done(task("two")) is None
+
+
+def test_a_retry_of_what_a_task_does_not_read_is_nothing_to_it(begun: Connection) -> None:
+    built(one="success", one_is_odd="pass", two="success", two_is_even="pass")
+    again = NodeResult("model.shop.two", "model", "two", "success", None, None, None, 0.1, 3)
+    node_results.record(begun, RUN, TASKS["two"], 2, [again])
+    assert ahead.done(task("one"))
 
 
 def test_what_was_built_before_the_run_began_anew_counts_for_nothing(begun: Connection) -> None:
@@ -220,12 +251,31 @@ def test_where_raw_was_loaded_since_the_task_runs_and_is_refused(begun: Connecti
 
 
 def test_nobody_waits_where_nothing_is_built_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor does a task that builds nothing; neither asks the warehouse."""
+    """Nor does a task that builds nothing, or one of another DAG; none asks the warehouse."""
     monkeypatch.setattr(ahead, "connect", None)
-    other = SimpleNamespace(task_id="publish", run_id=RUN, try_number=1)
+    assert WARM_UP.done(SimpleNamespace(dag_id="theirs", task_id=TASKS["one"], run_id=RUN, try_number=1)) is None
+    other = SimpleNamespace(dag_id=DAG_ID, task_id="publish", run_id=RUN, try_number=1)
     assert WARM_UP.done(other) is None
     monkeypatch.setenv("GREENERY_BUILD_AHEAD", "false")
     assert WARM_UP.done(task()) is None
+
+
+@pytest.mark.usefixtures("begun")
+def test_no_task_waits_in_the_queue_until_another_worker_is_given_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "QUEUED_SECONDS", 0)
+    with ahead.building(RUN) as connection:
+        assert WARM_UP.done(task()) is None
+        tell(connection, one="success", one_is_odd="pass")
+        assert WARM_UP.done(task())
+
+
+@pytest.mark.usefixtures("begun")
+def test_a_task_that_waited_in_its_own_process_builds_nothing_that_is_built() -> None:
+    built(one="success", one_is_odd="pass")
+    here = Path(__file__).parent
+    node = BuildNode(task_id=TASKS["one"], **arguments(Release(here, "greenery", "warehouse")))
+    assert node.build_and_run_cmd({"ti": task(), "run_id": RUN}) is None
+    assert node.compiled_sql.startswith("-- one\n")
 
 
 @pytest.mark.usefixtures("begun")

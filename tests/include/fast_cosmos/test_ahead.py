@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import os
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import structlog
 from airflow.sdk.execution_time.coordinator import BaseCoordinator, get_coordinator_manager
 
-from include.fast_cosmos.ahead import Done
+from include.fast_cosmos.ahead import Done, succeed
 from include.fast_cosmos.warm_up import WarmCoordinator, WarmUp
 
 BEGAN, ENDED = datetime(2026, 11, 30, 6, tzinfo=UTC), datetime(2026, 11, 30, 7, tzinfo=UTC)
@@ -73,6 +75,19 @@ def test_a_task_that_is_done_begins_is_logged_and_succeeds_without_a_process(
     ]
     assert "one: success" in caplog.messages
     assert forked == []
+
+
+def test_its_log_goes_where_airflow_keeps_logs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its supervisor would bring it there, and it has none."""
+    uploaded = []
+    handler = SimpleNamespace(upload=lambda path, ti: uploaded.append((path, ti)))
+    monkeypatch.setattr("airflow.sdk.log.load_remote_log_handler", lambda: handler)
+    monkeypatch.setattr("airflow.sdk.log.load_remote_conn_id", lambda: None)
+    monkeypatch.setattr("airflow.sdk.log.relative_path_from_logger", lambda _: Path("run/one.log"))
+    with (tmp_path / "one.log").open("w") as file:
+        logger = structlog.wrap_logger(structlog.WriteLogger(file))
+        succeed(TASK, SimpleNamespace(task_instances=Instances()), logger, DONE)
+    assert uploaded == [("run/one.log", TASK)]
 
 
 @pytest.mark.parametrize("done", [lambda _: None, lambda _: 1 / 0])

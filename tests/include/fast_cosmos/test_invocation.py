@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from include.dbt_project import manifest, release
+from include.dbt_project import limits, manifest, release
 from include.fast_cosmos import invocation, seal
 from include.fast_cosmos.releases import ProjectError, Release
 from include.local import postgres
@@ -59,6 +59,23 @@ def test_each_node_is_told_as_it_ends_with_what_ran(released: Path) -> None:
     assert result.execution_time > 0
     assert dict(result.adapter_response)["rows_affected"] == -1
     assert invocation.load(made).nodes[node].compiled_code == "select 1 as one"
+
+
+def test_a_model_of_batches_is_told_once_when_the_last_has_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first batch that is well says nothing of those that come."""
+    monkeypatch.setattr(limits, "problem", lambda _: None)  # Greenery's, of an incremental model without its hooks
+    (project / MODEL).write_text(
+        "{{ config(materialized='incremental', incremental_strategy='microbatch', unique_key='at', event_time='at',"
+        " batch_size='day', begin='2026-01-01') }}"
+        "{% set day = (model.batch.id if model.batch else '') | string %}"
+        "select timestamp '2026-01-01' as at, 1 / {{ 0 if day.endswith('03') else 1 }} as one"
+    )
+    told = []
+    days = ["--event-time-start", "2026-01-01", "--event-time-end", "2026-01-05"]
+    invocation.invoke(
+        release.refresh(), ["build", "--quiet", *days], ended=lambda node, result: told.append((node, result.status))
+    )
+    assert told == [("model.greenery.one", "partial success")]
 
 
 def test_no_file_is_parsed_a_second_time(released: Path, caplog: pytest.LogCaptureFixture) -> None:
