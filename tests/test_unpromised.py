@@ -33,7 +33,7 @@ from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.clients.jinja import get_rendered
 from dbt.clients.jinja_static import statically_extract_macro_calls
 from dbt.contracts.graph.manifest import Manifest
-from dbt.events.types import NodeFinished
+from dbt.events.types import NodeFinished, NodeStart
 from dbt.task.runnable import GraphRunnableTask
 from dbt_common.behavior_flags import BehaviorFlagRendered
 from dbt_common.clients import agate_helper, jinja
@@ -197,12 +197,14 @@ def test_a_name_is_found_in_the_whole_manifest_where_dbt_gets_a_part_of_it(manif
 
 def test_dbt_tells_of_a_node_as_it_ends() -> None:
     told = []
-    event = NodeFinished(node_info={"unique_id": "model.greenery.one"}, run_result={"status": "success"})
+    about = {"unique_id": "model.greenery.one"}
     with invocation.without_debugging(lambda node, result: told.append((node, result.status))):
-        fire_event(event)
+        fire_event(NodeStart(node_info=about))
+        fire_event(NodeFinished(node_info=about, run_result={"status": "success"}))
     assert told == [("model.greenery.one", "success")]
-    assert "NodeFinished(" in inspect.getsource(GraphRunnableTask), (
-        "dbt no longer tells of a node by this event: nothing is built ahead (invocation.py)"
+    source = inspect.getsource(GraphRunnableTask)
+    assert [event for event in ("NodeStart(", "NodeFinished(") if event not in source] == [], (
+        "dbt no longer tells of a node by these events: nothing is built ahead (invocation.py)"
     )
 
 
