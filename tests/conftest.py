@@ -41,6 +41,9 @@ def pytest_configure() -> None:
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
     os.environ["AIRFLOW__COSMOS__ENABLE_TELEMETRY"] = "False"
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
+    # What `make test ARGS=…` was given is not for the `make` that a test calls.
+    for of_make in ("ARGS", "MAKEFLAGS", "MAKELEVEL"):
+        os.environ.pop(of_make, None)
     # Each of some thousand connections would first ask a server of this machine whether it encrypts.
     os.environ["PGSSLMODE"] = os.environ["PGGSSENCMODE"] = "disable"
     # A demo shop whose days do not depend on the day of the test: a Monday, with enough of them over.
