@@ -50,7 +50,6 @@ class Way:
 
 
 OURS = Airflow("ours")
-AHEAD = Airflow("ours, with what is built ahead", {"GREENERY_BUILD_AHEAD": "true"})
 FLOOR = Airflow("floor")
 # What the Airflow of `benchmarks/other_project` has of its own.
 OTHER = Airflow(
@@ -87,12 +86,10 @@ ANY = (
 _DAILY = PROJECT_ROOT / "dags" / f"{DAG_ID}.py"
 GREENERY = (
     Way(DAG_ID, _DAILY, OURS, 0.45, {"full_refresh": True}),
-    Way("ahead", _DAILY, AHEAD, 0.4, {"full_refresh": True}, dag=DAG_ID),
     *ANY,
 )
 GENERATED = (
     Way("generated", DAGS / "generated.py", OURS, 0.36, dag=DAG_ID),
-    Way("ahead", DAGS / "generated.py", AHEAD, 0.2, dag=DAG_ID),
     *ANY[:3],
     Way("fast", DAGS / "fast.py", OTHER, 0.5),
     *ANY[3:],

@@ -22,7 +22,6 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from include import settings
 from include.daily import DAG_ID, buffers
 from include.dbt_project import manifest, release
 from include.dbt_project.manifest import Manifest
@@ -140,7 +139,7 @@ def ours(facts: Manifest) -> list[str]:
 
 def done(task: Any, *, within: float = math.inf) -> Done | None:
     """What became of a task's work, after waiting for it, or for so many seconds; None where the task has to run."""
-    if not settings.builds_ahead() or task.dag_id != DAG_ID or task.try_number > 1:
+    if task.dag_id != DAG_ID or task.try_number > 1:
         return None
     if not (task.task_id.startswith(f"{GROUP}.") and manifest.BUILDS.search(task.task_id)):
         return None

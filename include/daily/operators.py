@@ -62,13 +62,12 @@ class BuildNode(_OfARun, DbtBuildLocalOperator):
 
     def build_and_run_cmd(self, context: Any, cmd_flags: list[str] | None = None, **_: Any) -> dbtRunnerResult | None:
         """The same, but for a node that came into the project after the run began, and for what is built ahead."""
-        if settings.builds_ahead():
-            if done := ahead.done(context["ti"]):
-                for line in done.log:
-                    log.info(line)
-                self.show(done.rendered["compiled_sql"])
-                return None
-            ahead.wait_until_over(context["run_id"])
+        if done := ahead.done(context["ti"]):
+            for line in done.log:
+                log.info(line)
+            self.show(done.rendered["compiled_sql"])
+            return None
+        ahead.wait_until_over(context["run_id"])
         project = admission.admit(context, builds=True)
         facts = manifest.read(project.manifest)
         node = facts.node_of(self.task_id)

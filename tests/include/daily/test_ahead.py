@@ -36,7 +36,6 @@ TASKS = {name: f"transform.models.{name}_model_build" for name in ("one", "two")
 
 @pytest.fixture(autouse=True)
 def _on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GREENERY_BUILD_AHEAD", "true")
     monkeypatch.setattr(ahead, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(ahead, "_facts", lambda *_: FACTS)
 
@@ -250,14 +249,12 @@ def test_where_raw_was_loaded_since_the_task_runs_and_is_refused(begun: Connecti
     assert ahead.done(task()) is None
 
 
-def test_nobody_waits_where_nothing_is_built_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_other_task_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does a task that builds nothing, or one of another DAG; none asks the warehouse."""
     monkeypatch.setattr(ahead, "connect", None)
     assert WARM_UP.done(SimpleNamespace(dag_id="theirs", task_id=TASKS["one"], run_id=RUN, try_number=1)) is None
     other = SimpleNamespace(dag_id=DAG_ID, task_id="publish", run_id=RUN, try_number=1)
     assert WARM_UP.done(other) is None
-    monkeypatch.setenv("GREENERY_BUILD_AHEAD", "false")
-    assert WARM_UP.done(task()) is None
 
 
 @pytest.mark.usefixtures("begun")
