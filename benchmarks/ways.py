@@ -85,11 +85,11 @@ ANY = (
 )
 _DAILY = PROJECT_ROOT / "dags" / f"{DAG_ID}.py"
 GREENERY = (
-    Way(DAG_ID, _DAILY, OURS, 0.45, {"full_refresh": True}),
+    Way(DAG_ID, _DAILY, OURS, 0.4, {"full_refresh": True}),
     *ANY,
 )
 GENERATED = (
-    Way("generated", DAGS / "generated.py", OURS, 0.36, dag=DAG_ID),
+    Way("generated", DAGS / "generated.py", OURS, 0.2, dag=DAG_ID),
     *ANY[:3],
     Way("fast", DAGS / "fast.py", OTHER, 0.5),
     *ANY[3:],
