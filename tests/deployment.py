@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -221,9 +221,12 @@ class Deployment:
 
     def rendered_sql(self, run_id: str, task_id: str) -> str:
         """What Airflow shows as a task's rendered template."""
+        return self.task(run_id, task_id)["rendered_fields"]["compiled_sql"]
+
+    def task(self, run_id: str, task_id: str) -> dict[str, Any]:
+        """What Airflow's API tells of a task of a run: its last try."""
         path = f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/{task_id}"
-        answer = self.api._client.get(path).raise_for_status().json()
-        return answer["rendered_fields"]["compiled_sql"]
+        return self.api._client.get(path).raise_for_status().json()
 
     @contextmanager
     def bot(self) -> Iterator[None]:
