@@ -346,7 +346,8 @@ def main() -> None:
             say(f"{part.name}, part {at + 1} of {len(planned)}; some {left:.0f} minutes are left")
             results.append(compare(bench, part))
             print("\n".join(table(results[-1])), flush=True)
-    print("\n".join(summary(results)))
+    if len(results) > 1:
+        print("\n".join(summary(results)))
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ PARTS = (
 def parts(projects: list[str], only: list[str], threads: list[int]) -> list[Part]:
     """The parts of these projects, or all; where that is given, in these ways alone and with so many threads.
 
-    Raises ValueError for a project that there is not.
+    Raises ValueError for a project that there is not, or that can be run in none of these ways.
     """
     found: list[Part] = []
     for name in projects or dict.fromkeys(one.project for one in PARTS):
@@ -118,6 +118,8 @@ def parts(projects: list[str], only: list[str], threads: list[int]) -> list[Part
         if threads:
             of_it = [replace(of_it[0], threads=number) for number in threads]
         found += [replace(one, ways=tuple(only)) for one in of_it] if only else of_it
+    if wayless := [part.project for part in found if not part.chosen]:
+        raise ValueError(f"{wayless[0]}: it can't be run as {', '.join(only)}")
     return found
 
 

@@ -112,6 +112,8 @@ def test_a_project_is_run_as_planned_or_as_asked() -> None:
     assert plan.parts(["300-slow"], ["bash"], [2]) == [Part("300-slow", ("bash",), 2, goal=1.2)]
     with pytest.raises(ValueError, match="tall-300: no such project"):
         plan.parts(["20", "tall-300"], [], [])
+    with pytest.raises(ValueError, match="greenery: it can't be run as fast"):
+        plan.parts(["20", "greenery"], ["fast"], [])
 
 
 def timed(seconds: float, tasks: float = 0) -> Timed:
