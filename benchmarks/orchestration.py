@@ -41,7 +41,7 @@ from include.local import warehouse
 from include.local.airflow_api import AirflowApi, AirflowApiError
 from include.local.postgres import LocalPostgres, free_port
 from include.local.progress import Progress, silent
-from include.local.stack import Stack
+from include.local.stack import Stack, StackError
 from include.results import runs
 from include.settings import PROJECT_ROOT
 from include.warehouse import connect
@@ -216,17 +216,27 @@ def compare(bench: Bench, part: Part) -> Result:
     for airflow in dict.fromkeys(way.airflow for way in part.chosen):
         together = [way for way in part.chosen if way.airflow is airflow]
         stack = _stack(bench.home, project, part.threads, together)
-        with _airflow(stack, bench.server):
-            measured = []
-            for way in together:
-                try:
-                    measured.append(bench.dag(stack, way))
-                except (AirflowApiError, httpx.HTTPError) as error:
-                    bench.say(f"  {way.name}: {error}")
-                    result.failed.append(way)
-            known = [bare for bare, _ in result.told if len(bare.runs) == 1]
-            result.told.append((known[0] if known else bench.bare(project), measured))
+        try:
+            with _airflow(stack, bench.server):
+                measured = _dags(bench, stack, together, result)
+                known = [bare for bare, _ in result.told if len(bare.runs) == 1]
+                result.told.append((known[0] if known else bench.bare(project), measured))
+        except StackError as error:
+            bench.say(f"  {error}")
+            result.failed += together
     return result
+
+
+def _dags(bench: Bench, stack: Stack, together: list[Way], result: Result) -> list[Measured]:
+    """The ways of an Airflow, without those that fail."""
+    measured = []
+    for way in together:
+        try:
+            measured.append(bench.dag(stack, way))
+        except (AirflowApiError, httpx.HTTPError) as error:
+            bench.say(f"  {way.name}: {error}")
+            result.failed.append(way)
+    return measured
 
 
 @contextmanager
@@ -281,7 +291,7 @@ def summary(results: list[Result]) -> list[str]:
     found = {way.name for result in results for _, measured in result.told for way in measured}
     names = [way.name for way in ways.GENERATED if way.name in found]
     lines = [f"| | goal | `dbt build` | {' | '.join(names)} |", f"|---{'|---:' * (len(names) + 2)}|"]
-    for result in results:
+    for result in [one for one in results if one.told]:
         told = {way.name: (way, bare) for bare, measured in result.told for way in measured}
         cells = [f"{way.seconds:.1f} ({way.seconds / bare.seconds:.2f})" for way, bare in told.values()]
         by_name = dict(zip(told, cells, strict=True))
