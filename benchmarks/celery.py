@@ -164,17 +164,13 @@ class Bench:
 
     def _note(self, measured: Ran, dag_id: str, run_id: str) -> None:
         """Who ran the tasks of a run."""
-        this = f"dag_id = '{dag_id}' and run_id = '{run_id}' and hostname <> ''"
-        told = f"select task_id, hostname, duration from task_instance where {this}"  # noqa: S608 - ours
-        rows = (row.split("|") for row in self._here.sql("airflow", told).splitlines())
-        tasks = {task: (self._workers[host], float(took)) for task, host, took in rows}
-        logs = f"/opt/airflow/logs/dag_id={dag_id}/run_id={run_id}"
-        found = self._here.inside("scheduler", f"grep -rl 'Built by the task build_ahead' {logs} || true")
-        measured.tasks = Counter(worker for worker, _ in tasks.values())
-        measured.ahead = Counter(tasks[task][0] for task in re.findall(r"task_id=([^/]+)/", found))
-        measured.builder = tasks["build_ahead"][0] if "build_ahead" in tasks else ""
-        models = [took for task, (_, took) in tasks.items() if task.startswith("transform.") or dag_id == "floor"]
-        measured.task = statistics.median(models)
+        ran = {task: self._workers[host] for task, host in self._here.machines(run_id, dag_id).items()}
+        measured.tasks = Counter(ran.values())
+        measured.ahead = Counter(ran[task] for task in self._here.built_ahead(run_id, dag_id))
+        measured.builder = ran.get("build_ahead", "")
+        this = f"dag_id = '{dag_id}' and run_id = '{run_id}' and (dag_id = 'floor' or task_id like 'transform.%')"
+        middle = "percentile_cont(0.5) within group (order by duration)"
+        measured.task = float(self._here.sql("airflow", f"select {middle} from task_instance where {this}"))  # noqa: S608
 
 
 def measure(here: Deployment, home: Path, name: str, runs: int, progress: Progress) -> list[str]:

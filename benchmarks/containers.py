@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from deploy import env_file
+from include.daily import DAG_ID
 from include.settings import PROJECT_ROOT
 
 CHECK = PROJECT_ROOT.parent / "shared" / "containers" / "check-compose"
@@ -117,7 +118,7 @@ class Deployment:
         active = "select count(*) from dag_run where dag_id = 'greenery_daily' and state in ('queued', 'running')"
         self.wait_for("airflow", active, "0", RUN_SECONDS)
 
-    def trigger(self, run_id: str, dag_id: str = "greenery_daily", **conf: object) -> None:
+    def trigger(self, run_id: str, dag_id: str = DAG_ID, **conf: object) -> None:
         """A run of a DAG, when no other of the daily one is under way."""
         self.wait_until_idle()
         options = ("--run-id", run_id, "--conf", json.dumps(conf))
@@ -129,6 +130,18 @@ class Deployment:
         self.wait_for("airflow", query, "success", RUN_SECONDS)
         published = f"select count(*) from ops.publications where run_id = '{run_id}'"  # noqa: S608 - ours
         assert self.sql("warehouse", published) == "1"
+
+    def machines(self, run_id: str, dag_id: str = DAG_ID) -> dict[str, str]:
+        """The tasks of a run that a worker ran, each with the machine's own name."""
+        this = f"dag_id = '{dag_id}' and run_id = '{run_id}' and hostname <> ''"
+        rows = self.sql("airflow", f"select task_id, hostname from task_instance where {this}").splitlines()  # noqa: S608
+        return dict(row.split("|") for row in rows)
+
+    def built_ahead(self, run_id: str, dag_id: str = DAG_ID) -> set[str]:
+        """The tasks of a run that had nothing to build, as their logs say."""
+        logs = f"/opt/airflow/logs/dag_id={dag_id}/run_id={run_id}"
+        found = self.inside("scheduler", f"grep -rl 'Built by the task build_ahead' {logs} || true")
+        return set(re.findall(r"task_id=([^/]+)/", found))
 
     def workers(self) -> list[str]:
         """The names of the Celery workers' containers that run."""

@@ -274,6 +274,13 @@ class TestManyMachines:
             assert said.count("Warm-up took") == 1, "once a worker, not once a process of its pool"
             assert said.index("Warm-up took") < said.index(" ready."), "Celery forks its pool after that"
 
+    def test_a_worker_hears_of_what_another_built_ahead(self, here: Deployment) -> None:
+        here.trigger("heard")
+        here.wait_until_published("heard")
+        machines = here.machines("heard")
+        heard = {machines[task] for task in here.built_ahead("heard")}
+        assert heard - {machines["build_ahead"]}, "one that did not build it"
+
     def test_a_worker_that_dies_while_it_builds_ahead_leaves_the_rest_to_the_tasks(self, here: Deployment) -> None:
         here.trigger("bereft")
         running = "from task_instance where run_id = 'bereft' and task_id = 'build_ahead' and state = 'running'"
@@ -286,11 +293,11 @@ class TestManyMachines:
             here.tell_all("CONT", victim)
         here.kill(victim)
         here.wait_until_published("bereft")
-        logs = "/opt/airflow/logs/dag_id=greenery_daily/run_id=bereft"
-        ahead, again = "Built by the task build_ahead", "Tried before in this run"
-        by_tasks = here.inside("scheduler", f"grep -rL '{ahead}' {logs}/task_id=transform.*").splitlines()
-        assert by_tasks, "what was not built when the worker died"
-        assert here.inside("scheduler", f"grep -rl '{again}' {logs}/task_id=build_ahead").endswith("/attempt=2.log")
+        models = {task for task in here.machines("bereft") if task.startswith("transform.")}
+        assert models - here.built_ahead("bereft"), "what was not built when the worker died"
+        logs = "/opt/airflow/logs/dag_id=greenery_daily/run_id=bereft/task_id=build_ahead"
+        again = here.inside("scheduler", f"grep -rl 'Tried before in this run' {logs}")
+        assert again.endswith("/attempt=2.log")
         here.start_workers()
 
     def test_what_a_dead_worker_took_and_never_began_is_given_to_another(self, here: Deployment) -> None:
