@@ -36,7 +36,7 @@ class Memory:
 class Processes:
     """Those of a Postgres, of Airflow's components by their names, and what we have started ourselves."""
 
-    postgres: Path
+    postgres: Path | None
     components: dict[str, int] = field(default_factory=dict)
 
     def cpu_seconds(self) -> Counter[str]:
@@ -55,6 +55,14 @@ class Processes:
                 used[TASKS if part == SCHEDULER else part] += times.children_user + times.children_system
         return used
 
+    def megabytes(self) -> Counter[str]:
+        """What each has of the memory now, shared pages counted once."""
+        used: Counter[str] = Counter()
+        for part, process in self._all():
+            with suppress(psutil.Error, OSError):
+                used[part] += process.memory_full_info().pss / 1e6
+        return used
+
     @contextmanager
     def memory(self, every: float) -> Iterator[Memory]:
         """What is noted during the block, with a look every so many seconds, which takes some hundredths of one."""
@@ -69,8 +77,10 @@ class Processes:
 
     def _all(self) -> Iterator[tuple[str, psutil.Process]]:
         """Each process with whose it is."""
-        postmaster = int((self.postgres / "postmaster.pid").read_text().splitlines()[0])
-        for part, leader in {WAREHOUSES: postmaster, **self.components}.items():
+        leaders = dict(self.components)
+        if self.postgres:
+            leaders[WAREHOUSES] = int((self.postgres / "postmaster.pid").read_text().splitlines()[0])
+        for part, leader in leaders.items():
             with suppress(psutil.Error):
                 process = psutil.Process(leader)
                 yield part, process
