@@ -1,7 +1,7 @@
 {#
     Looked at are the items that were loaded since this buffer was last published, and those that people see without a price.
     What is published is asked for and not ref'ed, so that nothing of it holds the history back. An item that is held already
-    is left out, since it never changes: a look at all of history costs one join.
+    is left out, since it never changes, before anything is priced or compared.
 #}
 {% snapshot order_items_snapshot %}
 
