@@ -418,6 +418,12 @@ def table(stages: list[Stage]) -> str:
     def row(name: str, tell: Callable[[Stage], str]) -> None:
         lines.append(f"| {name} | " + " | ".join(tell(stage) for stage in stages) + " |")
 
+    def by_node(when: str, measured: Callable[[Stage], Measured]) -> None:
+        lines.extend(["", f"Seconds by node, {when}:", "", lines[0], lines[1]])
+        largest = measured(stages[-1]).nodes
+        for node in sorted(largest, key=lambda node: -largest[node])[:30]:
+            row(f"`{node.split('.')[2]}`", lambda stage, node=node: f"{measured(stage).nodes.get(node, 0):.2f}")
+
     row("raw tables, MB", lambda stage: f"{stage.raw_mb:,.0f}")
     row("one buffer, MB", lambda stage: f"{stage.buffer_mb:,.0f}")
     row("full build, s", lambda stage: f"{stage.full.seconds:.1f}")
@@ -439,10 +445,8 @@ def table(stages: list[Stage]) -> str:
     row("a look at all, seconds of the processors", lambda stage: f"{stage.look.cpu:.1f}")
     row("- of what it takes more, at most on one day", lambda stage: f"{stage.look.share_of_a_day(stage.day):.0%}")
     row("- that day, times a day", lambda stage: f"{stage.busiest_day:.2f}")
-    lines += ["", "Seconds by node, on a day:", "", lines[0], lines[1]]
-    slowest = sorted(stages[-1].day.nodes, key=lambda node: -stages[-1].day.nodes[node])
-    for node in slowest[:30]:
-        row(f"`{node.split('.')[2]}`", lambda stage, node=node: f"{stage.day.nodes.get(node, 0):.2f}")
+    by_node("on a day", lambda stage: stage.day)
+    by_node("when all look at all of history at once", lambda stage: stage.look)
     lines += ["", f"dbt's own process had at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:,.0f} MB."]
     return "\n".join(lines)
 
@@ -452,13 +456,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.size", description=main.__doc__)
     parser.add_argument("--events", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000], help="sizes")
     parser.add_argument("--orders-per-day", type=int, default=1_000, help="default: %(default)s, some 10,000 events")
+    parser.add_argument(
+        "--settings", nargs="+", default=[], metavar="NAME=VALUE", help="of the server, such as work_mem=64MB"
+    )
     parser.add_argument("--keep", type=Path, help="a folder for the server's files, kept afterwards")
     arguments = parser.parse_args()
     # The whole history lies behind us, as a shop's does.
     most_days = min(max(arguments.events), PLAYED) // (8 * arguments.orders_per_day) + 30
     first_day = datetime.now(UTC).date() - timedelta(days=most_days)
     with folder.working(arguments.keep) as work:
-        server = postgres.start(work / "postgres", settings=SERVER)
+        settings = SERVER | dict(setting.split("=", 1) for setting in arguments.settings)
+        server = postgres.start(work / "postgres", settings=settings)
         bench = Bench(server, work, arguments.orders_per_day, first_day, Progress().say)
         stages = [bench.stage(events) for events in sorted(arguments.events)]
         print(table(stages))
