@@ -34,8 +34,7 @@ from include.settings import PROJECT_ROOT
 from include.slack.notices import WATCHDOG
 from include.warehouse import connect
 from tests import in_memory
-from tests.forks import Forks
-from tests.include.dbt_project.conftest import fork_dbt
+from tests.forks import Forks, fork_dbt
 from tests.slack_server import Slack, slack_server
 
 _UP = pytest.StashKey[ExitStack]()
