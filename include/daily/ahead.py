@@ -32,7 +32,7 @@ from include.results.record import record
 from include.settings import BUILT
 from include.warehouse import connect, open_connection
 
-GROUP = "transform"
+TASK, GROUP = "build_ahead", "transform"
 # A node that is as it should be, as dbt says it; a warning holds nothing up.
 WELL = ("success", "pass", "warn")
 # How long a task waits for a dbt that has not begun, and how often it looks whether one that has is still there.
@@ -135,11 +135,12 @@ class Keeper:
         with self._lock:
             self._results[home].append(result)
             self._left[home].discard(unique_id)
-            if not self._left[home]:
-                task_id = f"{GROUP}.{self._facts.task_of(home)}"
-                record(self._run_id, task_id, 1, self._results.pop(home), self._facts)
-                with self._connection.cursor() as cursor:
-                    cursor.execute(f"notify {_CHANNEL}")
+            if self._left[home]:
+                return
+        # Each thread for itself: to look for the rows that a test found may take seconds.
+        record(self._run_id, f"{GROUP}.{self._facts.task_of(home)}", 1, self._results.pop(home), self._facts)
+        with self._connection.cursor() as cursor:
+            cursor.execute(f"notify {_CHANNEL}")
 
     def _of(self, home: str) -> set[str]:
         return {*self._facts.tests_of(home), *([home] if home in self._facts.models else ())}
@@ -175,9 +176,10 @@ def _wait(run_id: str, find: Callable[[Connection], Done | None], within: float 
                 found = find(connection)
                 if found or over or time.monotonic() > since + within:
                     return found
-                if select.select([connection], [], [], LOOK_SECONDS)[0]:
+                # What was said during the look has come with its answers.
+                if not connection.notifies and select.select([connection], [], [], LOOK_SECONDS)[0]:
                     connection.poll()
-                    connection.notifies.clear()
+                connection.notifies.clear()
 
 
 def _claim(cursor: Cursor, run_id: str, *, by_one: bool) -> bool:

@@ -326,3 +326,23 @@ def test_those_that_wait_are_woken(pool: ThreadPoolExecutor, monkeypatch: pytest
         rest = pool.submit(ahead.done, task("one"))
         assert waits(rest)
     assert came(rest) is None
+
+
+@pytest.mark.usefixtures("begun")
+def test_a_word_that_comes_while_a_task_looks_wakes_it_too(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Postgres sends it with the answer to what is asked just then, and nothing comes afterwards."""
+    monkeypatch.setattr(ahead, "LOOK_SECONDS", 10 * LIMIT_SECONDS)
+    look = ahead._done
+    with ahead.building(RUN) as connection:
+
+        def late(asked: Connection, of: SimpleNamespace) -> Done | None:
+            found = look(asked, of)
+            if not found:
+                tell(connection, one="success", one_is_odd="pass")
+                asked.cursor().execute("select")
+            return found
+
+        monkeypatch.setattr(ahead, "_done", late)
+        assert came(pool.submit(ahead.done, task()))
