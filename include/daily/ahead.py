@@ -27,6 +27,7 @@ from include.daily import DAG_ID, buffers
 from include.dbt_project import manifest, release
 from include.dbt_project.manifest import Manifest
 from include.fast_cosmos.ahead import Done
+from include.results import hooks
 from include.results.nodes import NodeResult, of_node
 from include.results.record import record
 from include.settings import BUILT
@@ -113,9 +114,11 @@ class Keeper:
     def __init__(self, connection: Connection, run_id: str, facts: Manifest, nodes: dict[str, Any]) -> None:
         self._connection, self._run_id, self._facts, self._nodes = connection, run_id, facts, nodes
         self._lock, self._marked = Lock(), False
+        self._at_end = hooks.not_ended(nodes.values())
         self._left = {one: self._of(one) for one in ours(facts)}
         self._homes = {node: home for home, of in self._left.items() for node in of}
         self._results: dict[str, list[NodeResult]] = {home: [] for home in self._left}
+        self._to_end = set(self._homes)
 
     def began(self, unique_id: str) -> None:
         """Mark the buffer before the first model is built into it, as each task does."""
@@ -128,19 +131,25 @@ class Keeper:
 
     def ended(self, unique_id: str, told: Any) -> None:
         """Keep how it ended, with what else its task builds."""
-        if str(told.status) not in WELL or unique_id not in self._homes:
+        if unique_id not in self._homes:
             return
-        home, node = self._homes[unique_id], self._nodes[unique_id]
-        result = of_node(node, told, told.num_failures if node.resource_type == "test" else None)
+        home, node, done = self._homes[unique_id], self._nodes[unique_id], []
         with self._lock:
-            self._results[home].append(result)
-            self._left[home].discard(unique_id)
-            if self._left[home]:
-                return
+            self._to_end.discard(unique_id)
+            if str(told.status) in WELL:
+                failures = told.num_failures if node.resource_type == "test" else None
+                self._results[home].append(of_node(node, told, failures))
+                self._left[home].discard(unique_id)
+                if not self._left[home]:
+                    done = self._results.pop(home)
+            hooks_are_next = not self._to_end and len(self._results) < len(self._left)
         # Each thread for itself: to look for the rows that a test found may take seconds.
-        record(self._run_id, f"{GROUP}.{self._facts.task_of(home)}", 1, self._results.pop(home), self._facts)
-        with self._connection.cursor() as cursor:
-            cursor.execute(f"notify {_CHANNEL}")
+        if hooks_are_next:  # no task runs them again
+            record(self._run_id, TASK, 1, self._at_end, self._facts)
+        if done:
+            record(self._run_id, f"{GROUP}.{self._facts.task_of(home)}", 1, done, self._facts)
+            with self._connection.cursor() as cursor:
+                cursor.execute(f"notify {_CHANNEL}")
 
     def _of(self, home: str) -> set[str]:
         return {*self._facts.tests_of(home), *([home] if home in self._facts.models else ())}

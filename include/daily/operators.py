@@ -120,7 +120,7 @@ class BuildAhead(_OfARun, DbtBuildLocalOperator):
         """What became of hooks, where something was built: all else is kept as each node ends."""
         results = nodes.from_dbt(getattr(done.result, "results", ()))
         ran = [one for one in results if one.resource_type == hooks.HOOK]
-        if ran and any(one.status == "success" for one in results if one not in ran):
+        if ran and any(one.status in ahead.WELL for one in results if one not in ran):
             instance = context["ti"]
             record(context["run_id"], instance.task_id, instance.try_number, ran, manifest.read(release.manifest))
 

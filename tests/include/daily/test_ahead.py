@@ -25,7 +25,7 @@ from include.demo_shop import demo
 from include.fast_cosmos.ahead import Done
 from include.fast_cosmos.operators import arguments
 from include.fast_cosmos.releases import Release
-from include.results import node_results, runs
+from include.results import hooks, node_results, runs
 from include.results.nodes import NodeResult
 
 pytestmark = pytest.mark.db
@@ -235,6 +235,20 @@ def test_the_buffer_is_marked_before_the_first_model_is_built_into_it(
         with begun.cursor() as cursor:
             cursor.execute("select dirty from ops.buffers")
             assert cursor.fetchall() == [(is_marked,)]
+
+
+def test_a_hook_after_all_models_that_never_ends_is_kept_as_failed(begun: Connection) -> None:
+    """No task runs it again. Where a model is left, its task runs it."""
+    hook = SimpleNamespace(unique_id="operation.shop.end", resource_type="operation", name="end", tags=["on-run-end"])
+    with ahead.building(RUN) as connection:
+        assert connection
+        keeper = ahead.Keeper(connection, RUN, FACTS, NODES | {hook.unique_id: hook})
+        *first, last = (one for one in NODES if one.startswith(("model", "test")))
+        for one in first:
+            keeper.ended(one, said("success"))
+        assert hooks.problem(begun, RUN) is None
+        keeper.ended(last, said("fail"))
+    assert "end did not run to its end" in (hooks.problem(begun, RUN) or "")
 
 
 @pytest.mark.usefixtures("begun")
