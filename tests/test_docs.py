@@ -116,6 +116,7 @@ SAYING = {
     "include/daily/admission.py": ("_refusal",),
     "include/daily/snapshots.py": ("_problem",),
     "include/erase/erasure.py": ("_nothing_left",),
+    "include/local/guard.py": ("end_what_was_left",),
     "include/preview/github.py": ("_tell_runner_alone",),
     "include/publish/beside_marts.py": ("stay", "point_to"),
     "include/publish/exchange.py": ("_prune",),

@@ -184,12 +184,12 @@ class _WithoutDebugging(EventManager):
         if self._began and isinstance(e, NodeExecuting):
             self._began(e.node_info.unique_id)
         if self._ended and isinstance(e, NodeStart | NodeFinished):
-            node = e.node_info.unique_id
+            unique_id = e.node_info.unique_id
             with self._lock:
-                self._started[node] += 1 if isinstance(e, NodeStart) else -1
-                is_over = not self._started[node]
+                self._started[unique_id] += 1 if isinstance(e, NodeStart) else -1
+                is_over = not self._started[unique_id]
             if is_over:
-                self._ended(node, e.run_result)
+                self._ended(unique_id, e.run_result)
         if (level or e.level_tag()) not in (EventLevel.DEBUG, EventLevel.TEST):
             super().fire_event(e, level, node, force_warn_or_error_handling)
 

@@ -34,8 +34,7 @@ from include.settings import PROJECT_ROOT
 from include.warehouse import connect, migrate
 from tests.conftest import named_by_the_environment
 from tests.dbt.conftest import Dbt
-from tests.forks import Forks
-from tests.include.dbt_project.conftest import fork_dbt
+from tests.forks import Forks, fork_dbt
 
 HERE = Path(__file__).parent
 MACROS = PROJECT_ROOT / "dbt" / "macros" / "daily"
