@@ -16,9 +16,6 @@ import argparse
 import hashlib
 import os
 import resource
-import shutil
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +26,8 @@ from pathlib import Path
 import psycopg2
 from dbt.cli.main import dbtRunner
 
+from benchmarks import folder
+from benchmarks.processes import watching
 from include.daily import buffers
 from include.dbt_project.manifest import Manifest, read
 from include.demo_shop import demo
@@ -387,30 +386,25 @@ def cpu_seconds(server: postgres.LocalPostgres) -> float:
 @contextmanager
 def peak_of(server: postgres.LocalPostgres) -> Iterator[Peak]:
     """The most memory and temporary files at a time, while it lasts."""
-    peak, stop = Peak(), threading.Event()
+    peak = Peak()
     postmaster = int((server.data / "postmaster.pid").read_text().splitlines()[0])
 
-    def watch() -> None:
-        page = resource.getpagesize() / 1e6
-        while not stop.wait(0.25):
-            memory = files = 0.0
-            for status in Path("/proc").glob("[0-9]*/stat"):
-                with suppress(OSError, IndexError):  # it ended meanwhile
-                    if int(status.read_text().rsplit(")", 1)[1].split()[1]) == postmaster:
-                        _, resident, shared, *_ = status.with_name("statm").read_text().split()
-                        memory += (int(resident) - int(shared)) * page
-            with suppress(OSError):
-                for file in (server.data / "base" / "pgsql_tmp").rglob("*"):
-                    files += file.stat().st_size / 1e6
-            peak.server_mb, peak.temp_mb = max(peak.server_mb, memory), max(peak.temp_mb, files)
+    page = resource.getpagesize() / 1e6
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
+    def look() -> None:
+        memory = files = 0.0
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError, IndexError):  # it ended meanwhile
+                if int(status.read_text().rsplit(")", 1)[1].split()[1]) == postmaster:
+                    _, resident, shared, *_ = status.with_name("statm").read_text().split()
+                    memory += (int(resident) - int(shared)) * page
+        with suppress(OSError):
+            for file in (server.data / "base" / "pgsql_tmp").rglob("*"):
+                files += file.stat().st_size / 1e6
+        peak.server_mb, peak.temp_mb = max(peak.server_mb, memory), max(peak.temp_mb, files)
+
+    with watching(0.25, look):
         yield peak
-    finally:
-        stop.set()
-        watcher.join()
 
 
 def table(stages: list[Stage]) -> str:
@@ -467,23 +461,15 @@ def main() -> None:
     )
     parser.add_argument("--keep", type=Path, help="a folder for the server's files, kept afterwards")
     arguments = parser.parse_args()
-    os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
     # The whole history lies behind us, as a shop's does.
     most_days = min(max(arguments.events), PLAYED) // (8 * arguments.orders_per_day) + 30
     first_day = datetime.now(UTC).date() - timedelta(days=most_days)
-    work = arguments.keep or Path(tempfile.mkdtemp(prefix="greenery-bench-"))
-    work.mkdir(exist_ok=True)
-    work.chmod(0o755)
-    settings = SERVER | dict(setting.split("=", 1) for setting in arguments.settings)
-    server = postgres.start(work / "postgres", settings=settings)
-    try:
+    with folder.working(arguments.keep) as work:
+        settings = SERVER | dict(setting.split("=", 1) for setting in arguments.settings)
+        server = postgres.start(work / "postgres", settings=settings)
         bench = Bench(server, work, arguments.orders_per_day, first_day, Progress().say)
         stages = [bench.stage(events) for events in sorted(arguments.events)]
         print(table(stages))
-    finally:
-        postgres.stop(server.data)
-        if arguments.keep is None:
-            shutil.rmtree(work, ignore_errors=True)
 
 
 if __name__ == "__main__":
