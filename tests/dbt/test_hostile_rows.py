@@ -159,12 +159,12 @@ class Nights(Runs):
         shop.keep(SOUND)
 
     def spoil(self, case: Case) -> Tables:
-        """The sound shop, and then the case; returns what raw holds."""
+        """The sound shop, and then the case; returns what raw holds, as Postgres writes it."""
         self.shop.go_back(SOUND)
         tables = {name: [dict(row) for row in rows] for name, rows in self.sound.items()}
         case.spoil(tables)
         deliver(self.shop.connection, tables)
-        return tables
+        return replica(self.shop.connection)
 
     def judge(self, case: Case) -> Judged:
         """Play a case in the order of a day: the tests of sources, the models, their tests."""
