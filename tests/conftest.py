@@ -6,12 +6,10 @@ import atexit
 import gc
 import os
 import re
-import shutil
 import signal
-import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg2
@@ -21,23 +19,25 @@ from psycopg2.extensions import cursor as Cursor
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from include.local import postgres
+from include.local import guard, postgres
 from include.settings import PROJECT_ROOT, Warehouse
 from include.warehouse import migrate, planner
 from tests import deployment as deployments
-from tests import in_memory
+from tests import in_memory, marked
 from tests.deployment import deployment, failed_day, first_day, second_day  # noqa: F401 - fixtures
 from tests.forks import OURS, Forks, loaded
 
 
 def pytest_configure() -> None:
     """Before anything imports Airflow: its settings and its own database are this test process' own."""
-    os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="greenery-airflow-")
-    atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
-    # Told to end, the tests stop the servers that they started, as they do on Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # Started in the background they would ignore Ctrl-C, and so would what they start to press it on.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    marked.begin()
+    until_it_ends = ExitStack()
+    os.environ["AIRFLOW_HOME"] = str(until_it_ends.enter_context(guard.folder("greenery-airflow-")))
+    atexit.register(until_it_ends.close)
+    # Told to end, the tests stop the servers that they started, as they do on Ctrl-C. That they would ignore where they
+    # are started in the background, and so would what they start to press it on.
+    for number in guard.TOLD_TO_END:
+        signal.signal(number, signal.default_int_handler)
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
     os.environ["AIRFLOW__COSMOS__ENABLE_TELEMETRY"] = "False"
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
@@ -48,6 +48,11 @@ def pytest_configure() -> None:
     os.environ["PGSSLMODE"] = os.environ["PGGSSENCMODE"] = "disable"
     # A demo shop whose days do not depend on the day of the test: a Monday, with enough of them over.
     os.environ["GREENERY_DEMO_FIRST_DAY"] = "2026-03-02"
+
+
+def pytest_report_header() -> list[str]:
+    """What tests of before had left that were killed, and their guards too."""
+    return guard.end_what_was_left()
 
 
 # In this order: at the end another project takes the place of Greenery's.
@@ -155,10 +160,8 @@ FORGETFUL = {
 @pytest.fixture(scope="session")
 def server() -> Iterator[postgres.LocalPostgres]:
     """A Postgres of this test process' own, forgotten afterwards."""
-    with in_memory.folder("greenery-test-") as home:
-        running = postgres.start(home / "postgres", settings=FORGETFUL)
+    with in_memory.folder("greenery-test-") as home, postgres.serving(home / "postgres", FORGETFUL) as running:
         yield running
-        postgres.stop(running.data)
 
 
 def copy_database(server: postgres.LocalPostgres, this: str, to: str) -> None:

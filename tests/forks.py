@@ -11,14 +11,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from subprocess import CompletedProcess
 from threading import Lock
+from types import SimpleNamespace
 
+import pytest
+
+from include.fast_cosmos import releases
+from include.local import guard
 from include.settings import PROJECT_ROOT
 
 LIMIT_SECONDS = 120
@@ -46,14 +51,20 @@ for name in sys.argv[1:]:
 
 gc.freeze()  # a fork that ends would look through all of it, which takes longer than most of what it ran
 sys.stdout.flush()
+running = set()
 for line in sys.stdin:
     asked = json.loads(line)
     if "ended" in asked:
         answer = os.waitstatus_to_exitcode(os.waitpid(asked["ended"], 0)[1])
-    elif not (answer := os.fork()):
+        running.remove(asked["ended"])
+    elif answer := os.fork():
+        running.add(answer)
+    else:
         break
     print(answer, file=answers, flush=True)
 else:
+    for process in running:  # who asked for them is gone
+        os.kill(process, signal.SIGKILL)
     sys.exit(0)
 
 signal.alarm(asked["limit"])
@@ -133,7 +144,7 @@ def command(module: str, *arguments: str) -> str:
 def loaded(*modules: str) -> Iterator[Forks]:
     """Something that has loaded modules and forks, for the time of the block."""
     with (
-        TemporaryDirectory(prefix="greenery-forks-") as folder,
+        guard.folder("greenery-forks-") as folder,
         subprocess.Popen(
             [sys.executable, "-c", _LOADED, *modules],
             cwd=PROJECT_ROOT,
@@ -143,5 +154,17 @@ def loaded(*modules: str) -> Iterator[Forks]:
             text=True,
         ) as process,
     ):
-        yield Forks(process, Path(folder))
+        yield Forks(process, folder)
         process.stdin.close()
+
+
+def fork_dbt(dbts: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parse of a small project takes less than to import dbt. `tests/dags` starts one as it is."""
+
+    def run(started: Sequence[object], *, cwd: Path, env: dict[str, str], **_: object) -> CompletedProcess[str]:
+        _python, _m, module, *arguments = map(str, started)
+        begin = f"import gc, os\ngc.disable()\nos.chdir({str(cwd)!r})\n"
+        ended = dbts.run(begin + command(module, *arguments), **env)
+        return CompletedProcess(started, ended.code, ended.stdout, ended.stderr)
+
+    monkeypatch.setattr(releases, "subprocess", SimpleNamespace(run=run))

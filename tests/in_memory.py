@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+
+from include.local import guard
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a folder in it
 # All tests together take less than 1 GB.
@@ -30,9 +31,5 @@ def _is_roomy() -> bool:
 @contextmanager
 def folder(prefix: str) -> Iterator[Path]:
     """A folder that any user may read, for the time of the block. Nothing in it can be relied on to be executable."""
-    path = Path(tempfile.mkdtemp(prefix=prefix, dir=MEMORY if _is_roomy() else None))
-    path.chmod(0o755)
-    try:
+    with guard.folder(prefix, MEMORY if _is_roomy() else None) as path:
         yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)

@@ -7,7 +7,6 @@ from typing import Any
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, get_current_context, task
 
-from include import settings
 from include.daily import DAG_ID, admission, buffers, task_groups
 from include.warehouse import connect
 
@@ -27,6 +26,5 @@ with DAG(dag_id=DAG_ID, schedule=None, default_args={"retries": 0}, params={"ahe
     project = admission.current_release()
     begun = begin()
     begun >> task_groups.transform(project)
-    if settings.builds_ahead():
-        # A run fails where one of its last tasks does.
-        begun >> task_groups.build_ahead(project) >> EmptyOperator(task_id="end", trigger_rule="all_done")
+    # A run fails where one of its last tasks does.
+    begun >> task_groups.build_ahead(project) >> EmptyOperator(task_id="end", trigger_rule="all_done")

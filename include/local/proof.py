@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from pathlib import Path
 
 from dbt.cli.main import dbtRunner
 from psycopg2.extensions import connection as Connection
@@ -25,7 +22,7 @@ from include.dbt_project import manifest, release
 from include.dbt_project.manifest import Manifest
 from include.demo_shop import demo
 from include.fast_cosmos.releases import ProjectError
-from include.local import postgres, warehouse
+from include.local import guard, postgres, warehouse
 from include.local.progress import Progress
 from include.local.stack import Stack
 from include.publish.exchange import exchange
@@ -137,11 +134,7 @@ class _Shop:
 @contextmanager
 def _warehouse() -> Iterator[_Shop]:
     """An empty warehouse, which the environment names meanwhile and which is gone afterwards."""
-    work = Path(tempfile.mkdtemp(prefix="greenery-proof-"))
-    work.chmod(0o755)
-    server = None
-    try:
-        server = postgres.start(work / "postgres", settings={"fsync": "off"})
+    with guard.folder("greenery-proof-") as work, postgres.serving(work / "postgres", {"fsync": "off"}) as server:
         postgres.ensure_database(server, NAME)
         where = server.database(NAME)
         os.environ.update(where.environment())
@@ -155,7 +148,3 @@ def _warehouse() -> Iterator[_Shop]:
             raise ProjectError(f"dbt could not parse the project: {parsed.exception or 'its output says why'}")
         with connect("greenery proof") as connection:
             yield _Shop(connection, manifest.read(work / "target" / "manifest.json"), parsed.result, flags)
-    finally:
-        if server:
-            postgres.stop(server.data)
-        shutil.rmtree(work, ignore_errors=True)

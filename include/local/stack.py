@@ -32,8 +32,8 @@ import psutil
 
 from include import settings
 from include.dbt_project import release
-from include.local import postgres, warehouse
-from include.local.progress import Progress
+from include.local import guard, postgres, warehouse
+from include.local.progress import Progress, silent
 from include.settings import PROJECT_ROOT
 from include.warehouse import roles
 
@@ -83,7 +83,7 @@ class Stack:
         if postgres.running_port(data):
             return postgres.start(data, passwords=self._passwords())
         with self._lock():
-            return self._start_postgres()
+            return self._start_postgres()  # it stays: the next command comes soon
 
     def login(self) -> tuple[str, str]:
         """User and password of the Airflow UI."""
@@ -135,13 +135,15 @@ class Stack:
     def session(self, *, keep: bool = False) -> Iterator[postgres.LocalPostgres]:
         """Postgres for the time of the block, and Airflow from the first call of `airflow` in it.
 
-        What was up before stays up afterwards. Whatever else the block started is stopped, however it ends; with `keep`
-        only when it ends badly.
+        What was up before stays up afterwards. Whatever else the block started is stopped, however it ends, even by
+        SIGKILL; with `keep` only when it ends badly.
         """
         with self._lock():
             joined = self.running()
             if joined:
                 self.progress.say(f"Joining the stack that is up at {joined.url}")
+            else:
+                guard.ends_with_us(f"the stack in {self.home}", end_left, str(self.home))
             done = False
             try:
                 yield self._start_postgres()
@@ -149,6 +151,7 @@ class Stack:
             finally:
                 if not joined and not (keep and done):
                     self._stop()
+                guard.has_ended(end_left, str(self.home))
 
     def airflow(self, server: postgres.LocalPostgres) -> Running:
         """Airflow beside this Postgres: the one that is up, or a new one. Call it in a `session`."""
@@ -191,7 +194,10 @@ class Stack:
         with self.progress.step("Setting up and starting Postgres" if fresh else "Starting Postgres"):
             # Laptop settings: a power cut may cost the last second, never consistency.
             server = postgres.start(
-                self.home / "postgres", passwords=self._passwords(), settings={"synchronous_commit": "off"}
+                self.home / "postgres",
+                passwords=self._passwords(),
+                settings={"synchronous_commit": "off"},
+                stays=True,  # as long as the stack does
             )
             postgres.ensure_database(server, "airflow")
             warehouse.prepare(server)
@@ -246,10 +252,8 @@ class Stack:
 
     def _stop(self) -> bool:
         with _undisturbed():
-            airflow, data = self._stop_airflow(), self.home / "postgres"
-            was_up = postgres.running_port(data) is not None
-            postgres.stop(data)
-            return airflow or was_up
+            airflow = self._stop_airflow()
+            return postgres.end_left(str(self.home / "postgres")) or airflow
 
     def _stop_airflow(self) -> bool:
         state = self._read_state()
@@ -316,6 +320,11 @@ class Stack:
             yield
 
 
+def end_left(home: str) -> bool:
+    """Stop the stack of a process that is gone; True where something of it ran."""
+    return Stack(Path(home), silent()).stop()
+
+
 _AIRFLOW = (sys.executable, "-m", "airflow")
 
 
@@ -361,7 +370,7 @@ def _terminate(leaders: Collection[int]) -> bool:
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     """No Ctrl-C in this block: it must not leave half of what is being stopped running."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in guard.TOLD_TO_END}
     try:
         yield
     finally:

@@ -1,6 +1,7 @@
 """What is kept of previews in the state folder: what was parsed for each sandbox, and the newest report of each state.
 
-Nothing of it is needed: what nobody has used for as long as sandboxes are kept is deleted.
+All of it can be made again. When a preview begins, it deletes what was last used or written longer ago than sandboxes
+are kept (`KEPT_FOR`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def home(sandbox: Sandbox) -> Path:
-    """The folder of what is parsed for a sandbox, which is used from now on; what nobody has used is deleted."""
+    """The folder of what is parsed for a sandbox, marked as used now. Deletes what is older than sandboxes get."""
     folder = _folder() / sandbox.name
     folder.mkdir(parents=True, exist_ok=True)
     os.utime(folder)

@@ -18,8 +18,7 @@ from include.settings import PROJECT_ROOT
 from include.warehouse import open_connection, roles, sandbox
 from tests.dbt.conftest import KeptShop
 from tests.dbt.days import Days, Project
-from tests.forks import Forks
-from tests.include.dbt_project.conftest import fork_dbt
+from tests.forks import Forks, fork_dbt
 
 pytestmark = pytest.mark.db
 

@@ -33,8 +33,7 @@ from include.warehouse import connect
 from include.warehouse.roles import TRANSFORMER
 from tests.dbt.conftest import PROJECT, Shop
 from tests.dbt.days import ORDERS_PER_DAY, Days, Project
-from tests.forks import Forks
-from tests.include.dbt_project.conftest import fork_dbt
+from tests.forks import Forks, fork_dbt
 from tests.own_project.conftest import drawn, run_day
 
 pytestmark = pytest.mark.db

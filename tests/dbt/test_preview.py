@@ -30,8 +30,7 @@ from include.warehouse import connect, roles, sandbox
 from include.warehouse.sandbox import SandboxError
 from tests.dbt.conftest import PROJECT, KeptShop
 from tests.dbt.days import Days, Project
-from tests.forks import Forks
-from tests.include.dbt_project.conftest import fork_dbt
+from tests.forks import Forks, fork_dbt
 from tests.repository import begin, git
 
 pytestmark = pytest.mark.db

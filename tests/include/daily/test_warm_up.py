@@ -24,8 +24,7 @@ from include.local import postgres
 from include.local.postgres import LocalPostgres
 from include.settings import PROJECT_ROOT
 from include.warehouse import connect, migrate
-from tests.forks import Forks
-from tests.include.dbt_project.conftest import fork_dbt
+from tests.forks import Forks, fork_dbt
 from tests.include.preview import shop
 
 pytestmark = pytest.mark.db

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
-from subprocess import CompletedProcess
-from types import SimpleNamespace
 
 import pytest
 
 from include import settings
 from include.dbt_project import release
-from include.fast_cosmos import releases
 from include.settings import PROJECT_ROOT
-from tests.forks import Forks, command
+from tests.forks import Forks, fork_dbt
 
 MODEL = "models/one.sql"
 BROKEN = "select {{ ref('nowhere') }}"
@@ -30,18 +26,6 @@ def start(home: Path, environment: pytest.MonkeyPatch) -> Path:
     environment.setenv("GREENERY_DBT_DIR", str(source))
     environment.setenv("GREENERY_STATE_DIR", str(home / "state"))
     return source
-
-
-def fork_dbt(dbts: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A parse of a small project takes less than to import dbt. `tests/dags` starts one as it is."""
-
-    def run(started: Sequence[object], *, cwd: Path, env: dict[str, str], **_: object) -> CompletedProcess[str]:
-        _python, _m, module, *arguments = map(str, started)
-        begin = f"import gc, os\ngc.disable()\nos.chdir({str(cwd)!r})\n"
-        ended = dbts.run(begin + command(module, *arguments), **env)
-        return CompletedProcess(started, ended.code, ended.stdout, ended.stderr)
-
-    monkeypatch.setattr(releases, "subprocess", SimpleNamespace(run=run))
 
 
 @pytest.fixture

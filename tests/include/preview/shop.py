@@ -28,8 +28,7 @@ from include.warehouse import connect, roles
 from include.warehouse.relation import Relation
 from include.warehouse.sandbox import Sandbox
 from tests.conftest import copy_database, copy_warehouse
-from tests.forks import Forks
-from tests.include.dbt_project.conftest import fork_dbt
+from tests.forks import Forks, fork_dbt
 
 PROJECT = """
 name: small

@@ -1,0 +1,192 @@
+"""What a killed process had started ends, by its guard or by the next command; what is to stay stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from include.local import guard, postgres
+from include.local.__main__ import main
+from include.settings import PROJECT_ROOT
+from tests import in_memory
+
+# A process starts something in the folder `home`, says what, and waits for its end.
+BEGIN = """
+import os, subprocess, sys, time
+from pathlib import Path
+from include.local import guard, postgres
+home = Path(os.environ["GREENERY_STATE_DIR"])
+"""
+SAY = """
+    print({what}, flush=True)
+    time.sleep(600)
+"""
+A_FOLDER = BEGIN + 'with guard.folder("left-", home) as folder:' + SAY.format(what="folder")
+A_FOLDER_THAT_STAYS = A_FOLDER.replace("print", "guard.has_ended(guard.remove, str(folder)); print")
+A_POSTGRES = A_FOLDER.replace("print", 'postgres.start(folder / "postgres"); print')
+A_STACK = (
+    BEGIN
+    + """
+from include.local.progress import silent
+from include.local.stack import Running, Stack
+stack = Stack(home, silent())
+with stack.session():
+    waits = [sys.executable, "-c", "import time; time.sleep(600)", "airflow"]
+    scheduler = subprocess.Popen(waits, start_new_session=True)
+    stack._write_state(Running("http://localhost:1", {"scheduler": scheduler.pid}))
+"""
+    + SAY.format(what="scheduler.pid")
+)
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A state folder, which the environment names."""
+    with in_memory.folder("greenery-home-") as path:
+        monkeypatch.setenv("GREENERY_STATE_DIR", str(path))
+        yield path
+
+
+@contextmanager
+def started(code: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A process that runs this, and what it says."""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process, process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
+def guard_of(home: Path) -> psutil.Process:
+    """The guard of the one record in this state folder."""
+    [record] = (home / "started").iterdir()
+    found: list[psutil.Process] = []
+
+    def look() -> bool:
+        for one in psutil.process_iter():
+            with suppress(psutil.Error):
+                found.extend([one] if str(record) in one.cmdline() else [])
+        return bool(found)
+
+    wait_for(look, "no guard")
+    return found[0]
+
+
+def is_over(process: str) -> bool:
+    try:
+        return psutil.Process(int(process)).status() == psutil.STATUS_ZOMBIE  # nobody has asked for its end yet
+    except psutil.NoSuchProcess:
+        return True
+
+
+def records(home: Path) -> list[Path]:
+    return list((home / "started").iterdir())
+
+
+@pytest.mark.db
+def test_a_postgres_ends_with_the_process_that_started_it(home: Path) -> None:
+    with started(A_POSTGRES) as (process, folder):
+        data = Path(folder) / "postgres"
+        assert postgres.running_port(data)
+        server = (data / "postmaster.pid").read_text().splitlines()[0]
+        process.kill()
+        wait_for(lambda: not records(home), "its record is still there")
+    wait_for(lambda: is_over(server), "it runs")
+    assert not data.parent.exists()
+
+
+@pytest.mark.db
+def test_a_stack_ends_with_the_process_that_started_it(home: Path) -> None:
+    with started(A_STACK) as (process, scheduler):
+        assert postgres.running_port(home / "postgres")
+        assert not is_over(scheduler)
+        process.kill()
+        process.wait()
+        wait_for(lambda: not records(home), "its record is still there")
+    assert not postgres.running_port(home / "postgres")
+    wait_for(lambda: is_over(scheduler), "it runs")
+    assert not (home / "stack.json").exists()
+
+
+@pytest.mark.slow
+def test_where_the_guard_was_killed_too_the_next_command_ends_and_names_what_is_left(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with started(A_FOLDER) as (process, folder):
+        guard_of(home).kill()
+        assert main(["down"]) == 0
+        assert Path(folder).exists(), "the process lives"
+        process.kill()
+    capsys.readouterr()
+    assert main(["down"]) == 0
+    said = f"Ended what an earlier command had left, which was killed: the folder {folder}\nNothing was running\n"
+    assert capsys.readouterr() == ("", said)
+    assert not Path(folder).exists()
+    assert guard.end_what_was_left() == []
+
+
+@pytest.mark.slow
+def test_what_is_to_stay_outlives_the_process(home: Path) -> None:
+    with started(A_FOLDER_THAT_STAYS) as (process, folder):
+        process.kill()
+        wait_for(lambda: not records(home), "its record is still there")
+    assert Path(folder).exists()
+
+
+@pytest.mark.slow
+def test_what_can_not_be_ended_is_named_and_kept_for_the_next_command(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: str) -> bool:
+        raise PermissionError("it is another's")
+
+    with started(A_FOLDER) as (process, folder):
+        guard_of(home).kill()
+        process.kill()
+    with monkeypatch.context() as patched:
+        patched.setattr(guard, "remove", refuse)
+        [said] = guard.end_what_was_left()
+        assert said.endswith(f": the folder {folder} (which can't be ended: it is another's)")
+    [said] = guard.end_what_was_left()
+    assert said.endswith(f": the folder {folder}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nohup", [True, False])
+def test_who_is_started_with_nohup_outlives_the_terminal(nohup: bool) -> None:
+    code = f"{BEGIN.replace('home', '#')}import signal\nprint(signal.SIGHUP in guard.TOLD_TO_END)"
+    command = ["nohup", sys.executable, "-c", code]
+    done = subprocess.run(command[not nohup :], cwd=PROJECT_ROOT, capture_output=True, text=True)
+    assert done.stdout == f"{not nohup}\n"
+
+
+@pytest.mark.slow
+def test_what_tests_start_bears_their_mark_and_ends_with_them(home: Path) -> None:
+    code = f"""{BEGIN}
+from tests import marked
+marked.begin()
+print(subprocess.Popen(["sleep", "600"], start_new_session=True).pid, flush=True)
+time.sleep(600)
+"""
+    with started(code) as (process, left):
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        wait_for(lambda: not records(home), "its record is still there")
+    wait_for(lambda: is_over(left), "it runs")
