@@ -6,7 +6,7 @@ DATA ?=
 TO ?= backups
 BASE ?= main
 FROM ?= $(error say which backup: make restore FROM=backups/NAME)
-BENCH ?= orchestration size receipts health preview airflow
+BENCH ?= orchestration size receipts health preview airflow celery
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down psql decide answer under-way mcp backup restore masked prove preview branch slack-preview revision secrets test torture containers drill check format constraints digests sbom audit bench clean
 
@@ -85,7 +85,7 @@ check: install ## lint, format and the tests that need no database
 	$(RUN) -m sqlfluff lint --disable-progress-bar dbt
 	$(RUN) -m pytest -n 2 --no-loadscope-reorder -m "not db and not stack and not chart and not slow" $(ARGS)
 
-bench: install ## what a task per model costs, a day by the number of events, what comparing with what was told costs, how long the data-health page takes, what a preview costs, and what Airflow comes to (BENCH=health: one of orchestration, size, receipts, health, preview, airflow)
+bench: install ## what a task per model costs, a day by the number of events, what comparing with what was told costs, how long the data-health page takes, what a preview costs, what Airflow comes to, and what two Celery workers in containers do (BENCH=health: one of orchestration, size, receipts, health, preview, airflow, celery)
 	@for one in $(BENCH); do .venv/bin/python -m benchmarks.$$one $(ARGS) || exit; done
 
 format: install ## fix the Python's format and lint, as make check wants it

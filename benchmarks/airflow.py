@@ -12,25 +12,21 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import httpx
 import psutil
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from benchmarks import processes
-from benchmarks.processes import Processes
+from benchmarks import folder, processes
+from benchmarks.processes import Processes, memory_of
 from include.daily import DAG_ID
 from include.demo_shop import demo as demo_shop
 from include.local import warehouse
@@ -91,7 +87,8 @@ class Bench:
             [[size]] = cursor.fetchall()
             cursor.execute("select (select count(*) from dag_run) + (select count(*) from task_instance)")
             [[rows]] = cursor.fetchall()
-        memory = {name: _memory(pid) for name, pid in self.running.pids.items()}
+        leaders = {name: psutil.Process(pid) for name, pid in self.running.pids.items()}
+        memory = {name: memory_of([leader, *leader.children(recursive=True)]).peak for name, leader in leaders.items()}
         self.looks.append(Look(when, memory, float(size), rows, daily, views))
         self.progress.say(f"{when}: {', '.join(f'{name} {mb:.0f} MB' for name, mb in memory.items())}")
 
@@ -180,8 +177,7 @@ class Bench:
 
     def _ask(self, view: str) -> float:
         began = time.monotonic()
-        answer: httpx.Response = self.api._client.get(view)
-        answer.raise_for_status()
+        self.api.client.get(view).raise_for_status()
         return (time.monotonic() - began) * 1000
 
     def _database(self) -> AbstractContextManager[Connection]:
@@ -234,14 +230,6 @@ def _copy(cursor: Cursor, table: str, dag_run: int, times: int, apart: timedelta
     )
 
 
-def _memory(leader: int) -> float:
-    total = 0.0
-    for process in (psutil.Process(leader), *psutil.Process(leader).children(recursive=True)):
-        with suppress(psutil.Error, OSError):
-            total += process.memory_full_info().pss / 1e6
-    return total
-
-
 def _table(looks: list[Look]) -> list[str]:
     lines = [
         f"| | {' MB | '.join(COMPONENTS)} MB | database MB | runs and tasks | a run of `{DAG_ID}`, s | pages, ms |",
@@ -268,22 +256,19 @@ def main() -> None:
     )
     parser.add_argument("--days", type=int, default=1000, help="days that are copied as rows; default: %(default)s")
     arguments = parser.parse_args()
-    os.environ |= {"DBT_SEND_ANONYMOUS_USAGE_STATS": "False", "GREENERY_SCHEDULE": ""}
-    progress = Progress()
-    home = Path(tempfile.mkdtemp(prefix="greenery-bench-"))
-    home.chmod(0o755)
-    folder = home / "dags"
-    shutil.copytree(PROJECT_ROOT / "dags", folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(DAGS / "played.py", folder)
-    environment = {"AIRFLOW__CORE__DAGS_FOLDER": str(folder), "BENCH_TASKS": f"{WIDE} {LONG}"}
-    stack = Stack(home, silent(), extra_env=environment)
+    os.environ["GREENERY_SCHEDULE"] = ""
     lines = []
-    try:
+    with folder.working() as home:
+        dags = home / "dags"
+        shutil.copytree(PROJECT_ROOT / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(DAGS / "played.py", dags)
+        environment = {"AIRFLOW__CORE__DAGS_FOLDER": str(dags), "BENCH_TASKS": f"{WIDE} {LONG}"}
+        stack = Stack(home, silent(), extra_env=environment)
         with stack.session() as server:
             warehouse.prepare(server)
             with connect("greenery bench", warehouse.as_loader(server)) as connection:
                 demo_shop.play_day(connection, 1)
-            bench = Bench(stack, server, progress)
+            bench = Bench(stack, server, Progress())
             bench.run(DAG_ID)
             bench.look("after its first run", run=True)
             lines.append(bench.run_many("without_workers", arguments.runs, WIDE * LONG))
@@ -296,12 +281,8 @@ def main() -> None:
             seconds = bench.clean()
             lines.append(f"`airflow db clean` took {seconds:.0f} s (load {os.getloadavg()[0]:.0f}).")
             bench.look(f"pruned to {KEPT_DAYS} days, after `vacuum full`", run=True)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
-    memory = psutil.virtual_memory().total / 2**30
     print(
-        f"{os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}, load {os.getloadavg()[1]:.1f}; "
-        f"pages: {', '.join(f'`{view}`' for view in VIEWS)}",
+        f"{folder.machine()}; pages: {', '.join(f'`{view}`' for view in VIEWS)}",
         "",
         *_table(bench.looks),
         "",

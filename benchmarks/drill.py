@@ -17,7 +17,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ import psutil
 from cryptography.fernet import Fernet
 from dbt.cli.main import dbtRunner
 
+from benchmarks import folder
 from include.command_line import log_to_stderr
 from include.daily import DAG_ID, buffers
 from include.dbt_project.manifest import Manifest
@@ -193,11 +193,8 @@ def in_airflow(server: postgres.LocalPostgres, fernet: str) -> dict[str, list[st
 def drill(work: Path, watch: Watch) -> list[str]:
     """Play it; returns what is not as it was."""
     shops = postgres.start(work / "shop" / "postgres", settings={"fsync": "off"})
-    try:
-        postgres.ensure_database(shops, "shop")
-        return _lose_and_recover(work, shops.database("shop"), watch)
-    finally:
-        postgres.stop(shops.data)
+    postgres.ensure_database(shops, "shop")
+    return _lose_and_recover(work, shops.database("shop"), watch)
 
 
 def _lose_and_recover(work: Path, shop: Warehouse, watch: Watch) -> list[str]:
@@ -257,17 +254,10 @@ def _run(deployment: Deployment, server: postgres.LocalPostgres) -> None:
 def main() -> int:
     """Play the drill in a folder of its own, and print its times."""
     argparse.ArgumentParser(prog="python -m benchmarks.drill", description=__doc__).parse_args()
-    os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
     log_to_stderr()
     began, watch = time.monotonic(), Watch(Progress())
-    work = Path(tempfile.mkdtemp(prefix="greenery-drill-"))
-    work.chmod(0o755)
-    try:
+    with folder.working() as work:
         said = drill(work, watch)
-    finally:
-        for home in ("former", "new"):
-            Stack(work / home).stop()
-        shutil.rmtree(work, ignore_errors=True)
     print("| | seconds |\n|---|---:|")
     for what, seconds in {**watch.took, "The whole drill": time.monotonic() - began}.items():
         print(f"| {what} | {seconds:.0f} |")

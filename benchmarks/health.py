@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import random
-import shutil
 import statistics
-import tempfile
 import threading
 import time
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import httpx
 
+from benchmarks import folder
 from include import settings
 from include.daily import DAG_ID
 from include.demo_shop import demo as demo_shop
@@ -208,11 +205,9 @@ def main() -> None:
     parser.add_argument("--readers", type=int, default=10, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=20, help="default: %(default)s")
     arguments = parser.parse_args()
-    os.environ |= {"DBT_SEND_ANONYMOUS_USAGE_STATS": "False", "GREENERY_SCHEDULE": ""}
-    home = Path(tempfile.mkdtemp(prefix="greenery-bench-"))
-    home.chmod(0o755)
-    stack = Stack(home, silent())
-    try:
+    os.environ["GREENERY_SCHEDULE"] = ""
+    with folder.working() as home:
+        stack = Stack(home, silent())
         with stack.session() as server:
             warehouse.prepare(server)
             with connect("greenery bench", warehouse.as_loader(server)) as connection:
@@ -221,14 +216,12 @@ def main() -> None:
             if demo.run_daily(stack, server).state != "success":
                 raise SystemExit(f"{DAG_ID} failed")
             results = fill(server, arguments.days)
-            clients = [AirflowApi(running.url, *stack.login())._client for _ in range(arguments.readers)]
+            clients = [AirflowApi(running.url, *stack.login()).client for _ in range(arguments.readers)]
             alone = first(clients[0])
             together = read(clients, arguments.seconds)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
     print(
-        f"{os.cpu_count()} cores, Python {platform.python_version()}; {results:,} results "
-        f"of {arguments.days + 1} days; {arguments.readers} readers for {arguments.seconds:.0f} s",
+        f"{folder.machine()}; {results:,} results of {arguments.days + 1} days; "
+        f"{arguments.readers} readers for {arguments.seconds:.0f} s",
         "",
         *_table(alone, together),
         sep="\n",

@@ -1,27 +1,25 @@
 """What one task a model costs beside a bare `dbt build`: the first part of `make bench`.
 
-Runs a project as `dbt build`, as one BashOperator, as Cosmos runs it out of the box, as this deployment does, and as a
-task a model that does nothing (`floor`: Airflow's own part). All on a real Postgres and a real Airflow, with as many
-tasks at a time as dbt has threads, every model built in full. `greenery` is the project itself on the demo shop's first
-day; others are made up (`benchmarks/generated.py` says which there are).
+Runs a project as `dbt build`, as this deployment does (`ours`), as a task a model that does nothing (`floor`: Airflow's
+own part), as one BashOperator, and as Cosmos runs it out of the box. All on a real Postgres and a real Airflow, with as
+many tasks at a time as dbt has threads, every model built in full. `greenery` is the project itself on the demo shop's
+first day; others are made up (`benchmarks/generated.py` says which there are). `benchmarks/plan.py` says what is run in
+which way, and how long that takes; `--plan` prints it and ends.
 
 A way that takes longer than `--patience` is run once, and otherwise several times, once before to fill caches and once
-more to look at memory. Each is told as a ratio to the bare builds beside it. A project has `--minutes` for all of its
-ways; what would take longer is left out, and said to be.
+more to look at memory. Each is told as a ratio to the bare builds beside it.
 
-    python -m benchmarks.orchestration greenery 300-slow deep-300-slow
+    python -m benchmarks.orchestration greenery 300-slow deep-300
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import platform
 import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,11 +28,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-import psutil
+import httpx
 
-from benchmarks import generated, processes, ways
+from benchmarks import folder, generated, plan, processes, ways
+from benchmarks.plan import Part, Rounds
 from benchmarks.processes import Memory, Processes
-from benchmarks.ways import Costs, Way
+from benchmarks.ways import Way
 from include.daily import buffers
 from include.dbt_project import release
 from include.demo_shop import demo as demo_shop
@@ -42,16 +41,11 @@ from include.local import warehouse
 from include.local.airflow_api import AirflowApi, AirflowApiError
 from include.local.postgres import LocalPostgres, free_port
 from include.local.progress import Progress, silent
-from include.local.stack import Stack
+from include.local.stack import Stack, StackError
 from include.results import runs
 from include.settings import PROJECT_ROOT
 from include.warehouse import connect
 
-PROJECTS = (
-    *("greenery", "20", "100", "300", "1000", "wide-300", "deep-300"),
-    *("20-slow", "100-slow", "300-slow", "1000-slow", "wide-300-slow", "deep-300-slow"),
-    *("mattermost-slow", "fhir-slow", "fhir-real"),
-)
 LIMIT_SECONDS = 3600
 # Whose processor seconds have a column, and what the table calls them.
 SHARES = {
@@ -100,12 +94,10 @@ class Measured:
 
 
 @dataclass
-class Project:
-    """A dbt project that is run in every way: what became of each, with the bare builds that it compares with."""
+class Result:
+    """What became of a part: its ways with the bare builds beside them, and those of which a run failed."""
 
-    name: str
-    costs: Costs
-    left_out: list[Way]
+    part: Part
     told: list[tuple[Measured, list[Measured]]] = field(default_factory=list)
     failed: list[Way] = field(default_factory=list)
 
@@ -113,11 +105,8 @@ class Project:
 class Bench:
     """A warehouse with a demo shop, and the Airflow that is up beside it."""
 
-    def __init__(
-        self, home: Path, server: LocalPostgres, runs: int, patience: float, threads: int, say: Callable[[str], None]
-    ):
-        self.home, self.server, self.runs, self.patience = home, server, runs, patience
-        self.threads, self.say = threads, say
+    def __init__(self, home: Path, server: LocalPostgres, rounds: Rounds, say: Callable[[str], None]) -> None:
+        self.home, self.server, self.rounds, self.say = home, server, rounds, say
         self._builds = 0
 
     def bare(self, project: Path) -> Measured:
@@ -173,8 +162,8 @@ class Bench:
 
         with family.memory(every=2) as measured.memory:
             measured.runs = [timed()]
-        if measured.seconds < self.patience:
-            measured.runs = [timed() for _ in range(self.runs)]  # the first has filled caches
+        if measured.seconds < self.rounds.patience:
+            measured.runs = [timed() for _ in range(self.rounds.timed)]  # the first has filled caches
             with family.memory(every=0.5) as measured.memory:
                 run()
         self.say(f"  {name}: {measured.seconds:.1f} s of {', '.join(f'{one.seconds:.1f}' for one in measured.runs)}")
@@ -200,13 +189,13 @@ def _prepared(source: Path, target: Path, threads: int) -> Path:
 
 def _stack(home: Path, project: Path, threads: int, chosen: list[Way]) -> Stack:
     """The Airflow that these ways share, with their DAG files."""
-    folder = home / "dags"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    dags = home / "dags"
+    shutil.rmtree(dags, ignore_errors=True)
+    dags.mkdir()
     for way in chosen:
-        shutil.copy(way.file, folder / f"{way.dag_id}.py")
+        shutil.copy(way.file, dags / f"{way.dag_id}.py")
     environment = {
-        "AIRFLOW__CORE__DAGS_FOLDER": str(folder),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__PARALLELISM": str(threads),
         # On a busy machine the API takes longer than the usual 5 seconds: a task fails of that before it begins.
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
@@ -217,37 +206,37 @@ def _stack(home: Path, project: Path, threads: int, chosen: list[Way]) -> Stack:
     return Stack(home, silent(), extra_env=environment)
 
 
-def compare(bench: Bench, name: str, only: list[str], minutes: float) -> Project:
-    """Run a project, by its name, in every way, or in those of these names, for so long at most."""
-    end = time.monotonic() + minutes * 60
-    bench.say(name)
-    source, offered = PROJECT_ROOT / "dbt", ways.GREENERY
-    models, waited = len(list((source / "models").rglob("*.sql"))), 0.0
-    if name != "greenery":
-        source, offered = generated.write(bench.home / "generated" / name, name), ways.GENERATED
-        made = generated.models(name)
-        models, waited = len(made), sum(one.seconds for one in made)
-    project = _prepared(source, bench.home / "projects" / name, bench.threads)
-    costs = Costs(models, waited, bench.threads, bench.runs, bench.patience)
-    chosen, left_out = ways.choose(
-        [way for way in offered if not only or way.name in only], costs, end - time.monotonic()
-    )
-    result = Project(name, costs, left_out)
-    # Ours before anything else: the first run makes the tables that later ones replace.
-    for airflow in dict.fromkeys(way.airflow for way in chosen):
-        together = [way for way in chosen if way.airflow is airflow]
-        stack = _stack(bench.home, project, bench.threads, together)
-        with _airflow(stack, bench.server):
-            measured = []
-            for way in together:
-                try:
-                    measured.append(bench.dag(stack, way))
-                except AirflowApiError as error:
-                    bench.say(f"  {error}")
-                    result.failed.append(way)
-            known = [bare for bare, _ in result.told if len(bare.runs) == 1]
-            result.told.append((known[0] if known else bench.bare(project), measured))
+def compare(bench: Bench, part: Part) -> Result:
+    """Run a part in all of its ways."""
+    source, home = PROJECT_ROOT / "dbt", bench.home / part.name.replace(" ", "-")
+    if part.project != "greenery":
+        source = generated.write(home / "generated", part.project)
+    project = _prepared(source, home / "dbt", part.threads)
+    result = Result(part)
+    for airflow in dict.fromkeys(way.airflow for way in part.chosen):
+        together = [way for way in part.chosen if way.airflow is airflow]
+        stack = _stack(bench.home, project, part.threads, together)
+        try:
+            with _airflow(stack, bench.server):
+                measured = _dags(bench, stack, together, result)
+                known = [bare for bare, _ in result.told if len(bare.runs) == 1]
+                result.told.append((known[0] if known else bench.bare(project), measured))
+        except StackError as error:
+            bench.say(f"  {error}")
+            result.failed += together
     return result
+
+
+def _dags(bench: Bench, stack: Stack, together: list[Way], result: Result) -> list[Measured]:
+    """The ways of an Airflow, without those that fail."""
+    measured = []
+    for way in together:
+        try:
+            measured.append(bench.dag(stack, way))
+        except (AirflowApiError, httpx.HTTPError) as error:
+            bench.say(f"  {way.name}: {error}")
+            result.failed.append(way)
+    return measured
 
 
 @contextmanager
@@ -259,13 +248,13 @@ def _airflow(stack: Stack, server: LocalPostgres) -> Iterator[None]:
         stack._stop_airflow()
 
 
-def table(project: Project) -> list[str]:
-    """What became of a project, as lines of Markdown."""
-    rows = [(way, bare) for bare, measured in project.told for way in (bare, *measured)]
+def table(result: Result) -> list[str]:
+    """What became of a part, as lines of Markdown."""
+    rows = [(way, bare) for bare, measured in result.told for way in (bare, *measured)]
     # One build is beside all ways where it takes long.
     rows = [(way, bare) for at, (way, bare) in enumerate(rows) if way not in [one for one, _ in rows[:at]]]
     lines = [
-        f"### {project.name}",
+        f"### {result.part.name}",
         "",
         "| | seconds (least to most) | times `dbt build` | CPU seconds | times | peak MB | MB a task | others |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
@@ -290,11 +279,27 @@ def table(project: Project) -> list[str]:
         for way, _ in rows
         if way.parse_seconds is not None
     ]
-    sentences += [f"`{way.name}` is not told: a run of it failed." for way in project.failed]
-    if project.left_out:
-        names = (f"`{way.name}` (some {project.costs.once(way) / 60:.0f} minutes a run)" for way in project.left_out)
-        sentences.append(f"Left out, since there was no time: {', '.join(names)}.")
+    sentences += [f"`{way.name}` is not told: a run of it failed." for way in result.failed]
+    if result.part.left_out:
+        names = (f"`{way.name}` ({_duration(result.part.once(way))} a run)" for way in result.part.left_out)
+        sentences.append(f"Left out, with what is reckoned: {', '.join(names)}.")
     return [*lines, "", *sentences, ""]
+
+
+def summary(results: list[Result]) -> list[str]:
+    """All parts side by side, as lines of Markdown: seconds, and times the `dbt build` beside each."""
+    found = {way.name for result in results for _, measured in result.told for way in measured}
+    names = [way.name for way in ways.GENERATED if way.name in found]
+    lines = [f"| | goal | `dbt build` | {' | '.join(names)} |", f"|---{'|---:' * (len(names) + 2)}|"]
+    for result in [one for one in results if one.told]:
+        told = {way.name: (way, bare) for bare, measured in result.told for way in measured}
+        cells = [f"{way.seconds:.1f} ({way.seconds / bare.seconds:.2f})" for way, bare in told.values()]
+        by_name = dict(zip(told, cells, strict=True))
+        goal = f"{result.part.goal:g}" if result.part.goal else ""
+        bare = result.told[0][0]
+        row = (result.part.name, goal, f"{bare.seconds:.1f}", *(by_name.get(name, "") for name in names))
+        lines.append(f"| {' | '.join(row)} |")
+    return ["### All of it", "", "Seconds, and times `dbt build`. The goal is for `ours`.", "", *lines, ""]
 
 
 def _told(way: Measured) -> str:
@@ -304,56 +309,55 @@ def _told(way: Measured) -> str:
     return f"{way.seconds:.1f} ({min(seconds):.1f} to {max(seconds):.1f})"
 
 
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+
+
 def main() -> None:
-    """Run the benchmark and print a table for each project as soon as it is done."""
+    """Run the benchmark, and print a table for each part as soon as it is done, and one of all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.orchestration", description=main.__doc__)
-    parser.add_argument("--runs", type=int, default=3, help="timed runs of each way; default: %(default)s")
-    parser.add_argument(
-        "projects", nargs="*", default=PROJECTS, help="greenery, or generated ones; default: " + " ".join(PROJECTS)
-    )
+    parser.add_argument("projects", nargs="*", help="greenery, or generated ones; default: all that the plan has")
+    parser.add_argument("--plan", action="store_true", help="say what would be run and how long it takes, and end")
     names = dict.fromkeys(way.name for way in (*ways.GREENERY, *ways.GENERATED))
     parser.add_argument("--ways", nargs="+", choices=names, default=[], help="these alone, beside `dbt build`")
     parser.add_argument(
-        "--threads", type=int, default=4, help="tasks at a time, and dbt's threads; default: %(default)s"
+        "--threads", type=int, nargs="+", default=[], help="tasks at a time, and dbt's threads; default: as planned"
     )
+    parser.add_argument("--runs", type=int, default=Rounds.timed, help="timed runs of each way; default: %(default)s")
     parser.add_argument(
-        "--patience", type=float, default=30, help="seconds: what takes longer is run once; default: %(default)s"
-    )
-    parser.add_argument(
-        "--minutes", type=float, default=19, help="for a project: ways beyond are left out; default: %(default)s"
+        "--patience",
+        type=float,
+        default=Rounds.patience,
+        help="seconds: what takes longer is run once; default: %(default)s",
     )
     parser.add_argument("--keep", type=Path, help="a folder for all files, kept afterwards")
     arguments = parser.parse_args()
-    for name in arguments.projects:
-        if name != "greenery":
-            try:
-                generated.models(name)
-            except ValueError as error:
-                parser.error(str(error))
-    os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
-    os.environ["GREENERY_UI_PORT"] = str(free_port())  # beside a stack that is being started
-    home = arguments.keep or Path(tempfile.mkdtemp(prefix="greenery-bench-"))
-    home.mkdir(exist_ok=True)
-    home.chmod(0o755)
-    memory = psutil.virtual_memory().total / 2**30
-    print(
-        f"{os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}; {arguments.threads} tasks at a "
-        f"time, {arguments.threads} threads; load {os.getloadavg()[0]:.1f} at the start\n",
-        flush=True,
-    )
+    rounds = Rounds(arguments.runs, arguments.patience)
     try:
-        with Stack(home, silent()).session() as server:
-            warehouse.prepare(server)
-            os.environ |= warehouse.as_transformer(server).environment()
-            with connect("greenery bench", warehouse.as_loader(server)) as connection:
-                demo_shop.play_day(connection, 1)
-            say = Progress().say
-            bench = Bench(home, server, arguments.runs, arguments.patience, arguments.threads, say)
-            for name in arguments.projects:
-                print("\n".join(table(compare(bench, name, arguments.ways, arguments.minutes))), flush=True)
-    finally:
-        if arguments.keep is None:
-            shutil.rmtree(home, ignore_errors=True)
+        planned = plan.parts(arguments.projects, arguments.ways, arguments.threads)
+    except ValueError as error:
+        parser.error(str(error))
+    if arguments.plan:
+        print(plan.told(planned, rounds))
+        return
+    say = Progress().say
+    say(plan.told(planned, rounds))
+    os.environ["GREENERY_UI_PORT"] = str(free_port())  # beside a stack that is being started
+    results: list[Result] = []
+    with folder.working(arguments.keep) as home, Stack(home, silent()).session() as server:
+        print(f"{folder.machine()}\n", flush=True)
+        warehouse.prepare(server)
+        os.environ |= warehouse.as_transformer(server).environment()
+        with connect("greenery bench", warehouse.as_loader(server)) as connection:
+            demo_shop.play_day(connection, 1)
+        bench = Bench(home, server, rounds, say)
+        for at, part in enumerate(planned):
+            left = sum(one.seconds(rounds) for one in planned[at:]) / 60
+            say(f"{part.name}, part {at + 1} of {len(planned)}; some {left:.0f} minutes are left")
+            results.append(compare(bench, part))
+            print("\n".join(table(results[-1])), flush=True)
+    if len(results) > 1:
+        print("\n".join(summary(results)))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import argparse
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from dbt.cli.main import dbtRunner
 
+from benchmarks import folder
 from benchmarks.size import PROJECT, SERVER, STEPS, Bench
 from include import settings
 from include.daily import buffers
@@ -154,13 +154,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.preview", description=main.__doc__)
     parser.add_argument("--events", type=int, default=1_000_000, help="default: %(default)s")
     arguments = parser.parse_args()
-    os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
     first_day = datetime.now(UTC).date() - timedelta(days=arguments.events // (8 * ORDERS_PER_DAY) + 30)
-    work = Path(tempfile.mkdtemp(prefix="greenery-bench-"))
-    work.chmod(0o755)
-    server = postgres.start(work / "postgres", settings=SERVER)
     say = Progress().say
-    try:
+    with folder.working() as work:
+        server = postgres.start(work / "postgres", settings=SERVER)
         shop = Shop(server, work, ORDERS_PER_DAY, first_day, say)
         shop.grow(arguments.events)
         with connect("bench") as connection:
@@ -180,9 +177,6 @@ def main() -> None:
         built = shop.full_build(touched)
         say(f"Full build of {len(touched)} models: {built:.1f} s")
         print(f"{shop.events:,} events, {len(touched)} models touched\n\n{table(built, previews)}")
-    finally:
-        postgres.stop(server.data)
-        shutil.rmtree(work, ignore_errors=True)
 
 
 if __name__ == "__main__":

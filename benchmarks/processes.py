@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +36,7 @@ class Memory:
 class Processes:
     """Those of a Postgres, of Airflow's components by their names, and what we have started ourselves."""
 
-    postgres: Path
+    postgres: Path | None
     components: dict[str, int] = field(default_factory=dict)
 
     def cpu_seconds(self) -> Counter[str]:
@@ -55,40 +55,68 @@ class Processes:
                 used[TASKS if part == SCHEDULER else part] += times.children_user + times.children_system
         return used
 
+    def megabytes(self) -> Counter[str]:
+        """What each has of the memory now, shared pages counted once."""
+        used: Counter[str] = Counter()
+        for part, process in self._all():
+            with suppress(psutil.Error, OSError):
+                used[part] += process.memory_full_info().pss / 1e6
+        return used
+
     @contextmanager
     def memory(self, every: float) -> Iterator[Memory]:
         """What is noted during the block, with a look every so many seconds, which takes some hundredths of one."""
-        noted, stop = Memory(), threading.Event()
+        noted = Memory()
 
-        def watch() -> None:
-            while not stop.wait(every):
-                total = 0.0
-                for _, process in [*self._all(), *([] if self.components else _builds())]:
-                    with suppress(psutil.Error, OSError):
-                        memory = process.memory_full_info()
-                        total += memory.pss / 1e6
-                        if _TASK.match(" ".join(process.cmdline())):
-                            noted.task = max(noted.task, memory.uss / 1e6)
-                noted.peak = max(noted.peak, total)
+        def look() -> None:
+            now = memory_of(process for _, process in [*self._all(), *([] if self.components else _builds())])
+            noted.peak, noted.task = max(noted.peak, now.peak), max(noted.task, now.task)
 
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
-        try:
+        with watching(every, look):
             yield noted
-        finally:
-            stop.set()
-            watcher.join()
 
     def _all(self) -> Iterator[tuple[str, psutil.Process]]:
         """Each process with whose it is."""
-        postmaster = int((self.postgres / "postmaster.pid").read_text().splitlines()[0])
-        for part, leader in {WAREHOUSES: postmaster, **self.components}.items():
+        leaders = dict(self.components)
+        if self.postgres:
+            leaders[WAREHOUSES] = int((self.postgres / "postmaster.pid").read_text().splitlines()[0])
+        for part, leader in leaders.items():
             with suppress(psutil.Error):
                 process = psutil.Process(leader)
                 yield part, process
                 for child in process.children(recursive=True):
                     with suppress(psutil.Error):
                         yield whose(part, " ".join(child.cmdline())), child
+
+
+@contextmanager
+def watching(every: float, look: Callable[[], None]) -> Iterator[None]:
+    """Look every so many seconds during the block."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(every):
+            look()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+def memory_of(family: Iterable[psutil.Process]) -> Memory:
+    """What processes have now; one that has ended has none."""
+    now = Memory()
+    for process in family:
+        with suppress(psutil.Error, OSError):
+            memory = process.memory_full_info()
+            now.peak += memory.pss / 1e6
+            if _TASK.match(" ".join(process.cmdline())):
+                now.task = max(now.task, memory.uss / 1e6)
+    return now
 
 
 def busy_seconds() -> float:

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -21,6 +19,7 @@ from pathlib import Path
 from dbt.cli.main import dbtRunner
 from psycopg2 import sql
 
+from benchmarks import folder
 from benchmarks.size import PROJECT, SERVER
 from include.dbt_project.manifest import read
 from include.local import postgres
@@ -191,12 +190,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.receipts", description=main.__doc__)
     parser.add_argument("--events", type=int, default=10_000_000, help="default: %(default)s")
     arguments = parser.parse_args()
-    os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
-    work = Path(tempfile.mkdtemp(prefix="greenery-bench-"))
-    work.chmod(0o755)
-    server = postgres.start(work / "postgres", settings=SERVER)
     say = Progress().say
-    try:
+    with folder.working() as work:
+        server = postgres.start(work / "postgres", settings=SERVER)
         bench = Bench(work, server, arguments.events // EVENTS_A_DAY)
         bench.build(changed=False)
         say(f"{bench.days:,} days are there; to tell all of it for the first time: {bench.publish():.2f} s")
@@ -208,9 +204,6 @@ def main() -> None:
             print(f"{what}: {len(found):,} moves, {adds_up:,} of which add up; {kept:,} rows kept")
             print("".join(f"    {name}: {seconds:.2f} s\n" for name, seconds in steps.items()), end="")
             bench.change_all()
-    finally:
-        postgres.stop(server.data)
-        shutil.rmtree(work, ignore_errors=True)
 
 
 if __name__ == "__main__":

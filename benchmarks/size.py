@@ -16,9 +16,6 @@ import argparse
 import hashlib
 import os
 import resource
-import shutil
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +26,8 @@ from pathlib import Path
 import psycopg2
 from dbt.cli.main import dbtRunner
 
+from benchmarks import folder
+from benchmarks.processes import watching
 from include.daily import buffers
 from include.dbt_project.manifest import Manifest, read
 from include.demo_shop import demo
@@ -387,30 +386,25 @@ def cpu_seconds(server: postgres.LocalPostgres) -> float:
 @contextmanager
 def peak_of(server: postgres.LocalPostgres) -> Iterator[Peak]:
     """The most memory and temporary files at a time, while it lasts."""
-    peak, stop = Peak(), threading.Event()
+    peak = Peak()
     postmaster = int((server.data / "postmaster.pid").read_text().splitlines()[0])
 
-    def watch() -> None:
-        page = resource.getpagesize() / 1e6
-        while not stop.wait(0.25):
-            memory = files = 0.0
-            for status in Path("/proc").glob("[0-9]*/stat"):
-                with suppress(OSError, IndexError):  # it ended meanwhile
-                    if int(status.read_text().rsplit(")", 1)[1].split()[1]) == postmaster:
-                        _, resident, shared, *_ = status.with_name("statm").read_text().split()
-                        memory += (int(resident) - int(shared)) * page
-            with suppress(OSError):
-                for file in (server.data / "base" / "pgsql_tmp").rglob("*"):
-                    files += file.stat().st_size / 1e6
-            peak.server_mb, peak.temp_mb = max(peak.server_mb, memory), max(peak.temp_mb, files)
+    page = resource.getpagesize() / 1e6
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
+    def look() -> None:
+        memory = files = 0.0
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError, IndexError):  # it ended meanwhile
+                if int(status.read_text().rsplit(")", 1)[1].split()[1]) == postmaster:
+                    _, resident, shared, *_ = status.with_name("statm").read_text().split()
+                    memory += (int(resident) - int(shared)) * page
+        with suppress(OSError):
+            for file in (server.data / "base" / "pgsql_tmp").rglob("*"):
+                files += file.stat().st_size / 1e6
+        peak.server_mb, peak.temp_mb = max(peak.server_mb, memory), max(peak.temp_mb, files)
+
+    with watching(0.25, look):
         yield peak
-    finally:
-        stop.set()
-        watcher.join()
 
 
 def table(stages: list[Stage]) -> str:
@@ -423,6 +417,12 @@ def table(stages: list[Stage]) -> str:
 
     def row(name: str, tell: Callable[[Stage], str]) -> None:
         lines.append(f"| {name} | " + " | ".join(tell(stage) for stage in stages) + " |")
+
+    def by_node(when: str, measured: Callable[[Stage], Measured]) -> None:
+        lines.extend(["", f"Seconds by node, {when}:", "", lines[0], lines[1]])
+        largest = measured(stages[-1]).nodes
+        for node in sorted(largest, key=lambda node: -largest[node])[:30]:
+            row(f"`{node.split('.')[2]}`", lambda stage, node=node: f"{measured(stage).nodes.get(node, 0):.2f}")
 
     row("raw tables, MB", lambda stage: f"{stage.raw_mb:,.0f}")
     row("one buffer, MB", lambda stage: f"{stage.buffer_mb:,.0f}")
@@ -445,10 +445,8 @@ def table(stages: list[Stage]) -> str:
     row("a look at all, seconds of the processors", lambda stage: f"{stage.look.cpu:.1f}")
     row("- of what it takes more, at most on one day", lambda stage: f"{stage.look.share_of_a_day(stage.day):.0%}")
     row("- that day, times a day", lambda stage: f"{stage.busiest_day:.2f}")
-    lines += ["", "Seconds by node, on a day:", "", lines[0], lines[1]]
-    slowest = sorted(stages[-1].day.nodes, key=lambda node: -stages[-1].day.nodes[node])
-    for node in slowest[:30]:
-        row(f"`{node.split('.')[2]}`", lambda stage, node=node: f"{stage.day.nodes.get(node, 0):.2f}")
+    by_node("on a day", lambda stage: stage.day)
+    by_node("when all look at all of history at once", lambda stage: stage.look)
     lines += ["", f"dbt's own process had at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:,.0f} MB."]
     return "\n".join(lines)
 
@@ -458,24 +456,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.size", description=main.__doc__)
     parser.add_argument("--events", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000], help="sizes")
     parser.add_argument("--orders-per-day", type=int, default=1_000, help="default: %(default)s, some 10,000 events")
+    parser.add_argument(
+        "--settings", nargs="+", default=[], metavar="NAME=VALUE", help="of the server, such as work_mem=64MB"
+    )
     parser.add_argument("--keep", type=Path, help="a folder for the server's files, kept afterwards")
     arguments = parser.parse_args()
-    os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
     # The whole history lies behind us, as a shop's does.
     most_days = min(max(arguments.events), PLAYED) // (8 * arguments.orders_per_day) + 30
     first_day = datetime.now(UTC).date() - timedelta(days=most_days)
-    work = arguments.keep or Path(tempfile.mkdtemp(prefix="greenery-bench-"))
-    work.mkdir(exist_ok=True)
-    work.chmod(0o755)
-    server = postgres.start(work / "postgres", settings=SERVER)
-    try:
+    with folder.working(arguments.keep) as work:
+        settings = SERVER | dict(setting.split("=", 1) for setting in arguments.settings)
+        server = postgres.start(work / "postgres", settings=settings)
         bench = Bench(server, work, arguments.orders_per_day, first_day, Progress().say)
         stages = [bench.stage(events) for events in sorted(arguments.events)]
         print(table(stages))
-    finally:
-        postgres.stop(server.data)
-        if arguments.keep is None:
-            shutil.rmtree(work, ignore_errors=True)
 
 
 if __name__ == "__main__":

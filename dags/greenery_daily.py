@@ -7,7 +7,7 @@ marts all at once or not at all. Always ends in one Slack message. All details: 
 | task | does | when it is red |
 |---|---|---|
 | `check_sources` | freshness, shape, tests of the raw tables | load again, then clear it with everything downstream |
-| `build_ahead`, if asked for | builds all of `transform` in one dbt | nothing is lost: the tasks of `transform` build |
+| `build_ahead` | does the work of `transform` in one dbt | `publish` says so, or the tasks of `transform` build |
 | `transform` | one task a dbt model, with its tests | its log has dbt's error; what is downstream waits |
 | `snapshot` | the history of orders, products and prices | a source's keys are broken; nothing was written |
 | `history` | one task a model that reads the snapshots | as in `transform` |
@@ -54,8 +54,7 @@ with DAG(
     reported = report().as_teardown()
 
     chain(sources, transform, snapshot, history, published, reported)
-    if settings.builds_ahead():
-        chain(sources, task_groups.build_ahead(project), snapshot)  # which runs whatever becomes of it
+    chain(sources, task_groups.build_ahead(project), snapshot)  # which runs whatever becomes of it
     [snapshot, across] >> published
     # Snapshot runs in any case, so earlier failures have to reach what comes after it directly.
     cross_downstream([sources, *transform.iter_tasks()], [*history.iter_tasks(), published])

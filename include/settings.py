@@ -181,14 +181,6 @@ def schedule() -> str | None:
     return os.environ.get("GREENERY_SCHEDULE", "0 6 * * *").strip() or None
 
 
-def builds_ahead() -> bool:
-    """Whether one dbt builds the models of a run ahead of their tasks. Raises ValueError for what is no yes or no."""
-    text = os.environ.get("GREENERY_BUILD_AHEAD") or "false"
-    if text not in ("true", "false"):
-        raise ValueError(f"GREENERY_BUILD_AHEAD is {text!r}; it takes true or false")
-    return text == "true"
-
-
 def published_by() -> timedelta:
     """How long after the tick of its schedule a run should have published. Raises ValueError for what is no number."""
     return timedelta(minutes=_number("GREENERY_PUBLISHED_BY_MINUTES", 60))

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -195,7 +195,7 @@ class Deployment:
 
     def read_again(self) -> None:
         """Have the DAG processor read the daily DAG's file soon: of itself it would here do so in an hour."""
-        client = self.api._client
+        client = self.api.client
         token = client.get(f"/api/v2/dags/{DAG_ID}").raise_for_status().json()["file_token"]
         asked = client.put(f"/api/v2/parseDagFile/{token}")
         if asked.status_code != httpx.codes.CONFLICT:  # a request that is waiting already will do
@@ -204,9 +204,9 @@ class Deployment:
     def watch(self) -> None:
         """A run of the watchdog, which rests otherwise: it would send what waits for Slack every five minutes."""
         dag = f"/api/v2/dags/{WATCHDOG}"
-        self.api._client.patch(dag, json={"is_paused": False}).raise_for_status()
+        self.api.client.patch(dag, json={"is_paused": False}).raise_for_status()
         state = self.api.wait_for_run(WATCHDOG, self.api.trigger(WATCHDOG))
-        self.api._client.patch(dag, json={"is_paused": True}).raise_for_status()
+        self.api.client.patch(dag, json={"is_paused": True}).raise_for_status()
         assert state == "success"
 
     def task_logs(self, run_id: str) -> dict[str, str]:
@@ -220,16 +220,19 @@ class Deployment:
 
     def rendered_sql(self, run_id: str, task_id: str) -> str:
         """What Airflow shows as a task's rendered template."""
+        return self.task(run_id, task_id)["rendered_fields"]["compiled_sql"]
+
+    def task(self, run_id: str, task_id: str) -> dict[str, Any]:
+        """What Airflow's API tells of a task of a run: its last try."""
         path = f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/{task_id}"
-        answer = self.api._client.get(path).raise_for_status().json()
-        return answer["rendered_fields"]["compiled_sql"]
+        return self.api.client.get(path).raise_for_status().json()
 
     @contextmanager
     def bot(self) -> Iterator[None]:
         """For the time of the block Slack is spoken to by a bot, as Airflow's own connections say."""
         connection = json.loads(self.slack.bot())
         connection |= {"connection_id": "slack_bot", "extra": json.dumps(connection["extra"])}
-        client = self.api._client
+        client = self.api.client
         client.post("/api/v2/connections", json=connection).raise_for_status()
         try:
             yield
@@ -277,7 +280,7 @@ def _deployed(dbts: Forks) -> Iterator[Deployment]:
                 up.keep(EMPTY)
                 up.api.wait_for_dag(DAG_ID)
                 up.api.wait_for_dag(WATCHDOG)
-                up.api._client.patch(f"/api/v2/dags/{WATCHDOG}", json={"is_paused": True}).raise_for_status()
+                up.api.client.patch(f"/api/v2/dags/{WATCHDOG}", json={"is_paused": True}).raise_for_status()
                 yield up
                 up.kill(*COMPONENTS)  # asked to, they would take a quarter of a minute to end
 

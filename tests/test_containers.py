@@ -3,200 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import signal
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from deploy import env_file
+from benchmarks import containers
+from benchmarks.containers import RUN_SECONDS, UP, Deployment
 from include import airflow_roles
 from include.settings import PROJECT_ROOT
 from include.warehouse import roles
 
 pytestmark = [pytest.mark.stack, pytest.mark.containers]
-
-CHECK = PROJECT_ROOT.parent / "shared" / "containers" / "check-compose"
-START_SECONDS = 900
-RUN_SECONDS = 600
-UP = ("up", "--detach", "--wait", "--no-build", "--pull", "never")
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """The services, up: a program that runs commands beside them, in an environment that names our `.env`.
-
-    `settings` (`NAME=value`) go before those of `.env`.
-    """
-
-    enter: str
-    environment: dict[str, str]
-    settings: tuple[str, ...] = ()
-
-    def run(self, *command: str) -> str:
-        """What a command beside the services prints. Raises CalledProcessError."""
-        return subprocess.run(
-            [self.enter, *command], env=self.environment, check=True, stdout=subprocess.PIPE, text=True, timeout=600
-        ).stdout.strip()
-
-    def compose(self, *arguments: str) -> str:
-        """What `docker compose` prints."""
-        return self.run("env", *self.settings, "docker-compose", *arguments)
-
-    def sql(self, database: str, query: str) -> str:
-        """Rows as psql prints them: columns behind `|`."""
-        psql = (
-            "psql",
-            "--username=postgres",
-            "--no-psqlrc",
-            "--tuples-only",
-            "--no-align",
-            database,
-            "--command",
-            query,
-        )
-        return self.compose("exec", "-T", "postgres", *psql)
-
-    def inside(self, service: str, command: str) -> str:
-        """What a command prints that a service's own shell runs."""
-        return self.compose("exec", "-T", service, "sh", "-c", command)
-
-    def capabilities(self, service: str) -> dict[str, int]:
-        """What the first process of a service may do, and whether it can come to more."""
-        lines = self.inside(service, "grep -E '^(CapEff|CapBnd|NoNewPrivs):' /proc/1/status").splitlines()
-        return {name: int(value, 16) for name, value in (line.split(":") for line in lines)}
-
-    def upgraded(self, change: str) -> Deployment:
-        """The same with another image: this one, changed by a command, and its dbt project released."""
-        image = self.run("printenv", "AIRFLOW_IMAGE")
-        make = f"{change} && python -m include.dbt_project.release"
-        self.run("podman", "run", "--name", "upgrade", "--network", "none", image, "bash", "-ec", make)
-        self.run("podman", "commit", "--quiet", "--change", 'CMD ["api-server"]', "upgrade", f"{image}-upgraded")
-        self.run("podman", "rm", "upgrade")
-        return replace(self, settings=(f"AIRFLOW_IMAGE={image}-upgraded",))
-
-    def secret(self, name: str) -> str:
-        """A value of `.env`."""
-        text = Path(self.environment["COMPOSE_ENV_FILES"]).read_text()
-        return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)[name]
-
-    def status(self, path: str, *options: str) -> int:
-        """The HTTP status of an address of the UI's port."""
-        url = f"http://localhost:8080{path}"
-        return int(self.run("curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}", *options, url))
-
-    def token(self, login: dict[str, str]) -> str:
-        """What Airflow's API gives to whoever logs in with name and password."""
-        answer = self.run("curl", "--silent", "--json", json.dumps(login), "http://localhost:8080/auth/token")
-        return json.loads(answer)["access_token"]
-
-    def wait_for(self, database: str, query: str, wanted: str, seconds: float) -> None:
-        """Until a query answers as wanted."""
-        end, found = time.monotonic() + seconds, None
-        while (found := self.sql(database, query)) != wanted:
-            assert time.monotonic() < end, f"{query}: {found}, not {wanted}, after {seconds:.0f} s"
-            time.sleep(0.5)
-
-    def wait_until_idle(self) -> None:
-        """Until no run of the daily DAG is under way."""
-        active = "select count(*) from dag_run where dag_id = 'greenery_daily' and state in ('queued', 'running')"
-        self.wait_for("airflow", active, "0", RUN_SECONDS)
-
-    def trigger(self, run_id: str) -> None:
-        """A run of the daily DAG, when no other is under way."""
-        self.wait_until_idle()
-        self.compose("exec", "-T", "scheduler", "airflow", "dags", "trigger", "--run-id", run_id, "greenery_daily")
-
-    def wait_until_published(self, run_id: str) -> None:
-        """Until a run has ended well, and people see what it built."""
-        query = f"select state from dag_run where run_id = '{run_id}' and end_date is not null"
-        self.wait_for("airflow", query, "success", RUN_SECONDS)
-        assert self.sql("warehouse", f"select count(*) from ops.publications where run_id = '{run_id}'") == "1"
-
-    def workers(self) -> list[str]:
-        """The names of the Celery workers' containers that run."""
-        return self.compose("ps", "--status", "running", "--format", "{{.Name}}", "worker").splitlines()
-
-    def hostname(self, container: str) -> str:
-        """What a container calls itself, and Airflow its tasks' machine."""
-        return self.run("podman", "exec", container, "cat", "/etc/hostname")
-
-    def worker_that_says(self, pattern: str, seconds: float) -> str:
-        """The worker whose log has a line like this, once there is one."""
-        end = time.monotonic() + seconds
-        while True:
-            for worker in self.workers():
-                if re.search(pattern, self.run("podman", "logs", worker)):
-                    return worker
-            assert time.monotonic() < end, f"no worker said {pattern} in {seconds:.0f} s"
-            time.sleep(1)
-
-    def said_by(self, container: str, pattern: str, seconds: float) -> str:
-        """A container's log, once it has something like this."""
-        end = time.monotonic() + seconds
-        while not re.search(pattern, said := self.run("sh", "-c", f"podman logs {container} 2>&1")):
-            assert time.monotonic() < end, f"{container} did not say {pattern} in {seconds:.0f} s"
-            time.sleep(1)
-        return said
-
-    def kill(self, container: str) -> None:
-        """As a machine dies: at once, and nothing starts it again."""
-        self.run("podman", "kill", "--signal", "KILL", container)
-
-    def start_workers(self) -> None:
-        """As many as there were."""
-        self.compose(*UP, "worker")
-
-    @contextmanager
-    def frozen(self, container: str) -> Iterator[None]:
-        """Nothing in a container gets on meanwhile."""
-        self.tell_all("STOP", container)
-        try:
-            yield
-        finally:
-            self.tell_all("CONT", container)
-
-    def tell_all(self, name: str, container: str) -> None:
-        """Send a signal to all that runs in a container."""
-        self.run("podman", "kill", "--signal", name, container)  # its first process, which is not told from inside
-        self.run("podman", "exec", container, "bash", "-c", f"kill -{name} -1 || true")
-
-    @contextmanager
-    def frozen_tasks(self) -> Iterator[None]:
-        """The tasks that run get no further meanwhile, one at least; what looks after them does."""
-        end = time.monotonic() + RUN_SECONDS
-        frozen: list[tuple[str, str]] = []
-        while not frozen:
-            assert time.monotonic() < end, "no task ran"
-            for worker in self.workers():
-                stopped = self.run("podman", "exec", worker, "python", "-c", _FREEZE_TASKS).split()
-                frozen += [(worker, pid) for pid in stopped]
-        try:
-            yield
-        finally:
-            for worker, pid in frozen:
-                self.run("podman", "exec", worker, "bash", "-c", f"kill -CONT {pid}")
-
-
-# Prints the process ids of those that it stopped.
-_FREEZE_TASKS = """
-import psutil
-for one in psutil.process_iter():
-    try:
-        if " ".join(one.cmdline()).startswith("airflow worker -- "):
-            one.suspend()
-            print(one.pid)
-    except psutil.NoSuchProcess:
-        pass
-"""
-
 
 # As people who come by a proxy: one logs in, one tries wrong passwords, and others try one each. Prints what they get.
 _COME = """
@@ -229,37 +50,11 @@ print(json.dumps({"login": login, "cookies": cookies, "one": one, "others": othe
 @pytest.fixture(scope="class")
 def here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The compose file, up with fresh secrets as the test's class wants it; gone with its volumes afterwards."""
-    if not CHECK.exists():
-        pytest.skip("what starts a compose file without docker is not beside this checkout (../shared/containers)")
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        pytest.skip("starting a compose file without docker needs root, on Debian")
+    if reason := containers.missing():
+        pytest.skip(reason)
     home = tmp_path_factory.mktemp("containers")
-    env_file.write(home / ".env")
-    environment = os.environ | {
-        "AIRFLOW__CORE__EXECUTOR": request.cls.EXECUTOR,
-        "COMPOSE_PROFILES": request.cls.PROFILES,
-        "COMPOSE_ENV_FILES": str(home / ".env"),
-        "COMPOSE_CHECK_UP_TIMEOUT": "480",
-        "POSTGRES_MAJOR": "15",  # what stands in for the server
-    }
-    environment.pop(
-        "GREENERY_DEMO_FIRST_DAY", None
-    )  # the tests' own: hundreds of days, which take minutes beside other work
-    log = home / "check.log"
-    with log.open("w") as out:
-        check = subprocess.Popen(
-            [CHECK, "--keep", PROJECT_ROOT], env=environment, stdout=out, stderr=out, start_new_session=True
-        )
-    try:
-        end = time.monotonic() + START_SECONDS
-        while not (kept := re.search(r"kept running: use (\S+)", log.read_text())):
-            assert check.poll() is None, log.read_text()[-8000:]
-            assert time.monotonic() < end, f"not up after {START_SECONDS} s:\n{log.read_text()[-8000:]}"
-            time.sleep(1)
-        yield Deployment(kept[1], environment)
-    finally:
-        check.send_signal(signal.SIGTERM)
-        check.wait(120)
+    with containers.up(home, profiles=request.cls.PROFILES, executor=request.cls.EXECUTOR) as deployment:
+        yield deployment
 
 
 class TestOneMachine:
@@ -479,21 +274,30 @@ class TestManyMachines:
             assert said.count("Warm-up took") == 1, "once a worker, not once a process of its pool"
             assert said.index("Warm-up took") < said.index(" ready."), "Celery forks its pool after that"
 
-    def test_a_worker_that_dies_costs_minutes_and_no_publication(self, here: Deployment) -> None:
+    def test_a_worker_hears_of_what_another_built_ahead(self, here: Deployment) -> None:
+        here.trigger("heard")
+        here.wait_until_published("heard")
+        machines = here.machines("heard")
+        heard = {machines[task] for task in here.built_ahead("heard")}
+        assert heard - {machines["build_ahead"]}, "one that did not build it"
+
+    def test_a_worker_that_dies_while_it_builds_ahead_leaves_the_rest_to_the_tasks(self, here: Deployment) -> None:
         here.trigger("bereft")
-        victim = here.workers()[-1]
-        mine = f"run_id = 'bereft' and hostname = '{here.hostname(victim)}' and task_id like 'transform.%'"
-        running = f"select count(*) > 0 from task_instance where {mine} and state = 'running'"
+        running = "from task_instance where run_id = 'bereft' and task_id = 'build_ahead' and state = 'running'"
         while True:
-            here.wait_for("airflow", running, "t", RUN_SECONDS)
-            here.tell_all("STOP", victim)  # so that its task does not end first
-            if here.sql("airflow", running) == "t":
+            here.wait_for("airflow", f"select count(*) {running}", "1", RUN_SECONDS)
+            victim = here.worker_of(here.sql("airflow", f"select hostname {running}"))
+            here.tell_all("STOP", victim)  # so that its dbt does not end first
+            if here.sql("airflow", f"select count(*) {running}") == "1":
                 break
             here.tell_all("CONT", victim)
         here.kill(victim)
         here.wait_until_published("bereft")
-        failed = "select count(*) > 0 from task_instance_history where run_id = 'bereft' and state = 'failed'"
-        assert here.sql("airflow", failed) == "t", "the worker was killed between two tasks: nothing was tried again"
+        models = {task for task in here.machines("bereft") if task.startswith("transform.")}
+        assert models - here.built_ahead("bereft"), "what was not built when the worker died"
+        logs = "/opt/airflow/logs/dag_id=greenery_daily/run_id=bereft/task_id=build_ahead"
+        again = here.inside("scheduler", f"grep -rl 'Tried before in this run' {logs}")
+        assert again.endswith("/attempt=2.log")
         here.start_workers()
 
     def test_what_a_dead_worker_took_and_never_began_is_given_to_another(self, here: Deployment) -> None:

@@ -124,6 +124,7 @@ SAYING = {
     "include/publish/on_marts.py": ("rights", "row_security", "comments_and_options", "left_behind"),
     "include/raw/csv_loader.py": ("_refused",),
     "include/results/failures.py": ("_way_out",),
+    "include/results/hooks.py": ("problem",),
     "include/results/publications.py": ("lacking",),
     "include/results/trust.py": ("_taken",),
     "include/slack/render.py": ("unparsed", "unheard"),

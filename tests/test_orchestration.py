@@ -1,4 +1,4 @@
-"""The projects that `make bench BENCH=orchestration` makes up, what it leaves out, how it tells what it measured."""
+"""The projects that `make bench BENCH=orchestration` makes up, its plan, how it tells what it measured."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from benchmarks import generated, orchestration, processes, ways
-from benchmarks.orchestration import Measured, Project, Timed
+from benchmarks import generated, orchestration, plan, processes, ways
+from benchmarks.orchestration import Measured, Result, Timed
+from benchmarks.plan import Part, Rounds
 from benchmarks.processes import Processes
-from benchmarks.ways import Costs
 from include.local.postgres import LocalPostgres
 from include.warehouse import connect
 
@@ -36,7 +36,7 @@ def test_a_project_has_the_layers_of_its_shape(name: str, expected: list[int]) -
     assert layers(name) == expected
 
 
-@pytest.mark.parametrize("name", orchestration.PROJECTS[1:])
+@pytest.mark.parametrize("name", dict.fromkeys(part.project for part in plan.PARTS if part.project != "greenery"))
 def test_a_model_reads_others_before_it_and_each_once(name: str) -> None:
     made = generated.models(name)
     assert [one.reads for at, one in enumerate(made) if any(read >= at for read in one.reads)] == []
@@ -77,26 +77,81 @@ def test_a_slow_model_waits_once_however_many_rows_it_reads(server: LocalPostgre
         assert cursor.fetchone() == (1000, 1)
 
 
-def test_what_there_is_no_time_for_is_left_out_the_last_ways_first() -> None:
-    costs = Costs(models=300, waited=0, threads=4, runs=5, patience=30)
-    everything, nothing = ways.choose(list(ways.GENERATED), costs, 24 * 3600)
-    assert (everything, nothing) == (list(ways.GENERATED), [])
-    chosen, left_out = ways.choose(list(ways.GENERATED), costs, 1100)
-    assert [way.name for way in left_out] == ["local_build", "local_after_each"]
-    assert sum(costs.all(way) for way in chosen) < 1100
+def test_the_plan_takes_a_hundred_minutes_at_most_and_a_project_twenty() -> None:
+    minutes = Counter[str]()
+    for part in plan.PARTS:
+        minutes[part.project] += part.seconds(Rounds()) / 60
+    assert minutes.total() <= 100
+    assert {project: took for project, took in minutes.items() if took > 20} == {}
+
+
+def test_a_long_way_is_reckoned_once_and_a_short_one_with_what_is_before_and_after() -> None:
+    one = Part("300", ("ours",))
+    bare, ours = one.once(ways.BARE), one.once(one.chosen[0])
+    beside = plan.A_PROJECT + plan.AN_AIRFLOW
+    assert one.seconds(Rounds(timed=3, patience=1)) == pytest.approx(beside + bare + ours)
+    assert one.seconds(Rounds(timed=3, patience=100)) == pytest.approx(beside + 5 * (bare + ours))
+
+
+@pytest.mark.parametrize(
+    ("project", "threads", "expected"),
+    [
+        ("wide-300-slow", 4, 300 * 1.5 / 4),  # there is always one that can be built
+        ("wide-300-slow", 300, 4 * 1.7),  # the longest way through four layers
+        ("deep-300-slow", 8, 75 * 1.7),
+    ],
+)
+def test_what_models_wait_is_by_the_threads_or_along_the_graph(project: str, threads: int, expected: float) -> None:
+    assert Part(project, threads=threads)._waits == pytest.approx(expected, rel=0.15)
+
+
+def test_a_project_is_run_as_planned_or_as_asked() -> None:
+    assert plan.parts([], [], []) == list(plan.PARTS)
+    assert [part.threads for part in plan.parts(["300-slow"], [], [])] == [4, 8, 16]
+    assert plan.parts(["deep-300"], [], []) == [Part("deep-300")]
+    assert plan.parts(["300-slow"], ["bash"], [2]) == [Part("300-slow", ("bash",), 2, goal=1.2)]
+    with pytest.raises(ValueError, match="tall-300: no such project"):
+        plan.parts(["20", "tall-300"], [], [])
+    with pytest.raises(ValueError, match="greenery: it can't be run as fast"):
+        plan.parts(["20", "greenery"], ["fast"], [])
+
+
+def timed(seconds: float, tasks: float = 0) -> Timed:
+    return Timed(seconds, Counter({processes.TASKS: tasks}), 0.1)
 
 
 def test_a_table_tells_a_long_build_once_and_what_was_left_out() -> None:
     bare = Measured("dbt build", [Timed(100, Counter({processes.DBT: 50}), 0.0)])
-    ours = Measured("generated", [Timed(110, Counter({processes.TASKS: 60, processes.SCHEDULER: 15}), 1.2)])
-    watcher = Measured("watcher", [Timed(300, Counter({processes.TASKS: 500}), 0.1)])
-    costs = Costs(models=300, waited=0, threads=4, runs=5, patience=30)
-    left_out = [way for way in ways.GENERATED if way.name == "local_build"]
-    lines = orchestration.table(Project("300", costs, left_out, [(bare, [ours]), (bare, [watcher])]))
+    ours = Measured("ours", [Timed(110, Counter({processes.TASKS: 60, processes.SCHEDULER: 15}), 1.2)])
+    part = Part("300", ("ours", "watcher"))
+    [bash] = (way for way in ways.GENERATED if way.name == "bash")
+    lines = orchestration.table(
+        Result(part, [(bare, [ours]), (bare, [Measured("watcher", [timed(300, 500)])])], failed=[bash])
+    )
     names = [line.split(" | ")[0] for line in lines if line.startswith("| ")]
-    assert names[1:4] == names[5:] == ["| dbt build", "| generated", "| watcher"]
-    assert lines[5] == "| generated | 110.0 (one run) | **1.10** | 75.0 | 1.50 | 0 |  | 1.2 |"
-    assert "Left out, since there was no time: `local_build` (some 13 minutes a run)." in lines
+    assert names[1:4] == names[5:] == ["| dbt build", "| ours", "| watcher"]
+    assert lines[5] == "| ours | 110.0 (one run) | **1.10** | 75.0 | 1.50 | 0 |  | 1.2 |"
+    assert "`bash` is not told: a run of it failed." in lines
+    assert lines[-2].startswith("Left out, with what is reckoned: `floor` (53 s a run), `bash` (41 s a run), ")
+    assert lines[-2].endswith("`local_after_each` (25 minutes a run), `fast` (3 minutes a run).")
+
+
+def test_the_parts_are_told_side_by_side_each_with_the_build_beside_it() -> None:
+    few = Result(
+        Part("20", ("ours", "bash")),
+        [
+            (Measured("dbt build", [timed(4)]), [Measured("ours", [timed(5)])]),
+            (Measured("dbt build", [timed(2)]), [Measured("bash", [timed(3)])]),
+        ],
+    )
+    bare = Measured("dbt build", [timed(100)])
+    many = Result(Part("300", threads=8, goal=2), [(bare, [Measured("ours", [timed(150)])]), (bare, [])])
+    assert orchestration.summary([few, many])[4:-1] == [
+        "| | goal | `dbt build` | ours | bash |",
+        "|---|---:|---:|---:|---:|",
+        "| 20 |  | 4.0 | 5.0 (1.25) | 3.0 (1.50) |",
+        "| 300 with 8 threads | 2 | 100.0 | 150.0 (1.50) |  |",
+    ]
 
 
 @pytest.mark.parametrize(

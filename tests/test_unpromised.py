@@ -23,7 +23,7 @@ from airflow.listeners.listener import get_listener_manager
 from airflow.sdk import DAG
 from airflow.sdk.api.client import TaskInstanceOperations
 from airflow.sdk.bases.operator import BaseOperator
-from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time import supervisor, task_runner
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos.constants import DbtResourceType, InvocationMode, LoadMode, TestBehavior
 from cosmos.exceptions import CosmosDbtRunError
@@ -33,7 +33,8 @@ from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.clients.jinja import get_rendered
 from dbt.clients.jinja_static import statically_extract_macro_calls
 from dbt.contracts.graph.manifest import Manifest
-from dbt.events.types import NodeFinished, NodeStart
+from dbt.events.types import NodeExecuting, NodeFinished, NodeStart
+from dbt.task.base import BaseRunner
 from dbt.task.runnable import GraphRunnableTask
 from dbt_common.behavior_flags import BehaviorFlagRendered
 from dbt_common.clients import agate_helper, jinja
@@ -195,15 +196,16 @@ def test_a_name_is_found_in_the_whole_manifest_where_dbt_gets_a_part_of_it(manif
     )
 
 
-def test_dbt_tells_of_a_node_as_it_ends() -> None:
+def test_dbt_tells_of_a_node_as_it_begins_and_ends() -> None:
     told = []
     about = {"unique_id": "model.greenery.one"}
-    with invocation.without_debugging(lambda node, result: told.append((node, result.status))):
+    with invocation.without_debugging(told.append, lambda node, result: told.append((node, result.status))):
         fire_event(NodeStart(node_info=about))
+        fire_event(NodeExecuting(node_info=about))
         fire_event(NodeFinished(node_info=about, run_result={"status": "success"}))
-    assert told == [("model.greenery.one", "success")]
-    source = inspect.getsource(GraphRunnableTask)
-    assert [event for event in ("NodeStart(", "NodeFinished(") if event not in source] == [], (
+    assert told == ["model.greenery.one", ("model.greenery.one", "success")]
+    source = inspect.getsource(GraphRunnableTask) + inspect.getsource(BaseRunner)
+    assert [event for event in ("NodeStart(", "NodeExecuting(", "NodeFinished(") if event not in source] == [], (
         "dbt no longer tells of a node by these events: nothing is built ahead (invocation.py)"
     )
 
@@ -373,6 +375,20 @@ def test_a_worker_lets_a_task_begin_and_end_by_these_calls() -> None:
         "set_rtif": ["id", "body"],
         "succeed": ["id", "when", "task_outlets", "outlet_events", "rendered_map_index"],
     }, "Airflow's client calls otherwise: tasks that are done ahead can't end (fast_cosmos/ahead.py)"
+
+
+def test_a_worker_makes_a_tasks_rendered_fields_and_keeps_its_log_as_a_task_and_its_supervisor_do() -> None:
+    task = SimpleNamespace(template_fields=("compiled_sql",), compiled_sql="select 1")
+    assert task_runner._serialize_rendered_fields(task) == {"compiled_sql": "select 1"}, (
+        "Airflow makes rendered fields otherwise: the SQL of a task that was built ahead is not shown "
+        "(fast_cosmos/ahead.py)"
+    )
+    with supervisor._remote_logging_conn(SimpleNamespace()):
+        pass
+    assert list(inspect.signature(supervisor._remote_logging_conn).parameters) == ["client"], (
+        "Airflow's supervisor finds the connection of a remote log otherwise: the log of a task that was built ahead "
+        "would stay on the worker (fast_cosmos/ahead.py)"
+    )
 
 
 def test_a_component_says_that_it_starts_and_which_it_is() -> None:

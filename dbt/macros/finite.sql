@@ -1,4 +1,9 @@
-{# A number, or null where it is none: NaN and the two infinities. #}
+{#
+    A number that can be added up, or null: NaN and the two infinities are none, nor is what reaches a billion, of which some
+    rows are more than the marts can hold.
+#}
 {% macro finite(number) -%}
-    case when {{ number }} not in ('NaN', 'Infinity', '-Infinity') then {{ number }} end
+    case
+        when {{ number }} not in ('NaN', 'Infinity', '-Infinity') and abs({{ number }}) < 1000000000 then {{ number }}
+    end
 {%- endmacro %}

@@ -1,6 +1,7 @@
 {#
     Looked at are the items that were loaded since this buffer was last published, and those that people see without a price.
-    What is published is asked for and not ref'ed, so that nothing of it holds the history back.
+    What is published is asked for and not ref'ed, so that nothing of it holds the history back. An item that is held already
+    is left out, since it never changes, before anything is priced or compared.
 #}
 {% snapshot order_items_snapshot %}
 
@@ -33,10 +34,21 @@ order_items as (
 
 ),
 
+new_items as (
+
+    select order_items.*
+    from order_items
+    {%- if execute and relation_exists(this) %}
+    left join {{ this }} as held on order_items.order_item_id = held.order_item_id
+    where held.order_item_id is null
+    {%- endif %}
+
+),
+
 priced as (
 
     {{ priced_items(
-        'order_items', order_items, source('greenery', 'orders'), source('greenery', 'products'), utc('created_at')
+        'new_items', order_items, source('greenery', 'orders'), source('greenery', 'products'), utc('created_at')
     ) | indent(4) }}
 
 )

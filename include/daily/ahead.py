@@ -27,10 +27,10 @@ from include.daily import DAG_ID, buffers
 from include.dbt_project import manifest, release
 from include.dbt_project.manifest import Manifest
 from include.fast_cosmos.ahead import Done
-from include.results.nodes import NodeResult
+from include.results.nodes import NodeResult, of_node
 from include.results.record import record
 from include.settings import BUILT
-from include.warehouse import connect
+from include.warehouse import connect, open_connection
 
 GROUP = "transform"
 # A node that is as it should be, as dbt says it; a warning holds nothing up.
@@ -64,26 +64,28 @@ def building(run_id: str) -> Iterator[Connection | None]:
 
 @contextmanager
 def _holding(run_id: str) -> Iterator[None]:
-    """Hold the lock, over a connection that nobody else uses; who sees the claim finds it held."""
-    with connect("greenery ahead: lock") as held:
-        held.autocommit = True
-        with held.cursor() as cursor:
-            # A machine that is gone holds it for half a minute, and not until the server's TCP gives up.
-            cursor.execute(
-                "set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3"
-            )
-            _let_it_be_idle(cursor)
-            cursor.execute(f"select pg_advisory_lock({_KEY})", (run_id,))
-            over = Event()
-            watch = Thread(target=_end_without, args=(held, over), daemon=True)
-            watch.start()
-            try:
-                yield
-            finally:
-                over.set()
-                watch.join()
-                cursor.execute(f"select pg_advisory_unlock({_KEY})", (run_id,))
-                cursor.execute(f"notify {_CHANNEL}")
+    """Hold the lock, over a connection that nobody else uses; who sees the claim finds it held.
+
+    It is given back only where the block ends well: nobody is at work then.
+    """
+    held = open_connection("greenery ahead: lock", settings.warehouse())
+    held.autocommit = True
+    with held.cursor() as cursor:
+        # A machine that is gone holds it for half a minute, and not until the server's TCP gives up.
+        cursor.execute("set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3")
+        _let_it_be_idle(cursor)
+        cursor.execute(f"select pg_advisory_lock({_KEY})", (run_id,))
+        over = Event()
+        watch = Thread(target=_end_without, args=(held, over), daemon=True)
+        watch.start()
+        # Where the block raises, dbt's threads may still build: the lock goes with this process then, as the
+        # connection does, which the watch has.
+        yield
+        over.set()
+        watch.join()
+        cursor.execute(f"select pg_advisory_unlock({_KEY})", (run_id,))
+        cursor.execute(f"notify {_CHANNEL}")
+    held.close()
 
 
 def _let_it_be_idle(cursor: Cursor) -> None:
@@ -102,26 +104,36 @@ def _end_without(held: Connection, over: Event) -> None:
             os._exit(1)
 
 
-class Ended:
-    """Hears of each node as it ends, and keeps in `ops` what a task builds as soon as all of that is well.
+class Keeper:
+    """Hears of each node from dbt's threads, and keeps in `ops` what a task builds as soon as all of that is well.
 
     Nothing is kept of a task of which something failed or was skipped: it runs for itself.
     """
 
     def __init__(self, connection: Connection, run_id: str, facts: Manifest, nodes: dict[str, Any]) -> None:
         self._connection, self._run_id, self._facts, self._nodes = connection, run_id, facts, nodes
-        self._lock = Lock()
+        self._lock, self._marked = Lock(), False
         self._left = {one: self._of(one) for one in ours(facts)}
         self._homes = {node: home for home, of in self._left.items() for node in of}
         self._results: dict[str, list[NodeResult]] = {home: [] for home in self._left}
 
-    def __call__(self, unique_id: str, result: Any) -> None:
-        """Called by dbt's threads."""
-        if str(result.status) not in WELL or unique_id not in self._homes:
+    def began(self, unique_id: str) -> None:
+        """Mark the buffer before the first model is built into it, as each task does."""
+        if unique_id not in self._facts.models or self._facts.nodes[unique_id].get("schema") != BUILT:
             return
-        home = self._homes[unique_id]
         with self._lock:
-            self._results[home].append(_result(self._nodes[unique_id], result))
+            if not self._marked:
+                buffers.mark(self._connection)
+                self._marked = True
+
+    def ended(self, unique_id: str, told: Any) -> None:
+        """Keep how it ended, with what else its task builds."""
+        if str(told.status) not in WELL or unique_id not in self._homes:
+            return
+        home, node = self._homes[unique_id], self._nodes[unique_id]
+        result = of_node(node, told, told.num_failures if node.resource_type == "test" else None)
+        with self._lock:
+            self._results[home].append(result)
             self._left[home].discard(unique_id)
             if not self._left[home]:
                 task_id = f"{GROUP}.{self._facts.task_of(home)}"
@@ -134,15 +146,13 @@ class Ended:
 
 
 def ours(facts: Manifest) -> list[str]:
-    """Unique ids of the nodes whose tasks are those of the group."""
+    """Unique ids of the nodes whose tasks are those of the group, which has no others."""
     return [one for one in facts.drawn if one not in facts.history]
 
 
 def done(task: Any, *, within: float = math.inf) -> Done | None:
     """What became of a task's work, after waiting for it, or for so many seconds; None where the task has to run."""
-    if not settings.builds_ahead() or task.dag_id != DAG_ID or task.try_number > 1:
-        return None
-    if not (task.task_id.startswith(f"{GROUP}.") and manifest.BUILDS.search(task.task_id)):
+    if task.dag_id != DAG_ID or not task.task_id.startswith(f"{GROUP}.") or task.try_number > 1:
         return None
     return _wait(task.run_id, lambda connection: _done(connection, task), within)
 
@@ -228,17 +238,14 @@ def _is_older_than_what_it_reads(connection: Connection, task: Any, recorded_at:
     """Whether a task has built since then what a node descends from: it failed ahead, or was retried or cleared."""
     facts = _facts(connection, task.run_id)
     node = facts.node_of(task.task_id)
+    if node is None:
+        return True
     with connection.cursor() as cursor:
         cursor.execute(
-            """
-            select exists (
-                select from ops.node_results
-                where run_id = %s and unique_id = any(%s) and recorded_at > %s
-            )
-            """,
-            (task.run_id, sorted(facts.upstream(node)) if node else [], recorded_at),
+            "select from ops.node_results where run_id = %s and unique_id = any(%s) and recorded_at > %s limit 1",
+            (task.run_id, sorted(facts.upstream(node)), recorded_at),
         )
-        return node is None or cursor.fetchone()[0]
+        return cursor.rowcount > 0
 
 
 def _facts(connection: Connection, run_id: str) -> Manifest:
@@ -246,21 +253,3 @@ def _facts(connection: Connection, run_id: str) -> Manifest:
         cursor.execute("select release from ops.runs where run_id = %s", (run_id,))
         (stamp,) = cursor.fetchone()
     return manifest.read(release.of_run(connection, stamp).manifest)
-
-
-def _result(node: Any, result: Any) -> NodeResult:
-    is_test = node.resource_type == "test"
-    rows = dict(result.adapter_response).get("rows_affected", -1)
-    return NodeResult(
-        unique_id=node.unique_id,
-        resource_type=str(node.resource_type),
-        name=node.name,
-        status=str(result.status),
-        severity=node.config.severity.lower() if is_test else None,
-        failures=result.num_failures if is_test else None,
-        message=result.message or None,
-        seconds=result.execution_time,
-        rows_affected=int(rows) if rows >= 0 and not is_test else None,
-        compiled_sql=getattr(node, "compiled_code", None),
-        error_if=node.config.error_if if is_test else None,
-    )

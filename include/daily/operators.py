@@ -19,7 +19,7 @@ from include.fast_cosmos import invocation
 from include.fast_cosmos.operators import OnRelease
 from include.fast_cosmos.releases import Release
 from include.raw import mapping
-from include.results import node_results, nodes
+from include.results import hooks, node_results, nodes
 from include.results.record import record
 from include.settings import BUILT, LIVE
 from include.slack import progress
@@ -62,13 +62,12 @@ class BuildNode(_OfARun, DbtBuildLocalOperator):
 
     def build_and_run_cmd(self, context: Any, cmd_flags: list[str] | None = None, **_: Any) -> dbtRunnerResult | None:
         """The same, but for a node that came into the project after the run began, and for what is built ahead."""
-        if settings.builds_ahead():
-            if done := ahead.done(context["ti"]):
-                for line in done.log:
-                    log.info(line)
-                self.show(done.rendered["compiled_sql"])
-                return None
-            ahead.wait_until_over(context["run_id"])
+        if done := ahead.done(context["ti"]):
+            for line in done.log:
+                log.info(line)
+            self.show(done.rendered["compiled_sql"])
+            return None
+        ahead.wait_until_over(context["run_id"])
         project = admission.admit(context, builds=True)
         facts = manifest.read(project.manifest)
         node = facts.node_of(self.task_id)
@@ -92,7 +91,8 @@ class BuildNode(_OfARun, DbtBuildLocalOperator):
 class BuildAhead(_OfARun, DbtBuildLocalOperator):
     """`dbt build` of all that the tasks of `transform` build, with the threads of the profile, ahead of these.
 
-    It fails only where dbt runs nothing: what failed is tried again by its own task, which tells of it.
+    It fails only where dbt runs nothing, or where a hook of dbt's run failed, which is no task's. What failed else is
+    tried again by its own task, which tells of it.
     """
 
     def execute(self, context: Any, **_: Any) -> None:
@@ -100,16 +100,16 @@ class BuildAhead(_OfARun, DbtBuildLocalOperator):
         project = admission.admit(context, builds=True)
         facts = manifest.read(project.manifest)
         with ahead.building(context["run_id"]) as connection:
-            if connection is None:
+            if connection:
+                keeper = ahead.Keeper(connection, context["run_id"], facts, invocation.load(project).nodes)
+                self.exclude = " ".join(map(facts.selector, facts.history)) or None
+                flags = [*self.add_cmd_flags(), *_asked(context)]
+                self.run_dbt(context, project, flags, populate_cache=True, began=keeper.began, ended=keeper.ended)
+                self.template_fields = ()  # each task shows its own SQL
+            else:
                 log.info("Tried before in this run: its tasks build for themselves.")
-                return
-            buffers.mark(connection)
-            self.exclude = " ".join(map(facts.selector, facts.history)) or None
-            nodes = invocation.load(project).nodes
-            ended = ahead.Ended(connection, context["run_id"], facts, nodes)
-            flags = [*self.add_cmd_flags(), *_asked(context)]
-            self.run_dbt(context, project, flags, populate_cache=True, ended=ended)
-        self.template_fields = ()  # each task shows its own SQL
+        with connect("greenery build") as connection:
+            admission.refuse_if(context, hooks.problem(connection, context["run_id"]))
 
     def tests(self, release: Release) -> Collection[str]:
         """Those of the tasks."""
@@ -117,7 +117,12 @@ class BuildAhead(_OfARun, DbtBuildLocalOperator):
         return {test for node in ahead.ours(facts) for test in facts.tests_of(node)}
 
     def keep(self, context: Any, release: Release, done: dbtRunnerResult) -> None:
-        """Nothing: that is done as each node ends."""
+        """What became of hooks, where something was built: all else is kept as each node ends."""
+        results = nodes.from_dbt(getattr(done.result, "results", ()))
+        ran = [one for one in results if one.resource_type == hooks.HOOK]
+        if ran and any(one.status == "success" for one in results if one not in ran):
+            instance = context["ti"]
+            record(context["run_id"], instance.task_id, instance.try_number, ran, manifest.read(release.manifest))
 
     def forgives(self, done: dbtRunnerResult) -> bool:  # noqa: ARG002
         """All that failed."""

@@ -43,7 +43,10 @@ def build_ahead(project: Release) -> BuildAhead:
         # They wait for it: it has to be queued before them.
         priority_weight=1_000_000,
         weight_rule="absolute",
-        dbt_cmd_flags=["--resource-type", "model", "--resource-type", "seed", "--resource-type", "test"],
+        dbt_cmd_flags=[
+            *("--resource-type", "model", "--resource-type", "seed", "--resource-type", "test"),
+            "--no-fail-fast",  # one that fails is no news to those that don't read it, and dbt would not wait for these
+        ],
         **arguments(project),
     )
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 from airflow.sdk.execution_time.coordinator import BaseCoordinator
@@ -39,11 +40,19 @@ def succeed(task: Any, client: Any, logger: Any, done: Done) -> BaseCoordinator.
     for line in done.log if logger else ():
         logger.info(line)
     if done.rendered:
-        instances.set_rtif(task.id, dict(done.rendered))
+        instances.set_rtif(task.id, _as_shown(done.rendered))
     instances.succeed(task.id, done.ended_at, task_outlets=[], outlet_events=[], rendered_map_index=None)
     if logger:
         _keep_log(task, client, logger)
     return BaseCoordinator.ExecutionResult(exit_code=0, final_state="success")
+
+
+def _as_shown(rendered: Mapping[str, str]) -> dict[str, Any]:
+    """Rendered fields as a task's own process would send them: without secrets, and cut where they are long."""
+    from airflow.sdk.execution_time.task_runner import _serialize_rendered_fields
+
+    task: Any = SimpleNamespace(template_fields=tuple(rendered), **rendered)
+    return _serialize_rendered_fields(task)
 
 
 def _keep_log(task: Any, client: Any, logger: Any) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
-from dbt.events.types import NodeFinished, NodeStart
+from dbt.events.types import NodeExecuting, NodeFinished, NodeStart
 from dbt_common.clients.jinja import template_cache
 from dbt_common.events.base_types import BaseEvent, EventLevel, EventMsg
 from dbt_common.events.event_manager import EventManager
@@ -44,6 +44,7 @@ def invoke(
     elsewhere: Mapping[str, tuple[str, str]] | None = None,
     populate_cache: bool = False,
     hear: Callable[[EventMsg], None] = say,
+    began: Callable[[str], None] | None = None,
     ended: Callable[[str, Any], None] | None = None,
 ) -> dbtRunnerResult:
     """Run a dbt command (`build`, `test`, `source freshness`) on a release; its results are in the return value.
@@ -52,7 +53,8 @@ def invoke(
     data tests that it may run, None for all, and `unit_tests` those of unit tests. dbt does not hear of others, but
     for what these read. `elsewhere` are nodes that are read from another relation (schema, name) than they
     would be built as, by their unique ids. `populate_cache` is for several models at once. `hear` is told of each of
-    dbt's events, and `ended` of each node as it ends, by its unique id, with dbt's result; threads of dbt's call it.
+    dbt's events; `began` of each node, by its unique id, right before dbt runs its SQL, and once more for each batch;
+    `ended` of each node as it ends, with dbt's result. Threads of dbt's call these two.
 
     The manifest is the release's, loaded once a process and, where the warm-up has loaded it, not even that: forks
     inherit it. dbt's own files go to a folder that is gone afterwards. Raises ProjectError where the release can't be
@@ -72,7 +74,7 @@ def invoke(
         if nodes is not None:
             asked = _about(asked, nodes)
         dbt = dbtRunner(manifest=asked, callbacks=[hear])
-        with without_debugging(ended):
+        with without_debugging(began, ended):
             return _from_a_low_stack(dbt.invoke, arguments)
 
 
@@ -160,13 +162,14 @@ def _finding(lookup: Any, manifest: Manifest) -> Any:
 class _WithoutDebugging(EventManager):
     """dbt's own, but for the nine events in ten that only a debugging log would hold.
 
-    `ended` is told of each node's result, which is in one of these. A batch of a microbatch model starts and finishes
-    under the model's own id, between the model's start and its finish.
+    `began` and `ended` are told of what is in two of these. A node that is skipped starts and finishes as well, and
+    executes nothing. A batch of a microbatch model starts and finishes under the model's own id, between the model's
+    start and its finish.
     """
 
-    def __init__(self, ended: Callable[[str, Any], None] | None) -> None:
+    def __init__(self, began: Callable[[str], None] | None, ended: Callable[[str, Any], None] | None) -> None:
         super().__init__()
-        self._ended = ended
+        self._began, self._ended = began, ended
         self._started: Counter[str] = Counter()
         self._lock = Lock()
 
@@ -178,6 +181,8 @@ class _WithoutDebugging(EventManager):
         force_warn_or_error_handling: bool = False,
     ) -> None:
         """Called for each event; dbt's words one before it asks whether anybody listens."""
+        if self._began and isinstance(e, NodeExecuting):
+            self._began(e.node_info.unique_id)
         if self._ended and isinstance(e, NodeStart | NodeFinished):
             unique_id = e.node_info.unique_id
             with self._lock:
@@ -190,10 +195,12 @@ class _WithoutDebugging(EventManager):
 
 
 @contextmanager
-def without_debugging(ended: Callable[[str, Any], None] | None = None) -> Iterator[None]:
+def without_debugging(
+    began: Callable[[str], None] | None = None, ended: Callable[[str, Any], None] | None = None
+) -> Iterator[None]:
     """For the time of the block dbt words no event for debugging: nobody who calls it so would read one."""
     usual = get_event_manager()
-    ctx_set_event_manager(_WithoutDebugging(ended))
+    ctx_set_event_manager(_WithoutDebugging(began, ended))
     try:
         yield
     finally:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -19,23 +19,24 @@ class AirflowApiError(RuntimeError):
 
 @dataclass
 class AirflowApi:
-    """A logged-in client. `page`: how many of a long list it asks for at a time."""
+    """A logged-in client, also for what has no method here (`client`). `page`: how many of a list it asks for."""
 
     url: str
     user: str
     password: str
     page: int = 100
+    client: httpx.Client = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
-        answer = self._client.post("/auth/token", json={"username": self.user, "password": self.password})
-        self._client.headers["Authorization"] = f"Bearer {self._checked(answer)['access_token']}"
+        self.client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        answer = self.client.post("/auth/token", json={"username": self.user, "password": self.password})
+        self.client.headers["Authorization"] = f"Bearer {self._checked(answer)['access_token']}"
 
     def wait_for_dag(self, dag_id: str, *, limit_seconds: float = 120) -> None:
         """Wait until Airflow has read the DAG's file."""
         end = time.monotonic() + limit_seconds
-        while self._client.get(f"/api/v2/dags/{dag_id}").status_code != 200:
-            errors = self._checked(self._client.get("/api/v2/importErrors"))["import_errors"]
+        while self.client.get(f"/api/v2/dags/{dag_id}").status_code != 200:
+            errors = self._all("/api/v2/importErrors", "import_errors")
             if errors := [error for error in errors if error["filename"].endswith(f"{dag_id}.py")]:
                 raise AirflowApiError(f"{errors[0]['filename']} does not import:\n{errors[0]['stack_trace']}")
             if time.monotonic() > end:
@@ -46,24 +47,24 @@ class AirflowApi:
 
     def parse_seconds(self, dag_id: str) -> float | None:
         """How long Airflow took to read the DAG's file the last time; None where it has not noted that."""
-        return self._checked(self._client.get(f"/api/v2/dags/{dag_id}"))["last_parse_duration"]
+        return self._checked(self.client.get(f"/api/v2/dags/{dag_id}"))["last_parse_duration"]
 
     def tasks(self, dag_id: str) -> set[str]:
         """The ids of the tasks that Airflow draws now."""
-        return {one["task_id"] for one in self._checked(self._client.get(f"/api/v2/dags/{dag_id}/tasks"))["tasks"]}
+        return {one["task_id"] for one in self._checked(self.client.get(f"/api/v2/dags/{dag_id}/tasks"))["tasks"]}
 
     def trigger(self, dag_id: str, params: dict[str, Any] | None = None) -> str:
         """Start a run now, with what the trigger form would say; returns its id."""
-        answer = self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": params or {}})
+        answer = self.client.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": params or {}})
         return self._checked(answer)["dag_run_id"]
 
     def make(self, kind: str, made: dict[str, Any]) -> None:
         """Make a connection (of kind `connections`) or a variable (`variables`)."""
-        self._checked(self._client.post(f"/api/v2/{kind}", json=made))
+        self._checked(self.client.post(f"/api/v2/{kind}", json=made))
 
     def clear(self, dag_id: str, run_id: str, *task_ids: str, downstream: bool = False) -> None:
         """Let tasks of a run that ended run again, and with them what is downstream of them."""
-        answer = self._client.post(
+        answer = self.client.post(
             f"/api/v2/dags/{dag_id}/clearTaskInstances",
             json={
                 "dry_run": False,
@@ -78,25 +79,12 @@ class AirflowApi:
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """A run as the API gives it."""
-        return self._checked(self._client.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"))
+        return self._checked(self.client.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"))
 
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
         """The state of each task of a run."""
-        states: dict[str, str | None] = {}
-        told, total = 0, 1
-        while told < total:
-            # Airflow tells of 100 at a time, whatever it is asked for (`[api] maximum_page_limit`).
-            page = self._checked(
-                self._client.get(
-                    f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances",
-                    params={"limit": self.page, "offset": told, "order_by": "id"},
-                )
-            )
-            states |= {one["task_id"]: one["state"] for one in page["task_instances"]}
-            told, total = told + len(page["task_instances"]), page["total_entries"]
-            if not page["task_instances"]:
-                break
-        return states
+        tasks = self._all(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances")
+        return {one["task_id"]: one["state"] for one in tasks}
 
     def wait_for_run(
         self, dag_id: str, run_id: str, tell: Callable[[int, int], None] | None = None, *, limit_seconds: float = 900
@@ -118,6 +106,15 @@ class AirflowApi:
             # To tell of a run, Airflow loads all of its tasks.
             time.sleep(max(0.5, (time.monotonic() - began) / 30))
         raise AirflowApiError(f"run {run_id} has not ended after {limit_seconds:.0f} s")
+
+    def _all(self, path: str, kind: str) -> Iterator[dict[str, Any]]:
+        """The whole of a list: Airflow tells of 100 at a time, whatever it is asked for (`maximum_page_limit`)."""
+        told, total = 0, 1
+        while told < total:
+            asked = {"limit": self.page, "offset": told, "order_by": "id"}
+            page = self._checked(self.client.get(path, params=asked))
+            yield from page[kind]
+            told, total = told + len(page[kind]), page["total_entries"] if page[kind] else 0
 
     def _checked(self, answer: httpx.Response) -> Any:
         if answer.is_error:

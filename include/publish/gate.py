@@ -16,7 +16,7 @@ from include import words
 from include.daily import buffers
 from include.daily.buffers import Buffer
 from include.dbt_project.manifest import ANY_ROW, DataTest, Manifest
-from include.results import node_results, publications
+from include.results import hooks, node_results, publications
 from include.results.failures import without_data
 from include.results.node_results import Pass
 from include.settings import BUILT
@@ -98,6 +98,12 @@ def check_not_held(connection: Connection) -> None:
             "Nothing was published. `python -m include.publish release` lets the next run publish; this one can be "
             "published by hand."
         )
+
+
+def check_hooks(connection: Connection, run_id: str) -> None:
+    """Raise NotPublishedError if a hook of dbt's run failed after the models were built."""
+    if problem := hooks.problem(connection, run_id):
+        raise NotPublishedError(problem)
 
 
 def check_proven(

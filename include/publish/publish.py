@@ -59,9 +59,9 @@ def published_by_a_former_try(context: Any) -> bool:
 def publish_run(run_id: str, manifest: Manifest, decision: Decision | None = None) -> bool:
     """Put what this run built in place of what people query, if it is whole and every error-severity test passed on it.
 
-    Somebody's `decision` waives the tests, a hold and what is unusual, and nothing else; a mute may let a single test
-    through. False where the run was published before and has built nothing since. Raises NotPublishedError, which says
-    why; nothing has changed then.
+    Somebody's `decision` waives the tests, failed hooks, a hold and what is unusual, and nothing else; a mute may let a
+    single test through. False where the run was published before and has built nothing since. Raises
+    NotPublishedError, which says why; nothing has changed then.
     """
     with connect("greenery publish") as connection:
         made = gate.built(connection)
@@ -75,6 +75,7 @@ def publish_run(run_id: str, manifest: Manifest, decision: Decision | None = Non
             seen = look(run_id, manifest, made.buffer.since)
             notes = [f"What is unusual could not be looked at: {without_data(one.why)}" for one in seen.not_seen]
             gate.check_not_held(connection)
+            gate.check_hooks(connection, run_id)
             waived = answers.waived(connection)
             gate.check_proven(manifest, made, node_results.passed_tests(connection, run_id), waived)
             gate.check_usual(run_id, manifest, seen)

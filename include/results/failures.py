@@ -186,7 +186,9 @@ def expectation(test: str, facts: Manifest) -> str:
         case "not_negative":
             return "no negative value"
         case "is_finite":
-            return "a number in every row, neither NaN nor infinite"
+            return "a number below a billion in every row, neither NaN nor infinite"
+        case "is_id":
+            return "no id that is blank or longer than 1,000 bytes"
         case "holds":
             return f"`{arguments.get('expression')}` in every row"
     expected = _of_test(metadata.get("name"), arguments, 0)[1]
@@ -271,7 +273,7 @@ def _measured(result: NodeResult, facts: Manifest) -> tuple[str, str | None]:
         return (message if result.resource_type == "task" else without_data(message) + _way_out(message)), None
     metadata = node.get("test_metadata") or {}
     found, expected = _of_test(metadata.get("name"), metadata.get("kwargs", {}), result.failures)
-    if metadata.get("name") == "well_formed" and (faults := _faults(result.failing_rows)):
+    if metadata.get("name") in ("well_formed", "is_id") and (faults := _faults(result.failing_rows)):
         found += f": {faults}"
     config = node["config"]
     if where := config.get("where"):
@@ -323,7 +325,9 @@ def _of_test(name: str | None, arguments: Mapping[str, Any], count: int) -> tupl
         case "not_negative":
             return f"{words.count(count, 'negative value')}", "none"
         case "is_finite":
-            return f"{rows} with NaN or an infinite number", "a number in every row"
+            return f"{rows} with NaN, an infinite number or one of a billion or more", "a number in every row"
+        case "is_id":
+            return f"{words.count(count, 'id')} blank or too long", "text in each, of 1,000 bytes at most"
         case "not_before":
             moment = arguments.get("moment")
             return f"{rows} where {arguments.get('column_name')} is before {moment}", f"{moment} first"
@@ -347,7 +351,7 @@ def _of_test(name: str | None, arguments: Mapping[str, Any], count: int) -> tupl
 
 
 def _faults(rows: Iterable[Mapping[str, Any]]) -> str:
-    """What the first rows of `well_formed` tell: "email: no e-mail address"."""
+    """What the first rows of `well_formed` or `is_id` tell: "email: no e-mail address"."""
     return ", ".join(dict.fromkeys(f"{row['column_name']}: {row['fault']}" for row in rows if "fault" in row))
 
 

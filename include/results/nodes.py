@@ -37,23 +37,26 @@ class NodeResult:
 
 def from_dbt(results: Iterable[Any]) -> list[NodeResult]:
     """The same of each of dbt's own results, of `build`, `test` or `source freshness`."""
-    return [_freshness(one) if one.node.resource_type == "source" else _node(one) for one in results]
+    return [
+        _freshness(one) if one.node.resource_type == "source" else of_node(one.node, one, one.failures)
+        for one in results
+    ]
 
 
-def _node(result: Any) -> NodeResult:
-    node = result.node
+def of_node(node: Any, result: Any, failures: int | None) -> NodeResult:
+    """The same of one node; `result` is dbt's own, or what its event of the node's end holds of it."""
     is_test = node.resource_type == "test"
-    rows = (result.adapter_response or {}).get("rows_affected")
+    rows = dict(result.adapter_response or {}).get("rows_affected")  # in an event a float
     return NodeResult(
         unique_id=node.unique_id,
         resource_type=str(node.resource_type),
         name=node.name,
         status="error" if str(result.status) == "partial success" else str(result.status),  # some batches failed
         severity=node.config.severity.lower() if is_test else None,
-        failures=result.failures,
-        message=result.message,
+        failures=failures,
+        message=result.message or None,
         seconds=result.execution_time or 0.0,
-        rows_affected=rows if isinstance(rows, int) and rows >= 0 and not is_test else None,
+        rows_affected=int(rows) if isinstance(rows, int | float) and rows >= 0 and not is_test else None,
         compiled_sql=getattr(node, "compiled_code", None),
         error_if=node.config.error_if if is_test else None,
     )

@@ -29,7 +29,6 @@ def project(parsed: Dbt, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
     (home / "dbt" / "current").symlink_to(former)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("GREENERY_STATE_DIR", str(home))
-        environment.setenv("GREENERY_BUILD_AHEAD", "true")
         environment.setenv("WAREHOUSE_DB", WAREHOUSE)  # with another, dbt parses all of it again
         yield release.refresh()
 
@@ -97,15 +96,6 @@ def test_one_dbt_builds_ahead_of_the_models_and_is_over_before_anything_comes_af
     # They wait for it, each in a slot: were it behind them in the queue, nothing would go on.
     assert one.weight_rule == "absolute"
     assert one.priority_weight > sum(task.priority_weight for task in dag.tasks if task is not one)
-
-
-@pytest.mark.usefixtures("project")
-def test_without_the_setting_all_is_as_it_would_be_without_that_dbt(dag: DAG, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GREENERY_BUILD_AHEAD")
-    usual = DagBag(dag_folder=str(DAGS / "greenery_daily.py")).dags["greenery_daily"]
-    waits_for = {task.task_id: task.upstream_task_ids - {"build_ahead"} for task in dag.tasks}
-    del waits_for["build_ahead"]
-    assert {task.task_id: task.upstream_task_ids for task in usual.tasks} == waits_for
 
 
 def test_a_model_that_reads_a_snapshot_tells_of_today(dag: DAG) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -50,6 +51,46 @@ def test_no_task_of_a_run_parses_or_loads_the_dbt_project(deployment: Deployment
     for task_id, log in logs.items():
         for sign in ("Loading release", "parsed anew", "partial parsing"):
             assert sign not in log, task_id
+
+
+def models_of(tasks: Iterable[str]) -> list[str]:
+    """The tasks of the models that are built ahead."""
+    return sorted(task for task in tasks if task.startswith("transform."))
+
+
+def test_a_model_that_was_built_ahead_needs_no_process_and_has_its_log_times_and_sql(
+    deployment: Deployment, second_day: Day
+) -> None:
+    [run] = second_day.runs
+    models, logs = models_of(run.task_states), deployment.task_logs(run.run_id)
+    assert len(models) > 20
+    told = {task: deployment.task(run.run_id, task) for task in models}
+    # A worker's own, and not a fork's; on a busy machine one or the other waits in a fork.
+    assert len({one["pid"] for one in told.values()}) < len(models) / 2
+    for task, one in told.items():
+        name = task.rsplit(".", 1)[-1].removesuffix("_model_build")
+        assert "Built by the task build_ahead" in logs[task]
+        assert f"model.greenery.{name}: success" in logs[task]
+        assert one["rendered_fields"]["compiled_sql"].startswith(f"-- {name}\n")
+        assert (one["state"], one["try_number"]) == ("success", 1)
+        assert one["start_date"] < one["end_date"]
+
+
+def test_a_model_that_failed_ahead_is_built_and_tried_again_by_its_own_task(
+    deployment: Deployment, failed_day: Day
+) -> None:
+    [run] = failed_day.runs
+    logs = deployment.task_logs(run.run_id)
+    failed = [task for task, state in run.task_states.items() if state == "failed" and task in models_of(logs)]
+    assert [task.rsplit(".", 1)[-1] for task in failed] == ["int_orders_model_build", "int_product_kinds_model_build"]
+    by_itself = [task for task in models_of(logs) if "Built by the task build_ahead" not in logs[task]]
+    assert by_itself == sorted(failed)
+    assert {deployment.task(run.run_id, task)["try_number"] for task in failed} == {2}
+    assert run.task_states["build_ahead"] == "success"
+    deployment.come_to("failed_day")
+    tried = "select attempt from ops.node_results where run_id = '{}' and task_id = '{}' and resource_type = 'model'"
+    for task in failed:
+        assert deployment.query(tried.format(run.run_id, task) + " order by 1") == [(1,), (2,)]
 
 
 def test_a_bot_shows_how_far_a_run_is_in_the_message_that_its_last_word_replaces(second_day: Day) -> None:

@@ -288,8 +288,8 @@ WRONG: dict[str, list[tuple[str, str, str] | None]] = {
             "days_after_a_delivery_begin_with_it",
         ),
         (
-            "select distinct\n        first_orders.order_id",
-            "select\n        first_orders.order_id",
+            "select distinct\n        timed_orders.order_id",
+            "select\n        timed_orders.order_id",
             "buyer_counts_once_for_each_value_of_the_first_order",
         ),
         (

@@ -57,6 +57,18 @@ FAULTS = {
         "update raw.orders set order_total = 'Infinity'",
         "source_is_finite_greenery_orders_order_total__order_id",
     ),
+    "a price that no mart can hold": (
+        "update raw.products set price = 1e14 where product_id = 'fern'",
+        "source_is_finite_greenery_products_price__product_id",
+    ),
+    "a blank session": (
+        "update raw.events set session_id = ' ' where event_id = 'e6'",
+        "source_is_id_greenery_events_event_id__session_id__event_id",
+    ),
+    "a session that no index can hold": (
+        "update raw.events set session_id = repeat('x', 1001) where event_id = 'e6'",
+        "source_is_id_greenery_events_event_id__session_id__event_id",
+    ),
 }
 
 
@@ -112,14 +124,16 @@ def test_a_date_that_the_calendar_can_not_hold_is_found_with_its_row(dbt: Dbt, s
     shop.small()
     shop.query("update raw.users set created_at = '1900-01-01', updated_at = '1900-01-01' where user_id = 'bob'")
     shop.query("update raw.orders set delivered_at = '2999-12-31' where order_id = 'o2'")
+    shop.query("update raw.orders set estimated_delivery_at = 'infinity' where order_id = 'o3'")
     shop.query("update raw.events set created_at = '0044-03-15 BC' where event_id = 'e1'")
     [result] = dbt.results("test", "--select", "dates_out_of_the_calendar")
     assert str(result.status) == "fail"
     assert shop.query(
-        f"select table_name, key, column_name from ({result.node.compiled_code}) as found order by 1"
+        f"select table_name, key, column_name from ({result.node.compiled_code}) as found order by 1, 2"
     ) == [
         ("events", "e1", "created_at"),
         ("orders", "o2", "delivered_at"),
+        ("orders", "o3", "estimated_delivery_at"),
         ("users", None, "created_at"),
     ]
 

@@ -39,11 +39,3 @@ def test_what_is_no_date_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_empty_number_is_as_if_it_was_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GREENERY_PUBLISHED_BY_MINUTES", "")
     assert settings.published_by() == timedelta(hours=1)
-
-
-def test_what_is_no_yes_or_no_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GREENERY_BUILD_AHEAD", "yes")
-    with pytest.raises(ValueError, match="GREENERY_BUILD_AHEAD is 'yes'; it takes true or false"):
-        settings.builds_ahead()
-    monkeypatch.setenv("GREENERY_BUILD_AHEAD", "")
-    assert not settings.builds_ahead()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import runpy
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
@@ -22,7 +22,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 from psycopg2.extensions import connection as Connection
 
-from include.daily import admission
+from include.daily import admission, ahead
 from include.daily.warm_up import WARM_UP
 from include.dbt_project import manifest, release
 from include.dbt_project.manifest import Manifest
@@ -124,8 +124,13 @@ def plain(source: Path, home: Path) -> Dbt:
     return Dbt(home / "plain", home / "work").parse()
 
 
-def play(source: Path, home: Path, load: Callable[[Played, int], None], times: int) -> Iterator[Played]:
-    """So many runs of one release, each after a day's `load`; the dbt of the plain project runs beside each."""
+def play(
+    source: Path, home: Path, load: Callable[[Played, int], None], times: int, by_tasks: Collection[int]
+) -> Iterator[Played]:
+    """So many runs of one release, each after a day's `load`; the dbt of the plain project runs beside each.
+
+    In the runs `by_tasks` nothing is built ahead.
+    """
     dag = drawn()
     project = release.current()
     assert project
@@ -136,7 +141,7 @@ def play(source: Path, home: Path, load: Callable[[Played, int], None], times: i
         played = Played(connection, manifest.read(project.manifest), dag)
         for run in range(1, times + 1):
             load(played, run)
-            run_day(dag, f"run {run}")
+            run_day(dag, f"run {run}", by_tasks=run in by_tasks)
             publish_run(f"run {run}", played.facts)
             admission.let_go(f"run {run}")
             built = beside.parse().results("build", "--exclude-resource-type", "test", "unit_test")
@@ -151,19 +156,26 @@ def drawn() -> DAG:
     return runpy.run_path(str(PROJECT_ROOT / "dags" / "greenery_daily.py"))["published"].operator.dag
 
 
-def run_day(dag: DAG, run_id: str) -> None:
-    """What a run of the DAG does up to its publish, task after task."""
+def run_day(dag: DAG, run_id: str, *, by_tasks: bool = False) -> None:
+    """What a run of the DAG does up to its publish, task after task; `by_tasks` without what is built ahead."""
     invocation.load.cache_clear()  # a process of the next day has compiled nothing yet
     # Airflow's own order keeps the tasks of a group together, though one may wait for another group's.
     before = {task.task_id: set(task.upstream_task_ids) for task in dag.tasks}
-    if "build_ahead" in before:  # side by side with those that wait for it
-        for task_id in before:
-            before[task_id] |= {"build_ahead"} if task_id.startswith("transform.") else set()
+    for task_id in before:  # which runs side by side with those that wait for it
+        before[task_id] |= {"build_ahead"} if task_id.startswith("transform.") else set()
     for task in map(dag.get_task, TopologicalSorter(before).static_order()):
         if task.task_id not in ("load", "publish", "report") and not isinstance(task, EmptyOperator):
             asked = context(run_id, task.task_id)
-            if not WARM_UP.done(asked["ti"]):
+            if by_tasks and task.task_id == "build_ahead":
+                end_ahead(run_id)
+            elif not WARM_UP.done(asked["ti"]):
                 task.execute(asked)
+
+
+def end_ahead(run_id: str) -> None:
+    """What is left of a `build_ahead` that is killed before it builds: the run's tasks build for themselves."""
+    with ahead.building(run_id):
+        pass
 
 
 def context(run_id: str, task_id: str, **params: object) -> Any:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cosmos.operators.local import DbtBuildLocalOperator
 
 from include import backup
 from include.daily import buffers
@@ -23,12 +24,14 @@ from include.local.postgres import LocalPostgres
 from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
 from tests.forks import Forks
-from tests.own_project.conftest import Played, context, play, project_of
+from tests.own_project.conftest import Played, context, end_ahead, play, project_of
 
 pytestmark = pytest.mark.db
 
 # The first two fill a buffer each, the third and fourth go on from those, and the fifth from one that went on already.
 RUNS = 5
+# Those in which nothing is built ahead: a buffer that one dbt filled goes on by tasks, and the other way round.
+BY_TASKS = (2, 3)
 NEXT = f"run {RUNS + 1}"
 FIRST_DAY = datetime(2026, 11, 9, tzinfo=UTC).date()
 LONG = "sales_of_each_loaf_by_shop_and_day_of_the_week_since_it_was_ope"
@@ -90,8 +93,10 @@ def load(played: Played, run: int) -> None:
         played.query("insert into crumb.guests values ('ann', 'rye')")
 
 
-def played_in(home: Path, server: LocalPostgres, dbts: Forks, runs: int) -> Iterator[Played]:
-    """The project after so many runs."""
+@pytest.fixture(scope="module")
+def played(server: LocalPostgres, dbts: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+    """The project after its five runs."""
+    home = tmp_path_factory.mktemp("everything")
     with project_of(Path("everything"), home, server, dbts) as source, pytest.MonkeyPatch.context() as environment:
         environment.setenv("CRUMB_TOWN", "Millford")
         environment.setenv("CRUMB_BEGAN", str((datetime.now(UTC) - timedelta(days=2)).date()))
@@ -99,13 +104,7 @@ def played_in(home: Path, server: LocalPostgres, dbts: Forks, runs: int) -> Iter
         subprocess.run(
             [*deps, "--project-dir", source, "--profiles-dir", source], check=True, cwd=source, env=os.environ
         )
-        yield from play(source, home, load, runs)
-
-
-@pytest.fixture(scope="module")
-def played(server: LocalPostgres, dbts: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
-    """The project after its five runs."""
-    yield from played_in(tmp_path_factory.mktemp("everything"), server, dbts, RUNS)
+        yield from play(source, home, load, RUNS, BY_TASKS)
 
 
 def statuses(played: Played, kind: str) -> dict[str, str]:
@@ -209,9 +208,25 @@ def test_a_models_own_hooks_run_once_a_run(played: Played) -> None:
     assert noted["after takings in analytics_next"] == RUNS
 
 
-def test_the_hooks_of_a_dbt_run_surround_each_task(played: Played) -> None:
+def test_the_hooks_of_a_dbt_run_surround_all_that_is_built_ahead(played: Played) -> None:
+    """Seeds, models of batches and of packages, versions and names with spaces among it: no task builds it again."""
     noted = Counter(played.column("select what from crumb.runs_of_dbt"))
-    assert noted["start of analytics_next"] == noted["end of analytics_next"] > len(played.facts.models) * RUNS
+    built = {task.task_id: isinstance(task, DbtBuildLocalOperator) for task in played.dag.tasks}
+    others = {task_id for task_id, builds in built.items() if builds and not task_id.startswith("transform.")}
+    assert others == {"build_ahead", "snapshot", "history.models.history.price_changes_model_build"}
+    checks = 3  # two of check_sources, and cross_model_tests
+    of_a_run = checks + len(others)
+    of_tasks = sum(built.values()) - 1 + checks
+    assert noted["start of analytics_next"] == noted["end of analytics_next"]
+    assert noted["start of analytics_next"] == of_a_run * (RUNS - len(BY_TASKS)) + of_tasks * len(BY_TASKS)
+
+
+def test_each_test_has_its_result_under_its_own_task(played: Played) -> None:
+    ran = played.column(
+        f"select distinct task_id from ops.node_results where run_id = 'run {RUNS}' and resource_type = 'test'"
+    )
+    assert len(ran) > 10
+    assert "build_ahead" not in ran
 
 
 def test_a_macro_in_place_of_dbts_own_is_the_one_that_counts(played: Played) -> None:
@@ -354,6 +369,7 @@ def begun(played: Played) -> Played:
     """It has begun."""
     load(played, RUNS + 1)
     played.dag.get_task("check_sources").execute(context(NEXT, "check_sources"))
+    end_ahead(NEXT)
     return played
 
 

@@ -10,6 +10,8 @@ import pytest
 from cosmos.exceptions import CosmosDbtRunError
 
 from include.daily import report
+from include.daily.admission import RefusedError
+from include.daily.warm_up import WARM_UP
 from include.dbt_project import manifest, release
 from include.fast_cosmos import invocation
 from include.local.postgres import LocalPostgres
@@ -18,12 +20,16 @@ from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
 from include.warehouse import connect
 from tests.forks import Forks
-from tests.own_project.conftest import deployed_here, drawn, run_day
+from tests.own_project.conftest import context, deployed_here, drawn, run_day
 from tests.own_project.page import follow
 
 pytestmark = pytest.mark.db
 
 MODEL = "models/example/my_first_dbt_model.sql"
+# It fails in an invocation that has built a model.
+HOOK = """
+on-run-end: "{% if results | selectattr('node.resource_type', 'equalto', 'model') | list %} select 1 / 0 {% endif %}"
+"""
 DAYS = 3  # two of them fill a buffer each, and the third goes on in the first
 
 
@@ -70,6 +76,19 @@ def test_a_project_as_dbt_init_makes_it_is_published_each_day(
             publish(f"day {day}")
             assert told(f"day {day}", publish="success").startswith("✅")
             assert rows("select id from analytics.my_second_dbt_model") == [(1,)]
+
+        # A hook of a whole dbt run that fails after the models were built: no task builds them, and none fails.
+        whole = file.read_text()
+        file.write_text(whole + HOOK)
+        dag = drawn()
+        with pytest.raises(RefusedError, match="1 hook of dbt's run failed after models were built"):
+            run_day(dag, "hooked")
+        models = [one for one in dag.task_ids if one.startswith("transform.")]
+        assert [one for one in models if WARM_UP.done(context("hooked", one)["ti"])] == models
+        with pytest.raises(NotPublishedError, match=r"starter\.on-run-end\.0 failed, error: division by zero"):
+            publish("hooked")
+        assert "1 hook of dbt's run failed after models were built" in told("hooked", publish="failed")
+        file.write_text(whole)
 
         # The hooks of step 2 alone tell of a build by hand.
         made = release.current()

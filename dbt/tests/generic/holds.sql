@@ -2,7 +2,7 @@
 {% test holds(model, expression, key) %}
 
 select {{ key }}
-from {{ only_new(model) }}
+from {{ only_newest(model) }}
 where not coalesce({{ expression }}, false)
 
 {% endtest %}

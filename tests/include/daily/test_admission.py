@@ -11,7 +11,7 @@ from airflow.sdk import DAG
 from airflow.sdk.execution_time.context import set_current_context
 from psycopg2.extensions import connection as Connection
 
-from include.daily import admission, buffers, task_groups
+from include.daily import DAG_ID, admission, ahead, buffers, task_groups
 from include.daily.admission import RefusedError
 from include.daily.load_shop import load
 from include.daily.operators import BuildNode
@@ -42,7 +42,11 @@ def task(run_id: str, run_type: str = "manual", task_id: str = "model_build") ->
         "dag": SimpleNamespace(dag_id="greenery_daily"),
         "dag_run": SimpleNamespace(run_type=run_type),
         "ti": SimpleNamespace(
-            task_id=task_id, try_number=1, get_dr_count=lambda _dag, run_ids, **_: len(ACTIVE & set(run_ids))
+            dag_id=DAG_ID,
+            run_id=run_id,
+            task_id=task_id,
+            try_number=1,
+            get_dr_count=lambda _dag, run_ids, **_: len(ACTIVE & set(run_ids)),
         ),
     }
 
@@ -243,6 +247,8 @@ def draw(model: str) -> BuildNode:
 
 
 def test_a_task_of_a_model_that_the_run_s_project_has_not_refuses(begun: Connection) -> None:
+    with ahead.building("run"):
+        pass  # it has built without that one
     make_release("release", '{"nodes": {}, "sources": {}}')
     with pytest.raises(
         RefusedError,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
@@ -36,7 +37,6 @@ TASKS = {name: f"transform.models.{name}_model_build" for name in ("one", "two")
 
 @pytest.fixture(autouse=True)
 def _on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GREENERY_BUILD_AHEAD", "true")
     monkeypatch.setattr(ahead, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(ahead, "_facts", lambda *_: FACTS)
 
@@ -57,7 +57,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
-def _node(kind: str, name: str, *parents: str) -> SimpleNamespace:
+def _node(kind: str, name: str, *parents: str, schema: str = "analytics_next") -> SimpleNamespace:
     return SimpleNamespace(
         unique_id=f"{kind}.shop.{name}",
         resource_type=kind,
@@ -66,12 +66,14 @@ def _node(kind: str, name: str, *parents: str) -> SimpleNamespace:
         depends_on={"nodes": list(parents)},
         config=SimpleNamespace(severity="ERROR", error_if="!= 0", materialized="table"),
         compiled_code=f"select of {name}",
+        schema=schema,
     )
 
 
 NODES = {
     node.unique_id: node
     for node in (
+        _node("model", "view", schema="staging"),
         _node("model", "one"),
         _node("model", "two", "model.shop.one"),
         _node("test", "one_is_odd", "model.shop.one"),
@@ -101,10 +103,10 @@ def built(**statuses: str) -> None:
 
 
 def tell(connection: Connection, **statuses: str) -> None:
-    ended = ahead.Ended(connection, RUN, FACTS, NODES)
+    keeper = ahead.Keeper(connection, RUN, FACTS, NODES)
     for name, status in statuses.items():
         kind = "test" if "_is_" in name else "model"
-        ended(f"{kind}.shop.{name}", said(status))
+        keeper.ended(f"{kind}.shop.{name}", said(status))
 
 
 def came(waiting: Future[Done | None]) -> Done | None:
@@ -199,6 +201,42 @@ def test_a_dbt_that_loses_its_lock_ends_and_leaves_its_tasks_to_themselves(
     assert ahead.done(task("one")), "what was well done before it died stays so"
 
 
+def _raise_with_dbt_at_work(said: Pipe) -> None:
+    with suppress(TimeoutError), ahead.building(RUN):
+        raise TimeoutError  # in the main thread, as Airflow does; dbt's threads hear nothing of it
+    said.send("raised")
+    said.recv()
+
+
+@pytest.mark.usefixtures("begun")
+def test_an_error_in_the_main_thread_frees_no_task_while_the_process_is_there(pool: ThreadPoolExecutor) -> None:
+    forks = get_context("fork")
+    ours, its = forks.Pipe()
+    building = forks.Process(target=_raise_with_dbt_at_work, args=(its,), daemon=True)
+    building.start()
+    assert ours.poll(LIMIT_SECONDS)
+    itself = pool.submit(ahead.wait_until_over, RUN)
+    assert waits(itself)
+    ours.send("end")
+    assert came(itself) is None
+    building.join(LIMIT_SECONDS)
+    assert building.exitcode == 0
+
+
+@pytest.mark.parametrize(
+    ("node", "is_marked"), [("model.shop.view", False), ("test.shop.one_is_odd", False), ("model.shop.one", True)]
+)
+def test_the_buffer_is_marked_before_the_first_model_is_built_into_it(
+    begun: Connection, node: str, is_marked: bool
+) -> None:
+    """And not by what is built elsewhere: where that fails, the next run goes on from what is there."""
+    with ahead.building(RUN) as connection:
+        ahead.Keeper(connection, RUN, FACTS, NODES).began(node)
+        with begun.cursor() as cursor:
+            cursor.execute("select dirty from ops.buffers")
+            assert cursor.fetchall() == [(is_marked,)]
+
+
 @pytest.mark.usefixtures("begun")
 def test_where_no_dbt_begins_the_tasks_build_and_none_begins_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ahead, "BEGIN_SECONDS", 0)
@@ -250,14 +288,12 @@ def test_where_raw_was_loaded_since_the_task_runs_and_is_refused(begun: Connecti
     assert ahead.done(task()) is None
 
 
-def test_nobody_waits_where_nothing_is_built_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_other_task_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does a task that builds nothing, or one of another DAG; none asks the warehouse."""
     monkeypatch.setattr(ahead, "connect", None)
     assert WARM_UP.done(SimpleNamespace(dag_id="theirs", task_id=TASKS["one"], run_id=RUN, try_number=1)) is None
     other = SimpleNamespace(dag_id=DAG_ID, task_id="publish", run_id=RUN, try_number=1)
     assert WARM_UP.done(other) is None
-    monkeypatch.setenv("GREENERY_BUILD_AHEAD", "false")
-    assert WARM_UP.done(task()) is None
 
 
 @pytest.mark.usefixtures("begun")

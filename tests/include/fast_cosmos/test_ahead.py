@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 import structlog
 from airflow.sdk.execution_time.coordinator import BaseCoordinator, get_coordinator_manager
+from airflow.sdk.log import mask_secret
 
 from include.fast_cosmos.ahead import Done, succeed
 from include.fast_cosmos.warm_up import WarmCoordinator, WarmUp
@@ -88,6 +89,19 @@ def test_its_log_goes_where_airflow_keeps_logs(monkeypatch: pytest.MonkeyPatch, 
         logger = structlog.wrap_logger(structlog.WriteLogger(file))
         succeed(TASK, SimpleNamespace(task_instances=Instances()), logger, DONE)
     assert uploaded == [("run/one.log", TASK)]
+
+
+def test_its_sql_is_shown_as_a_task_would_show_it() -> None:
+    """Without what Airflow knows as a secret, and cut where it is long."""
+    secret = "hunter2hunter2"
+    mask_secret(secret)
+    instances = Instances()
+    rendered = {"compiled_sql": f"select '{secret}'", "long": "x" * 100_000}
+    succeed(TASK, SimpleNamespace(task_instances=instances), None, Done(BEGAN, ENDED, rendered=rendered))
+    [shown] = [said[-1] for call, *said in instances.asked if call == "set_rtif"]
+    assert shown["compiled_sql"] == "select '***'"
+    assert "Truncated" in shown["long"]
+    assert len(shown["long"]) < 5_000
 
 
 @pytest.mark.parametrize("done", [lambda _: None, lambda _: 1 / 0])

@@ -61,6 +61,23 @@ def test_each_node_is_told_as_it_ends_with_what_ran(released: Path) -> None:
     assert invocation.load(made).nodes[node].compiled_code == "select 1 as one"
 
 
+def test_a_node_is_told_before_its_sql_runs_and_never_where_it_is_skipped(project: Path) -> None:
+    (project / MODEL).write_text("select 1 / 0 as one")
+    (project / MODEL).with_name("skipped.sql").write_text("select * from {{ ref('one') }}")
+    told = []
+    invocation.invoke(
+        release.refresh(),
+        ["build", "--quiet"],
+        began=lambda node: told.append((node, "began")),
+        ended=lambda node, result: told.append((node, result.status)),
+    )
+    assert told == [
+        ("model.greenery.one", "began"),
+        ("model.greenery.one", "error"),
+        ("model.greenery.skipped", "skipped"),
+    ]
+
+
 def test_a_model_of_batches_is_told_once_when_the_last_has_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A first batch that is well says nothing of those that come."""
     monkeypatch.setattr(limits, "problem", lambda _: None)  # Greenery's, of an incremental model without its hooks

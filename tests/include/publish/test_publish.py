@@ -152,6 +152,31 @@ def test_a_failed_test_that_is_muted_blocks_unless_somebody_lets_it_through(db: 
     assert published(db) == (["new"] if waives else [])
 
 
+HOOK = NodeResult(
+    "operation.shop.end", "operation", "end", "error", None, 1, "shop.on-run-end.0 failed, error:\n  no role", 0.1, None
+)
+
+
+def test_a_hook_that_failed_after_the_models_were_built_blocks_until_somebody_publishes(built: Connection) -> None:
+    """It is well in a later task, which has built other models: that says nothing of these."""
+    node_results.record(built, "run 1", "build_ahead", 1, [HOOK])
+    node_results.record(built, "run 1", "snapshot", 1, [replace(HOOK, status="success")])
+    with pytest.raises(NotPublishedError, match=r"^1 hook of [^\0]*  shop\.on-run-end\.0 failed, error: no role\nMend"):
+        publish_run("run 1", MANIFEST)
+    assert published(built) == []
+    publish_run("run 1", MANIFEST, publications.decide(built, publications.PUBLISH, "run 1", "ada", "no harm"))
+    assert published(built) == ["new"]
+
+
+def test_a_hook_that_failed_in_a_try_before_or_before_the_run_began_again_blocks_nothing(db: Connection) -> None:
+    node_results.record(db, "run 1", "before", 1, [HOOK])
+    build(db, "run 1", "new")
+    node_results.record(db, "run 1", "task", 1, [HOOK])
+    node_results.record(db, "run 1", "task", 2, [replace(HOOK, status="success")])
+    publish_run("run 1", MANIFEST)
+    assert published(db) == ["new"]
+
+
 def test_a_test_without_a_result_blocks(db: Connection) -> None:
     build(db, "run 1", "new", BUILT)
     with pytest.raises(NotPublishedError, match="keys_are_unique"):

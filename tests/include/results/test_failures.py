@@ -130,6 +130,11 @@ def test_a_test_says_what_it_measured_and_what_it_expected(
             "one way, whatever the case and the space",
         ),
         (
+            generic("is_id", ORDERS, columns=["id"], key="id"),
+            "3 ids blank or too long: id: a placeholder",
+            "text in each, of 1,000 bytes at most",
+        ),
+        (
             generic("well_formed", ORDERS, columns={"id": "code"}, key="id"),
             "3 values not well formed: id: a placeholder",
             "what the column is for, as people write it",

@@ -125,11 +125,14 @@ timed_orders as (
 ordered_products as (
 
     select distinct
-        first_orders.order_id,
+        timed_orders.order_id,
+        {% for outcome in outcomes -%}
+        timed_orders.{{ outcome }},
+        {% endfor -%}
         coalesce(products.product_name, order_items.product_id) as product,
         products.product_kind
-    from first_orders
-    inner join order_items on first_orders.order_id = order_items.order_id
+    from timed_orders
+    inner join order_items on timed_orders.order_id = order_items.order_id
     left join products on order_items.product_id = products.product_id
 
 ),
@@ -139,6 +142,7 @@ ordered_kinds as (
 
     select distinct
         order_id,
+        {{ outcomes | join(', ') }},
         product_kind
     from ordered_products
     where product_kind is not null
@@ -168,29 +172,27 @@ counted_orders as (
 counted_products as (
 
     select
-        ordered_products.product,
+        product,
         {% for outcome in outcomes -%}
-        {{ count_if('timed_orders.' ~ outcome) }} as {{ outcome }},
+        {{ count_if(outcome) }} as {{ outcome }},
         {% endfor -%}
         count(*) as buyers
     from ordered_products
-    inner join timed_orders on ordered_products.order_id = timed_orders.order_id
-    where ordered_products.product is not null
-    group by ordered_products.product
+    where product is not null
+    group by product
 
 ),
 
 counted_kinds as (
 
     select
-        ordered_kinds.product_kind,
+        product_kind,
         {% for outcome in outcomes -%}
-        {{ count_if('timed_orders.' ~ outcome) }} as {{ outcome }},
+        {{ count_if(outcome) }} as {{ outcome }},
         {% endfor -%}
         count(*) as buyers
     from ordered_kinds
-    inner join timed_orders on ordered_kinds.order_id = timed_orders.order_id
-    group by ordered_kinds.product_kind
+    group by product_kind
 
 ),
 
