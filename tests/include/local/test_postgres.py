@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing
@@ -72,6 +73,15 @@ def test_a_second_start_joins_and_a_later_one_takes_the_same_port(data: Path) ->
     postgres.stop(data)
     assert postgres.running_port(data) is None
     assert postgres.start(data, passwords=PASSWORDS) == first
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts Postgres as another user")
+def test_root_stops_one_whose_folder_is_closed_to_postgres_own_user(data: Path) -> None:
+    postgres.start(data)
+    data.parent.chmod(0o700)
+    assert postgres.stop(data)
+    assert postgres.running_port(data) is None
+    assert not postgres.stop(data)
 
 
 def test_a_port_that_somebody_took_meanwhile_is_not_fought_over(data: Path) -> None:
