@@ -1,6 +1,7 @@
 # Everything starts from a machine with Python 3.11 or 3.12, git and make; `make` lists the commands.
 PYTHON3 ?= python3
-RUN = @.venv/bin/python
+# In place of the shell that make may need for the arguments: who ends make ends the command.
+RUN = @exec .venv/bin/python
 ARGS ?=
 DATA ?=
 TO ?= backups
@@ -70,8 +71,9 @@ secrets: ## write .env, with fresh passwords and keys for docker compose; existi
 test: install ## all tests, two at a time; they start their own Postgres and Airflow
 	$(RUN) -m pytest -n 2 $(ARGS)
 
+torture: export SEEDS = 20
 torture: install ## a fault at every model, and many seeds; continues where it was stopped (ARGS=--cache-clear: from the start)
-	@SEEDS=20 .venv/bin/python -m pytest -n 2 -p tests.resume -m "not containers and not chart" -k "torture or any_sequence or no_fault" $(ARGS)
+	$(RUN) -m pytest -n 2 -p tests.resume -m "not containers and not chart" -k "torture or any_sequence or no_fault" $(ARGS)
 
 containers: install ## build the image and really start docker-compose.yaml, where that can be done without docker
 	$(RUN) -m pytest -m containers $(ARGS)
