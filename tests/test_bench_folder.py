@@ -29,7 +29,7 @@ with folder.working() as home:
 
 def test_each_bench_works_in_such_a_folder() -> None:
     benches = [path for path in (PROJECT_ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text()]
-    assert len(benches) == 7
+    assert len(benches) == 8
     assert [path.name for path in benches if "with folder.working(" not in path.read_text()] == []
 
 
