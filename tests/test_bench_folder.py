@@ -33,6 +33,13 @@ def test_each_bench_works_in_such_a_folder() -> None:
     assert [path.name for path in benches if "with folder.working(" not in path.read_text()] == []
 
 
+def test_make_starts_each_bench_without_a_shell_between() -> None:
+    """A shell would end at a signal to `make`, and the bench go on."""
+    command = ["make", "-n", "-o", "install", "bench", "BENCH=size health", "ARGS=--help"]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [f".venv/bin/python -m benchmarks.{one} --help" for one in ("size", "health")]
+
+
 @pytest.mark.db
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_what_a_bench_started_ends_with_it(tmp_path: Path, number: signal.Signals) -> None:
