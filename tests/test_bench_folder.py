@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -13,6 +14,7 @@ import pytest
 
 from include.local import postgres
 from include.settings import PROJECT_ROOT
+from tests import in_memory
 
 # As each bench begins.
 BENCH = """
@@ -25,6 +27,13 @@ with folder.working() as home:
     while True:
         signal.pause()
 """
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder for temporary ones, which Postgres' own user can reach as well."""
+    with in_memory.folder("greenery-bench-") as path:
+        yield path
 
 
 def test_each_bench_works_in_such_a_folder() -> None:
@@ -42,12 +51,11 @@ def test_make_starts_each_bench_without_a_shell_between() -> None:
 
 @pytest.mark.db
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_what_a_bench_started_ends_with_it(tmp_path: Path, number: signal.Signals) -> None:
-    tmp_path.chmod(0o755)
+def test_what_a_bench_started_ends_with_it(temporary: Path, number: signal.Signals) -> None:
     bench = subprocess.Popen(
         [sys.executable, "-c", BENCH],
         cwd=PROJECT_ROOT,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env={**os.environ, "TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         text=True,
     )
