@@ -270,14 +270,7 @@ def main() -> None:
         print(f"Celery in containers was not measured: {reason}.", file=sys.stderr)
         return
     progress = Progress()
-<<<<<<< HEAD
     print(f"{folder.machine()}; two Celery workers in containers, 4 tasks at a time, 4 threads\n", flush=True)
-=======
-    print(
-        f"{folder.machine()}; two Celery workers in containers on this machine, 4 tasks at a time and 4 threads\n",
-        flush=True,
-    )
->>>>>>> 9aa62e592869005e384b0ea7dee34ddae9624cfd
     with folder.working() as home, ExitStack() as stack:
         with progress.step("Building the image and starting docker-compose.yaml"):
             here = stack.enter_context(containers.up(home, profiles="demo,celery", executor="CeleryExecutor"))
