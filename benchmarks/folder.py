@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
-import signal
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import FrameType
 
 import psutil
 
+from include.local import guard
 from include.local.progress import silent
 from include.local.stack import Stack
-
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
@@ -28,29 +23,19 @@ def working(keep: Path | None = None) -> Iterator[Path]:
     Every Airflow and Postgres in it, or in a folder of it, is stopped however the block ends: also by Ctrl-C, by
     `kill`, and with its terminal.
     """
-    for number in _STOPPING:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
-            signal.signal(number, _stop)
+    guard.interrupt_once()
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
-    home = keep or Path(tempfile.mkdtemp(prefix="greenery-bench-"))
-    home.mkdir(exist_ok=True)
-    home.chmod(0o755)  # where we are root, Postgres is another user
-    try:
-        yield home
-    except KeyboardInterrupt:
-        sys.exit(130)
-    finally:
-        for data in (home / "postgres", *home.glob("*/postgres")):
-            Stack(data.parent, silent()).stop()
-        if keep is None:
-            shutil.rmtree(home, ignore_errors=True)
-
-
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    """Once is enough: a second one must not leave half of what is being stopped running."""
-    for number in _STOPPING:
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
+    if keep:
+        keep.mkdir(exist_ok=True)
+        keep.chmod(0o755)  # where we are root, Postgres is another user
+    with nullcontext(keep) if keep else guard.folder("greenery-bench-") as home:
+        try:
+            yield home
+        except KeyboardInterrupt:
+            sys.exit(130)
+        finally:
+            for data in (home / "postgres", *home.glob("*/postgres")):
+                Stack(data.parent, silent()).stop()
 
 
 def machine() -> str:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -13,6 +14,7 @@ import pytest
 
 from include.local import postgres
 from include.settings import PROJECT_ROOT
+from tests import in_memory
 
 # As each bench begins.
 BENCH = """
@@ -27,20 +29,35 @@ with folder.working() as home:
 """
 
 
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder for temporary ones, which Postgres' own user can reach as well."""
+    with in_memory.folder("greenery-bench-") as path:
+        yield path
+
+
 def test_each_bench_works_in_such_a_folder() -> None:
     benches = [path for path in (PROJECT_ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text()]
-    assert len(benches) == 7
+    assert len(benches) == 8
     assert [path.name for path in benches if "with folder.working(" not in path.read_text()] == []
+
+
+def test_make_starts_each_bench_without_a_shell_between() -> None:
+    """A shell would end at a signal to `make`, and the bench go on."""
+    command = ["make", "-n", "-o", "install", "bench", "BENCH=size health", "ARGS=--help"]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [
+        f"exec .venv/bin/python -m benchmarks.{one} --help" for one in ("size", "health")
+    ]
 
 
 @pytest.mark.db
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_what_a_bench_started_ends_with_it(tmp_path: Path, number: signal.Signals) -> None:
-    tmp_path.chmod(0o755)
+def test_what_a_bench_started_ends_with_it(temporary: Path, number: signal.Signals) -> None:
     bench = subprocess.Popen(
         [sys.executable, "-c", BENCH],
         cwd=PROJECT_ROOT,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env={**os.environ, "TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         text=True,
     )

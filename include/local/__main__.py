@@ -8,11 +8,9 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import FrameType
 
 import httpx
 import psycopg2
@@ -77,8 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     if rest and commands.choices[options.command].add_help:  # one without it passes on what it is given
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
-    for number in guard.TOLD_TO_END:
-        signal.signal(number, _interrupt)
+    guard.interrupt_once()
     stack = Stack(settings.state_dir())
     try:
         for ended in guard.end_what_was_left():
@@ -258,13 +255,6 @@ def _clean(stack: Stack, _: argparse.Namespace) -> int:
     shutil.rmtree(stack.home, ignore_errors=True)
     stack.progress.say(f"Forgotten: {stack.home}")
     return 0
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """Once is enough: a second one must not leave half of what is being stopped running."""
-    for number in guard.TOLD_TO_END:
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 # What the MCP server needs of a shell's environment: nothing that opens more than it reads.
