@@ -42,7 +42,7 @@ LOOK_SECONDS = 5
 # How long it waits in the queue, and in a process of its own after that: what a worker took and did not begin, Celery
 # gives to another after 60 seconds, and the scheduler gives up after `task_queued_timeout`.
 QUEUED_SECONDS = 45
-# How long the end of who builds ahead waits for who watches its lock.
+# How often the watch of the lock looks whether the building is over.
 WATCH_SECONDS = 0.2
 _CHANNEL = "greenery_built_ahead"
 _KEY = "hashtextextended('greenery built ahead ' || %s, 0)"
