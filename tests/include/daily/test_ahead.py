@@ -18,7 +18,8 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from include.daily import DAG_ID, ahead, buffers
-from include.daily.operators import BuildNode
+from include.daily.admission import RefusedError
+from include.daily.operators import BuildAhead, BuildNode
 from include.daily.warm_up import WARM_UP
 from include.dbt_project.manifest import Manifest
 from include.demo_shop import demo
@@ -262,6 +263,17 @@ def test_where_no_dbt_begins_the_tasks_build_and_none_begins_later(monkeypatch: 
     assert ahead.done(task()) is None
     with ahead.building(RUN) as connection:
         assert connection is None
+
+
+@pytest.mark.usefixtures("begun")
+def test_no_task_waits_for_a_dbt_that_is_refused(
+    pool: ThreadPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path))  # in which no release is
+    one = BuildAhead(task_id=ahead.TASK, **arguments(Release(tmp_path, "greenery", "warehouse")))
+    with pytest.raises(RefusedError):
+        one.execute({"run_id": RUN, "ti": SimpleNamespace(task_id=ahead.TASK, try_number=1)})
+    assert came(pool.submit(ahead.done, task())) is None
 
 
 @pytest.mark.usefixtures("begun")
