@@ -21,7 +21,7 @@ def not_ended(nodes: Iterable[Any]) -> list[NodeResult]:
 
     `nodes` are those of dbt's own manifest.
     """
-    said = "{} did not run to its end: the log of its task says why"
+    said = "{} has not run to its end: the log of its task says why"
     return [
         NodeResult(one.unique_id, HOOK, one.name, "error", None, None, said.format(one.name), 0.0, None)
         for one in nodes

@@ -34,7 +34,7 @@ on-run-end: "{% if results | selectattr('node.resource_type', 'equalto', 'model'
 # In the warehouse, of which dbt leaves a result; and in dbt itself, which leaves none of anything.
 FAULTS = {
     "select 1 / 0": r"starter\.on-run-end\.0 failed, error: division by zero",
-    "{{ exceptions.raise_compiler_error('no') }}": "starter-on-run-end-0 did not run to its end",
+    "{{ exceptions.raise_compiler_error('no') }}": "starter-on-run-end-0 has not run to its end",
 }
 LIMIT_SECONDS = 60
 DAYS = 3  # two of them fill a buffer each, and the third goes on in the first

@@ -254,7 +254,7 @@ def test_a_hook_after_all_models_that_never_ends_is_kept_as_failed(begun: Connec
             keeper.ended(one, said("success"))
         assert hooks.problem(begun, RUN) is None
         keeper.ended(last, said("fail"))
-    assert "end did not run to its end" in (hooks.problem(begun, RUN) or "")
+    assert "end has not run to its end" in (hooks.problem(begun, RUN) or "")
 
 
 @pytest.mark.usefixtures("begun")
