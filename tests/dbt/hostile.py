@@ -34,6 +34,12 @@ class Case:
         table, column, kind, seed = name.split(".")
         return cls(table, column, kind, int(seed))
 
+    @property
+    def columns(self) -> set[str]:
+        """Which columns it shows in: its own, one that it is swapped with, and what is counted by it."""
+        swapped = self.kind.removeprefix("swapped with ") if self.kind.startswith("swapped with ") else self.column
+        return {self.column, swapped} | ({"discount"} if self.column == "promo_id" else set())
+
     def spoil(self, tables: Tables) -> None:
         """Do it. Nothing else in the tables changes."""
         random, rows = Random(str(self)), tables[self.table]  # noqa: S311 - no secret hangs on it
