@@ -4,51 +4,53 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
 import psutil
 
+from include.local import guard
 from include.local.progress import silent
 from include.local.stack import Stack
-
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
 def working(keep: Path | None = None) -> Iterator[Path]:
     """A folder for the time of the block, gone afterwards; `keep` is one that stays.
 
-    Every Airflow and Postgres in it, or in a folder of it, is stopped however the block ends: also by Ctrl-C, by
-    `kill`, and with its terminal.
+    Every Airflow and Postgres in it, or in a folder of it, is stopped however the block ends, even by SIGKILL.
     """
-    for number in _STOPPING:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
-            signal.signal(number, _stop)
+    for number in guard.TOLD_TO_END:
+        signal.signal(number, _stop)
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
-    home = keep or Path(tempfile.mkdtemp(prefix="greenery-bench-"))
-    home.mkdir(exist_ok=True)
-    home.chmod(0o755)  # where we are root, Postgres is another user
-    try:
-        yield home
-    except KeyboardInterrupt:
-        sys.exit(130)
-    finally:
-        for data in (home / "postgres", *home.glob("*/postgres")):
-            Stack(data.parent, silent()).stop()
-        if keep is None:
-            shutil.rmtree(home, ignore_errors=True)
+    with nullcontext(keep) if keep else guard.folder("greenery-bench-") as home:
+        home.mkdir(exist_ok=True)
+        home.chmod(0o755)  # where we are root, Postgres is another user
+        guard.ends_with_us(f"the bench in {home}", end_left, str(home))
+        try:
+            yield home
+        except KeyboardInterrupt:
+            sys.exit(130)
+        finally:
+            end_left(str(home))
+            guard.has_ended(end_left, str(home))
+
+
+def end_left(home: str) -> bool:
+    """Stop what runs of a bench that is over; True where anything did."""
+    stopped = [
+        Stack(data.parent, silent()).stop() for data in (Path(home) / "postgres", *Path(home).glob("*/postgres"))
+    ]
+    return any(stopped)
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
     """Once is enough: a second one must not leave half of what is being stopped running."""
-    for number in _STOPPING:
+    for number in guard.TOLD_TO_END:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -13,6 +14,8 @@ import pytest
 
 from include.local import postgres
 from include.settings import PROJECT_ROOT
+from tests import in_memory
+from tests.include.local.test_guard import wait_for
 
 # As each bench begins.
 BENCH = """
@@ -27,6 +30,13 @@ with folder.working() as home:
 """
 
 
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Where temporary files and state are."""
+    with in_memory.folder("greenery-place-") as path:
+        yield path
+
+
 def test_each_bench_works_in_such_a_folder() -> None:
     benches = [path for path in (PROJECT_ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text()]
     assert len(benches) == 7
@@ -34,13 +44,12 @@ def test_each_bench_works_in_such_a_folder() -> None:
 
 
 @pytest.mark.db
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_what_a_bench_started_ends_with_it(tmp_path: Path, number: signal.Signals) -> None:
-    tmp_path.chmod(0o755)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_what_a_bench_started_ends_with_it(place: Path, number: signal.Signals) -> None:
     bench = subprocess.Popen(
         [sys.executable, "-c", BENCH],
         cwd=PROJECT_ROOT,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env={**os.environ, "TMPDIR": str(place), "GREENERY_STATE_DIR": str(place)},
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -50,9 +59,10 @@ def test_what_a_bench_started_ends_with_it(tmp_path: Path, number: signal.Signal
         assert postgres.running_port(data)
         server = psutil.Process(int((data / "postmaster.pid").read_text().splitlines()[0]))
         bench.send_signal(number)
-        assert bench.wait(timeout=60) == 130
-        psutil.wait_procs([server], timeout=10)
+        assert bench.wait(timeout=60) == (-number if number == signal.SIGKILL else 130)
+        psutil.wait_procs([server], timeout=60)
         assert not server.is_running()
+        wait_for(lambda: not any((place / "started").iterdir()), "the guard is not done")
     finally:
         bench.kill()
         postgres.stop(data)
