@@ -293,8 +293,8 @@ WRONG: dict[str, list[tuple[str, str, str] | None]] = {
             "buyer_counts_once_for_each_value_of_the_first_order",
         ),
         (
-            "select distinct\n        order_id,\n        product_kind",
-            "select\n        order_id,\n        product_kind",
+            "select distinct\n        order_id,\n",
+            "select\n        order_id,\n",
             "buyer_counts_once_for_each_value_of_the_first_order",
         ),
     ],
