@@ -1,6 +1,7 @@
 # Everything starts from a machine with Python 3.11 or 3.12, git and make; `make` lists the commands.
 PYTHON3 ?= python3
-RUN = @.venv/bin/python
+# In place of the shell that make may need for the arguments: who ends make ends the command.
+RUN = @exec .venv/bin/python
 ARGS ?=
 DATA ?=
 TO ?= backups
@@ -8,6 +9,7 @@ BASE ?= main
 FROM ?= $(error say which backup: make restore FROM=backups/NAME)
 BENCH ?= orchestration size receipts health preview airflow celery
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help install demo up down psql decide answer under-way mcp backup restore masked prove preview branch slack-preview revision secrets test torture containers drill check format constraints digests sbom audit bench clean
 
 help: ## list the commands
@@ -70,8 +72,9 @@ secrets: ## write .env, with fresh passwords and keys for docker compose; existi
 test: install ## all tests, two at a time; they start their own Postgres and Airflow
 	$(RUN) -m pytest -n 2 $(ARGS)
 
+torture: export SEEDS = 20
 torture: install ## a fault at every model, and many seeds; continues where it was stopped (ARGS=--cache-clear: from the start)
-	@SEEDS=20 .venv/bin/python -m pytest -n 2 -p tests.resume -m "not containers and not chart" -k "torture or any_sequence or no_fault" $(ARGS)
+	$(RUN) -m pytest -n 2 -p tests.resume -m "not containers and not chart" -k "torture or any_sequence or no_fault" $(ARGS)
 
 containers: install ## build the image and really start docker-compose.yaml, where that can be done without docker
 	$(RUN) -m pytest -m containers $(ARGS)
@@ -85,8 +88,11 @@ check: install ## lint, format and the tests that need no database
 	$(RUN) -m sqlfluff lint --disable-progress-bar dbt
 	$(RUN) -m pytest -n 2 --no-loadscope-reorder -m "not db and not stack and not chart and not slow" $(ARGS)
 
-bench: install ## what a task per model costs, a day by the number of events, what comparing with what was told costs, how long the data-health page takes, what a preview costs, what Airflow comes to, and what two Celery workers in containers do (BENCH=health: one of orchestration, size, receipts, health, preview, airflow, celery)
-	@for one in $(BENCH); do .venv/bin/python -m benchmarks.$$one $(ARGS) || exit; done
+bench: install $(addprefix bench-,$(BENCH)) ## what a task per model costs, a day by the number of events, what comparing with what was told costs, how long the data-health page takes, what a preview costs, what Airflow comes to, and what two Celery workers in containers do (BENCH=health: one of orchestration, size, receipts, health, preview, airflow, celery)
+
+# Each by itself, and without a shell between: who ends make ends the bench.
+bench-%: install
+	$(RUN) -m benchmarks.$* $(ARGS)
 
 format: install ## fix the Python's format and lint, as make check wants it
 	$(RUN) -m ruff format .

@@ -17,12 +17,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -30,9 +28,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-
-from benchmarks import containers, generated, processes, ways
+from benchmarks import containers, folder, generated, processes, ways
 from benchmarks.containers import Deployment
 from benchmarks.orchestration import Measured, Timed
 from benchmarks.processes import DBT, Processes
@@ -40,7 +36,7 @@ from include.daily import DAG_ID
 from include.local.progress import Progress
 
 PROJECTS = ("greenery", "100", "100-slow")
-# The containers that have a column; the others wait for the day to pass.
+# What has a column; the total has the containers as well that mostly wait.
 WORKERS = ("greenery-worker-1", "greenery-worker-2")
 OTHERS = ("scheduler", "api-server", "dag-processor", "triggerer", "postgres", "redis")
 PARTS = (*WORKERS, *(f"greenery-{service}-1" for service in OTHERS), DBT)
@@ -274,16 +270,8 @@ def main() -> None:
         print(f"Celery in containers was not measured: {reason}.", file=sys.stderr)
         return
     progress = Progress()
-    home = Path(tempfile.mkdtemp(prefix="greenery-bench-"))
-    home.chmod(0o755)
-    memory = psutil.virtual_memory().total / 2**30
-    print(
-        f"{os.cpu_count()} cores, {memory:.0f} GiB; two Celery workers in containers on this machine, 4 tasks at a "
-        f"time and 4 threads; load {os.getloadavg()[0]:.1f} at the start\n",
-        flush=True,
-    )
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, home, ignore_errors=True)
+    print(f"{folder.machine()}; two Celery workers in containers, 4 tasks at a time, 4 threads\n", flush=True)
+    with folder.working() as home, ExitStack() as stack:
         with progress.step("Building the image and starting docker-compose.yaml"):
             here = stack.enter_context(containers.up(home, profiles="demo,celery", executor="CeleryExecutor"))
         for name in arguments.projects:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import FrameType
 
 import psutil
 
@@ -24,8 +22,7 @@ def working(keep: Path | None = None) -> Iterator[Path]:
 
     Every Airflow and Postgres in it, or in a folder of it, is stopped however the block ends, even by SIGKILL.
     """
-    for number in guard.TOLD_TO_END:
-        signal.signal(number, _stop)
+    guard.interrupt_once()
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
     with nullcontext(keep) if keep else guard.folder("greenery-bench-") as home:
         home.mkdir(exist_ok=True)
@@ -42,17 +39,8 @@ def working(keep: Path | None = None) -> Iterator[Path]:
 
 def end_left(home: str) -> bool:
     """Stop what runs of a bench that is over; True where anything did."""
-    stopped = [
-        Stack(data.parent, silent()).stop() for data in (Path(home) / "postgres", *Path(home).glob("*/postgres"))
-    ]
-    return any(stopped)
-
-
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    """Once is enough: a second one must not leave half of what is being stopped running."""
-    for number in guard.TOLD_TO_END:
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
+    folders = [data.parent for data in (Path(home) / "postgres", *Path(home).glob("*/postgres"))]
+    return sum(Stack(folder, silent()).stop() for folder in folders) > 0
 
 
 def machine() -> str:

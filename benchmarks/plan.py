@@ -93,7 +93,7 @@ PARTS = (
     Part("20", tuple(way.name for way in ways.GENERATED)),
     Part("100", _WITHOUT_DBT_STARTS),
     Part("300", goal=2),
-    Part("1000"),
+    Part("1000", ("ours",)),
     Part("300-slow", goal=1.2),
     Part("300-slow", threads=8),
     Part("300-slow", threads=16),

@@ -59,8 +59,7 @@ class Processes:
         """What each has of the memory now, shared pages counted once."""
         used: Counter[str] = Counter()
         for part, process in self._all():
-            with suppress(psutil.Error, OSError):
-                used[part] += process.memory_full_info().pss / 1e6
+            used[part] += memory_of([process]).peak
         return used
 
     @contextmanager

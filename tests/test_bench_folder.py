@@ -31,25 +31,32 @@ with folder.working() as home:
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
-    """Where temporary files and state are."""
-    with in_memory.folder("greenery-place-") as path:
+def temporary() -> Iterator[Path]:
+    """A folder for temporary ones, which Postgres' own user can reach as well."""
+    with in_memory.folder("greenery-bench-") as path:
         yield path
 
 
 def test_each_bench_works_in_such_a_folder() -> None:
     benches = [path for path in (PROJECT_ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text()]
-    assert len(benches) == 7
+    assert len(benches) == 8
     assert [path.name for path in benches if "with folder.working(" not in path.read_text()] == []
+
+
+def test_make_starts_each_bench_without_a_shell_between() -> None:
+    """A shell would end at a signal to `make`, and the bench go on."""
+    command = ["make", "-n", "-o", "install", "bench", "BENCH=size health", "ARGS=--help"]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [f".venv/bin/python -m benchmarks.{one} --help" for one in ("size", "health")]
 
 
 @pytest.mark.db
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_what_a_bench_started_ends_with_it(place: Path, number: signal.Signals) -> None:
+def test_what_a_bench_started_ends_with_it(temporary: Path, number: signal.Signals) -> None:
     bench = subprocess.Popen(
         [sys.executable, "-c", BENCH],
         cwd=PROJECT_ROOT,
-        env={**os.environ, "TMPDIR": str(place), "GREENERY_STATE_DIR": str(place)},
+        env={**os.environ, "TMPDIR": str(temporary), "GREENERY_STATE_DIR": str(temporary)},
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -62,7 +69,7 @@ def test_what_a_bench_started_ends_with_it(place: Path, number: signal.Signals) 
         assert bench.wait(timeout=60) == (-number if number == signal.SIGKILL else 130)
         psutil.wait_procs([server], timeout=60)
         assert not server.is_running()
-        wait_for(lambda: not any((place / "started").iterdir()), "the guard is not done")
+        wait_for(lambda: not any((temporary / "started").iterdir()), "the guard is not done")
     finally:
         bench.kill()
         postgres.stop(data)

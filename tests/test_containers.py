@@ -283,15 +283,10 @@ class TestManyMachines:
 
     def test_a_worker_that_dies_while_it_builds_ahead_leaves_the_rest_to_the_tasks(self, here: Deployment) -> None:
         here.trigger("bereft")
-        running = "from task_instance where run_id = 'bereft' and task_id = 'build_ahead' and state = 'running'"
-        while True:
-            here.wait_for("airflow", f"select count(*) {running}", "1", RUN_SECONDS)
-            victim = here.worker_of(here.sql("airflow", f"select hostname {running}"))
-            here.tell_all("STOP", victim)  # so that its dbt does not end first
-            if here.sql("airflow", f"select count(*) {running}") == "1":
-                break
-            here.tell_all("CONT", victim)
-        here.kill(victim)
+        task = "from task_instance where run_id = 'bereft' and task_id = 'build_ahead' and state = 'running'"
+        here.wait_for("airflow", f"select count(*) {task}", "1", RUN_SECONDS)
+        # Never frozen before: Redis would hand it a message that nobody reads.
+        here.kill(here.worker_of(here.sql("airflow", f"select hostname {task}")))
         here.wait_until_published("bereft")
         models = {task for task in here.machines("bereft") if task.startswith("transform.")}
         assert models - here.built_ahead("bereft"), "what was not built when the worker died"

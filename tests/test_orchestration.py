@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import threading
 from collections import Counter
 
+import psutil
 import pytest
 
 from benchmarks import generated, orchestration, plan, processes, ways
 from benchmarks.orchestration import Measured, Result, Timed
 from benchmarks.plan import Part, Rounds
-from benchmarks.processes import Processes
+from benchmarks.processes import Memory, Processes
 from include.local.postgres import LocalPostgres
 from include.warehouse import connect
 
@@ -180,3 +183,18 @@ def test_what_the_server_works_for_is_found_by_the_database(server: LocalPostgre
         used = family.cpu_seconds() - before
     assert used[processes.WAREHOUSES] > 0
     assert used[processes.AIRFLOWS] == 0
+
+
+def test_memory_is_of_those_that_live() -> None:
+    over = subprocess.Popen(["true"])
+    process = psutil.Process(over.pid)
+    over.wait()
+    assert processes.memory_of([process]) == Memory()
+    assert processes.memory_of([process, psutil.Process()]).peak > 10
+
+
+def test_what_is_watched_is_looked_at_until_the_block_ends() -> None:
+    looked, before = threading.Event(), threading.active_count()
+    with processes.watching(0.01, looked.set):
+        assert looked.wait(timeout=30)
+    assert threading.active_count() == before

@@ -12,7 +12,6 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 import httpx
@@ -78,8 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
     if rest and commands.choices[options.command].add_help:  # one without it passes on what it is given
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
-    for number in guard.TOLD_TO_END:
-        signal.signal(number, _interrupt)
+    guard.interrupt_once()
     stack = Stack(settings.state_dir())
     try:
         for ended in guard.end_what_was_left():
@@ -262,13 +260,6 @@ def _become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
     """Run a command in place of this process, so that who ends the one ends the other."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and what it becomes would too
     os.execve(command[0], command, environment)  # noqa: S606 - no shell
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """Once is enough: a second one must not leave half of what is being stopped running."""
-    for number in guard.TOLD_TO_END:
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 # What the MCP server needs of a shell's environment: nothing that opens more than it reads.

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 from typing import TextIO
 
 from include import settings
@@ -33,6 +34,18 @@ TOLD_TO_END = tuple(
 _OWNED, _ENDING = ".owned", ".ending"
 # By its argument it ends one thing, and says whether that was there. The guard finds it by its name.
 End = Callable[[str], bool]
+
+
+def interrupt_once() -> None:
+    """Whatever tells this process to end raises KeyboardInterrupt, once: a second one does not disturb the end."""
+    for number in TOLD_TO_END:
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    for number in TOLD_TO_END:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 class _Own:

@@ -152,15 +152,9 @@ def stop(data: Path) -> bool:
     As pg_ctl would. That refuses to be root, and its own user may not be let into the folder of another checkout.
     """
     running = _running(data)
-    try:
-        if running:
+    if running:
+        with suppress(ProcessLookupError):
             os.kill(running.process, signal.SIGINT)
-    except ProcessLookupError:
-        pass
-    except PermissionError:
-        raise PostgresError(
-            f"Postgres in {data} was started by another user, who alone can stop it (process {running.process})"
-        ) from None
     end = time.monotonic() + STOP_LIMIT_SECONDS
     while _running(data):
         if time.monotonic() > end:
@@ -197,10 +191,17 @@ class _Running(NamedTuple):
 
 
 def _running(data: Path) -> _Running | None:
-    """The cluster's first process, None while it is down."""
-    pid_file = data / "postmaster.pid"
+    """The cluster's first process, None while it is down. Raises PostgresError where one may not know."""
     try:
-        lines = pid_file.read_text().splitlines()
+        lines = (data / "postmaster.pid").read_text().splitlines()
+    except PermissionError:
+        raise PostgresError(
+            f"{data} belongs to another user, who alone can start or stop the Postgres in it; nothing was changed. Be "
+            "that user, or let GREENERY_STATE_DIR name a folder of yours."
+        ) from None
+    except OSError:
+        return None
+    try:
         running = _Running(int(lines[0]), int(lines[3]))
         command = Path(f"/proc/{running.process}/cmdline")
         if command.parent.parent.exists() and str(data).encode() not in command.read_bytes():

@@ -27,6 +27,8 @@ from include.preview.version import VersionError
 from include.warehouse import connect
 from include.warehouse.sandbox import SandboxError
 
+_JSON, _MARKDOWN = "report.json", "report.md"
+
 
 def main(arguments: list[str] | None = None, progress: Progress | None = None) -> int:
     """Make a preview and print it; the exit code."""
@@ -38,6 +40,9 @@ def main(arguments: list[str] | None = None, progress: Progress | None = None) -
     parser.add_argument("--days", type=int, default=DAYS, help=f"days of figures to compare ({DAYS})")
     parser.add_argument("--out", type=Path, help="a folder for report.json and report.md, as a pull request shows it")
     options = parser.parse_args(arguments)
+    if options.out:  # one of before would pass for this one where none can be made
+        for name in (_JSON, _MARKDOWN):
+            (options.out / name).unlink(missing_ok=True)
     try:
         with connect("greenery preview", settings.warehouse_developer()) as connection:
             report = make(connection, options.base, options.name, progress or Lines(), days=options.days)
@@ -49,12 +54,13 @@ def main(arguments: list[str] | None = None, progress: Progress | None = None) -
         return 2
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "report.json").write_text(to_json(report))
-        (options.out / "report.md").write_text(render.markdown(report))
+        (options.out / _JSON).write_text(to_json(report))
+        (options.out / _MARKDOWN).write_text(render.markdown(report))
     print(render.text(report))
     return 1 if report.verdict is Verdict.RED else 0
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it: its sandboxes go
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # whoever ends it: its sandboxes go
     sys.exit(main())

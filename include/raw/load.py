@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from tempfile import SpooledTemporaryFile
 
+import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
@@ -253,7 +254,14 @@ def _load(
         if name in keys:
             _stage(cursor, table, keys[name], "keys", table.key, parts)
         chosen = _DIFFERENCE_BY_ALL_KEYS if name in keys else difference
-        reports[name] = report = _apply(cursor, table, chosen, parts)
+        try:
+            reports[name] = report = _apply(cursor, table, chosen, parts)
+        except psycopg2.errors.ProgramLimitExceeded:
+            # Whose own words name no table.
+            raise LoadError(
+                f"{raw.called(name)} got an id that is too long for Postgres to index; nothing was loaded. Look for a "
+                "column that was shifted, shorten the id where it comes from, then load again"
+            ) from None
         cursor.execute(sql.SQL("drop table {stage}, {difference}").format(**parts))
         if name in keys:
             cursor.execute(sql.SQL("drop table {keys}").format(**parts))

@@ -67,7 +67,8 @@ def cases(seed: int = 1) -> Iterator[Case]:
             alike = [other for other, its in table.columns.items() if its == of and other > column]
             kinds += [f"swapped with {other}" for other in alike]
             yield from (Case(table.name, column, kind, seed) for kind in kinds)
-        yield from (Case(table.name, WHOLE, kind, seed) for kind in _OF_TABLES)
+        of_whole = [kind for kind in _OF_TABLES if kind != "a thousandfold" or len(table.key) == 1]
+        yield from (Case(table.name, WHOLE, kind, seed) for kind in of_whole)
 
 
 def _to(value: str | None) -> Change:
@@ -189,10 +190,9 @@ def _a_doubled_key(rows: list[Row], table: str, random: Random) -> None:
 
 
 def _a_thousandfold(rows: list[Row], table: str, _random: Random) -> None:
-    """Each row under a thousand keys; what is compared with it stays sound."""
-    keys = [column for column in TABLES[table].key if column == f"{table[:-1]}_id"]
-    some = rows[: max(1, 50_000 // 1000)]
-    rows += [row | {key: f"{row[key]}-{copy}" for key in keys} for row in some for copy in range(1000) if keys]
+    """Some rows under a thousand keys each; what is compared with them stays sound."""
+    (key,) = TABLES[table].key
+    rows += [row | {key: f"{row[key]}-{copy}"} for row in rows[:50] for copy in range(1000)]
 
 
 _OF_TABLES: dict[str, Callable[[list[Row], str, Random], None]] = {

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -38,7 +39,11 @@ echo "make $*" >> "$PLAYED/asked"
 case "$1" in
   "$PLAYED_BREAKS") exit 2;;
   install) ln -sfn "$PROJECT/.venv" .venv;;
-  preview) out=$(sed "s/.*--out '\\(.*\\)'/\\1/" <<< "$*"); cp -r "$PLAYED/report" "$out"; exit "$PLAYED_EXIT";;
+  preview)
+    out=$(sed "s/.*--out '\\(.*\\)'/\\1/" <<< "$*")
+    mkdir -p "$out"
+    cp -r "$PLAYED/report/." "$out"
+    exit "$PLAYED_EXIT";;
 esac
 exit 0
 """
@@ -108,6 +113,11 @@ class Job:
 
     def play(self, report: Report | None, *, breaks: str = "") -> bool:
         """The job, with a preview that finds this; None: none can be made. `breaks` is a target of make that fails."""
+        self.prepare(report, breaks)
+        return self.runner.play(WORKFLOW)
+
+    def prepare(self, report: Report | None, breaks: str = "") -> None:
+        """Let `make` play so."""
         folder = self.played / "report"
         folder.mkdir()
         (self.played / "copy").mkdir()
@@ -119,7 +129,6 @@ class Job:
             "PLAYED_BREAKS": breaks,
             "PLAYED_EXIT": "0" if report is GREEN else "2",
         }
-        return self.runner.play(WORKFLOW)
 
     @property
     def asked(self) -> list[str]:
@@ -199,10 +208,25 @@ def test_a_masked_copy_takes_the_place_of_the_demo_shop(job: Job) -> None:
     assert not any("demo" in one for one in job.asked)
 
 
+@pytest.mark.parametrize(("report", "code"), [(RED, 1), (None, 2)])
+def test_another_ci_tells_a_red_preview_from_none_by_the_exit_code(
+    job: Job, origin: Path, tmp_path: Path, report: Report | None, code: int
+) -> None:
+    job.prepare(report)
+    subprocess.run(["git", "clone", "--quiet", origin, tmp_path / "checkout"], check=True)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "report.json").write_text("of a preview before")
+    known = {**os.environ, **job.runner.environment, "PATH": f"{job.played}:{os.environ['PATH']}"}
+    done = subprocess.run([tmp_path / "checkout/deploy/preview.sh", "main", out], env=known, capture_output=True)
+    assert done.returncode == code, done.stderr
+    assert job.asked[-2:] == ["make preview BASE=main ARGS=--out 'out'", "make --silent down"]
+
+
 def test_a_commit_that_is_not_there_is_said(tmp_path: Path) -> None:
     command = [PROJECT_ROOT / "deploy" / "preview.sh", "0" * 40, str(tmp_path / "out")]
     ended = subprocess.run(command, capture_output=True, text=True)
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert f"{'0' * 40} is no commit of this checkout" in ended.stderr
 
 

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.db
 
 RUN = "run"
 LIMIT_SECONDS = 20
+END_WITHOUT = ahead._end_without
 TASKS = {name: f"transform.models.{name}_model_build" for name in ("one", "two")}
 
 
@@ -39,6 +40,8 @@ TASKS = {name: f"transform.models.{name}_model_build" for name in ("one", "two")
 def _on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ahead, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(ahead, "_facts", lambda *_: FACTS)
+    # A test that fails in a block would have this process end with its database.
+    monkeypatch.setattr(ahead, "_end_without", lambda *_: None)
 
 
 @pytest.fixture
@@ -172,6 +175,7 @@ def test_a_task_builds_for_itself_only_when_the_one_dbt_is_over(pool: ThreadPool
 
 
 def _build_for_ever(said: Pipe) -> None:
+    ahead._end_without = END_WITHOUT
     with ahead.building(RUN) as connection:
         tell(connection, one="success", one_is_odd="pass")
         said.send("built one")
@@ -202,6 +206,7 @@ def test_a_dbt_that_loses_its_lock_ends_and_leaves_its_tasks_to_themselves(
 
 
 def _raise_with_dbt_at_work(said: Pipe) -> None:
+    ahead._end_without = END_WITHOUT
     with suppress(TimeoutError), ahead.building(RUN):
         raise TimeoutError  # in the main thread, as Airflow does; dbt's threads hear nothing of it
     said.send("raised")

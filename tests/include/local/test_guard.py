@@ -234,6 +234,29 @@ def test_who_is_started_with_nohup_outlives_the_terminal(nohup: bool) -> None:
     assert done.stdout == f"{not nohup}\n"
 
 
+# Instead of a Python: it says who it is, and waits.
+PLAYED = """#!/bin/sh
+echo $$ > started
+mv started process
+exec sleep 600
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [["torture"], ["preview"], ["psql", "ARGS=-c 'select 1'"]])
+def test_who_ends_make_ends_its_command(command: list[str], tmp_path: Path) -> None:
+    shutil.copy(PROJECT_ROOT / "Makefile", tmp_path)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(PLAYED)
+    python.chmod(0o755)
+    with subprocess.Popen(["make", *command, "PYTHON3=true"], cwd=tmp_path) as make:
+        wait_for((tmp_path / "process").exists, "make starts nothing")
+        process = (tmp_path / "process").read_text()
+        make.terminate()
+    wait_for(lambda: is_over(process), "it goes on without make")
+
+
 @pytest.mark.slow
 def test_what_tests_start_bears_their_mark_and_ends_with_them(home: Path) -> None:
     code = f"""{BEGIN}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.db
 
 # What makes it listen on a port of this machine.
 PASSWORDS = {postgres.SUPERUSER: "it's a password"}
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -72,6 +74,21 @@ def test_a_second_start_joins_and_a_later_one_takes_the_same_port(data: Path) ->
     postgres.stop(data)
     assert postgres.running_port(data) is None
     assert postgres.start(data, passwords=PASSWORDS) == first
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts Postgres as another user")
+def test_root_stops_one_whose_folder_is_closed_to_postgres_own_user_and_nobody_else_does(data: Path) -> None:
+    postgres.start(data)
+    os.seteuid(NOBODY)
+    try:
+        with pytest.raises(postgres.PostgresError, match="belongs to another user"):
+            postgres.stop(data)
+    finally:
+        os.seteuid(0)
+    data.parent.chmod(0o700)
+    assert postgres.stop(data)
+    assert postgres.running_port(data) is None
+    assert not postgres.stop(data)
 
 
 def test_a_port_that_somebody_took_meanwhile_is_not_fought_over(data: Path) -> None:

@@ -169,12 +169,13 @@ def test_a_hook_that_failed_after_the_models_were_built_blocks_until_somebody_pu
 
 
 def test_a_hook_that_failed_in_a_try_before_or_before_the_run_began_again_blocks_nothing(db: Connection) -> None:
-    node_results.record(db, "run 1", "before", 1, [HOOK])
     build(db, "run 1", "new")
+    node_results.record(db, "run 1", "build_ahead", 1, [HOOK])
+    build(db, "run 1", "newer")
     node_results.record(db, "run 1", "task", 1, [HOOK])
     node_results.record(db, "run 1", "task", 2, [replace(HOOK, status="success")])
     publish_run("run 1", MANIFEST)
-    assert published(db) == ["new"]
+    assert published(db) == ["newer"]
 
 
 def test_a_test_without_a_result_blocks(db: Connection) -> None:

@@ -8,6 +8,7 @@ import shutil
 from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
+from hashlib import sha256
 from pathlib import Path
 
 import psycopg2
@@ -17,12 +18,13 @@ from hypothesis import strategies as st
 from psycopg2.extensions import connection as Connection
 
 from include.demo_shop import demo
-from include.raw import csv_loader
+from include.raw import csv_loader, load
 from include.raw.contract import TABLES
 from include.raw.csv_file import LONGEST_RECORD
 from include.raw.csv_loader import CsvError, load_folder
 from include.raw.load import LoadError, TableReport, loaded_from
 from include.settings import Warehouse
+from include.warehouse import transaction
 from tests.include.raw.conftest import connect_to, contents, query, value
 
 pytestmark = pytest.mark.db
@@ -432,6 +434,20 @@ def test_a_row_that_somebody_else_moves_during_the_load_stops_it(db: Connection,
     _replace_in(folder / "orders.csv", "o1,u1,,a1", "o1,u1,,a2")
     with pytest.raises(LoadError, match=r"raw.orders was written to by somebody else during the load; load again"):
         load_folder(db, folder)
+    assert contents(db, stamps=True) == before
+
+
+def test_an_id_that_no_index_can_hold_is_told_with_its_table(db: Connection, folder: Path) -> None:
+    """By whatever loads it: a CSV file with it is refused before."""
+    load_folder(db, folder)
+    before = contents(db, stamps=True)
+    rows = {name: load.Rows() for name in TABLES}
+    too_long = "".join(sha256(str(number).encode()).hexdigest() for number in range(150))
+    rows["promos"].extend([load.line([too_long, "1", "active"])])
+    with transaction(db) as cursor:
+        load.prepare(cursor)
+    with pytest.raises(LoadError, match=r"raw\.promos got an id that is too long"), transaction(db) as cursor:
+        load.replace(cursor, rows, "a test")
     assert contents(db, stamps=True) == before
 
 
