@@ -168,6 +168,7 @@ def test_a_fork_that_outlives_the_process_keeps_nothing_alive(home: Path) -> Non
 def test_what_the_next_command_has_ended_a_guard_that_comes_later_leaves_alone(home: Path) -> None:
     with started(A_FOLDER) as (process, folder):
         late = guard_of(home)
+        wait_for(lambda: bool(late.open_files()), "the guard does not wait yet")
         late.suspend()
         process.kill()
         process.wait()
