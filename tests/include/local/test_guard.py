@@ -170,6 +170,7 @@ def test_what_the_next_command_has_ended_a_guard_that_comes_later_leaves_alone(h
         late = guard_of(home)
         wait_for(lambda: bool(late.open_files()), "the guard does not wait yet")
         late.suspend()
+        wait_for(lambda: late.status() == psutil.STATUS_STOPPED, "the guard is not stopped")
         process.kill()
         process.wait()
         assert len(guard.end_what_was_left()) == 1
