@@ -56,7 +56,7 @@ def test_make_starts_each_bench_without_a_shell_between() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_what_a_bench_started_ends_with_it(temporary: Path, number: signal.Signals) -> None:
     bench = subprocess.Popen(
-        [sys.executable, "-c", BENCH],
+        ["env", "--default-signal=HUP", sys.executable, "-c", BENCH],  # these tests may run under nohup
         cwd=PROJECT_ROOT,
         env={**os.environ, "TMPDIR": str(temporary), "GREENERY_STATE_DIR": str(temporary)},
         stdout=subprocess.PIPE,
