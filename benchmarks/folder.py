@@ -20,22 +20,27 @@ from include.local.stack import Stack
 def working(keep: Path | None = None) -> Iterator[Path]:
     """A folder for the time of the block, gone afterwards; `keep` is one that stays.
 
-    Every Airflow and Postgres in it, or in a folder of it, is stopped however the block ends: also by Ctrl-C, by
-    `kill`, and with its terminal.
+    Every Airflow and Postgres in it, or in a folder of it, is stopped however the block ends, even by SIGKILL.
     """
     guard.interrupt_once()
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
-    if keep:
-        keep.mkdir(exist_ok=True)
-        keep.chmod(0o755)  # where we are root, Postgres is another user
     with nullcontext(keep) if keep else guard.folder("greenery-bench-") as home:
+        home.mkdir(exist_ok=True)
+        home.chmod(0o755)  # where we are root, Postgres is another user
+        guard.ends_with_us(f"the bench in {home}", end_left, str(home))
         try:
             yield home
         except KeyboardInterrupt:
             sys.exit(130)
         finally:
-            for data in (home / "postgres", *home.glob("*/postgres")):
-                Stack(data.parent, silent()).stop()
+            end_left(str(home))
+            guard.has_ended(end_left, str(home))
+
+
+def end_left(home: str) -> bool:
+    """Stop what runs of a bench that is over; True where anything did."""
+    folders = [data.parent for data in (Path(home) / "postgres", *Path(home).glob("*/postgres"))]
+    return sum(Stack(folder, silent()).stop() for folder in folders) > 0
 
 
 def machine() -> str:

@@ -15,6 +15,7 @@ import pytest
 from include.local import postgres
 from include.settings import PROJECT_ROOT
 from tests import in_memory
+from tests.include.local.test_guard import wait_for
 
 # As each bench begins.
 BENCH = """
@@ -52,12 +53,12 @@ def test_make_starts_each_bench_without_a_shell_between() -> None:
 
 
 @pytest.mark.db
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_what_a_bench_started_ends_with_it(temporary: Path, number: signal.Signals) -> None:
     bench = subprocess.Popen(
         ["env", "--default-signal=HUP", sys.executable, "-c", BENCH],  # these tests may run under nohup
         cwd=PROJECT_ROOT,
-        env={**os.environ, "TMPDIR": str(temporary)},
+        env={**os.environ, "TMPDIR": str(temporary), "GREENERY_STATE_DIR": str(temporary)},
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -67,9 +68,10 @@ def test_what_a_bench_started_ends_with_it(temporary: Path, number: signal.Signa
         assert postgres.running_port(data)
         server = psutil.Process(int((data / "postmaster.pid").read_text().splitlines()[0]))
         bench.send_signal(number)
-        assert bench.wait(timeout=60) == 130
-        psutil.wait_procs([server], timeout=10)
+        assert bench.wait(timeout=60) == (-number if number == signal.SIGKILL else 130)
+        psutil.wait_procs([server], timeout=60)
         assert not server.is_running()
+        wait_for(lambda: not any((temporary / "started").iterdir()), "the guard is not done")
     finally:
         bench.kill()
         postgres.stop(data)

@@ -1,6 +1,6 @@
 {#
-    A number that can be added up, or null: NaN and the two infinities are none, nor is what reaches a billion, of which some
-    rows are more than the marts can hold.
+    A number that can be added up, or null: NaN and the two infinities are none, nor is what reaches a billion. A thousand such
+    orders in a day are more than a metric can hold.
 #}
 {% macro finite(number) -%}
     case

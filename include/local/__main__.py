@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
+import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 import psycopg2
@@ -124,9 +126,7 @@ def _down(stack: Stack, _: argparse.Namespace) -> int:
 
 def _psql(stack: Stack, options: argparse.Namespace) -> int:
     where = warehouse.as_admin(stack.postgres())
-    return subprocess.run(
-        [postgres.binary("psql"), *options.rest], env={**os.environ, **where.libpq_environment()}
-    ).returncode
+    return _become([postgres.binary("psql"), *options.rest], os.environ | where.libpq_environment())
 
 
 def _branch(stack: Stack, options: argparse.Namespace) -> int:
@@ -137,7 +137,7 @@ def _branch(stack: Stack, options: argparse.Namespace) -> int:
         "GREENERY_STATE_DIR": str(stack.home),
         "PATH": f"{Path(postgres.binary('psql')).parent}{os.pathsep}{os.environ.get('PATH', '')}",
     }
-    return subprocess.run([sys.executable, "-m", "include.branch", *options.rest], env=os.environ | ours).returncode
+    return _become([sys.executable, "-m", "include.branch", *options.rest], os.environ | ours)
 
 
 def _decide(stack: Stack, options: argparse.Namespace) -> int:
@@ -175,9 +175,8 @@ def _mcp(stack: Stack, options: argparse.Namespace) -> int:
         "AIRFLOW_CONFIG": str(settings.PROJECT_ROOT / "airflow.cfg"),
         "AIRFLOW__API__BASE_URL": running.url if running else settings.airflow_url(),
     }
-    # In place of this process: what else its environment holds is no business of who asks.
-    command = [sys.executable, "-m", "plugins.data_health.mcp_server", *options.rest]
-    os.execve(sys.executable, command, handed_on | ours)  # noqa: S606 - no shell
+    # What else the environment holds is no business of who asks.
+    return _become([sys.executable, "-m", "plugins.data_health.mcp_server", *options.rest], handed_on | ours)
 
 
 def _backup(stack: Stack, options: argparse.Namespace) -> int:
@@ -255,6 +254,12 @@ def _clean(stack: Stack, _: argparse.Namespace) -> int:
     shutil.rmtree(stack.home, ignore_errors=True)
     stack.progress.say(f"Forgotten: {stack.home}")
     return 0
+
+
+def _become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
+    """Run a command in place of this process, so that who ends the one ends the other."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and what it becomes would too
+    os.execve(command[0], command, environment)  # noqa: S606 - no shell
 
 
 # What the MCP server needs of a shell's environment: nothing that opens more than it reads.

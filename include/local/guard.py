@@ -30,6 +30,8 @@ TOLD_TO_END = tuple(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
 )
+# What a record's name ends with: while its process lives, and while somebody ends what it names.
+_OWNED, _ENDING = ".owned", ".ending"
 # By its argument it ends one thing, and says whether that was there. The guard finds it by its name.
 End = Callable[[str], bool]
 
@@ -69,10 +71,10 @@ def has_ended(end: End, argument: str) -> None:
 def end_what_was_left() -> list[str]:
     """End what killed processes left running, or wait for a guard that does so; a sentence for each thing."""
     left = []
-    for path in sorted(_folder().glob("*.jsonl")):
-        if not _lives(path):
-            with suppress(FileNotFoundError):  # the guard was faster
-                left += _finish(path)
+    for path in sorted(_folder().glob("*.*")):
+        # Its process lives, the guard was faster, or another user's command has left it, who alone can end it.
+        with suppress(BlockingIOError, FileNotFoundError, PermissionError):
+            left += _finish(path, wait=path.suffix == _ENDING)
     return [f"Ended what an earlier command had left, which was killed: {what}" for what in left]
 
 
@@ -103,9 +105,11 @@ def _folder() -> Path:
 def _begin() -> TextIO:
     """A new record, locked, and a guard that waits for it."""
     _folder().mkdir(parents=True, exist_ok=True)
-    number, path = tempfile.mkstemp(prefix=f"{os.getpid()}-", suffix=".jsonl", dir=_folder())
+    number, path = tempfile.mkstemp(prefix=f"{os.getpid()}-", dir=_folder())
     record = os.fdopen(number, "w")
     fcntl.flock(record, fcntl.LOCK_EX)
+    path = Path(path).rename(f"{path}{_OWNED}")  # only now do others find it
+    os.register_at_fork(after_in_child=record.close)  # a fork that outlives us would keep the lock
     subprocess.Popen(
         [sys.executable, "-m", __name__, path],
         cwd=settings.PROJECT_ROOT,
@@ -119,23 +123,25 @@ def _begin() -> TextIO:
 
 
 def _write(end: End, argument: str, what: str) -> None:
-    line = {"end": f"{end.__module__}:{end.__qualname__}", "argument": argument, "what": what}
-    print(json.dumps(line), file=_Own.file, flush=True)
+    _Own.file.write(_line(f"{end.__module__}:{end.__qualname__}", argument, what))
+    _Own.file.flush()
 
 
-def _lives(path: Path) -> bool:
-    """Whether the process is there whose record this is."""
-    return Path(f"/proc/{path.name.partition('-')[0]}").exists()
+def _line(end: str, argument: str, what: str) -> str:
+    return json.dumps({"end": end, "argument": argument, "what": what}) + "\n"
 
 
-def _finish(path: Path) -> list[str]:
+def _finish(path: Path, *, wait: bool) -> list[str]:
     """End what a record names, once its process is gone, the last first; names what was there.
 
-    Where something can't be ended, the record stays for the next command.
+    What can't be ended stays in the record, for the next command. Raises BlockingIOError where the process is there and
+    nobody is to `wait`.
     """
-    left, failed = [], False
-    with path.open() as record:
-        fcntl.flock(record, fcntl.LOCK_EX)
+    left, failed = [], {}
+    with path.open("r+") as record:
+        fcntl.flock(record, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        with suppress(FileNotFoundError):  # `make clean` has removed it
+            path = path.rename(path.with_suffix(_ENDING))
         for (end, argument), what in reversed(_started(record).items()):
             module, _, name = end.partition(":")
             try:
@@ -143,9 +149,12 @@ def _finish(path: Path) -> list[str]:
                     left.append(what)
             except Exception as error:  # what else it names has to be ended all the same
                 left.append(f"{what} (which can't be ended: {error})")
-                failed = True
-        if not failed:
-            path.unlink(missing_ok=True)
+                failed[end, argument] = what
+        # What is ended may be begun again by another command: nobody who waits for the lock shall end that.
+        record.seek(0), record.truncate()
+        record.writelines(_line(*of, what) for of, what in reversed(failed.items()))
+    if not failed:
+        path.unlink(missing_ok=True)
     return left
 
 
@@ -165,7 +174,7 @@ def _started(record: TextIO) -> dict[tuple[str, str], str]:
 def _guard(path: str) -> None:
     for number in TOLD_TO_END:
         signal.signal(number, signal.SIG_IGN)
-    _finish(Path(path))
+    _finish(Path(path), wait=True)
 
 
 if __name__ == "__main__":

@@ -104,6 +104,8 @@ def start(
     remembered = data.parent / f"{data.name}.port"
     if port is None and remembered.exists():
         port = int(remembered.read_text())
+    if not stays:
+        guard.ends_with_us(f"Postgres in {data}", end_left, str(data))
     if os.geteuid() == 0:
         _let_system_user_come()
     if not (data / "PG_VERSION").exists():
@@ -114,8 +116,6 @@ def start(
         listens = f"-h 127.0.0.1 -k '' -c {_UNSTRETCHED}"
     options = {"max_connections": "200", "shared_buffers": "256MB", **(settings or {})}
     flags = " ".join([listens, *(f"-c {key}={value}" for key, value in options.items())])
-    if not stays:
-        guard.ends_with_us(f"Postgres in {data}", end_left, str(data))
     port = _start(data, port, flags)
     remembered.write_text(str(port))
     return LocalPostgres(data, port, passwords)
@@ -167,14 +167,16 @@ def stop(data: Path) -> bool:
 
 
 def end_left(data: str) -> bool:
-    """Stop the cluster of a process that is gone, which may have been about to start it; True where it ran."""
+    """Stop the cluster of a process that is gone, which may have been about to make or start it; True where it ran."""
     starting = [one for one in psutil.process_iter(["name", "cmdline"]) if _starts(one, data)]
     psutil.wait_procs(starting, timeout=START_LIMIT_SECONDS)
     return stop(Path(data))
 
 
 def _starts(process: psutil.Process, data: str) -> bool:
-    return process.info["name"] == "pg_ctl" and data in (process.info["cmdline"] or ())
+    """Whether it makes or starts the cluster, or is a server for one statement."""
+    command = process.info["cmdline"] or ()
+    return data in command and (process.info["name"] in ("initdb", "pg_ctl") or "--single" in command)
 
 
 def running_port(data: Path) -> int | None:

@@ -321,8 +321,14 @@ class Stack:
 
 
 def end_left(home: str) -> bool:
-    """Stop the stack of a process that is gone; True where something of it ran."""
-    return Stack(Path(home), silent()).stop()
+    """Stop the stack of a process that is gone; True where something of it ran.
+
+    A command that came in between has joined it: to stop it or leave it up is that one's.
+    """
+    try:
+        return Stack(Path(home), silent()).stop()
+    except StackError:
+        return False
 
 
 _AIRFLOW = (sys.executable, "-m", "airflow")

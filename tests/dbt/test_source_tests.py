@@ -62,7 +62,7 @@ FAULTS = {
         "source_is_finite_greenery_products_price__product_id",
     ),
     "a blank session": (
-        "update raw.events set session_id = ' ' where event_id = 'e6'",
+        r"update raw.events set session_id = E' \t\u00a0' where event_id = 'e6'",
         "source_is_id_greenery_events_event_id__session_id__event_id",
     ),
     "a session that no index can hold": (

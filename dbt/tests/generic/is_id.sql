@@ -1,18 +1,19 @@
 {#
-    Ids that tell things apart: one that is there has letters in it, and no more than an index of Postgres can hold. `columns` are
-    asked one by one, `key` names the rows. Nothing of an id is shown but what is wrong with it.
+    Ids that tell things apart: one that is there holds more than white space, and no more than an index of Postgres takes. `columns`
+    are asked one by one, `key` names the rows. Nothing of an id is shown but what is wrong with it.
 #}
 {% test is_id(model, columns, key) %}
 
 {{ config(meta={'hides_personal': true}) }}
 {%- set new = only_new(model) %}
 {%- for column in columns %}
+{%- set is_blank = matches(column, "'^[\\s\\u00a0]*$'") %}
 select
     {{ shown_key(model, [key]) if key != column else 'cast(null as ' ~ dbt.type_string() ~ ')' }} as {{ key }},
     '{{ column }}' as column_name,
-    case when trim({{ column }}) = '' then 'blank' else 'longer than 1,000 bytes' end as fault
+    case when {{ is_blank }} then 'blank' else 'longer than 1,000 bytes' end as fault
 from {{ new }}
-where trim({{ column }}) = '' or octet_length({{ column }}) > 1000
+where {{ is_blank }} or octet_length({{ column }}) > 1000
 {%- if not loop.last %}
 
 union all

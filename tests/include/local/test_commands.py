@@ -10,6 +10,7 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,15 @@ def test_psql_prints_its_rows_and_nothing_else_on_stdout(home: Path) -> None:
     assert make(home, *ONE) == ("1\n", "")
     assert make(home, "down") == ("", "Stopped\n")
     assert make(home, *ONE) == ("1\n", "Starting Postgres …\n")
+
+
+@pytest.mark.db
+def test_who_ends_the_command_ends_psql(home: Path) -> None:
+    """It takes the place of the command's process."""
+    command = [sys.executable, "-m", "include.local", "psql", "-c", r"\! echo $PPID"]
+    env = {**os.environ, "GREENERY_STATE_DIR": str(home)}
+    with subprocess.Popen(command, cwd=PROJECT_ROOT, env=env, stdout=subprocess.PIPE, text=True) as process:
+        assert process.communicate()[0] == f"{process.pid}\n"
 
 
 @pytest.mark.db

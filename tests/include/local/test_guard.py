@@ -17,6 +17,7 @@ import pytest
 
 from include.local import guard, postgres
 from include.local.__main__ import main
+from include.local.stack import Stack, end_left
 from include.settings import PROJECT_ROOT
 from tests import in_memory
 
@@ -33,6 +34,7 @@ SAY = """
 """
 A_FOLDER = BEGIN + 'with guard.folder("left-", home) as folder:' + SAY.format(what="folder")
 A_FOLDER_THAT_STAYS = A_FOLDER.replace("print", "guard.has_ended(guard.remove, str(folder)); print")
+A_FORK_BESIDE_IT = A_FOLDER.replace("print", "os.fork() or (time.sleep(30), os._exit(0)); print")
 A_POSTGRES = A_FOLDER.replace("print", 'postgres.start(folder / "postgres"); print')
 A_STACK = (
     BEGIN
@@ -152,21 +154,77 @@ def test_what_is_to_stay_outlives_the_process(home: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_fork_that_outlives_the_process_keeps_nothing_alive(home: Path) -> None:
+    with started(A_FORK_BESIDE_IT) as (process, folder):
+        [fork] = [one for one in psutil.Process(process.pid).children() if "include.local.guard" not in one.cmdline()]
+        process.kill()
+        wait_for(lambda: not records(home), "its record is still there", seconds=20)
+        assert fork.is_running()
+        fork.kill()
+    assert not Path(folder).exists()
+
+
+@pytest.mark.slow
+def test_what_the_next_command_has_ended_a_guard_that_comes_later_leaves_alone(home: Path) -> None:
+    with started(A_FOLDER) as (process, folder):
+        late = guard_of(home)
+        wait_for(lambda: bool(late.open_files()), "the guard does not wait yet")
+        late.suspend()
+        wait_for(lambda: late.status() == psutil.STATUS_STOPPED, "the guard is not stopped")
+        process.kill()
+        process.wait()
+        assert len(guard.end_what_was_left()) == 1
+        Path(folder).mkdir()
+        late.resume()
+        wait_for(lambda: is_over(str(late.pid)), "the guard still runs")
+    assert Path(folder).exists()
+
+
+def test_the_number_of_a_process_that_is_gone_may_be_anothers_by_now(home: Path) -> None:
+    left = home / "left"
+    left.mkdir()
+    (home / "started").mkdir()
+    record = home / "started" / f"{os.getpid()}-a.owned"
+    record.write_text(guard._line("include.local.guard:remove", str(left), f"the folder {left}"))
+    [said] = guard.end_what_was_left()
+    assert said.endswith(f": the folder {left}")
+    assert not left.exists()
+
+
+def test_a_stack_that_another_command_uses_by_now_is_that_ones(home: Path) -> None:
+    with Stack(home)._lock():
+        assert end_left(str(home)) is False
+
+
+def test_a_cluster_that_is_just_being_made_is_waited_for(home: Path, tmp_path: Path) -> None:
+    """Whoever removes its folder meanwhile leaves half of it."""
+    initdb = tmp_path / "initdb"
+    initdb.symlink_to(shutil.which("sh"))
+    with subprocess.Popen([initdb, "-c", "sleep 0.3; :", str(home / "postgres")]) as making:
+        assert not postgres.end_left(str(home / "postgres"))
+        assert making.poll() == 0
+
+
+@pytest.mark.slow
 def test_what_can_not_be_ended_is_named_and_kept_for_the_next_command(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: str) -> bool:
         raise PermissionError("it is another's")
 
-    with started(A_FOLDER) as (process, folder):
+    also = "guard.ends_with_us('more', os.rmdir, os.environ['GREENERY_STATE_DIR'] + '/more'); print"
+    (home / "more").mkdir()
+    with started(A_FOLDER.replace("print", also)) as (process, folder):
         guard_of(home).kill()
         process.kill()
     with monkeypatch.context() as patched:
         patched.setattr(guard, "remove", refuse)
         [said] = guard.end_what_was_left()
         assert said.endswith(f": the folder {folder} (which can't be ended: it is another's)")
+    (home / "more").mkdir()
     [said] = guard.end_what_was_left()
     assert said.endswith(f": the folder {folder}")
+    assert (home / "more").exists(), "it was ended once"
 
 
 @pytest.mark.slow
