@@ -46,7 +46,9 @@ def test_make_starts_each_bench_without_a_shell_between() -> None:
     """A shell would end at a signal to `make`, and the bench go on."""
     command = ["make", "-n", "-o", "install", "bench", "BENCH=size health", "ARGS=--help"]
     done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True)
-    assert done.stdout.splitlines() == [f"exec .venv/bin/python -m benchmarks.{one} --help" for one in ("size", "health")]
+    assert done.stdout.splitlines() == [
+        f"exec .venv/bin/python -m benchmarks.{one} --help" for one in ("size", "health")
+    ]
 
 
 @pytest.mark.db
