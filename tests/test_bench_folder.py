@@ -55,7 +55,7 @@ def test_make_starts_each_bench_without_a_shell_between() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_what_a_bench_started_ends_with_it(temporary: Path, number: signal.Signals) -> None:
     bench = subprocess.Popen(
-        [sys.executable, "-c", BENCH],
+        ["env", "--default-signal=HUP", sys.executable, "-c", BENCH],  # these tests may run under nohup
         cwd=PROJECT_ROOT,
         env={**os.environ, "TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,

@@ -27,12 +27,13 @@ from include.daily import DAG_ID, buffers
 from include.dbt_project import manifest, release
 from include.dbt_project.manifest import Manifest
 from include.fast_cosmos.ahead import Done
+from include.results import hooks
 from include.results.nodes import NodeResult, of_node
 from include.results.record import record
 from include.settings import BUILT
 from include.warehouse import connect, open_connection
 
-GROUP = "transform"
+TASK, GROUP = "build_ahead", "transform"
 # A node that is as it should be, as dbt says it; a warning holds nothing up.
 WELL = ("success", "pass", "warn")
 # How long a task waits for a dbt that has not begun, and how often it looks whether one that has is still there.
@@ -41,7 +42,7 @@ LOOK_SECONDS = 5
 # How long it waits in the queue, and in a process of its own after that: what a worker took and did not begin, Celery
 # gives to another after 60 seconds, and the scheduler gives up after `task_queued_timeout`.
 QUEUED_SECONDS = 45
-# How long the end of who builds ahead waits for who watches its lock.
+# How often the watch of the lock looks whether the building is over.
 WATCH_SECONDS = 0.2
 _CHANNEL = "greenery_built_ahead"
 _KEY = "hashtextextended('greenery built ahead ' || %s, 0)"
@@ -113,9 +114,11 @@ class Keeper:
     def __init__(self, connection: Connection, run_id: str, facts: Manifest, nodes: dict[str, Any]) -> None:
         self._connection, self._run_id, self._facts, self._nodes = connection, run_id, facts, nodes
         self._lock, self._marked = Lock(), False
+        self._at_end = hooks.not_ended(nodes.values())
         self._left = {one: self._of(one) for one in ours(facts)}
         self._homes = {node: home for home, of in self._left.items() for node in of}
         self._results: dict[str, list[NodeResult]] = {home: [] for home in self._left}
+        self._to_end = set(self._homes)
 
     def began(self, unique_id: str) -> None:
         """Mark the buffer before the first model is built into it, as each task does."""
@@ -128,21 +131,34 @@ class Keeper:
 
     def ended(self, unique_id: str, told: Any) -> None:
         """Keep how it ended, with what else its task builds."""
-        if str(told.status) not in WELL or unique_id not in self._homes:
+        if unique_id not in self._homes:
             return
-        home, node = self._homes[unique_id], self._nodes[unique_id]
-        result = of_node(node, told, told.num_failures if node.resource_type == "test" else None)
+        home, node, done = self._homes[unique_id], self._nodes[unique_id], []
         with self._lock:
-            self._results[home].append(result)
-            self._left[home].discard(unique_id)
-            if not self._left[home]:
-                task_id = f"{GROUP}.{self._facts.task_of(home)}"
-                record(self._run_id, task_id, 1, self._results.pop(home), self._facts)
-                with self._connection.cursor() as cursor:
-                    cursor.execute(f"notify {_CHANNEL}")
+            self._to_end.discard(unique_id)
+            if str(told.status) in WELL:
+                failures = told.num_failures if node.resource_type == "test" else None
+                self._results[home].append(of_node(node, told, failures))
+                self._left[home].discard(unique_id)
+                if not self._left[home]:
+                    done = self._results.pop(home)
+            hooks_are_next = not self._to_end and len(self._results) < len(self._left)
+        # Each thread for itself: to look for the rows that a test found may take seconds.
+        if hooks_are_next:  # no task runs them again
+            record(self._run_id, TASK, 1, self._at_end, self._facts)
+        if done:
+            record(self._run_id, f"{GROUP}.{self._facts.task_of(home)}", 1, done, self._facts)
+            with self._connection.cursor() as cursor:
+                cursor.execute(f"notify {_CHANNEL}")
 
     def _of(self, home: str) -> set[str]:
         return {*self._facts.tests_of(home), *([home] if home in self._facts.models else ())}
+
+
+def leave(run_id: str) -> None:
+    """Let the tasks build for themselves, unless one dbt has begun to."""
+    with connect("greenery ahead") as connection, connection.cursor() as cursor:
+        _claim(cursor, run_id, by_one=False)
 
 
 def ours(facts: Manifest) -> list[str]:
@@ -175,9 +191,10 @@ def _wait(run_id: str, find: Callable[[Connection], Done | None], within: float 
                 found = find(connection)
                 if found or over or time.monotonic() > since + within:
                     return found
-                if select.select([connection], [], [], LOOK_SECONDS)[0]:
+                # What was said during the look has come with its answers.
+                if not connection.notifies and select.select([connection], [], [], LOOK_SECONDS)[0]:
                     connection.poll()
-                    connection.notifies.clear()
+                connection.notifies.clear()
 
 
 def _claim(cursor: Cursor, run_id: str, *, by_one: bool) -> bool:

@@ -13,6 +13,7 @@ from dbt.cli.main import dbtRunnerResult
 from include import settings
 from include.answers import answers
 from include.daily import admission, ahead, buffers, snapshots
+from include.daily.admission import RefusedError
 from include.dbt_project import manifest
 from include.dbt_project.manifest import Manifest
 from include.fast_cosmos import invocation
@@ -97,7 +98,11 @@ class BuildAhead(_OfARun, DbtBuildLocalOperator):
 
     def execute(self, context: Any, **_: Any) -> None:
         """Build, unless this run's tasks do so for themselves, or a first try of this one has begun."""
-        project = admission.admit(context, builds=True)
+        try:
+            project = admission.admit(context, builds=True)
+        except RefusedError:
+            ahead.leave(context["run_id"])  # the tasks would wait for it, to be refused as well
+            raise
         facts = manifest.read(project.manifest)
         with ahead.building(context["run_id"]) as connection:
             if connection:
@@ -120,7 +125,7 @@ class BuildAhead(_OfARun, DbtBuildLocalOperator):
         """What became of hooks, where something was built: all else is kept as each node ends."""
         results = nodes.from_dbt(getattr(done.result, "results", ()))
         ran = [one for one in results if one.resource_type == hooks.HOOK]
-        if ran and any(one.status == "success" for one in results if one not in ran):
+        if ran and any(one.status in ahead.WELL for one in results if one not in ran):
             instance = context["ti"]
             record(context["run_id"], instance.task_id, instance.try_number, ran, manifest.read(release.manifest))
 

@@ -10,7 +10,7 @@ import psycopg2
 from airflow.sdk import get_current_context, task
 
 from include import settings
-from include.daily import metrics
+from include.daily import ahead, metrics
 from include.daily.admission import let_go, release_of
 from include.dbt_project import release
 from include.dbt_project.manifest import read
@@ -26,6 +26,7 @@ from include.warehouse import connect, sandbox
 
 # Under this name the report leaves word in Airflow that it spoke while the warehouse was down.
 POSTED_AT = "posted_past_the_outbox_at"
+_NO_LOSS = (ahead.TASK, "failed")
 
 log = logging.getLogger(__name__)
 
@@ -106,9 +107,9 @@ def _tell(
             # Whether it was published is in the warehouse; what Airflow knows is whether the task heard so.
             run_failed, notes = False, (*notes, render.unheard())
             states = states | {"publish": "success"}
-        node_results.settle_tasks(
-            connection, run_id, {task: state for task, state in states.items() if task != "report"}
-        )
+        # Where the one dbt was killed, the models' tasks have built: they tell what is wrong, if anything is.
+        told = {task: state for task, state in states.items() if task != "report" and (task, state) != _NO_LOSS}
+        node_results.settle_tasks(connection, run_id, told)
         answered.settle(connection, run_id, read(project.manifest))
         connection.commit()
         if not run_failed:

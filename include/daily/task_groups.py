@@ -39,7 +39,7 @@ def transform(project: Release) -> TaskGroup:
 def build_ahead(project: Release) -> BuildAhead:
     """One dbt that builds all of `transform`, while its tasks wait for their own nodes (`include.daily.ahead`)."""
     return BuildAhead(
-        task_id="build_ahead",
+        task_id=ahead.TASK,
         # They wait for it: it has to be queued before them.
         priority_weight=1_000_000,
         weight_rule="absolute",

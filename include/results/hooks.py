@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from psycopg2.extensions import connection as Connection
 
 from include import words
 from include.results.failures import BROKEN, without_data
+from include.results.nodes import NodeResult
 from include.settings import BUILT
 
 # What dbt calls a hook of its run among the kinds of nodes.
 HOOK = "operation"
+
+
+def not_ended(nodes: Iterable[Any]) -> list[NodeResult]:
+    """The word on each hook at the end of a dbt run until it has ended, which one that is killed or raises never does.
+
+    `nodes` are those of dbt's own manifest.
+    """
+    said = "{} has not run to its end: the log of its task says why"
+    return [
+        NodeResult(one.unique_id, HOOK, one.name, "error", None, None, said.format(one.name), 0.0, None)
+        for one in nodes
+        if one.resource_type == HOOK and "on-run-end" in one.tags
+    ]
 
 
 def problem(connection: Connection, run_id: str) -> str | None:

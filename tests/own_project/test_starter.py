@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from multiprocessing import get_context
 from pathlib import Path
 
 import dbt.include.starter_project
@@ -28,8 +29,14 @@ pytestmark = pytest.mark.db
 MODEL = "models/example/my_first_dbt_model.sql"
 # It fails in an invocation that has built a model.
 HOOK = """
-on-run-end: "{% if results | selectattr('node.resource_type', 'equalto', 'model') | list %} select 1 / 0 {% endif %}"
+on-run-end: "{% if results | selectattr('node.resource_type', 'equalto', 'model') | list %} {fault} {% endif %}"
 """
+# In the warehouse, of which dbt leaves a result; and in dbt itself, which leaves none of anything.
+FAULTS = {
+    "select 1 / 0": r"starter\.on-run-end\.0 failed, error: division by zero",
+    "{{ exceptions.raise_compiler_error('no') }}": "starter-on-run-end-0 has not run to its end",
+}
+LIMIT_SECONDS = 60
 DAYS = 3  # two of them fill a buffer each, and the third goes on in the first
 
 
@@ -85,12 +92,19 @@ def test_a_project_as_dbt_init_makes_it_is_published_each_day(
             roll_back("ada", "too late")
 
         # A hook of a whole dbt run that fails after the models were built: no task builds them, and none fails.
-        file.write_text(file.read_text() + HOOK)
-        dag = drawn()
-        with pytest.raises(RefusedError, match="1 hook of dbt's run failed after models were built"):
-            run_day(dag, "hooked")
-        models = [one for one in dag.task_ids if one.startswith("transform.")]
-        assert [one for one in models if WARM_UP.done(context("hooked", one)["ti"])] == models
-        with pytest.raises(NotPublishedError, match=r"starter\.on-run-end\.0 failed, error: division by zero"):
-            publish("hooked")
-        assert "1 hook of dbt's run failed after models were built" in told("hooked", publish="failed")
+        whole = file.read_text()
+        for fault, why in FAULTS.items():
+            file.write_text(whole + HOOK.replace("{fault}", fault))
+            dag = drawn()
+            # As each task has a process of its own: where dbt raises, the lock on building ahead goes with it.
+            failing = get_context("fork").Process(target=run_day, args=(dag, fault), daemon=True)
+            failing.start()
+            failing.join(LIMIT_SECONDS)
+            assert failing.exitcode == 1
+            with pytest.raises(RefusedError, match="1 hook of dbt's run failed after models were built"):
+                dag.get_task("build_ahead").execute(context(fault, "build_ahead"))
+            models = [one for one in dag.task_ids if one.startswith("transform.")]
+            assert [one for one in models if WARM_UP.done(context(fault, one)["ti"])] == models
+            with pytest.raises(NotPublishedError, match=why):
+                publish(fault)
+            assert "1 hook of dbt's run failed after models were built" in told(fault, publish="failed")

@@ -18,14 +18,15 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from include.daily import DAG_ID, ahead, buffers
-from include.daily.operators import BuildNode
+from include.daily.admission import RefusedError
+from include.daily.operators import BuildAhead, BuildNode
 from include.daily.warm_up import WARM_UP
 from include.dbt_project.manifest import Manifest
 from include.demo_shop import demo
 from include.fast_cosmos.ahead import Done
 from include.fast_cosmos.operators import arguments
 from include.fast_cosmos.releases import Release
-from include.results import node_results, runs
+from include.results import hooks, node_results, runs
 from include.results.nodes import NodeResult
 
 pytestmark = pytest.mark.db
@@ -242,12 +243,37 @@ def test_the_buffer_is_marked_before_the_first_model_is_built_into_it(
             assert cursor.fetchall() == [(is_marked,)]
 
 
+def test_a_hook_after_all_models_that_never_ends_is_kept_as_failed(begun: Connection) -> None:
+    """No task runs it again. Where a model is left, its task runs it."""
+    hook = SimpleNamespace(unique_id="operation.shop.end", resource_type="operation", name="end", tags=["on-run-end"])
+    with ahead.building(RUN) as connection:
+        assert connection
+        keeper = ahead.Keeper(connection, RUN, FACTS, NODES | {hook.unique_id: hook})
+        *first, last = (one for one in NODES if one.startswith(("model", "test")))
+        for one in first:
+            keeper.ended(one, said("success"))
+        assert hooks.problem(begun, RUN) is None
+        keeper.ended(last, said("fail"))
+    assert "end has not run to its end" in (hooks.problem(begun, RUN) or "")
+
+
 @pytest.mark.usefixtures("begun")
 def test_where_no_dbt_begins_the_tasks_build_and_none_begins_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ahead, "BEGIN_SECONDS", 0)
     assert ahead.done(task()) is None
     with ahead.building(RUN) as connection:
         assert connection is None
+
+
+@pytest.mark.usefixtures("begun")
+def test_no_task_waits_for_a_dbt_that_is_refused(
+    pool: ThreadPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path))  # in which no release is
+    one = BuildAhead(task_id=ahead.TASK, **arguments(Release(tmp_path, "greenery", "warehouse")))
+    with pytest.raises(RefusedError):
+        one.execute({"run_id": RUN, "ti": SimpleNamespace(task_id=ahead.TASK, try_number=1)})
+    assert came(pool.submit(ahead.done, task())) is None
 
 
 @pytest.mark.usefixtures("begun")
@@ -331,3 +357,23 @@ def test_those_that_wait_are_woken(pool: ThreadPoolExecutor, monkeypatch: pytest
         rest = pool.submit(ahead.done, task("one"))
         assert waits(rest)
     assert came(rest) is None
+
+
+@pytest.mark.usefixtures("begun")
+def test_a_word_that_comes_while_a_task_looks_wakes_it_too(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Postgres sends it with the answer to what is asked just then, and nothing comes afterwards."""
+    monkeypatch.setattr(ahead, "LOOK_SECONDS", 10 * LIMIT_SECONDS)
+    look = ahead._done
+    with ahead.building(RUN) as connection:
+
+        def late(asked: Connection, of: SimpleNamespace) -> Done | None:
+            found = look(asked, of)
+            if not found:
+                tell(connection, one="success", one_is_odd="pass")
+                asked.cursor().execute("select")
+            return found
+
+        monkeypatch.setattr(ahead, "_done", late)
+        assert came(pool.submit(ahead.done, task()))

@@ -16,7 +16,7 @@ from airflow.sdk.execution_time.context import set_current_context
 from psycopg2.extensions import connection as Connection
 
 from include import settings
-from include.daily import report
+from include.daily import ahead, report
 from include.results import node_results, publications, runs
 from include.slack import send
 from include.slack.transport import UnavailableError
@@ -230,6 +230,14 @@ def test_a_publish_whose_answer_was_lost_is_told_as_what_it_was(ops: Connection,
     assert "publish failed" not in body
     report.report_backstop(callback())
     assert len(slack.accepted) == 1
+
+
+def test_a_dbt_that_was_killed_as_it_built_ahead_is_no_news_of_a_run_whose_tasks_have_built(ops: Connection) -> None:
+    published(ops)
+    report._tell("greenery_daily", "run", {ahead.TASK: "failed", "publish": "success"}, run_failed=False)
+    [(kind, body)] = told(ops)
+    assert kind == "published"
+    assert ahead.TASK not in body
 
 
 def test_a_publish_whose_answer_and_whose_report_were_lost_is_told_by_the_backstop(
