@@ -1,6 +1,6 @@
 # Everything starts from a machine with Python 3.11 or 3.12, git and make; `make` lists the commands.
 PYTHON3 ?= python3
-# In place of the shell that make may need for the arguments: who ends make ends the command.
+# `exec` puts the command in place of make's shell, so that a signal to make reaches it.
 RUN = @exec .venv/bin/python
 ARGS ?=
 DATA ?=
@@ -88,9 +88,9 @@ check: install ## lint, format and the tests that need no database
 	$(RUN) -m sqlfluff lint --disable-progress-bar dbt
 	$(RUN) -m pytest -n 2 --no-loadscope-reorder -m "not db and not stack and not chart and not slow" $(ARGS)
 
-bench: install $(addprefix bench-,$(BENCH)) ## what a task per model costs, a day by the number of events, what comparing with what was told costs, how long the data-health page takes, what a preview costs, what Airflow comes to, and what two Celery workers in containers do (BENCH=health: one of orchestration, size, receipts, health, preview, airflow, celery)
+bench: install $(addprefix bench-,$(BENCH)) ## measure what runs, days, pages and previews cost: hours (BENCH=health: one of orchestration, size, receipts, health, preview, airflow, celery)
 
-# Each by itself, and without a shell between: who ends make ends the bench.
+# A target for each bench, since a loop in a shell would not pass a signal on.
 bench-%: install
 	$(RUN) -m benchmarks.$* $(ARGS)
 

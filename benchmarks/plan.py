@@ -12,6 +12,7 @@ from functools import cached_property
 
 from benchmarks import generated, ways
 from benchmarks.ways import Way
+from include import words
 from include.settings import PROJECT_ROOT
 
 # Seconds of a run that are no model's; those to start an Airflow for some ways, and to write and parse a project.
@@ -127,4 +128,4 @@ def told(planned: list[Part], rounds: Rounds) -> str:
     """How long the parts take, in a line."""
     minutes = [part.seconds(rounds) / 60 for part in planned]
     each = ", ".join(f"{part.name} ({took:.0f})" for part, took in zip(planned, minutes, strict=True))
-    return f"{len(planned)} parts, some {sum(minutes):.0f} minutes on two idle cores: {each}"
+    return f"{words.count(len(planned), 'part')}, some {sum(minutes):.0f} minutes on two idle cores: {each}"

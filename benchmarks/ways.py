@@ -23,7 +23,6 @@ class Airflow:
     `begins`: `ops` is told that a run began by the run itself, and otherwise by the bench.
     """
 
-    name: str
     environment: Mapping[str, str] = field(default_factory=dict)
     begins: bool = True
 
@@ -49,11 +48,10 @@ class Way:
         return self.dag or self.name
 
 
-OURS = Airflow("ours")
-FLOOR = Airflow("floor")
+OURS = Airflow()
+FLOOR = Airflow()
 # What the Airflow of `benchmarks/other_project` has of its own.
 OTHER = Airflow(
-    "other",
     {
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "benchmarks" / "other_project" / "plugins"),
         "AIRFLOW__SDK__COORDINATORS": json.dumps(
@@ -68,7 +66,6 @@ OTHER = Airflow(
 )
 # As it comes: without our plugins and the warm worker.
 STOCK = Airflow(
-    "stock",
     {"AIRFLOW__CORE__PLUGINS_FOLDER": str(DAGS / "no_plugins"), "AIRFLOW__SDK__QUEUE_TO_COORDINATOR": "{}"},
     begins=False,
 )

@@ -7,7 +7,7 @@ marts all at once or not at all. Always ends in one Slack message. All details: 
 | task | does | when it is red |
 |---|---|---|
 | `check_sources` | freshness, shape, tests of the raw tables | load again, then clear it with everything downstream |
-| `build_ahead` | does the work of `transform` in one dbt | a hook failed, as `publish` says; or `transform` builds |
+| `build_ahead` | the work of `transform`, in one dbt | these tasks build; if a hook failed, `publish` says so |
 | `transform` | one task a dbt model, with its tests | its log has dbt's error; what is downstream waits |
 | `snapshot` | the history of orders, products and prices | a source's keys are broken; nothing was written |
 | `history` | one task a model that reads the snapshots | as in `transform` |

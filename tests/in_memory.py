@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import psutil
@@ -28,8 +27,6 @@ def _is_roomy() -> bool:
     )
 
 
-@contextmanager
-def folder(prefix: str) -> Iterator[Path]:
+def folder(prefix: str) -> AbstractContextManager[Path]:
     """A folder that any user may read, for the time of the block. Nothing in it can be relied on to be executable."""
-    with guard.folder(prefix, MEMORY if _is_roomy() else None) as path:
-        yield path
+    return guard.folder(prefix, MEMORY if _is_roomy() else None)

@@ -13,7 +13,7 @@ import pytest
 
 from include.settings import PROJECT_ROOT
 
-FOLDERS = ("include", "plugins", "dags")
+FOLDERS = ("include", "plugins", "dags", "benchmarks")
 # Grants on what the loaders own as well, so it stands above `include.raw`, which stands above the rest of its folder.
 APART = "include.warehouse.roles"
 
@@ -93,6 +93,8 @@ def test_no_folder_of_include_imports_itself_by_way_of_others() -> None:
         ("include", "dags"),
         ("include", "plugins"),
         ("include", "tests"),
+        ("include", "benchmarks"),
+        ("benchmarks", "tests"),
         ("plugins", "dags"),
         ("include.dbt_project", "include.daily"),
         ("include.publish", "include.local"),

@@ -92,8 +92,8 @@ class BuildNode(_OfARun, DbtBuildLocalOperator):
 class BuildAhead(_OfARun, DbtBuildLocalOperator):
     """`dbt build` of all that the tasks of `transform` build, with the threads of the profile, ahead of these.
 
-    It fails only where dbt runs nothing, or where a hook of dbt's run failed, which is no task's. What failed else is
-    tried again by its own task, which tells of it.
+    It fails only where dbt runs nothing, or where a hook of dbt's run failed, which is no task's. What else failed is
+    built again by its own task, which tells of it.
     """
 
     def execute(self, context: Any, **_: Any) -> None:

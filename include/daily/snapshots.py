@@ -1,4 +1,4 @@
-"""The guard of history: a snapshot table that went missing, lost rows or is compared otherwise stops the run.
+"""The check of the snapshots: one that went missing, lost rows or is compared otherwise stops the run.
 
 dbt would create a missing snapshot anew without a word, and its history would be gone; with other `check_cols` every
 row would look changed on the day of the change. `ops.snapshots` remembers how each was when a run last wrote it.
