@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from itertools import combinations
 from math import factorial, prod
@@ -14,6 +14,8 @@ from include.receipts.explanation import Share
 
 # Values and amounts have four digits behind the point, as the table of metrics has them.
 DIGITS = 4
+# Python's own precision of 28 digits cuts what a product of large factors adds.
+EXACT = 100
 # So many items are told by themselves, the others as one.
 MOST = 8
 REST, THE_REST = "", "the rest"
@@ -132,7 +134,8 @@ def _shares(
     order = sorted(amounts, key=lambda item: (item == REST, -abs(amounts[item]), item))
     told = {item: rounded(amounts[item]) for item in order}
     if order:
-        told[order[0]] += difference - sum(told.values())
+        with localcontext(prec=EXACT):
+            told[order[0]] += difference - sum(told.values())
     return tuple(
         Share(item, labels.get(item, item or THE_REST), *map(rounded, shown[item]), told[item])
         for item in order

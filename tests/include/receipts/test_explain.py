@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import execute_values
@@ -36,11 +36,15 @@ items = st.dictionaries(
 )
 
 
-def total(shares: tuple[Share, ...]) -> Decimal:
-    return sum((one.amount for one in shares), start=Decimal(0))
+def total(shares: tuple[Share, ...]) -> Fraction:
+    return sum((Fraction(one.amount) for one in shares), start=Fraction(0))
+
+
+LARGE, NONE = Fraction(229972663), Fraction(0)
 
 
 @settings(max_examples=100, deadline=None)
+@example({"0": Counts()}, [(NONE, LARGE), (NONE, LARGE), (LARGE, NONE)])  # parts of 29 digits
 @given(items, st.lists(st.tuples(amounts, amounts), min_size=1, max_size=4))
 def test_whatever_the_parts_are_they_add_up_to_the_difference_as_it_is_told(
     items: dict[str, Counts], factors: list[tuple[Fraction, Fraction]]
