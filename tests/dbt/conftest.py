@@ -255,7 +255,7 @@ class KeptShop(Shop):
     def __init__(self, server: postgres.LocalPostgres) -> None:
         self.server = server
         postgres.ensure_database(server, WAREHOUSE)
-        self._connect()
+        self.connect()
 
     def keep(self, name: str) -> None:
         """Keep a copy of the warehouse as it is now."""
@@ -281,9 +281,10 @@ class KeptShop(Shop):
         """The copy has the oids of the original, which `ops` knows the buffers by."""
         self.connection.close()
         copy_database(self.server, this, to)
-        self._connect()
+        self.connect()
 
-    def _connect(self) -> None:
+    def connect(self) -> None:
+        """Connect anew, where the server was restarted."""
         where = self.server.database(WAREHOUSE)
         self.connection = psycopg2.connect(host=where.host, port=where.port, dbname=where.database, user=where.user)
         self.connection.autocommit = True

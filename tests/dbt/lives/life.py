@@ -1,0 +1,219 @@
+"""A life of a shop, as data: its days and the steps of each, all chosen by a seed before the first is taken.
+
+Each step carries what it needs (a seed of its own, a fault), so that a life is the same with a step less: a failing
+one can be cut down, printed, and played again from what was printed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from random import Random
+
+# Versions of the project that are deployed in turn: the model, and what its SQL says then. 0 is the project as it is.
+VERSIONS: tuple[tuple[str, str, str] | None, ...] = (
+    None,
+    ("fact_orders", "orders.order_total,", "cast(orders.order_total + 1 as numeric(16, 2)) as order_total,"),
+    ("int_events", "    created_at\n", "    created_at + interval '1 hour' as created_at\n"),
+)
+
+
+@dataclass(frozen=True)
+class Killed:
+    """The process is killed at its `at`-th commit, which the server `heard` or not; whether Airflow `tries_again`."""
+
+    at: int
+    heard: bool
+    tries_again: bool
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The connection alone is lost there; what a process does about that is its own."""
+
+    at: int
+    heard: bool
+
+
+@dataclass(frozen=True)
+class Restarted:
+    """Postgres itself is killed there, and comes up again."""
+
+    at: int
+    heard: bool
+
+
+@dataclass(frozen=True)
+class Held:
+    """Somebody who reads a mart leaves their transaction open."""
+
+
+@dataclass(frozen=True)
+class LoadedBetween:
+    """A loader asks nobody and loads while the run builds."""
+
+
+Fault = Killed | Cut | Restarted | Held | LoadedBetween
+
+
+@dataclass(frozen=True)
+class Load:
+    """The shop's next day comes."""
+
+    fault: Killed | Cut | Restarted | None = None
+
+
+@dataclass(frozen=True)
+class Edited:
+    """Rows are corrected, moved, deleted, or come late; prices change."""
+
+    seed: int
+    times: int
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A delivery whose last table Postgres refuses, when the others are there already."""
+
+    seed: int
+
+
+@dataclass(frozen=True)
+class Spoilt:
+    """Hostile rows come in."""
+
+    seed: int
+
+
+@dataclass(frozen=True)
+class Mended:
+    """The shop delivers its rows as they were before they were spoilt."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The daily run, whole. `tells` is who has its last word: its report, or the callback of a DAG that was killed."""
+
+    fault: Fault | None = None
+    everything: bool = False
+    tells: str = "report"
+
+
+@dataclass(frozen=True)
+class Cleared:
+    """Somebody clears the last run from its beginning."""
+
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Somebody rolls back, holds publishing back, lets it go on, or publishes what the last run built."""
+
+    action: str
+
+
+@dataclass(frozen=True)
+class Muted:
+    """Somebody mutes a test for a week."""
+
+    seed: int
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A version of the dbt project is deployed."""
+
+    version: int
+
+
+@dataclass(frozen=True)
+class Upgraded:
+    """A new version of Greenery is deployed: its migrations are gone through, on a warehouse in use."""
+
+
+Step = Load | Edited | Refused | Spoilt | Mended | Run | Cleared | Decided | Muted | Deployed | Upgraded
+
+
+@dataclass(frozen=True)
+class Life:
+    """`few` says that only a few models are built, `tested` that the data tests run, so that hostile rows may come."""
+
+    seed: int
+    few: bool
+    tested: bool
+    days: tuple[tuple[Step, ...], ...] = field(repr=False)
+
+    def __str__(self) -> str:
+        """As Python reads it, and a person."""
+        days = "".join(
+            f"\n        ({', '.join(map(repr, day))},),  # day {number}" for number, day in enumerate(self.days)
+        )
+        return f"Life(\n    seed={self.seed}, few={self.few}, tested={self.tested}, days=({days}\n    ),\n)"
+
+    @property
+    def steps(self) -> int:
+        """How many there are."""
+        return sum(map(len, self.days))
+
+    def without_days(self, first: int, after: int) -> Life:
+        """The same without some days."""
+        return replace(self, days=self.days[:first] + self.days[after:])
+
+    def without_step(self, day: int, step: int) -> Life:
+        """The same without a step."""
+        shorter = self.days[day][:step] + self.days[day][step + 1 :]
+        return replace(self, days=(*self.days[:day], *((shorter,) if shorter else ()), *self.days[day + 1 :]))
+
+
+def draw(seed: int, days: int = 30) -> Life:
+    """The life of a seed."""
+    random = Random(f"life {seed}")  # noqa: S311 - no secret hangs on it
+    tested = random.random() < 0.25
+    few = tested or random.random() < 0.9
+    return Life(seed, few, tested, tuple(_day(random, tested) for _ in range(days)))
+
+
+def _day(random: Random, tested: bool) -> tuple[Step, ...]:
+    """What happens on a day, in any order: only what mends comes after what it mends."""
+    chance = random.random
+    before: list[Step] = [Load(_on_the_wire(random) if chance() < 0.15 else None)] if chance() < 0.8 else []
+    if chance() < 0.6:
+        before.append(Edited(random.getrandbits(32), random.randint(1, 12)))
+    if chance() < 0.1:
+        before.append(Refused(random.getrandbits(32)))
+    if chance() < 0.12:
+        before.append(Deployed(random.randrange(len(VERSIONS)) if not tested else 0))
+    if chance() < 0.05:
+        before.append(Upgraded())
+    if chance() < 0.1:
+        before.append(Muted(random.getrandbits(32)))
+    if chance() < 0.15:
+        before.append(Decided(random.choice(["roll back", "roll back", "hold", "release", "publish"])))
+    random.shuffle(before)
+    runs: list[Step] = [_run(random)]
+    if tested and chance() < 0.4:
+        runs = [Spoilt(random.getrandbits(32)), _run(random), Mended(), *([Cleared()] if chance() < 0.5 else [])]
+    elif chance() < 0.2:
+        runs.append(Cleared(_fault(random) if chance() < 0.3 else None))
+    if chance() < 0.1:
+        runs.append(Decided("roll back"))
+    if chance() < 0.15:
+        runs.insert(0, Decided("release"))  # or nothing would be published from the first hold on
+    return (*before, *runs)
+
+
+def _run(random: Random) -> Run:
+    return Run(
+        _fault(random) if random.random() < 0.3 else None,
+        everything=random.random() < 0.04,
+        tells="report" if random.random() < 0.9 else "callback",
+    )
+
+
+def _fault(random: Random) -> Fault:
+    return random.choice([_on_the_wire(random)] * 6 + [Held(), LoadedBetween()])
+
+
+def _on_the_wire(random: Random) -> Killed | Cut | Restarted:
+    at, heard = random.randint(1, 60), random.random() < 0.5
+    return random.choice([Killed(at, heard, random.random() < 0.5), Cut(at, heard), Restarted(at, heard)])

@@ -1,0 +1,504 @@
+"""A life is lived: each step by the functions that the daily run's tasks, the loaders and people at a shell call.
+
+Real are Postgres, dbt, the gate, the exchange and the messages; played are Slack's side and Airflow, which says in what
+order tasks come, which of them may still come when one has failed, and which is tried again.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import psycopg2
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.execution_time.context import set_current_context
+from dbt.artifacts.resources import FileHash
+
+from include.answers import answers
+from include.answers.answer import About, Kind
+from include.daily import DAG_ID, admission, buffers, report, snapshots
+from include.dbt_project import manifest
+from include.dbt_project.manifest import Manifest
+from include.demo_shop import demo
+from include.local import postgres
+from include.publish import by_hand, exchange
+from include.publish.gate import NotPublishedError
+from include.publish.publish import publish, publish_run
+from include.raw.lease import LeaseHeldError
+from include.raw.load import LoadError
+from include.results import nodes, runs
+from include.results.record import record
+from include.slack.transport import UnavailableError
+from include.warehouse import connect, migrate
+from tests.conftest import FORGETFUL
+from tests.dbt.conftest import WAREHOUSE, KeptShop
+from tests.dbt.days import NOTHING_TO_PROVE, ORDERS_PER_DAY, Days, Project
+from tests.dbt.edits import EDITS, Edit, Tables, deliver, replica
+from tests.dbt.faults import FAULTS
+from tests.dbt.lives import edits_that_pass
+from tests.dbt.lives.checker import Broken, Checker, Reader
+from tests.dbt.lives.life import (
+    VERSIONS,
+    Cleared,
+    Cut,
+    Decided,
+    Deployed,
+    Edited,
+    Fault,
+    Held,
+    Killed,
+    Life,
+    Load,
+    LoadedBetween,
+    Mended,
+    Muted,
+    Refused,
+    Restarted,
+    Run,
+    Spoilt,
+    Step,
+    Upgraded,
+)
+from tests.dbt.lives.wire import Wire, wired
+from tests.releases import make_release
+from tests.slack_server import Slack
+
+A_FEW = ("+fact_orders", "+order_status_changes", "path:snapshots")
+EVERYTHING = ("path:models", "path:snapshots")
+BEFORE_THE_LAST = "0018"
+# What may end a task. Anything else is a fault of ours, and ends the life.
+ENDS_A_TASK = (AirflowFailException, LeaseHeldError, LoadError, UnavailableError, psycopg2.Error)
+
+
+class DbtFailedError(Exception):
+    """A task of dbt's has failed: a model, a test, or dbt itself."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of the project: parsed, with the facts that its release has, and its name."""
+
+    project: Project
+    facts: Manifest
+    stamp: str
+
+
+@dataclass
+class Versions:
+    """Those that were deployed so far in this process."""
+
+    project: Project
+    made: dict[tuple[bool, bool, int], Version] = field(default_factory=dict)
+
+    def of(self, life: Life, number: int) -> Version:
+        """A version as a life has it, and its release."""
+        key = (life.few, life.tested, number)
+        if key not in self.made:
+            self.made[key] = self._make(*key)
+        return self.made[key]
+
+    def _make(self, few: bool, tested: bool, number: int) -> Version:
+        parsed = self.project
+        content = json.loads((parsed.work / "target" / "manifest.json").read_bytes())
+        if change := VERSIONS[number]:
+            name, this, to = change
+            unique_id = f"model.greenery.{name}"
+            node = deepcopy(parsed.manifest.nodes[unique_id])
+            assert this in node.raw_code
+            node.raw_code = node.raw_code.replace(this, to)
+            node.checksum = FileHash.from_contents(node.raw_code)
+            changed = replace(parsed.manifest, nodes={**parsed.manifest.nodes, unique_id: node})
+            changed.build_flat_graph()  # our macros keep in it what they found of each node
+            parsed = Project(parsed.project, parsed.work, changed)
+            content["nodes"][unique_id] |= {"checksum": node.checksum.to_dict(), "raw_code": node.raw_code}
+        # A view that is there stays what it is. Its tests would be left out with it.
+        views = () if tested else ("--exclude", "config.materialized:view")
+        names = parsed.untested.names("--select", *(A_FEW if few else EVERYTHING), *views)
+        kept = {key: node for key, node in content["nodes"].items() if node["name"] in names}
+        known = kept.keys() | content["sources"].keys()
+        if tested:
+            kept |= {
+                key: node
+                for key, node in content["nodes"].items()
+                if node["resource_type"] == "test" and set(node["depends_on"]["nodes"]) <= known
+            }
+        kinds = ("sources", "groups", "metrics", "semantic_models")
+        content = {"nodes": kept, **{kind: content[kind] for kind in kinds}}
+        stamp = f"{'few' if few else 'everything'}-{'tested' if tested else 'untested'}-{number}"
+        made = make_release(stamp, json.dumps(content))
+        return Version(parsed, manifest.read(made.manifest), stamp)
+
+
+class Living(Days):
+    """A life under way."""
+
+    def __init__(self, shop: KeptShop, versions: Versions, life: Life, wire: Wire, slack: Slack) -> None:
+        super().__init__(shop, versions.project, life.seed)
+        self.life, self.versions, self.wire, self.slack = life, versions, wire, slack
+        self.models = A_FEW if life.few else EVERYTHING
+        self.version = versions.of(life, 0)
+        self.project = self.version.project
+        self.release = self.version.stamp
+        self.come_to(f"two_runs_of_{self.release}", 2, self._fill_both_buffers)
+        # What is told to be committed has to outlive a server that is killed; each process forgets this otherwise.
+        shop.query(f"alter database {WAREHOUSE} set synchronous_commit = on")
+        shop.query("set synchronous_commit = on")
+        self.active: set[str] = set()
+        self.begun = datetime.now(UTC)
+        self.fault: Fault | None = None
+        self.sound: Tables | None = None
+        self.first = self.runs
+        self.tally: Counter[str] = Counter()
+        self.said: dict[str, int] = {}
+        self.checker = Checker(shop, self)
+
+    def _fill_both_buffers(self) -> None:
+        for _ in range(2):
+            self.begin()
+            self.build(*self.models)
+            publish_run(self.run_id, NOTHING_TO_PROVE)
+            self.load_a_day()
+
+    def live(self) -> None:
+        """All of it. Raises Broken at the step after which a rule does not hold."""
+        self.checker.begin()
+        for number, day in enumerate(self.life.days):
+            for step in day:
+                where = f"day {number}: {step}"
+                try:
+                    self.take(step)
+                    self.checker.check(step)
+                except Broken as broken:
+                    raise Broken(broken.rule, where, broken.why) from broken
+                except AssertionError as error:
+                    raise Broken("a step is taken", where, str(error)) from error
+                self.tally[type(step).__name__] += 1
+        self.checker.end()
+
+    def take(self, step: Step) -> None:
+        """A step."""
+        match step:
+            case Load(fault):
+                with self._breaking(fault), suppress(*ENDS_A_TASK), connect("a loader") as connection:
+                    demo.play_day(connection, demo.next_day(connection), orders_per_day=ORDERS_PER_DAY)
+            case Edited(seed, times):
+                self._deliver_changed(seed, edits_that_pass.EDITS if self.life.tested else EDITS, times)
+            case Refused(seed):
+                self._deliver_half(seed)
+            case Spoilt(seed):
+                self.sound = replica(self.shop.connection)
+                self._deliver_changed(seed, FAULTS, 1)
+            case Mended():
+                if self.sound:
+                    deliver(self.shop.connection, self.sound)
+                self.sound = None
+            case Run(fault, everything, tells):
+                self.runs += 1
+                with connect() as connection:
+                    runs.begin(connection, self.run_id, self.version.stamp)
+                self.run_dag(fault, everything=everything, tells=tells)
+            case Cleared(fault):
+                if self.runs > self.first:
+                    self.run_dag(fault)
+            case Decided(action):
+                self._decide(action)
+            case Muted(seed):
+                tests = [test.unique_id for test in self.version.facts.data_tests] or ["test.greenery.none"]
+                test = Random(seed).choice(sorted(tests))  # noqa: S311
+                with connect() as connection:
+                    until = datetime.now(UTC).date() + timedelta(days=7)
+                    answers.give(connection, Kind.MUTE, About(test), "ada", "known", until)
+            case Deployed(version):
+                self.version = self.versions.of(self.life, version)
+                self.project = self.version.project
+            case Upgraded():
+                migrate.downgrade(BEFORE_THE_LAST)
+                migrate.upgrade()
+
+    @property
+    def run_id(self) -> str:
+        """The run that began last."""
+        return f"run {self.runs}"
+
+    def version_of(self, run_id: str) -> Version:
+        """With which version a run was made."""
+        [(stamp,)] = self.shop.query("select release from ops.runs where run_id = %s", run_id)
+        return next(one for one in self.versions.made.values() if one.stamp == stamp)
+
+    @contextmanager
+    def of(self, run_id: str) -> Iterator[None]:
+        """As if the version of a run were deployed."""
+        now, self.project = self.project, self.version_of(run_id).project
+        yield
+        self.project = now
+
+    def run_dag(self, fault: Fault | None, *, everything: bool = False, tells: str = "report") -> None:
+        """The tasks of the daily DAG, in its order, by its rules."""
+        self.begun, self.active = datetime.now(UTC), {self.run_id}
+        version = self.version_of(self.run_id)
+        between = self.load_a_day_past_everybody if isinstance(fault, LoadedBetween) else None
+        states: dict[str, str | None] = {}
+
+        def task(name: str, work: Callable[[Any], None], *after: str) -> None:
+            failed = any(states[one] not in ("success", "skipped") for one in after)
+            states[name] = "upstream_failed" if failed else self._task(name, work, {"full_refresh": everything})
+
+        broke = self.wire.broke
+        with self._breaking(fault):
+            task("check_sources", lambda context: self._check_sources(context, version))
+            task("transform", lambda context: self._transform(context, version), "check_sources")
+            if between:
+                between()
+            task("snapshot", lambda context: self._snapshot(context, version))
+            task("history", lambda context: self._history(context, version), *states)
+            with self._held() if isinstance(fault, Held) else nullcontext(), Reader(self.shop) as reader:
+                task("publish", self._publish, *states)
+            if tells == "report":
+                states["report"] = None
+                self._task("report", lambda _: report.report.function(), {}, states=states, retries=3)
+            else:
+                with suppress(*ENDS_A_TASK):
+                    report.report_backstop(self._context("report", 1, {}, states))
+            self.wire.mend()
+        self.active = set()
+        if isinstance(fault, Restarted):
+            self.shop.connect()
+        else:
+            self.checker.reader_saw(reader)
+        self.checker.of_run(states, tells)
+        if self.wire.broke == broke and not isinstance(fault, Held | LoadedBetween) and not self.sound:
+            self.checker.is_published(states)
+        self.tally[f"publish {states['publish']}"] += 1
+
+    def _task(
+        self,
+        name: str,
+        work: Callable[[Any], None],
+        params: dict[str, Any],
+        *,
+        states: dict[str, str | None] | None = None,
+        retries: int = 1,
+    ) -> str:
+        """A task as Airflow has it: what state it ends in. It is tried again where the wire broke."""
+        for attempt in range(1, retries + 2):
+            broken = self.wire.broke
+            try:
+                with set_current_context(self._context(name, attempt, params, states or {})):
+                    work(self._context(name, attempt, params, states or {}))
+                return "success"
+            except AirflowSkipException:
+                return "skipped"
+            except (*ENDS_A_TASK, DbtFailedError):
+                if self.wire.broke == broken:
+                    return "failed"
+                self.tally[f"struck {name}"] += 1
+                self.wire.mend()
+                if isinstance(self.fault, Killed) and not self.fault.tries_again and name != "report":
+                    return "failed"
+        return "failed"
+
+    def _context(self, task_id: str, attempt: int, params: dict[str, Any], states: dict[str, str | None]) -> Any:
+        """What Airflow gives to a task."""
+        instance = SimpleNamespace(
+            dag_id=DAG_ID,
+            run_id=self.run_id,
+            task_id=task_id,
+            try_number=attempt,
+            max_tries=3,
+            get_dr_count=lambda _dag, run_ids, **_: len(self.active & set(run_ids)),
+            get_task_states=lambda **_: {self.run_id: states},
+            xcom_push=lambda **_: None,
+            xcom_pull=lambda **_: None,
+        )
+        return {
+            "run_id": self.run_id,
+            "dag": SimpleNamespace(dag_id=DAG_ID),
+            "dag_run": SimpleNamespace(run_type="scheduled", start_date=self.begun),
+            "ti": instance,
+            "params": params,
+        }
+
+    def _check_sources(self, context: Any, version: Version) -> None:
+        admission.admit(context, builds=False)
+        admission.refuse_if(context, snapshots.problem(version.facts))
+        with connect("greenery check_sources") as connection:
+            asked = bool(context["params"].get("full_refresh"))
+            buffers.begin(connection, self.run_id, full_refresh=asked, overlap=self.overlap)
+        if self.life.tested:
+            self._dbt(context, version, "test", "--selector", "sources")
+
+    def _transform(self, context: Any, version: Version) -> None:
+        admission.admit(context, builds=True)
+        with connect("greenery build") as connection:
+            buffers.mark(connection)
+        views = () if self.life.tested else ("config.materialized:view",)
+        self._dbt(
+            context,
+            version,
+            "build",
+            "--select",
+            *self.models,
+            "--exclude",
+            "path:snapshots+",
+            *views,
+            "--indirect-selection",
+            "cautious",
+        )
+
+    def _snapshot(self, context: Any, version: Version) -> None:
+        admission.admit(context, builds=False)
+        admission.refuse_if(context, snapshots.problem(version.facts))
+        try:
+            select = ("--selector", "snapshot") if self.life.tested else ("--select", "path:snapshots")
+            self._dbt(context, version, "build", *select)
+        finally:
+            snapshots.remember(version.facts, self.run_id)
+
+    def _history(self, context: Any, version: Version) -> None:
+        admission.admit(context, builds=True)
+        names = sorted(version.facts.nodes[one]["name"] for one in version.facts.history)
+        # Where tests run, those that span models and snapshots too, which have a task of their own in the DAG.
+        self._dbt(context, version, "build", "--select", *names, "--indirect-selection", "buildable")
+
+    def _publish(self, _: Any) -> None:
+        publish.function()
+
+    def _dbt(self, context: Any, version: Version, *command: str) -> None:
+        """As an operator of ours does: run it, keep what became of each node, and fail where something did."""
+        dbt = version.project if self.life.tested else version.project.untested
+        tested = self.life.tested and command[0] == "build"
+        done = dbt.invoke(*command, *(("--exclude-resource-type", "unit_test") if tested else ()))
+        results = nodes.from_dbt(getattr(done.result, "results", ()))
+        instance = context["ti"]
+        record(self.run_id, instance.task_id, instance.try_number, results, version.facts)
+        if done.exception and not results:
+            admission.leave_reason(context, f"dbt did not get to run anything: {done.exception}")
+        if done.exception or {one.status for one in results} & {"fail", "error", "skipped"}:
+            raise DbtFailedError(str(done.exception or ""))
+
+    def load_a_day_past_everybody(self) -> None:
+        """A loader that asks for no lease."""
+        tables = replica(self.shop.connection)
+        edit = Random(self.runs).choice(edits_that_pass.EDITS)  # noqa: S311
+        edit(tables, Random(self.runs))  # noqa: S311
+        with connect("a loader") as connection:
+            held = "update ops.leases set released_at = clock_timestamp() where released_at is null returning lease_id"
+            with connection.cursor() as cursor:
+                cursor.execute(held)
+                leases = [one for (one,) in cursor.fetchall()]
+                deliver(connection, tables)
+                cursor.execute("update ops.leases set released_at = null where lease_id = any(%s)", (leases,))
+
+    def _deliver_changed(self, seed: int, edits: tuple[Edit, ...], times: int) -> None:
+        random, tables = Random(seed), replica(self.shop.connection)  # noqa: S311
+        for edit in random.choices(edits, k=times):
+            edit(tables, random)
+        deliver(self.shop.connection, tables)
+
+    def _deliver_half(self, seed: int) -> None:
+        """The last table has a row that no column of its takes."""
+        tables = replica(self.shop.connection)
+        before = self.checker.raw()
+        Random(seed).choice(EDITS)(tables, Random(seed))  # noqa: S311
+        tables["events"].append(tables["events"][0] | {"event_id": "half", "created_at": "no time at all"})
+        try:
+            deliver(self.shop.connection, tables)
+        except psycopg2.Error:
+            self.checker.holds("a load is whole or nothing", self.checker.raw() == before, "raw has changed")
+        else:
+            raise Broken("a load is whole or nothing", "", "it was taken, though a row of it says no time")
+
+    def _decide(self, action: str) -> None:
+        decide = {
+            "roll back": lambda: by_hand.roll_back("ada", "to see"),
+            "hold": lambda: by_hand.hold("ada", "to see"),
+            "release": lambda: by_hand.release("ada", "to see"),
+            "publish": lambda: by_hand.publish_anyway(self.run_id, "ada", "to see") if self.runs > self.first else None,
+        }[action]
+        decided = self.checker.decisions()
+        with Reader(self.shop) as reader:
+            try:
+                decide()
+            except NotPublishedError:
+                self.tally[f"{action} refused"] += 1
+        self.checker.reader_saw(reader)
+        self.checker.are_told(self.checker.decisions() - decided)
+
+    @contextmanager
+    def _breaking(self, fault: object) -> Iterator[None]:
+        """Break the wire where a fault says so."""
+        self.fault = fault
+        match fault:
+            case Killed(at, heard, _):
+                how = self.wire.breaking(at, heard=heard, altogether=True)
+            case Cut(at, heard):
+                how = self.wire.breaking(at, heard=heard)
+            case Restarted(at, heard):
+                how = self.wire.breaking(at, heard=heard, restart=self._restart)
+            case _:
+                how = nullcontext()
+        with how:
+            yield
+        if isinstance(fault, Restarted):
+            self.shop.connect()
+
+    def _restart(self) -> None:
+        """The server dies as in a crash, and comes up again."""
+        data = self.shop.server.data
+        server = psutil.Process(int((data / "postmaster.pid").read_text().split()[0]))
+        server.send_signal(signal.SIGQUIT)
+        server.wait(30)
+        postgres.start(data, settings=FORGETFUL, stays=True)  # who ends it in the end is told already
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """A reader who leaves their transaction open, where a publish is soon out of patience."""
+        attempts, exchange.ATTEMPTS = exchange.ATTEMPTS, 1
+        where = self.shop.server.database(WAREHOUSE)
+        holder = psycopg2.connect(**where.libpq())
+        try:
+            with holder.cursor() as cursor:
+                cursor.execute("select * from analytics.fact_orders limit 1")
+            yield
+        finally:
+            holder.close()
+            exchange.ATTEMPTS = attempts
+
+
+@dataclass
+class World:
+    """What lives need: they come one after the other, each from the same beginning."""
+
+    shop: KeptShop
+    versions: Versions
+    slack: Slack
+
+    def live(self, life: Life) -> tuple[Broken | None, Counter[str]]:
+        """Live a life: what was broken first, if anything, and what there was in it."""
+        with wired(self.shop.server.database(WAREHOUSE)) as wire, _told(wire):
+            living = Living(self.shop, self.versions, life, wire, self.slack)
+            try:
+                living.live()
+            except Broken as broken:
+                return broken, living.tally
+            return None, living.tally
+
+
+@contextmanager
+def _told(wire: Wire) -> Iterator[None]:
+    """The environment leads to the warehouse by the wire."""
+    with pytest.MonkeyPatch.context() as environment:
+        for key, value in wire.where.environment().items():
+            environment.setenv(key, value)
+        yield

@@ -1,0 +1,172 @@
+"""A wire between the project and its Postgres, which breaks at a statement that commits.
+
+What the server sees of a process that is killed is that its sessions end, whatever they were at: so a wire that breaks
+altogether, and stays so, is a killed process, with the statement chosen to the letter. A commit that breaks may have
+reached the server: then it is committed, and nobody heard so.
+"""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+
+from include.settings import Warehouse
+
+# The first word of a cancel request, or of one that asks for encryption: neither begins a session.
+_NO_SESSION = range(80877100, 80877110)
+
+
+@dataclass
+class Wire:
+    """Both ends of it; `where` is what the project is told.
+
+    `breaks_at` says at which commit from now on, counted from 1, and what breaks then: `altogether` every session and
+    all that would come, until it is mended, else that one session. `restart` is called first, where the server goes.
+    `broke` counts how often it did.
+    """
+
+    server: Warehouse
+    where: Warehouse
+    breaks_at: int = 0
+    heard: bool = False
+    altogether: bool = False
+    restart: Callable[[], None] | None = None
+    commits: int = 0
+    broke: int = 0
+    dead: bool = False
+    open: set[socket.socket] = field(default_factory=set)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    at_rest: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def breaking(
+        self, at: int, *, heard: bool = False, altogether: bool = False, restart: Callable[[], None] | None = None
+    ) -> Iterator[None]:
+        """Break so once in the block, if it comes to as many commits; whole again afterwards."""
+        self.commits, self.breaks_at = 0, at
+        self.heard, self.altogether, self.restart = heard, altogether, restart
+        try:
+            yield
+        finally:
+            self.breaks_at = 0
+            self.mend()
+
+    def mend(self) -> None:
+        """Let whoever connects from now on through, once the server is there again."""
+        assert self.at_rest.wait(60), "the server did not come up again"
+        self.dead = False
+
+    def is_breaking(self, asked: bytes) -> bool:
+        """Whether a message to the server is the commit at which it breaks; counts it."""
+        if not (self.breaks_at and asked[:1] == b"Q" and asked[5:11].lower() == b"commit"):
+            return False
+        with self.lock:
+            self.commits += 1
+            if self.commits == self.breaks_at:
+                self.at_rest.clear()
+            breaks = self.commits == self.breaks_at
+            self.broke += breaks
+            return breaks
+
+    def cut(self) -> None:
+        """End what is open."""
+        if self.altogether:
+            self.dead = True
+            with self.lock:
+                ends = [*self.open]
+            for end in ends:
+                _close(end)
+
+
+def _close(end: socket.socket) -> None:
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+
+
+def _message(stream: socket.socket) -> bytes:
+    """The next message to the server, whole; empty where the other side is gone."""
+    head = stream.recv(5, socket.MSG_WAITALL)
+    if len(head) < 5:
+        return b""
+    return head + stream.recv(struct.unpack("!i", head[1:])[0] - 4, socket.MSG_WAITALL)
+
+
+def _hand_back(server: socket.socket, client: socket.socket, unheard: threading.Event) -> None:
+    """What the server says, until somebody is gone, or is not to hear it any more."""
+    with suppress(OSError):
+        while said := server.recv(1 << 16):
+            if unheard.is_set():
+                break
+            client.sendall(said)
+    _close(client)
+    _close(server)
+
+
+@contextmanager
+def wired(server: Warehouse) -> Iterator[Wire]:
+    """A wire to a server that listens in a folder."""
+
+    class Client(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            client: socket.socket = self.request
+            if wire.dead:
+                return
+            with socket.socket(socket.AF_UNIX) as to_server:
+                try:
+                    to_server.connect(f"{server.host}/.s.PGSQL.{server.port}")
+                except OSError:  # it is being started
+                    return
+                unheard = threading.Event()
+                back = threading.Thread(target=_hand_back, args=(to_server, client, unheard), daemon=True)
+                back.start()
+                with wire.lock:
+                    wire.open |= {client, to_server}
+                try:
+                    with suppress(OSError):
+                        self.talk(client, to_server, unheard, back)
+                finally:
+                    with wire.lock:
+                        wire.open -= {client, to_server}
+                    _close(client)
+                    _close(to_server)
+                    back.join()
+
+        def talk(
+            self, client: socket.socket, to_server: socket.socket, unheard: threading.Event, back: threading.Thread
+        ) -> None:
+            length = client.recv(4, socket.MSG_WAITALL)
+            begins = client.recv(struct.unpack("!i", length)[0] - 4, socket.MSG_WAITALL)
+            to_server.sendall(length + begins)
+            if struct.unpack("!i", begins[:4])[0] in _NO_SESSION:
+                back.join()
+            while asked := _message(client):
+                if wire.is_breaking(asked):
+                    if wire.heard:
+                        unheard.set()
+                        to_server.sendall(asked)
+                        back.join()  # until the server has answered
+                    if wire.restart:
+                        wire.restart()
+                    wire.cut()
+                    wire.at_rest.set()
+                    return
+                to_server.sendall(asked)
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+        block_on_close = False
+        request_queue_size = 64
+
+    with Server(("127.0.0.1", 0), Client) as listening:
+        wire = Wire(server, replace(server, host="127.0.0.1", port=listening.server_address[1]))
+        wire.at_rest.set()
+        threading.Thread(target=listening.serve_forever, args=[0.02], daemon=True).start()
+        try:
+            yield wire
+        finally:
+            listening.shutdown()
