@@ -245,7 +245,7 @@ def _airflow(stack: Stack, server: LocalPostgres) -> Iterator[None]:
         stack.airflow(server)
         yield
     finally:
-        stack._stop_airflow()
+        stack.stop_airflow()
 
 
 def table(result: Result) -> list[str]:
@@ -345,7 +345,7 @@ def main() -> None:
     os.environ["GREENERY_UI_PORT"] = str(free_port())  # beside a stack that is being started
     results: list[Result] = []
     with folder.working(arguments.keep) as home, Stack(home, silent()).session() as server:
-        print(f"{folder.machine()}\n", flush=True)
+        print(f"{processes.machine()}\n", flush=True)
         warehouse.prepare(server)
         os.environ |= warehouse.as_transformer(server).environment()
         with connect("greenery bench", warehouse.as_loader(server)) as connection:
