@@ -73,8 +73,8 @@ test: install ## all tests, two at a time; they start their own Postgres and Air
 	$(RUN) -m pytest -n 2 $(ARGS)
 
 torture: export SEEDS = 20
-torture: install ## a fault at every model, and many seeds; continues where it was stopped (ARGS=--cache-clear: from the start)
-	$(RUN) -m pytest -n 2 -p tests.resume -m "not containers and not chart" -k "torture or any_sequence or no_fault" $(ARGS)
+torture: install ## a fault at every model, and many seeds; continues where it was stopped (ARGS=--cache-clear: from the start; SEED=7: that life alone)
+	$(RUN) -m pytest $(if $(SEED),-k torture_of_a_life,-n 2 -p tests.resume -k "torture or any_sequence or no_fault") -m "not containers and not chart" $(ARGS)
 
 containers: install ## build the image and really start docker-compose.yaml, where that can be done without docker
 	$(RUN) -m pytest -m containers $(ARGS)

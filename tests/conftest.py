@@ -66,6 +66,7 @@ _WITH_AIRFLOW = (
     "tests/daily/",
 )
 _AFTER_TWO_RUNS = ("tests/dbt/test_backup.py", "tests/dbt/test_incremental.py", "tests/dbt/test_prices.py")
+_AFTER_TWO_OF_A_FEW = ("tests/dbt/test_publishing.py", "tests/dbt/lives/")
 _PREVIEWS = ("tests/include/preview/",)
 # The longest ones. They begin first: side by side (`-n 2`), none is left over for one process alone at the end.
 _LONG = (
@@ -134,7 +135,8 @@ class _OneAirflowAtATime(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
-        shared = (files for files in (_WITH_AIRFLOW, _AFTER_TWO_RUNS, _PREVIEWS) if file.startswith(files))
+        alike = (_WITH_AIRFLOW, _AFTER_TWO_RUNS, _AFTER_TWO_OF_A_FEW, _PREVIEWS)
+        shared = (files for files in alike if file.startswith(files))
         return next(shared, (file,))[0]
 
 

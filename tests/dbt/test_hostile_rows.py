@@ -137,7 +137,7 @@ class Nights(Runs):
     def __init__(self, shop: KeptShop, project: Project, folder: Path) -> None:
         super().__init__(shop, project, seed=2)
         self.folder = folder
-        self.first_runs()
+        self.fill_both_buffers("everything")
         # So that each item of the sound shop has its price, by which the recount goes.
         assert self.whole()
         self.publishes()

@@ -23,7 +23,7 @@ from include.publish.publish import publish_run
 from include.results import node_results, nodes, publications
 from include.warehouse import connect
 from tests.dbt.conftest import KeptShop
-from tests.dbt.days import NOTHING_TO_PROVE, Days, Project
+from tests.dbt.days import A_FEW, EVERYTHING, Days, Project
 from tests.dbt.edits import deliver, replica
 from tests.dbt.faults import (
     a_row_is_doubled,
@@ -36,8 +36,6 @@ from tests.dbt.faults import (
 pytestmark = pytest.mark.db
 
 FAULTS = (a_row_is_doubled, a_total_does_not_add_up, a_value_is_missing, a_word_is_unknown, an_amount_is_negative)
-EVERYTHING = ("path:models", "path:snapshots")
-A_FEW = ("+fact_orders", "+order_status_changes", "path:snapshots")
 FIRST_HALF = ("+int_orders", "+int_events")
 
 
@@ -98,18 +96,6 @@ class Runs(Days):
         """The run is published, and is right."""
         assert publish_run(self.run_id, self.facts) is True
         assert self.differences({node["name"] for node in self.facts.nodes.values()}) == {}
-
-    def first_runs(self) -> None:
-        """Fill both buffers. That full builds pass their tests is seen after a run that was killed."""
-
-        def play() -> None:
-            for _ in range(2):
-                self.begin()
-                self.build(*self.models)
-                publish_run(self.run_id, NOTHING_TO_PROVE)
-                self.load_a_day()
-
-        self.come_to("two_runs_of_" + ("everything" if self.whole_project else "a_few"), 2, play)
 
     def is_refused(self, why: str) -> None:
         """The run is not published, and people query what they did."""
@@ -237,7 +223,8 @@ MOVES: tuple[Callable[[Runs], None], ...] = (
 def runs(request: pytest.FixtureRequest, shop: KeptShop, projects: Project) -> Runs:
     """A warehouse on its third day, with both buffers filled."""
     runs = Runs(shop, projects, seed=request.param)
-    runs.first_runs()
+    # That full builds pass their tests is seen after a run that was killed.
+    runs.fill_both_buffers("everything" if runs.whole_project else "a_few")
     return runs
 
 

@@ -34,7 +34,7 @@ from include.demo_shop import demo
 from include.local import postgres
 from include.publish import by_hand, exchange
 from include.publish.gate import NotPublishedError
-from include.publish.publish import publish, publish_run
+from include.publish.publish import publish
 from include.raw.lease import LeaseHeldError
 from include.raw.load import LoadError
 from include.results import nodes, runs
@@ -43,7 +43,7 @@ from include.slack.transport import UnavailableError
 from include.warehouse import connect, migrate
 from tests.conftest import FORGETFUL
 from tests.dbt.conftest import WAREHOUSE, KeptShop
-from tests.dbt.days import NOTHING_TO_PROVE, ORDERS_PER_DAY, Days, Project
+from tests.dbt.days import A_FEW, EVERYTHING, ORDERS_PER_DAY, Days, Project
 from tests.dbt.edits import EDITS, Edit, Tables, deliver, replica
 from tests.dbt.faults import FAULTS
 from tests.dbt.lives import edits_that_pass
@@ -74,8 +74,6 @@ from tests.dbt.lives.wire import Wire, wired
 from tests.releases import make_release
 from tests.slack_server import Slack
 
-A_FEW = ("+fact_orders", "+order_status_changes", "path:snapshots")
-EVERYTHING = ("path:models", "path:snapshots")
 BEFORE_THE_LAST = "0018"
 # What may end a task. Anything else is a fault of ours, and ends the life.
 ENDS_A_TASK = (AirflowFailException, LeaseHeldError, LoadError, UnavailableError, psycopg2.Error)
@@ -149,8 +147,7 @@ class Living(Days):
         self.models = A_FEW if life.few else EVERYTHING
         self.version = versions.of(life, 0)
         self.project = self.version.project
-        self.release = self.version.stamp
-        self.come_to(f"two_runs_of_{self.release}", 2, self._fill_both_buffers)
+        self.fill_both_buffers("a_few" if life.few else "everything")
         # What is told to be committed has to outlive a server that is killed; each process forgets this otherwise.
         shop.query(f"alter database {WAREHOUSE} set synchronous_commit = on")
         shop.query("set synchronous_commit = on")
@@ -163,16 +160,8 @@ class Living(Days):
         self.said: dict[str, int] = {}
         self.checker = Checker(shop, self)
 
-    def _fill_both_buffers(self) -> None:
-        for _ in range(2):
-            self.begin()
-            self.build(*self.models)
-            publish_run(self.run_id, NOTHING_TO_PROVE)
-            self.load_a_day()
-
     def live(self) -> None:
         """All of it. Raises Broken at the step after which a rule does not hold."""
-        self.checker.begin()
         for number, day in enumerate(self.life.days):
             for step in day:
                 where = f"day {number}: {step}"
@@ -484,11 +473,18 @@ class World:
     versions: Versions
     slack: Slack
 
-    def live(self, life: Life) -> tuple[Broken | None, Counter[str]]:
-        """Live a life: what was broken first, if anything, and what there was in it."""
+    def live(
+        self, life: Life, before_it: Callable[[KeptShop], object] = lambda _: None
+    ) -> tuple[Broken | None, Counter[str]]:
+        """Live a life: what was broken first, if anything, and what there was in it.
+
+        `before_it` happens once the checker has begun to look.
+        """
         with wired(self.shop.server.database(WAREHOUSE)) as wire, _told(wire):
             living = Living(self.shop, self.versions, life, wire, self.slack)
             try:
+                living.checker.begin()
+                before_it(self.shop)
                 living.live()
             except Broken as broken:
                 return broken, living.tally

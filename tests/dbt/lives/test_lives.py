@@ -13,7 +13,7 @@ import pytest
 from tests.dbt.conftest import KeptShop
 from tests.dbt.days import Project
 from tests.dbt.lives.cut_down import cut_down
-from tests.dbt.lives.life import Life, draw
+from tests.dbt.lives.life import Cleared, Edited, Killed, Life, Load, Mended, Run, draw
 from tests.dbt.lives.player import Versions, World
 from tests.slack_server import slack_server
 
@@ -46,6 +46,27 @@ def is_lived(world: World, life: Life) -> None:
 
         shortest = cut_down(life, fails)
         pytest.fail(f"{broken}\nof {life}\ncut down to\n{shortest}", pytrace=False)
+
+
+def test_a_short_life_in_which_a_run_is_killed_once_it_has_published(world: World) -> None:
+    """And is cleared: the order and the faults are these, whatever seeds draw."""
+    killed = Killed(at=34, heard=True, tries_again=False)
+    is_lived(world, Life(0, few=True, tested=False, days=((Edited(5, 8), Run(killed)), (Load(), Cleared()))))
+
+
+HARM = {
+    "what people query changes by a publish alone": "update analytics.fact_orders set units = units + 1",
+    "no order's history shrinks": "delete from snapshots.orders_snapshot where dbt_valid_to is not null",
+    "nothing is left over": "insert into ops.leases (holder) values ('run 2')",
+}
+
+
+@pytest.mark.parametrize("rule", HARM)
+def test_what_is_done_behind_everybody_s_back_breaks_a_rule(world: World, rule: str) -> None:
+    life = Life(0, few=True, tested=False, days=((Mended(),),))
+    broken, _ = world.live(life, before_it=lambda shop: shop.query(HARM[rule]))
+    assert broken
+    assert broken.rule == rule
 
 
 @pytest.mark.torture
