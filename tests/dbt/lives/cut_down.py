@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from tests.dbt.lives.life import Life
 
 
 def cut_down(life: Life, fails: Callable[[Life], bool]) -> Life:
-    """Days first, half of them at a time, then a quarter, …; then single steps, until nothing can go.
+    """Days first, half of them at a time, then a quarter, …; then single steps and faults, until nothing can go.
 
     `fails` lives one and says whether it fails as the whole one does.
     """
@@ -22,12 +22,13 @@ def cut_down(life: Life, fails: Callable[[Life], bool]) -> Life:
             else:
                 first += length
         length //= 2
-    while shorter := next(filter(fails, _a_step_less(life)), None):
+    while shorter := next(filter(fails, _a_little_less(life)), None):
         life = shorter
     return life
 
 
-def _a_step_less(life: Life) -> list[Life]:
-    if life.steps == 1:
-        return []
-    return [life.without_step(day, step) for day, steps in enumerate(life.days) for step in range(len(steps))]
+def _a_little_less(life: Life) -> Iterator[Life]:
+    places = [(day, step) for day, steps in enumerate(life.days) for step in range(len(steps))]
+    if life.steps > 1:
+        yield from (life.without_step(*place) for place in places)
+    yield from filter(None, (life.without_fault(*place) for place in places))

@@ -17,10 +17,18 @@ VERSIONS: tuple[tuple[str, str, str] | None, ...] = (
 )
 
 
+# The tasks of a run, and about how often each commits.
+COMMITS = {"check_sources": 6, "transform": 30, "snapshot": 14, "history": 8, "publish": 10, "report": 14}
+
+
 @dataclass(frozen=True)
 class Killed:
-    """The process is killed at its `at`-th commit, which the server `heard` or not; whether Airflow `tries_again`."""
+    """The process of a task is killed at its `at`-th commit, which the server `heard` or not.
 
+    Whether Airflow `tries_again`.
+    """
+
+    task: str
     at: int
     heard: bool
     tries_again: bool
@@ -30,6 +38,7 @@ class Killed:
 class Cut:
     """The connection alone is lost there; what a process does about that is its own."""
 
+    task: str
     at: int
     heard: bool
 
@@ -38,6 +47,7 @@ class Cut:
 class Restarted:
     """Postgres itself is killed there, and comes up again."""
 
+    task: str
     at: int
     heard: bool
 
@@ -164,6 +174,14 @@ class Life:
         shorter = self.days[day][:step] + self.days[day][step + 1 :]
         return replace(self, days=(*self.days[:day], *((shorter,) if shorter else ()), *self.days[day + 1 :]))
 
+    def without_fault(self, day: int, step: int) -> Life | None:
+        """The same without the fault of a step; None where it has none."""
+        if getattr(self.days[day][step], "fault", None) is None:
+            return None
+        sound = replace(self.days[day][step], fault=None)
+        steps = (*self.days[day][:step], sound, *self.days[day][step + 1 :])
+        return replace(self, days=(*self.days[:day], steps, *self.days[day + 1 :]))
+
 
 def draw(seed: int, days: int = 30) -> Life:
     """The life of a seed."""
@@ -176,7 +194,9 @@ def draw(seed: int, days: int = 30) -> Life:
 def _day(random: Random, tested: bool) -> tuple[Step, ...]:
     """What happens on a day, in any order: only what mends comes after what it mends."""
     chance = random.random
-    before: list[Step] = [Load(_on_the_wire(random) if chance() < 0.15 else None)] if chance() < 0.8 else []
+    before: list[Step] = (
+        [Load(_on_the_wire(random, {"load": 1}) if chance() < 0.15 else None)] if chance() < 0.8 else []
+    )
     if chance() < 0.6:
         before.append(Edited(random.getrandbits(32), random.randint(1, 12)))
     if chance() < 0.1:
@@ -203,17 +223,18 @@ def _day(random: Random, tested: bool) -> tuple[Step, ...]:
 
 
 def _run(random: Random) -> Run:
-    return Run(
-        _fault(random) if random.random() < 0.3 else None,
-        everything=random.random() < 0.04,
-        tells="report" if random.random() < 0.9 else "callback",
-    )
+    fault = _fault(random) if random.random() < 0.3 else None
+    # A callback is called once: a fault of its own would leave nobody to tell.
+    tells = "callback" if fault is None and random.random() < 0.1 else "report"
+    return Run(fault, everything=random.random() < 0.04, tells=tells)
 
 
 def _fault(random: Random) -> Fault:
-    return random.choice([_on_the_wire(random)] * 6 + [Held(), LoadedBetween()])
+    return random.choice([_on_the_wire(random, COMMITS)] * 6 + [Held(), LoadedBetween()])
 
 
-def _on_the_wire(random: Random) -> Killed | Cut | Restarted:
-    at, heard = random.randint(1, 60), random.random() < 0.5
-    return random.choice([Killed(at, heard, random.random() < 0.5), Cut(at, heard), Restarted(at, heard)])
+def _on_the_wire(random: Random, commits: dict[str, int]) -> Killed | Cut | Restarted:
+    task = random.choice(list(commits))
+    at, heard = random.randint(1, commits[task]), random.random() < 0.5
+    tries_again = random.random() < 0.5
+    return random.choice([Killed(task, at, heard, tries_again), Cut(task, at, heard), Restarted(task, at, heard)])

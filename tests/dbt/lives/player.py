@@ -254,7 +254,7 @@ class Living(Days):
             with self._held() if isinstance(fault, Held) else nullcontext(), Reader(self.shop) as reader:
                 task("publish", self._publish, *states)
             if tells == "report":
-                states["report"] = None
+                states["report"] = None  # it is under way
                 self._task("report", lambda _: report.report.function(), {}, states=states, retries=3)
             else:
                 with suppress(*ENDS_A_TASK):
@@ -280,21 +280,27 @@ class Living(Days):
         retries: int = 1,
     ) -> str:
         """A task as Airflow has it: what state it ends in. It is tried again where the wire broke."""
+        self.wire.counts = getattr(self.fault, "task", None) == name
         for attempt in range(1, retries + 2):
             broken = self.wire.broke
             try:
                 with set_current_context(self._context(name, attempt, params, states or {})):
                     work(self._context(name, attempt, params, states or {}))
-                return "success"
+                state = "success"
             except AirflowSkipException:
-                return "skipped"
+                state = "skipped"
             except (*ENDS_A_TASK, DbtFailedError):
-                if self.wire.broke == broken:
+                state = "failed"
+            if self.wire.broke == broken:
+                return state
+            self.tally[f"struck {name}"] += 1
+            self.wire.mend()
+            if isinstance(self.fault, Killed):
+                # Whatever it was about to say, nobody heard so.
+                if not self.fault.tries_again and name != "report":
                     return "failed"
-                self.tally[f"struck {name}"] += 1
-                self.wire.mend()
-                if isinstance(self.fault, Killed) and not self.fault.tries_again and name != "report":
-                    return "failed"
+            elif state != "failed":
+                return state
         return "failed"
 
     def _context(self, task_id: str, attempt: int, params: dict[str, Any], states: dict[str, str | None]) -> Any:
@@ -429,15 +435,16 @@ class Living(Days):
         """Break the wire where a fault says so."""
         self.fault = fault
         match fault:
-            case Killed(at, heard, _):
+            case Killed(_, at, heard, _):
                 how = self.wire.breaking(at, heard=heard, altogether=True)
-            case Cut(at, heard):
+            case Cut(_, at, heard):
                 how = self.wire.breaking(at, heard=heard)
-            case Restarted(at, heard):
+            case Restarted(_, at, heard):
                 how = self.wire.breaking(at, heard=heard, restart=self._restart)
             case _:
                 how = nullcontext()
         with how:
+            self.wire.counts = getattr(fault, "task", None) == "load"
             yield
         if isinstance(fault, Restarted):
             self.shop.connect()

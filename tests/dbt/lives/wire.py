@@ -25,9 +25,9 @@ _NO_SESSION = range(80877100, 80877110)
 class Wire:
     """Both ends of it; `where` is what the project is told.
 
-    `breaks_at` says at which commit from now on, counted from 1, and what breaks then: `altogether` every session and
-    all that would come, until it is mended, else that one session. `restart` is called first, where the server goes.
-    `broke` counts how often it did.
+    `breaks_at` says at which commit of those that it `counts`, from 1 on, and what breaks then: `altogether` every
+    session and all that would come, until it is mended, else that one session. `restart` is called first, where the
+    server goes. `broke` counts how often it did.
     """
 
     server: Warehouse
@@ -37,6 +37,7 @@ class Wire:
     altogether: bool = False
     restart: Callable[[], None] | None = None
     commits: int = 0
+    counts: bool = False
     broke: int = 0
     dead: bool = False
     open: set[socket.socket] = field(default_factory=set)
@@ -48,7 +49,7 @@ class Wire:
         self, at: int, *, heard: bool = False, altogether: bool = False, restart: Callable[[], None] | None = None
     ) -> Iterator[None]:
         """Break so once in the block, if it comes to as many commits; whole again afterwards."""
-        self.commits, self.breaks_at = 0, at
+        self.commits, self.breaks_at, self.counts = 0, at, False
         self.heard, self.altogether, self.restart = heard, altogether, restart
         try:
             yield
@@ -63,7 +64,7 @@ class Wire:
 
     def is_breaking(self, asked: bytes) -> bool:
         """Whether a message to the server is the commit at which it breaks; counts it."""
-        if not (self.breaks_at and asked[:1] == b"Q" and asked[5:11].lower() == b"commit"):
+        if not (self.breaks_at and self.counts and asked[:1] == b"Q" and asked[5:11].lower() == b"commit"):
             return False
         with self.lock:
             self.commits += 1
