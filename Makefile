@@ -73,6 +73,7 @@ test: install ## all tests, two at a time; they start their own Postgres and Air
 	$(RUN) -m pytest -n 2 $(ARGS)
 
 torture: export SEEDS = 20
+torture: export DAYS = $(if $(SEED),30,10)
 torture: install ## a fault at every model, and many seeds; continues where it was stopped (ARGS=--cache-clear: from the start; SEED=7: that life alone)
 	$(RUN) -m pytest $(if $(SEED),-k torture_of_a_life,-n 2 -p tests.resume -k "torture or any_sequence or no_fault") -m "not containers and not chart" $(ARGS)
 

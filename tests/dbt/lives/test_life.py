@@ -11,6 +11,7 @@ def test_a_seed_has_one_life_and_what_is_printed_of_it_is_it() -> None:
     for seed in range(1, 30):
         life = draw(seed)
         assert eval(str(life), vars(names)) == life == draw(seed)  # noqa: S307 - what we printed ourselves
+        assert draw(seed, days=10).days == life.days[:10]
 
 
 def test_each_kind_of_step_and_of_fault_is_in_some_life() -> None:

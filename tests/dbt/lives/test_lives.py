@@ -1,6 +1,7 @@
 """Simulated lives of a shop: each drawn from its seed, lived for real, and looked at from outside.
 
-`make torture SEED=7` lives the seventh again, and cuts it down where it fails; `SEEDS=500` lives as many.
+`make torture SEED=7` lives the seventh again, and cuts it down where it fails; `SEEDS=500` lives as many, of `DAYS=30`.
+A life of fewer days is how a longer one begins.
 """
 
 from __future__ import annotations
