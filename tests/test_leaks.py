@@ -14,12 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
+import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
 from include import settings
+from include.daily.report import _last_words
 from include.raw import live
-from include.slack.channels import to_all
+from include.slack.channels import Audience, to_all
 from include.slack.message import Message
 from include.slack.send import deliver
 from include.slack.transport import UnavailableError
@@ -139,3 +141,17 @@ def test_what_slack_refuses_is_kept_and_told_without_its_address(
     with db.cursor() as cursor:
         cursor.execute("select count(*) from ops.messages where problem is not null")
         assert cursor.fetchone() == (1,), "what Slack said is kept"
+
+
+def test_where_no_report_can_be_made_no_row_is_told_that_postgres_quotes(db: Connection) -> None:
+    person = {"a person": "ada@example.com"}
+    with db.cursor() as cursor:
+        cursor.execute("create unique index on ops.runs (release)")
+        insert = "insert into ops.runs (run_id, release) values (gen_random_uuid(), %s)"
+        cursor.execute(insert, (person["a person"],))
+        with pytest.raises(psycopg2.Error) as refused:
+            cursor.execute(insert, (person["a person"],))
+    assert leaks.in_text(person, str(refused.value)) == ["a person"]
+    said = _last_words("run", "http://run", refused.value)[Audience.ENGINEERS].body
+    assert "UniqueViolation: duplicate key value violates unique constraint" in said
+    assert leaks.in_text(person, said) == []
