@@ -36,7 +36,7 @@ from include.raw import lease, mapping
 from include.results import trust
 from include.results.backups import Made, note
 from include.settings import Warehouse
-from include.warehouse import backups, client, connect, exists, migrate, roles
+from include.warehouse import backups, client, connect, exists, is_gone, migrate, roles
 from include.warehouse.backups import AIRFLOW, KEPT_ASIDE, SCHEMAS, WAREHOUSE, Backup
 from include.warehouse.client import BackupError
 
@@ -286,7 +286,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (BackupError, ValueError) as refusal:
         print(refusal, file=sys.stderr)
         return 1
-    except psycopg2.OperationalError as error:
+    except psycopg2.Error as error:
+        if not is_gone(error):
+            raise
         print(f"A database can't be reached, so nothing was done: {error}", file=sys.stderr)
         return 1
     print(said, file=sys.stderr)
