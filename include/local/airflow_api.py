@@ -34,7 +34,7 @@ class AirflowApi:
         self.client.headers["Authorization"] = f"Bearer {self._checked(answer)['access_token']}"
 
     def wait_for_dag(self, dag_id: str, *, limit_seconds: float = 120, since: datetime | None = None) -> None:
-        """Wait until Airflow has read the DAG's file, since a moment where one is given: an earlier one may be known."""
+        """Wait until Airflow has read the DAG's file; since a moment, where it may know an earlier one by that name."""
         end = time.monotonic() + limit_seconds
         while not self._has_read(dag_id, since):
             errors = self._all("/api/v2/importErrors", "import_errors")
