@@ -250,6 +250,25 @@ def test_a_snapshot_from_before_a_mart_was_built_sees_it_empty_and_no_error(pair
         assert do(reader, "select built_by from analytics.m") == []
 
 
+def test_a_replica_that_is_waited_for_and_is_gone_keeps_no_reader_waiting(pair: Pair) -> None:
+    """With `synchronous_standby_names` every other commit does."""
+    where = pair.primary.database(NAME)
+    with half_way("run 2") as publish, postgres.admin(pair.primary) as cursor:
+        end(pair.replica, signal.SIGINT)
+        cursor.execute("alter system set synchronous_standby_names = '*'")
+        cursor.execute("select pg_reload_conf()")
+        wait_for(lambda: ask(cursor, "select setting = '*' from pg_settings where name = 'synchronous_standby_names'"))
+        publish.goes_on.set()
+        try:
+            with opened(where) as db:
+                do(db, "set statement_timeout = '1min'")
+                wait_for(lambda: do(db, ONE_STATEMENT[0]) == [("run 2", "run 2")])
+        finally:
+            cursor.execute("alter system reset synchronous_standby_names")
+            cursor.execute("select pg_reload_conf()")
+    assert publish.ended_with is None
+
+
 # --- failover --------------------------------------------------------------------------------------------------------
 
 
