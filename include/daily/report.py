@@ -23,7 +23,7 @@ from include.slack.message import Message
 from include.slack.transport import UnavailableError
 from include.unusual import observe
 from include.unusual.look import look_at_raw
-from include.warehouse import connect, sandbox
+from include.warehouse import connect, is_gone, sandbox
 
 # Under this name the report leaves word in Airflow that it spoke while the warehouse was down.
 POSTED_AT = "posted_past_the_outbox_at"
@@ -88,8 +88,7 @@ def _last_words(run_id: str, run_url: str, error: Exception) -> dict[Audience, M
 
     But no row, which Postgres quotes and which may be a person's.
     """
-    unreachable = isinstance(error, psycopg2.OperationalError) and error.pgcode is None
-    say = notices.unreachable if unreachable else notices.unreported
+    say = notices.unreachable if is_gone(error) else notices.unreported
     return {
         Audience.ENGINEERS: say(run_id, run_url, f"{type(error).__name__}: {without_data(str(error))}"),
         Audience.STAKEHOLDERS: say(run_id, run_url, None),
