@@ -54,7 +54,7 @@ class Checker:
     def begin(self) -> None:
         """What is there before the first step."""
         self.last = self._live()
-        self.contents[self.last.schema_oid] = self._content()
+        self.contents = {oid: self._content(name) for name, oid in self._buffers()}
         self.history = self._versions()
         self.schemas, self.threads, self.children = self._schemas(), threading.active_count(), self._children()
 
@@ -244,10 +244,13 @@ class Checker:
         """The raw tables, as a sum over each."""
         return [self._sum("raw", name) for name in (*TABLES, "deletions", "loads")]
 
-    def _content(self) -> list[tuple]:
-        """What people query, as a sum over each mart."""
-        names = self.shop.query("select tablename from pg_tables where schemaname = 'analytics' order by 1")
-        return [self._sum("analytics", name) for (name,) in names]
+    def _content(self, schema: str = "analytics") -> list[tuple]:
+        """What people query, or what was before, as a sum over each mart."""
+        names = self.shop.query("select tablename from pg_tables where schemaname = %s order by 1", schema)
+        return [self._sum(schema, name) for (name,) in names]
+
+    def _buffers(self) -> list[tuple[str, int]]:
+        return self.shop.query("select nspname, oid from pg_namespace where nspname in ('analytics', 'analytics_next')")
 
     def _sum(self, schema: str, name: str) -> tuple:
         return (name, *self.shop.query(f"select count(*), sum(hashtextextended(m::text, 0)) from {schema}.{name} as m"))
