@@ -35,6 +35,7 @@ from include.command_line import log_to_stderr
 from include.daily import admission, metrics, promise
 from include.results import backups, publications
 from include.results.backups import Made
+from include.results.failures import without_data
 from include.slack import decision, notices, send
 from include.slack.channels import Audience, channels, to_all
 from include.slack.notices import BACK, LATE
@@ -148,7 +149,7 @@ def main() -> int:
     try:
         verdict = check(speaks=bool(channels()))
     except Exception as error:  # whatever it is, cron has to hear of it
-        verdict = Verdict(UNKNOWN, f"It can't be told whether the data is late: {error}")
+        verdict = Verdict(UNKNOWN, f"It can't be told whether the data is late: {without_data(str(error))}")
     print(" ".join(verdict.says.split()))
     return verdict.code
 
