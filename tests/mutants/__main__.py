@@ -75,6 +75,7 @@ def main(arguments: Sequence[str]) -> int:
         left = [one for one in chosen if one.name not in kept.verdicts]
         if left:
             with _court(project) as judge:
+                left.sort(key=judge.takes_days)
                 for begin in range(0, len(left), AT_A_TIME):
                     for verdict in judge.judge(left[begin : begin + AT_A_TIME]):
                         kept.add(verdict)

@@ -105,11 +105,18 @@ class Judge:
         for mutant in [*left, *(one for one in asked if not of_models[one.name])]:
             if mutant.name in changed:
                 yield Verdict(mutant.name, SURVIVED, changed[mutant.name])
-            elif self._concerns_days(mutant):
+            elif self.takes_days(mutant):
                 found = self._played(self._mutated(mutant))
                 yield Verdict(mutant.name, DAYS if found else SURVIVED, found or f"nothing in {DAYS_PLAYED} days")
             else:
                 yield Verdict(mutant.name, SAME if of_models[mutant.name] else LEFT_OUT)
+
+    def takes_days(self, mutant: Mutant) -> bool:
+        """Whether it is about what builds take, and not about what a full build makes of it."""
+        if mutant.node in self.models:
+            return "only_changed" in self.texts[mutant.node][mutant.start : mutant.end]
+        path = Path(self.project.manifest.macros[f"macro.greenery.{mutant.node}"].original_file_path)
+        return path.parent.name == "daily" and path.stem in _OF_BUILDS
 
     def _keep(self, name: str, nights: int) -> set[str]:
         """Keep the shop after some nights, with what a full build of it holds."""
@@ -154,13 +161,6 @@ class Judge:
                 found.add(name)
                 left += self.project.manifest.macros[f"macro.greenery.{name}"].depends_on.macros
         return found
-
-    def _concerns_days(self, mutant: Mutant) -> bool:
-        """Whether it is about what builds take, and not about what a full build makes of it."""
-        if mutant.node in self.models:
-            return "only_changed" in self.texts[mutant.node][mutant.start : mutant.end]
-        path = Path(self.project.manifest.macros[f"macro.greenery.{mutant.node}"].original_file_path)
-        return path.parent.name == "daily" and path.stem in _OF_BUILDS
 
     @staticmethod
     def _compiled(project: Project, models: Sequence[str]) -> dict[str, str]:
