@@ -72,9 +72,10 @@ def main(arguments: Sequence[str]) -> int:
             print("\n".join(f"{name} {line}" for name, line in shown.items()))
             return 0
         kept = _Kept()
-        left = [one for one in chosen if one.name not in kept.verdicts]
+        judged = {name for name, one in kept.verdicts.items() if not asked.suite or one.became != LEFT_OUT}
+        left = [one for one in chosen if one.name not in judged]
         if left:
-            with _court(project) as judge:
+            with _court(project, suite=asked.suite) as judge:
                 left.sort(key=judge.takes_days)
                 for begin in range(0, len(left), AT_A_TIME):
                     for verdict in judge.judge(left[begin : begin + AT_A_TIME]):
@@ -94,6 +95,7 @@ def _asked(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("names", nargs="*", help="models, macros or mutants; all without one; or python")
     parser.add_argument("--sample", type=int, help="how many of them, drawn by --seed")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--suite", action="store_true", help="judge by tests of the suite as well, minutes each")
     parser.add_argument("--list", action="store_true", help="tell what they are, and judge none")
     return parser.parse_args(arguments)
 
@@ -168,7 +170,7 @@ def _project() -> Iterator[Project]:
 
 
 @contextmanager
-def _court(project: Project) -> Iterator[Judge]:
+def _court(project: Project, *, suite: bool) -> Iterator[Judge]:
     """A judge with a Postgres of its own."""
     with (
         in_memory.folder("greenery-mutants-") as home,
@@ -179,7 +181,7 @@ def _court(project: Project) -> Iterator[Judge]:
             environment.setenv(key, value)
         shop = KeptShop(server)
         with Progress().step("Building a sound shop, and one of odd days"), redirect_stdout(sys.stderr):
-            judge = Judge(shop, project, home)
+            judge = Judge(shop, project, home, suite=suite)
         yield judge
         shop.connection.close()
 

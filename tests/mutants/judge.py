@@ -1,4 +1,4 @@
-"""Whether anything notices a mutant, cheapest first: the unit tests, the tests of data, a recount of raw, days.
+"""Whether anything notices a mutant, cheapest first: unit tests, tests of data, a recount of raw, days, the suite.
 
 Noticed means that a test of the suite fails, or that something holds the publish back: a test that only warns does
 not. dbt is called in this process and on its kept parse, in which a mutant takes the place of what is right; one call
@@ -8,6 +8,9 @@ by the compiled SQL, in a schema that is rolled back.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,25 +21,42 @@ from dbt.artifacts.resources.types import NodeType
 from dbt.contracts.graph.manifest import Manifest
 from dbt.contracts.graph.nodes import ModelNode
 
+from include.settings import PROJECT_ROOT
 from tests.dbt.conftest import KeptShop
 from tests.dbt.days import TAKING_CHANGES, Days, Project
 from tests.dbt.edits import replica
 from tests.dbt.test_hostile_rows import Nights
 from tests.mutants.change import Mutant, mutants
+from tests.mutants.copied import copy_project
 
 # A join that lost its condition must not hold everything up; a run would not end in time either.
 LIMIT = "20s"
 DAYS_PLAYED = 4
 SOUND, ODD = "mutants_sound", "mutants_odd"
 
-BROKEN, LEFT_OUT, SAME, LOOKED_AT = "not compiled", "only tests ask for it", "no result changed", "looked at"
-UNIT, DATA, RECOUNT, DAYS, SURVIVED = "unit test", "data test", "recount", "days", "survived"
-CAUGHT = (UNIT, DATA, RECOUNT, DAYS)
+BROKEN, LEFT_OUT, SAME, LOOKED_AT = "not compiled", "not judged", "no result changed", "looked at"
+UNIT, DATA, RECOUNT, DAYS, SUITE, SURVIVED = "unit test", "data test", "recount", "days", "suite", "survived"
+CAUGHT = (UNIT, DATA, RECOUNT, DAYS, SUITE)
 
 # In the hooks of each model, or asked by dbt while it builds one: nothing of the SQL of a full build.
 _OF_EACH_MODEL = {"before_build", "after_build", "is_incremental"}
 # What days build by. The other macros of the folder are what tests ask, and `days` runs no test.
 _OF_BUILDS = ("buffers", "changes", "published", "snapshots", "relation_exists", "snapshot_get_time")
+# By file of macros, the tests that hold what no build of a few days shows; for any other those of the tests of raw.
+_SUITE = {
+    "buffers": ("dbt/test_incremental.py", "dbt/test_buffers.py", "dbt/test_publishing.py"),
+    "changes": ("dbt/test_incremental.py", "dbt/test_new_rows.py"),
+    "published": ("own_project", "dbt/test_incremental.py"),
+    "snapshots": ("dbt/test_snapshots.py", "dbt/test_new_rows.py"),
+    "snapshot_get_time": ("dbt/test_snapshots.py",),
+    "relation_exists": ("dbt/test_incremental.py",),
+    "new_rows": ("dbt/test_new_rows.py",),
+    "figures_agree": ("dbt/test_marts.py", "dbt/test_new_rows.py"),
+    "finite": ("dbt/test_source_tests.py", "dbt/test_prices.py"),
+    "is_erased": ("dbt/test_erase.py",),
+    "generate_schema_name": ("dbt/test_branch.py",),
+}
+_OF_RAW = ("dbt/test_source_tests.py",)
 
 
 @dataclass(frozen=True)
@@ -63,8 +83,10 @@ def all_mutants(manifest: Manifest) -> list[Mutant]:
 class Judge:
     """A built shop, sound but for what a mutant does to it, and the same after nights on which odd things happened."""
 
-    def __init__(self, shop: KeptShop, project: Project, folder: Path) -> None:
-        self.shop, self.project = shop, project
+    def __init__(self, shop: KeptShop, project: Project, folder: Path, *, suite: bool = False) -> None:
+        """`suite`: let what no cheaper judge sees be judged by tests of the suite, minutes each."""
+        self.shop, self.project, self.folder, self.suite = shop, project, folder, suite
+        self.passed: set[tuple[str, ...]] = set()
         self.texts = texts(project.manifest)
         self.models = {one.name: one for one in project.manifest.nodes.values() if isinstance(one, ModelNode)}
         self.views = [name for name, one in self.models.items() if one.config.materialized == "view"]
@@ -105,18 +127,28 @@ class Judge:
         for mutant in [*left, *(one for one in asked if not of_models[one.name])]:
             if mutant.name in changed:
                 yield Verdict(mutant.name, SURVIVED, changed[mutant.name])
-            elif self.takes_days(mutant):
-                found = self._played(self._mutated(mutant))
-                yield Verdict(mutant.name, DAYS if found else SURVIVED, found or f"nothing in {DAYS_PLAYED} days")
+            elif self.takes_days(mutant) and (found := self._played(self._mutated(mutant))):
+                yield Verdict(mutant.name, DAYS, found)
+            elif mutant.node in self.models:
+                yield Verdict(mutant.name, SURVIVED if self.takes_days(mutant) else SAME)
+            elif of_models[mutant.name] and not self.takes_days(mutant):
+                yield Verdict(mutant.name, SAME)
+            elif not self.suite:
+                yield Verdict(mutant.name, LEFT_OUT)
             else:
-                yield Verdict(mutant.name, SAME if of_models[mutant.name] else LEFT_OUT)
+                failed = self._fails(mutant)
+                yield Verdict(mutant.name, SUITE if failed else SURVIVED, failed)
 
     def takes_days(self, mutant: Mutant) -> bool:
         """Whether it is about what builds take, and not about what a full build makes of it."""
         if mutant.node in self.models:
             return "only_changed" in self.texts[mutant.node][mutant.start : mutant.end]
-        path = Path(self.project.manifest.macros[f"macro.greenery.{mutant.node}"].original_file_path)
-        return path.parent.name == "daily" and path.stem in _OF_BUILDS
+        file = self._file(mutant)
+        return file.parent.name == "daily" and file.stem in _OF_BUILDS
+
+    def _file(self, mutant: Mutant) -> Path:
+        """The file of a macro."""
+        return Path("dbt", self.project.manifest.macros[f"macro.greenery.{mutant.node}"].original_file_path)
 
     def _keep(self, name: str, nights: int) -> set[str]:
         """Keep the shop after some nights, with what a full build of it holds."""
@@ -175,11 +207,14 @@ class Judge:
     def _compiled_together(
         self, group: Sequence[Mutant], of_models: Mapping[str, set[str]]
     ) -> dict[str, dict[str, str]]:
-        """By mutant and model, the SQL for a full build; "" where there is none."""
+        """By mutant, the SQL of each model that is otherwise for a full build; "" where there is none."""
         made = self._compiled(self._mutated(*group), sorted(set().union(*(of_models[one.name] for one in group))))
         if not made and len(group) > 1:  # one of them stopped dbt as a whole
             return {key: sql for one in group for key, sql in self._compiled_together([one], of_models).items()}
-        return {one.name: {name: made.get(name, "") for name in of_models[one.name]} for one in group}
+        return {
+            one.name: {name: sql for name in of_models[one.name] if (sql := made.get(name, "")) != self.right[name]}
+            for one in group
+        }
 
     def _unit_tested(self, group: Sequence[Mutant], of_models: Mapping[str, set[str]]) -> Iterator[tuple[Mutant, str]]:
         """The mutants that a unit test fails for, and its name."""
@@ -315,6 +350,42 @@ class Judge:
         except Exception as error:  # whatever it is, nothing is published
             return " ".join(str(error).split())[:300] or type(error).__name__
         return ""
+
+    # What is asked of the suite.
+
+    def _fails(self, mutant: Mutant) -> str:
+        """The first test that fails for a macro with the mutant in it; "" where none does."""
+        copy, file = self.folder / "copy", self._file(mutant)
+        if not copy.exists():
+            copy_project(copy)
+        tests = _SUITE.get(file.stem, _OF_RAW)
+        if tests not in self.passed:
+            if failed := _failing(copy, tests):
+                raise SystemExit(f"Without a mutant this fails: {failed}. Mend it first.")
+            self.passed.add(tests)
+        code, right = (PROJECT_ROOT / file).read_text(), self.texts[mutant.node]
+        assert right in code
+        (copy / file).write_text(code.replace(right, mutant.of(right)))
+        try:
+            return _failing(copy, tests)
+        finally:
+            (copy / file).write_text(code)
+
+
+def _failing(project: Path, tests: Iterable[str]) -> str:
+    """The first of a project's tests that fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *(f"tests/{name}" for name in tests)],
+        cwd=project,
+        # But for the warehouse of this process.
+        env={name: value for name, value in os.environ.items() if not name.startswith("WAREHOUSE_")},
+        capture_output=True,
+        text=True,
+    )
+    if not done.returncode:
+        return ""
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return lines[0] if lines else f"pytest ended with {done.returncode}"
 
 
 def _apart(asked: Sequence[Mutant], of_models: Mapping[str, set[str]]) -> Iterator[list[Mutant]]:

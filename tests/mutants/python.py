@@ -15,7 +15,8 @@ from pathlib import Path
 from random import Random
 
 from include.settings import PROJECT_ROOT
-from tests.resume import files, names
+from tests.mutants.copied import copy_project
+from tests.resume import files
 
 COSMIC_RAY = (sys.executable, "-m", "uv", "tool", "run", "--quiet", "--from", "cosmic-ray==8.7.0")
 FOLDER = PROJECT_ROOT / ".local" / "mutants-python"
@@ -27,7 +28,11 @@ def judge(sample: int | None, seed: int) -> int:
     session = _begin(sample, seed)
     _run("cosmic-ray", "exec", CONFIG, str(session))
     with closing(sqlite3.connect(session)) as database:
-        outcomes = dict(database.execute("select lower(test_outcome), count(*) from work_results group by 1"))
+        outcomes = dict(
+            database.execute(
+                "select lower(test_outcome), count(*) from work_results where test_outcome is not null group by 1"
+            )
+        )
         diffs = [diff for (diff,) in database.execute("select diff from work_results where test_outcome = 'SURVIVED'")]
     print(f"{outcomes.get('killed', 0)} of {sum(outcomes.values())} were noticed.")
     print("\n\n".join(diffs))
@@ -39,10 +44,7 @@ def _begin(sample: int | None, seed: int) -> Path:
     now, noted, session = f"{files(PROJECT_ROOT)} {sample} {seed}", FOLDER / "of", FOLDER / "session.sqlite"
     if not noted.exists() or noted.read_text() != now:
         shutil.rmtree(FOLDER, ignore_errors=True)
-        for name in names(PROJECT_ROOT):
-            (FOLDER / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(PROJECT_ROOT / name, FOLDER / "copy" / name)
-        (FOLDER / "copy" / ".venv").symlink_to((PROJECT_ROOT / ".venv").resolve())
+        copy_project(FOLDER / "copy")
         _run("cosmic-ray", "baseline", CONFIG)
         _run("cosmic-ray", "init", CONFIG, str(session))
         _run("cr-filter-operators", str(session), CONFIG)
