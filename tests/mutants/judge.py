@@ -40,8 +40,8 @@ CAUGHT = (UNIT, DATA, RECOUNT, DAYS, SUITE)
 
 # In the hooks of each model, or asked by dbt while it builds one: nothing of the SQL of a full build.
 _OF_EACH_MODEL = {"before_build", "after_build", "is_incremental"}
-# What days build by. The other macros of the folder are what tests ask, and `days` runs no test.
-_OF_BUILDS = ("buffers", "changes", "published", "snapshots", "relation_exists", "snapshot_get_time")
+# What days build by. The other macros of the folder are what tests ask, or models of another kind than these.
+_OF_BUILDS = ("buffers", "changes", "snapshots", "relation_exists", "snapshot_get_time")
 # By file of macros, the tests that hold what no build of a few days shows; for any other those of the tests of raw.
 _SUITE = {
     "buffers": ("dbt/test_incremental.py", "dbt/test_buffers.py", "dbt/test_publishing.py"),
@@ -176,7 +176,9 @@ class Judge:
             else:
                 unique_id = f"macro.greenery.{mutant.node}"
                 macros[unique_id] = replace(macros[unique_id], macro_sql=code)
-        return Project(self.project.project, self.project.work, replace(manifest, nodes=nodes, macros=macros))
+        # dbt looks macros up in what it made of them before, unless that is gone.
+        mutated = replace(manifest, nodes=nodes, macros=macros, _macros_by_name=None, _macros_by_package=None)
+        return Project(self.project.project, self.project.work, mutated)
 
     def _models_of(self, mutant: Mutant) -> set[str]:
         """The models whose SQL the text may be in, as far as dbt's parse knows."""
