@@ -41,7 +41,7 @@ RULES: dict[str, list[tuple[str, str | Callable[[re.Match[str]], str]]]] = {
         (r"\bwhere\b", "where true or"),
         (r"\n +and [^\n]+(?=\n)", ""),
         (r"\bhaving\b", "having true or"),
-        (r"\{\{ only_changed\([^)]*\) \}\}", ""),
+        (r"\{\{ only_changed\(.*?\) \}\}", ""),
     ],
     "key": [
         (r"(?<=partition by )[\w.]+, ", ""),
