@@ -282,7 +282,7 @@ def main() -> None:
             lines.append(f"`airflow db clean` took {seconds:.0f} s (load {os.getloadavg()[0]:.0f}).")
             bench.look(f"pruned to {KEPT_DAYS} days, after `vacuum full`", run=True)
     print(
-        f"{folder.machine()}; pages: {', '.join(f'`{view}`' for view in VIEWS)}",
+        f"{processes.machine()}; pages: {', '.join(f'`{view}`' for view in VIEWS)}",
         "",
         *_table(bench.looks),
         "",

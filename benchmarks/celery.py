@@ -270,7 +270,7 @@ def main() -> None:
         print(f"Celery in containers was not measured: {reason}.", file=sys.stderr)
         return
     progress = Progress()
-    print(f"{folder.machine()}; two Celery workers in containers, 4 tasks at a time, 4 threads\n", flush=True)
+    print(f"{processes.machine()}; two Celery workers in containers, 4 tasks at a time, 4 threads\n", flush=True)
     with folder.working() as home, ExitStack() as stack:
         with progress.step("Building the image and starting docker-compose.yaml"):
             here = stack.enter_context(containers.up(home, profiles="demo,celery", executor="CeleryExecutor"))

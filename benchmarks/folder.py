@@ -1,15 +1,12 @@
-"""Where a bench works: a folder of its own, and whatever it starts there ends with it. And on which machine."""
+"""Where a bench works: a folder of its own, and whatever it starts there ends with it."""
 
 from __future__ import annotations
 
 import os
-import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-
-import psutil
 
 from include.local import guard
 from include.local.progress import silent
@@ -41,11 +38,3 @@ def end_left(home: str) -> bool:
     """Stop what runs of a bench that is over; True where anything did."""
     folders = [data.parent for data in (Path(home) / "postgres", *Path(home).glob("*/postgres"))]
     return sum(Stack(folder, silent()).stop() for folder in folders) > 0
-
-
-def machine() -> str:
-    """What a table says of the machine that it was measured on."""
-    memory = psutil.virtual_memory().total / 2**30
-    return (
-        f"{os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
-    )

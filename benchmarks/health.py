@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 
-from benchmarks import folder
+from benchmarks import folder, processes
 from include import settings
 from include.daily import DAG_ID
 from include.demo_shop import demo as demo_shop
@@ -220,7 +220,7 @@ def main() -> None:
             alone = first(clients[0])
             together = read(clients, arguments.seconds)
     print(
-        f"{folder.machine()}; {results:,} results of {arguments.days + 1} days; "
+        f"{processes.machine()}; {results:,} results of {arguments.days + 1} days; "
         f"{arguments.readers} readers for {arguments.seconds:.0f} s",
         "",
         *_table(alone, together),

@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -123,11 +123,11 @@ class Bench:
 
         return self._measure(ways.BARE.name, run, Processes(self.server.data))
 
-    def dag(self, stack: Stack, way: Way) -> Measured:
-        """Runs of a DAG of the Airflow that is up."""
+    def dag(self, stack: Stack, way: Way, since: datetime) -> Measured:
+        """Runs of a DAG of the Airflow that is up, whose file was written then."""
         running = stack.airflow(self.server)
         api = AirflowApi(running.url, *stack.login())
-        api.wait_for_dag(way.dag_id, limit_seconds=600)
+        api.wait_for_dag(way.dag_id, limit_seconds=600, since=since)
 
         def run() -> float:
             if not way.airflow.begins:
@@ -136,7 +136,9 @@ class Bench:
             if api.wait_for_run(way.dag_id, run_id, limit_seconds=LIMIT_SECONDS) != "success":
                 raise AirflowApiError(f"{way.name} failed; its logs are in {stack.home} (--keep)")
             told = api.run(way.dag_id, run_id)
-            return (_moment(told["end_date"]) - _moment(told["queued_at"])).total_seconds()
+            return (
+                datetime.fromisoformat(told["end_date"]) - datetime.fromisoformat(told["queued_at"])
+            ).total_seconds()
 
         measured = self._measure(way.name, run, Processes(self.server.data, running.pids))
         measured.parse_seconds = api.parse_seconds(way.dag_id)  # by a DAG processor that has read it a few times
@@ -168,10 +170,6 @@ class Bench:
                 run()
         self.say(f"  {name}: {measured.seconds:.1f} s of {', '.join(f'{one.seconds:.1f}' for one in measured.runs)}")
         return measured
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def _prepared(source: Path, target: Path, threads: int) -> Path:
@@ -215,10 +213,10 @@ def compare(bench: Bench, part: Part) -> Result:
     result = Result(part)
     for airflow in dict.fromkeys(way.airflow for way in part.chosen):
         together = [way for way in part.chosen if way.airflow is airflow]
-        stack = _stack(bench.home, project, part.threads, together)
+        stack, since = _stack(bench.home, project, part.threads, together), datetime.now(UTC)
         try:
             with _airflow(stack, bench.server):
-                measured = _dags(bench, stack, together, result)
+                measured = _dags(bench, stack, together, since, result)
                 known = [bare for bare, _ in result.told if len(bare.runs) == 1]
                 result.told.append((known[0] if known else bench.bare(project), measured))
         except StackError as error:
@@ -227,12 +225,12 @@ def compare(bench: Bench, part: Part) -> Result:
     return result
 
 
-def _dags(bench: Bench, stack: Stack, together: list[Way], result: Result) -> list[Measured]:
+def _dags(bench: Bench, stack: Stack, together: list[Way], since: datetime, result: Result) -> list[Measured]:
     """The ways of an Airflow, without those that fail."""
     measured = []
     for way in together:
         try:
-            measured.append(bench.dag(stack, way))
+            measured.append(bench.dag(stack, way, since))
         except (AirflowApiError, httpx.HTTPError) as error:
             bench.say(f"  {way.name}: {error}")
             result.failed.append(way)
@@ -245,7 +243,7 @@ def _airflow(stack: Stack, server: LocalPostgres) -> Iterator[None]:
         stack.airflow(server)
         yield
     finally:
-        stack._stop_airflow()
+        stack.stop_airflow()
 
 
 def table(result: Result) -> list[str]:
@@ -345,7 +343,7 @@ def main() -> None:
     os.environ["GREENERY_UI_PORT"] = str(free_port())  # beside a stack that is being started
     results: list[Result] = []
     with folder.working(arguments.keep) as home, Stack(home, silent()).session() as server:
-        print(f"{folder.machine()}\n", flush=True)
+        print(f"{processes.machine()}\n", flush=True)
         warehouse.prepare(server)
         os.environ |= warehouse.as_transformer(server).environment()
         with connect("greenery bench", warehouse.as_loader(server)) as connection:

@@ -1,8 +1,9 @@
-"""What the processes of a bench have used: seconds of the processors by whose they are, and memory."""
+"""What the processes of a bench have used: seconds of the processors by whose they are, and memory. On what machine."""
 
 from __future__ import annotations
 
 import os
+import platform
 import re
 import threading
 from collections import Counter
@@ -116,6 +117,14 @@ def memory_of(family: Iterable[psutil.Process]) -> Memory:
             if _TASK.match(" ".join(process.cmdline())):
                 now.task = max(now.task, memory.uss / 1e6)
     return now
+
+
+def machine() -> str:
+    """What a table says of the machine that it was measured on."""
+    memory = psutil.virtual_memory().total / 2**30
+    return (
+        f"{os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
+    )
 
 
 def busy_seconds() -> float:

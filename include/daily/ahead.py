@@ -21,6 +21,7 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
+from psycopg2.extras import NamedTupleCursor
 
 from include import settings
 from include.daily import DAG_ID, buffers
@@ -142,7 +143,7 @@ class Keeper:
                 self._left[home].discard(unique_id)
                 if not self._left[home]:
                     done = self._results.pop(home)
-            hooks_are_next = not self._to_end and len(self._results) < len(self._left)
+            hooks_are_next = self._at_end and not self._to_end and len(self._results) < len(self._left)
         # Each thread for itself: to look for the rows that a test found may take seconds.
         if hooks_are_next:  # no task runs them again
             record(self._run_id, TASK, 1, self._at_end, self._facts)
@@ -216,12 +217,13 @@ def _is_over(cursor: Cursor, run_id: str, *, give_up: bool) -> bool:
 
 def _done(connection: Connection, task: Any) -> Done | None:
     """What is kept of a task's work, unless the run began anew since, or built again what that work was built from."""
-    with connection.cursor() as cursor:
+    with connection.cursor(cursor_factory=NamedTupleCursor) as cursor:
         cursor.execute(
             """
-            select results.unique_id, name, status, message, seconds, results.recorded_at, coalesce(compiled.sql, '')
+            select unique_id, name, status, message, seconds, results.recorded_at, sql, release
             from ops.node_results as results
-            left join ops.compiled_sql as compiled using (unique_id)
+            join ops.runs using (run_id)
+            left join ops.compiled_sql using (unique_id)
             where results.run_id = %(run)s and task_id = %(task)s and attempt = 1
                 and results.recorded_at > (
                     select since from ops.buffers
@@ -232,28 +234,28 @@ def _done(connection: Connection, task: Any) -> Done | None:
             {"run": task.run_id, "task": task.task_id, "built": BUILT},
         )
         rows = cursor.fetchall()
-    if not rows or any(status not in WELL for _, _, status, *_ in rows) or buffers.loaded_since_begin(connection):
+    if not rows or any(row.status not in WELL for row in rows) or buffers.loaded_since_begin(connection):
         return None
-    if _is_older_than_what_it_reads(connection, task, min(at for *_, at, _ in rows)):
+    facts = _facts(connection, rows[0].release)
+    if _is_older_than_what_it_reads(connection, task, facts, min(row.recorded_at for row in rows)):
         return None
-    ended_at: datetime = max(at for *_, at, _ in rows)
+    ended_at = max(row.recorded_at for row in rows)
     return Done(
-        began_at=ended_at - timedelta(seconds=max(seconds for *_, seconds, _, _ in rows)),
+        began_at=ended_at - timedelta(seconds=max(row.seconds for row in rows)),
         ended_at=ended_at,
         log=[
             "Built by the task build_ahead, whose log has dbt's own lines:",
             *(
-                f"{node}: {status}{f', {said}' if said else ''}, {took:.2f} s"
-                for node, _, status, said, took, *_ in rows
+                f"{row.unique_id}: {row.status}{f', {row.message}' if row.message else ''}, {row.seconds:.2f} s"
+                for row in rows
             ),
         ],
-        rendered={"compiled_sql": "\n\n".join(f"-- {name}\n{code}" for _, name, *_, code in rows if code)},
+        rendered={"compiled_sql": "\n\n".join(f"-- {row.name}\n{row.sql}" for row in rows if row.sql)},
     )
 
 
-def _is_older_than_what_it_reads(connection: Connection, task: Any, recorded_at: datetime) -> bool:
+def _is_older_than_what_it_reads(connection: Connection, task: Any, facts: Manifest, recorded_at: datetime) -> bool:
     """Whether a task has built since then what a node descends from: it failed ahead, or was retried or cleared."""
-    facts = _facts(connection, task.run_id)
     node = facts.node_of(task.task_id)
     if node is None:
         return True
@@ -265,8 +267,5 @@ def _is_older_than_what_it_reads(connection: Connection, task: Any, recorded_at:
         return cursor.rowcount > 0
 
 
-def _facts(connection: Connection, run_id: str) -> Manifest:
-    with connection.cursor() as cursor:
-        cursor.execute("select release from ops.runs where run_id = %s", (run_id,))
-        (stamp,) = cursor.fetchone()
+def _facts(connection: Connection, stamp: str) -> Manifest:
     return manifest.read(release.of_run(connection, stamp).manifest)

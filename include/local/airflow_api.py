@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -32,10 +33,10 @@ class AirflowApi:
         answer = self.client.post("/auth/token", json={"username": self.user, "password": self.password})
         self.client.headers["Authorization"] = f"Bearer {self._checked(answer)['access_token']}"
 
-    def wait_for_dag(self, dag_id: str, *, limit_seconds: float = 120) -> None:
-        """Wait until Airflow has read the DAG's file."""
+    def wait_for_dag(self, dag_id: str, *, limit_seconds: float = 120, since: datetime | None = None) -> None:
+        """Wait until Airflow has read the DAG's file; since a moment, where it may know an earlier one by that name."""
         end = time.monotonic() + limit_seconds
-        while self.client.get(f"/api/v2/dags/{dag_id}").status_code != 200:
+        while not self._has_read(dag_id, since):
             errors = self._all("/api/v2/importErrors", "import_errors")
             if errors := [error for error in errors if error["filename"].endswith(f"{dag_id}.py")]:
                 raise AirflowApiError(f"{errors[0]['filename']} does not import:\n{errors[0]['stack_trace']}")
@@ -44,6 +45,12 @@ class AirflowApi:
                     f"Airflow has not read {dag_id} after {limit_seconds:.0f} s; see .local/logs/dag-processor.log"
                 )
             time.sleep(0.3)
+
+    def _has_read(self, dag_id: str, since: datetime | None) -> bool:
+        answer = self.client.get(f"/api/v2/dags/{dag_id}")
+        if answer.status_code != 200 or answer.json()["is_stale"]:
+            return False
+        return since is None or datetime.fromisoformat(answer.json()["last_parsed_time"]) > since
 
     def parse_seconds(self, dag_id: str) -> float | None:
         """How long Airflow took to read the DAG's file the last time; None where it has not noted that."""

@@ -167,7 +167,7 @@ class Stack:
             return self._stop()
 
     def _start_airflow(self, server: postgres.LocalPostgres) -> Running:
-        if self._stop_airflow():
+        if self.stop_airflow():
             self.progress.say("An earlier stack had not been stopped whole; what was left of it is stopped now")
         self.logs.mkdir(parents=True, exist_ok=True)
         port = self._ui_port()
@@ -252,10 +252,11 @@ class Stack:
 
     def _stop(self) -> bool:
         with _undisturbed():
-            airflow = self._stop_airflow()
+            airflow = self.stop_airflow()
             return postgres.end_left(str(self.home / "postgres")) or airflow
 
-    def _stop_airflow(self) -> bool:
+    def stop_airflow(self) -> bool:
+        """Stop Airflow alone, in a `session`; True where it ran."""
         state = self._read_state()
         with _undisturbed():
             with self.progress.step("Stopping Airflow") if state and self._alive(state) else nullcontext():

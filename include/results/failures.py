@@ -273,9 +273,9 @@ def _measured(result: NodeResult, facts: Manifest) -> tuple[str, str | None]:
         return (message if result.resource_type == "task" else without_data(message) + _way_out(message)), None
     metadata = node.get("test_metadata") or {}
     found, expected = _of_test(metadata.get("name"), metadata.get("kwargs", {}), result.failures)
-    if metadata.get("name") in ("well_formed", "is_id") and (faults := _faults(result.failing_rows)):
-        found += f": {faults}"
     config = node["config"]
+    if config.get("meta", {}).get("names_faults") and (faults := _faults(result.failing_rows)):
+        found += f": {faults}"
     if where := config.get("where"):
         found += f" (where {where})"
     limit = config.get("error_if") if result.status == "fail" else config.get("warn_if")
@@ -351,7 +351,7 @@ def _of_test(name: str | None, arguments: Mapping[str, Any], count: int) -> tupl
 
 
 def _faults(rows: Iterable[Mapping[str, Any]]) -> str:
-    """What the first rows of `well_formed` or `is_id` tell: "email: no e-mail address"."""
+    """What the first rows tell of a test that names faults: "email: no e-mail address"."""
     return ", ".join(dict.fromkeys(f"{row['column_name']}: {row['fault']}" for row in rows if "fault" in row))
 
 

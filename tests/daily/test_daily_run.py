@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from include.daily import DAG_ID
+from include.local.airflow_api import AirflowApiError
 from tests.deployment import Day, Deployment
 
 pytestmark = [pytest.mark.db, pytest.mark.stack]
@@ -157,3 +159,13 @@ def test_the_tasks_of_a_run_are_all_told_where_airflow_tells_of_a_few_at_a_time(
     by_tens = replace(deployment.api, page=10)
     assert 10 < len(run.task_states) < deployment.api.page
     assert by_tens.task_states(DAG_ID, run.run_id).keys() == run.task_states.keys()
+
+
+def test_a_dag_that_was_read_before_is_waited_for_until_its_file_is_read_again(
+    deployment: Deployment, second_day: Day
+) -> None:
+    """`make bench` puts another project's DAG of the same name there."""
+    now = datetime.now(UTC)
+    deployment.api.wait_for_dag(DAG_ID, limit_seconds=0, since=now - timedelta(days=1))
+    with pytest.raises(AirflowApiError, match=f"has not read {DAG_ID}"):
+        deployment.api.wait_for_dag(DAG_ID, limit_seconds=0, since=now + timedelta(days=1))

@@ -4,7 +4,7 @@
 #}
 {% test is_id(model, columns, key) %}
 
-{{ config(meta={'hides_personal': true}) }}
+{{ config(meta={'hides_personal': true, 'names_faults': true}) }}
 {%- set new = only_new(model) %}
 {%- for column in columns %}
 {%- set is_blank = matches(column, "'^[\\s\\u00a0]*$'") %}

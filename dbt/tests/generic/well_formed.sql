@@ -7,7 +7,7 @@
 #}
 {% test well_formed(model, columns, key) %}
 
-{{ config(severity='warn', meta={'hides_personal': true}) }}
+{{ config(severity='warn', meta={'hides_personal': true, 'names_faults': true}) }}
 {%- set declared = (node_of(model) or {}).columns or {} %}
 with
 

@@ -131,22 +131,31 @@ def test_a_test_says_what_it_measured_and_what_it_expected(
         ),
         (
             generic("is_id", ORDERS, columns=["id"], key="id"),
-            "3 ids blank or too long: id: a placeholder",
+            "3 ids blank or too long",
             "text in each, of 1,000 bytes at most",
         ),
         (
             generic("well_formed", ORDERS, columns={"id": "code"}, key="id"),
-            "3 values not well formed: id: a placeholder",
+            "3 values not well formed",
             "what the column is for, as people write it",
         ),
     ],
 )
 def test_a_test_of_what_is_known_says_what_it_measured(test: dict[str, object], measured: str, expected: str) -> None:
-    rows = [{"id": "n/a", "column_name": "id", "fault": "a placeholder"}] * 2
-    test["config"]["meta"] = {"hides_personal": True}
     facts = Manifest({"test.p.known": test}, FACTS.sources)
-    [root] = broken([failed("test.p.known", 3, rows=rows)], facts, RUN, [])
+    [root] = broken([failed("test.p.known", 3)], facts, RUN, [])
     assert (root.failures[0].measured, root.failures[0].expected) == (measured, expected)
+
+
+@pytest.mark.parametrize(
+    ("meta", "measured"), [({}, "3 rows found"), ({"names_faults": True}, "3 rows found: id: blank")]
+)
+def test_a_test_that_names_faults_says_which(meta: dict[str, bool], measured: str) -> None:
+    test = generic("of_ones_own", ORDERS, "id")
+    test["config"]["meta"] = meta
+    rows = [{"id": "n/a", "column_name": "id", "fault": "blank"}] * 2
+    [root] = broken([failed("test.p.own", 3, rows=rows)], Manifest({"test.p.own": test}, FACTS.sources), RUN, [])
+    assert root.failures[0].measured == measured
 
 
 @pytest.mark.parametrize(
