@@ -4,6 +4,7 @@
     python -m include.backup list
     python -m include.backup check /backups/warehouse-20261124T073000Z
     python -m include.backup restore /backups/warehouse-20261124T073000Z
+    python -m include.backup ready
     python -m include.backup moved
 
 `save` and `list` take a folder, or that of GREENERY_BACKUP_DIR. Everything else comes from the loaders and from dbt.
@@ -36,7 +37,7 @@ from include.raw import lease, mapping
 from include.results import trust
 from include.results.backups import Made, note
 from include.settings import Warehouse
-from include.warehouse import backups, client, connect, exists, migrate, roles
+from include.warehouse import backups, client, connect, exists, is_gone, migrate, roles
 from include.warehouse.backups import AIRFLOW, KEPT_ASIDE, SCHEMAS, WAREHOUSE, Backup
 from include.warehouse.client import BackupError
 
@@ -134,18 +135,29 @@ def restore(
                 before = _make_room_for_airflow(looking, airflow, replace=replace)
             parts.insert(0, _Restored(its, AIRFLOW, before, _END_WHAT_WAS_UNDER_WAY))
         _change_over(backup, parts)
+    make_ready(where, _made(backup))
+
+
+def make_ready(where: Warehouse | None = None, made: Made | None = None) -> None:
+    """Bring what a restore brought up to date, as it does itself unless it is killed. Raises BackupError.
+
+    Migrations, raw tables, roles, and the view that reads `ops`; which knows of backups `made` before it alone. It can
+    be called at any time.
+    """
+    where = where or settings.warehouse_admin()
     try:
         migrate.upgrade(where)
         with connect("greenery backup", where) as connection, connection.cursor() as cursor:
             raw.create(cursor, besides=mapping.to_show())  # who loads makes no table
             roles.ensure(connection)
             trust.renew(cursor)
-            note(connection, _made(backup))  # it knows of those before it alone
+            if made:
+                note(connection, made)
             cursor.execute("analyze")
     except (psycopg2.Error, SQLAlchemyError, mapping.MappingError) as error:
         raise BackupError(
             f"The backup is restored, but not ready for use: {client.last_lines(str(error))}\nWhen that is mended, run "
-            "`python -m include.warehouse.migrate`, `python -m include.raw` and `python -m include.warehouse.roles`."
+            "`python -m include.backup ready`."
         ) from error
 
 
@@ -279,6 +291,7 @@ def main(arguments: list[str] | None = None) -> int:
     for command in (checking, restoring):
         command.add_argument("backup", type=Path)
     restoring.add_argument("--replace", action="store_true", help="even if it has one, which is then kept aside")
+    commands.add_parser("ready", help="after a restore that was killed at its end: brings what it brought up to date")
     commands.add_parser("moved", help="after pg_upgrade, or a copy of the whole database: the next runs rebuild")
     options = parser.parse_args(arguments)
     try:
@@ -286,7 +299,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (BackupError, ValueError) as refusal:
         print(refusal, file=sys.stderr)
         return 1
-    except psycopg2.OperationalError as error:
+    except psycopg2.Error as error:
+        if not is_gone(error):
+            raise
         print(f"A database can't be reached, so nothing was done: {error}", file=sys.stderr)
         return 1
     print(said, file=sys.stderr)
@@ -342,12 +357,25 @@ def _restore(options: argparse.Namespace) -> str:
     return f"{said} Before Airflow starts, run `airflow db migrate`."
 
 
+def _ready(_: argparse.Namespace) -> str:
+    make_ready()
+    return "Ready. Go on as after a restore: erasures, raw, then greenery_daily."
+
+
 def _moved(_: argparse.Namespace) -> str:
     moved()
     return "Forgotten: the next two runs build everything anew."
 
 
-_COMMANDS = {"save": _save, "list": _list, "check": _check, "restore": _restore, "moved": _moved}
+_COMMANDS = {
+    "save": _save,
+    "list": _list,
+    "check": _check,
+    "restore": _restore,
+    "ready": _ready,
+    "moved": _moved,
+}
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -166,6 +166,18 @@ def shop_database_url() -> str | None:
     return os.environ.get("SHOP_DATABASE_URL", "").strip() or None
 
 
+def is_an_address(url: str) -> bool:
+    """Whether libpq takes no piece of a password for something else, which it would then tell in its errors."""
+    try:
+        parts = parse_dsn(url)
+    except ProgrammingError:  # which quotes what it does not understand
+        return False
+    return not (
+        "@" in parts.get("host", "") + parts.get("dbname", "")
+        or re.fullmatch(r"[0-9]*(,[0-9]*)*", parts.get("port", "")) is None
+    )
+
+
 def shop_database_schema() -> str:
     """The schema of the shop's tables in its live database, where the mapping names no other."""
     return os.environ.get("SHOP_DATABASE_SCHEMA", "public")
@@ -252,10 +264,10 @@ def airflow_database() -> Warehouse | None:
     text = os.environ.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "").strip()
     if not text.startswith("postgres"):
         return None
-    try:
-        told = parse_dsn(re.sub(r"^\w+(\+\w+)?:", "postgresql:", text))
-    except ProgrammingError:  # which quotes what it does not understand
-        raise ValueError("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN is no address of a Postgres that libpq takes") from None
+    address = re.sub(r"^\w+(\+\w+)?:", "postgresql:", text)
+    told = parse_dsn(address) if is_an_address(address) else {}
+    if "dbname" not in told:
+        raise ValueError("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN is no address of a Postgres that libpq takes")
     return Warehouse(
         told.get("host", "127.0.0.1"),
         int(told.get("port", 5432)),

@@ -210,12 +210,19 @@ def migrated(server: postgres.LocalPostgres) -> str:
     return "migrated"
 
 
-@pytest.fixture
-def warehouse(server: postgres.LocalPostgres, migrated: str) -> Iterator[Warehouse]:
-    """A migrated warehouse of the test's own; the environment names it."""
+@contextmanager
+def a_warehouse(server: postgres.LocalPostgres, migrated: str) -> Iterator[Warehouse]:
+    """A migrated warehouse for the time of the block; the environment names it."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     copy_warehouse(server, migrated, name)
     with named_by_the_environment(server.database(name), server) as where:
+        yield where
+
+
+@pytest.fixture
+def warehouse(server: postgres.LocalPostgres, migrated: str) -> Iterator[Warehouse]:
+    """One of the test's own."""
+    with a_warehouse(server, migrated) as where:
         yield where
 
 

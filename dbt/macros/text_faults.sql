@@ -50,6 +50,14 @@
     ) }}
 {% endmacro %}
 
+{# White space of any kind and width (none among it), control characters, and marks of order: all that leaves paper white. #}
+{% macro invisible_letters() %}
+    {{ return(
+        '\\s\\u0001-\\u0020\\u007f-\\u00a0\\u00ad\\u034f\\u061c\\u115f\\u1160\\u1680\\u17b4\\u17b5\\u180b-\\u180f'
+        ~ '\\u2000-\\u200f\\u2028-\\u202f\\u205f-\\u206f\\u2800\\u3000\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff9-\\ufffb'
+    ) }}
+{% endmacro %}
+
 {# What is written where there is nothing, in lower case. #}
 {% macro placeholders() %}
     {{ return([

@@ -10,4 +10,7 @@ create database airflow owner airflow;
 revoke connect on database airflow from public;
 create database warehouse;
 revoke connect, temporary on database warehouse from public;
+\connect warehouse
+-- By large objects who may read alone could fill the disk.
+revoke execute on function lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea) from public;
 SQL

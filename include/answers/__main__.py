@@ -58,8 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
     except AnswerError as refusal:
         print(refusal, file=sys.stderr)
         return 1
-    except psycopg2.OperationalError as error:
-        print(f"The connection to the warehouse failed: {error}\n`list` says whether it was kept.", file=sys.stderr)
+    except psycopg2.Error as error:
+        print(f"The warehouse failed: {error}\n`list` says whether it was kept.", file=sys.stderr)
         return 1
     print(f"Done: {_line(Kept(given), facts)}")
     return 0

@@ -73,8 +73,6 @@ def _holding(run_id: str) -> Iterator[None]:
     held = open_connection("greenery ahead: lock", settings.warehouse())
     held.autocommit = True
     with held.cursor() as cursor:
-        # A machine that is gone holds it for half a minute, and not until the server's TCP gives up.
-        cursor.execute("set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3")
         _let_it_be_idle(cursor)
         cursor.execute(f"select pg_advisory_lock({_KEY})", (run_id,))
         over = Event()

@@ -15,6 +15,7 @@ from include.daily.admission import let_go, release_of
 from include.dbt_project import release
 from include.dbt_project.manifest import read
 from include.results import answered, explained, figures, node_results, orders, publications, runs
+from include.results.failures import without_data
 from include.results.summary import gather
 from include.slack import notices, outbox, render, send
 from include.slack.channels import Audience
@@ -22,7 +23,7 @@ from include.slack.message import Message
 from include.slack.transport import UnavailableError
 from include.unusual import observe
 from include.unusual.look import look_at_raw
-from include.warehouse import connect, sandbox
+from include.warehouse import connect, is_gone, sandbox
 
 # Under this name the report leaves word in Airflow that it spoke while the warehouse was down.
 POSTED_AT = "posted_past_the_outbox_at"
@@ -83,11 +84,13 @@ def _posted_at(context: Any) -> datetime | None:
 
 
 def _last_words(run_id: str, run_url: str, error: Exception) -> dict[Audience, Message]:
-    """What is said where the report itself can't be made. What the error says is for engineers: it names servers."""
-    unreachable = isinstance(error, psycopg2.OperationalError) and error.pgcode is None
-    say = notices.unreachable if unreachable else notices.unreported
+    """What is said where the report itself can't be made. What the error says is for engineers: it names servers.
+
+    But no row, which Postgres quotes and which may be a person's.
+    """
+    say = notices.unreachable if is_gone(error) else notices.unreported
     return {
-        Audience.ENGINEERS: say(run_id, run_url, f"{type(error).__name__}: {error}"),
+        Audience.ENGINEERS: say(run_id, run_url, f"{type(error).__name__}: {without_data(str(error))}"),
         Audience.STAKEHOLDERS: say(run_id, run_url, None),
     }
 

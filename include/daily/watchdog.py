@@ -9,6 +9,7 @@ is none it says nothing to Slack and leaves that to the DAG, which may know one.
 
 What is late is said once a day, and once more when it is there; what will be late by all that is usual
 (`include.daily.promise`) is said before, once. The outbox remembers that, so who asks first says it.
+So is what somebody decided by hand who was killed before he could tell it.
 The same is said of backups, to engineers, where GREENERY_BACKUP_SCHEDULE says when one is due.
 That the warehouse is down is remembered in the folder `watchdog` of the state folder: let both askers share that one.
 """
@@ -34,11 +35,12 @@ from include.command_line import log_to_stderr
 from include.daily import admission, metrics, promise
 from include.results import backups, publications
 from include.results.backups import Made
-from include.slack import notices, send
+from include.results.failures import without_data
+from include.slack import decision, notices, send
 from include.slack.channels import Audience, channels, to_all
 from include.slack.notices import BACK, LATE
 from include.slack.transport import RefusedError, UnavailableError
-from include.warehouse import connect
+from include.warehouse import connect, is_gone
 
 FINE, TOO_LATE, UNKNOWN = 0, 1, 2
 # A warehouse that restarts is not worth waking somebody.
@@ -110,13 +112,15 @@ def check(now: datetime | None = None, *, speaks: bool = True) -> Verdict:
                 _was_up(connection, now)
             due, facts = _look(connection, now, speaks=speaks)
             _look_ahead(connection, now, facts, speaks=speaks)
+            if speaks:
+                decision.keep_untold(connection, now)
             backup = backups.newest(connection, now)
             backup_late = _look_at_backups(connection, now, backup, speaks=speaks)
             with suppress(UnavailableError):  # which is logged
                 send.send_waiting(connection)
             metrics.of_now(connection, now, late=is_late(due, facts), backup=backup, backup_late=backup_late)
-    except psycopg2.OperationalError as error:
-        if error.pgcode:  # it answered, if with a no
+    except psycopg2.Error as error:
+        if not is_gone(error):
             raise
         if speaks:
             _is_down(now, str(error))
@@ -145,7 +149,7 @@ def main() -> int:
     try:
         verdict = check(speaks=bool(channels()))
     except Exception as error:  # whatever it is, cron has to hear of it
-        verdict = Verdict(UNKNOWN, f"It can't be told whether the data is late: {error}")
+        verdict = Verdict(UNKNOWN, f"It can't be told whether the data is late: {without_data(str(error))}")
     print(" ".join(verdict.says.split()))
     return verdict.code
 

@@ -69,8 +69,9 @@ def erase(
 ) -> Certificate:
     """Forget a person. `by` says who asks, as the database and the system know them. Raises EraseError.
 
-    Runs, loads and decisions wait until it is over. A person of whom nothing is left is said to have been erased.
-    Sandboxes are dropped afterwards, as `developer` or else as who erases, as far as that one may.
+    Runs, loads and decisions wait until it is over. Of a person who was erased before, and of whom nothing is left,
+    the certificate of then is given again. Sandboxes are dropped afterwards, as `developer` or else as who erases, as
+    far as that one may.
     """
     if not reason.strip():
         raise EraseError("An erasure takes a reason: the certificate keeps it. Nothing was erased.")
@@ -156,7 +157,7 @@ def _erase(cursor: Cursor, user_id: str, reason: str, by: str) -> Certificate:
     person = persons.find(cursor, user_id, tables)
     _check_the_shop_lets_go(cursor, user_id)
     if not person.rows:
-        raise EraseError(_nothing_left(cursor, user_id))
+        return _certificate_of_before(cursor, user_id)
     cursor.execute(
         "insert into ops.erasures (erased_by, reason, changed) values (%s, 'under way', '{}')"
         " returning erasure_id, erased_at",
@@ -184,7 +185,7 @@ def _erase(cursor: Cursor, user_id: str, reason: str, by: str) -> Certificate:
     cursor.execute(
         "update ops.erasures set changed = %s, reason = %s where erasure_id = %s", (Json(changed), reason, erasure_id)
     )
-    told = stand_in.as_told(cursor, known)
+    told = stand_in.as_told(cursor, known.user)
     not_ours = places.schemas_of_others(cursor)
     return Certificate(erasure_id, erased_at, by, reason, changed, not_ours, told, stand_in.key_id(cursor))
 
@@ -200,15 +201,29 @@ def _check_the_shop_lets_go(cursor: Cursor, user_id: str) -> None:
             )
 
 
-def _nothing_left(cursor: Cursor, user_id: str) -> str:
+def _certificate_of_before(cursor: Cursor, user_id: str) -> Certificate:
+    """That of the erasure of a person of whom nothing is left: who asked for it may have been killed before he had it.
+
+    Raises EraseError where there was none.
+    """
     before = stand_in.erased_before(cursor, user_id)
     if before is None:
-        return (
+        raise EraseError(
             "No user has this id: neither raw nor the snapshots nor the marts hold a row of it. Nothing was erased. "
             f"Is it in full, as {raw.called('users')}.user_id has it?"
         )
-    number, at = before
-    return f"This person was erased at {at:%d %b %Y %H:%M} UTC (certificate {number}); nothing has come back since."
+    erasure_id, user = before
+    cursor.execute(
+        "select erased_at, erased_by, reason, changed from ops.erasures where erasure_id = %s", (erasure_id,)
+    )
+    erased_at, by, reason, changed = cursor.fetchone()
+    log.warning(
+        "This person was erased at %s UTC (certificate %d); nothing has come back since.",
+        f"{erased_at:%d %b %Y %H:%M}",
+        erasure_id,
+    )
+    not_ours, told = places.schemas_of_others(cursor), stand_in.as_told(cursor, user)
+    return Certificate(erasure_id, erased_at, by, reason, changed, not_ours, told, stand_in.key_id(cursor))
 
 
 def _empty(cursor: Cursor, place: Place, user_id: str, known: StandIns) -> int:

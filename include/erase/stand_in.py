@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import product
 from typing import Any
 
@@ -90,11 +89,11 @@ def put_into_raw(cursor: Cursor, user_id: str, known: StandIns, erasure_id: int)
             _insert(cursor, "addresses", address)
 
 
-def erased_before(cursor: Cursor, user_id: str) -> tuple[int, datetime] | None:
-    """The number and the time of the erasure of a user; None where there was none."""
+def erased_before(cursor: Cursor, user_id: str) -> tuple[int, str] | None:
+    """The number of the erasure of a user, and who stands in for the user; None where there was none."""
     cursor.execute(
         sql.SQL(
-            "select erasure_id, erased_at from ops.erasures join ops.stand_ins using (erasure_id)"
+            "select erasure_id, stand_in from ops.erasures join ops.stand_ins using (erasure_id)"
             " where table_name = 'users' and hash = {}"
         ).format(sql.SQL(HASH.format(id="%s"))),
         (user_id,),
@@ -102,11 +101,11 @@ def erased_before(cursor: Cursor, user_id: str) -> tuple[int, datetime] | None:
     return cursor.fetchone()
 
 
-def as_told(cursor: Cursor, known: StandIns) -> list[dict[str, Any]]:
-    """What `ops.stand_ins` has of them, for the certificate."""
+def as_told(cursor: Cursor, user: str) -> list[dict[str, Any]]:
+    """What `ops.stand_ins` has of who stands in for a user, for the certificate."""
     cursor.execute(
         "select to_jsonb(noted) - 'erasure_id' from ops.stand_ins as noted where of_user = %s order by stand_in",
-        (known.user,),
+        (user,),
     )
     return [row for (row,) in cursor.fetchall()]
 

@@ -47,8 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (NotPublishedError, ProjectError, ValueError) as refusal:
         print(refusal, file=sys.stderr)
         return 1
-    except psycopg2.OperationalError as error:
-        print(f"The connection to the warehouse failed: {error}\n{_LOOK}", file=sys.stderr)
+    except psycopg2.Error as error:
+        print(f"The warehouse failed: {error}\n{_LOOK}", file=sys.stderr)
         return 1
     print(f"Done: {decision.action}, by {decision.by}.")
     if waits := unheard(decision):

@@ -118,6 +118,9 @@ def _exchange(
     moved: Collection[Found],
 ) -> datetime:
     cursor.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(LIVE)))  # somebody dropped it
+    # Readers wait for the commit, and would wait for a replica with it, which may be gone. What tells of the publish is
+    # committed after it, and does wait where the server is set so.
+    cursor.execute("set local synchronous_commit = local")
     locks.keep_out_maintenance(cursor, LIVE, BUILT)
     notes = [*said, *(_prune(cursor, manifest) if manifest and manifest.models else ())]
     models = _models(cursor, manifest)

@@ -90,6 +90,22 @@ def check_built(
         )
 
 
+def check_clock(connection: Connection) -> None:
+    """Raise NotPublishedError where the clock was set back behind the last publish: what was built since looks older.
+
+    Nobody can waive this either, as it can't be told then what this run built.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("select max(published_at), clock_timestamp() from ops.publications")
+        published_at, now = cursor.fetchone()
+    if published_at and published_at > now:
+        raise NotPublishedError(
+            f"By the server's clock it is {now:%d %b %Y %H:%M:%S} UTC, and marts were published at "
+            f"{published_at:%d %b %Y %H:%M:%S} UTC, which is still to come; nothing was published. The clock was set "
+            "back, or was ahead before: set it right, or wait until then. Then trigger a new run."
+        )
+
+
 def check_not_held(connection: Connection) -> None:
     """Raise NotPublishedError if somebody holds publishing back."""
     if held := publications.hold(connection):

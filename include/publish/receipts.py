@@ -57,6 +57,8 @@ def keep(
                 keep(inner)
                 inner.execute("set local statement_timeout = %s", (before,))
         except Exception as error:
+            if cursor.connection.closed:  # and with it the publish
+                raise
             by_postgres = isinstance(error, psycopg2.Error)  # which quotes values
             why = without_data(error.diag.message_primary or "") if by_postgres else type(error).__name__
             log.warning("The receipts lack %s: %s", what, why, exc_info=not by_postgres)

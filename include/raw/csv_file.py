@@ -84,12 +84,16 @@ class _Reader:
 
     def rows(self) -> tuple[Rows, tuple[str, ...]]:
         records = self._records()
-        self.header = [name.strip() if name else "" for name in self._header(records)]
+        header, names = self._header(records)
+        self.header = [name.strip() if name else "" for name in names]
         places = self._places()
         width, checks = len(self.header), self._checks()
         as_they_are = places == list(range(width))
         rows, batch = Rows(), []
         for start, text in records:
+            if text == header:
+                problem = "the header comes again: two files were put together; take the line out"
+                raise CsvError(self.name, problem, line=start)
             if '"' in text:
                 values = self._quoted(text, start)
             else:
@@ -158,7 +162,8 @@ class _Reader:
                     raise CsvError(self.name, problem, line=self.line, column=column) from None
             yield text
 
-    def _header(self, records: Iterator[tuple[int, str]]) -> list[str | None]:
+    def _header(self, records: Iterator[tuple[int, str]]) -> tuple[str, list[str | None]]:
+        """The header's line, and the names in it."""
         start, text = next(records, (1, ""))
         for delimiter, called in _DELIMITERS.items():
             if text.count(delimiter) > text.count(","):
@@ -168,7 +173,7 @@ class _Reader:
         if not any(_plain(name or "") in self.table.columns for name in names):
             wanted = ",".join(self.table.columns)
             raise CsvError(self.name, f"there is no header; the first line must name the columns: {wanted}", line=start)
-        return names
+        return text, names
 
     def _places(self) -> list[int]:
         """Where in the file each of the table's columns stands."""

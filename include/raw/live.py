@@ -54,7 +54,7 @@ def load_shop(*, everything: bool = False, reader: str = "") -> LoadReport:
     url = settings.shop_database_url()
     if not url:
         raise LoadError("SHOP_DATABASE_URL names no database to load from")
-    if not shop_database.is_an_address(url):
+    if not settings.is_an_address(url):
         raise LoadError(
             "the shop was not loaded, and raw is as it was: SHOP_DATABASE_URL is no address of a Postgres; in a "
             "password, %, @, / and : have to be percent-encoded"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
-from psycopg2.extensions import parse_dsn
 
 from include import settings
 from include.raw import mapping
@@ -46,18 +44,6 @@ class Shop:
         """How many rows the shop's own table of a raw one has."""
         self.cursor.execute(sql.SQL("select count(*) from {}").format(self.tables[name]))
         return self.cursor.fetchone()[0]
-
-
-def is_an_address(url: str) -> bool:
-    """Whether libpq takes no piece of a password for something else, which it would then tell in its errors."""
-    try:
-        parts = parse_dsn(url)
-    except psycopg2.Error:  # which quotes what it does not understand
-        return False
-    return not (
-        "@" in parts.get("host", "") + parts.get("dbname", "")
-        or re.fullmatch(r"[0-9]*(,[0-9]*)*", parts.get("port", "")) is None
-    )
 
 
 @contextmanager

@@ -175,7 +175,7 @@ def expectation(test: str, facts: Manifest) -> str:
     """What a data test wants to be so, in words: "each value once"; its description where it is no generic one."""
     node = facts.nodes[test]
     metadata = node.get("test_metadata") or {}
-    if not metadata and (description := _description(node)):
+    if description := _description(node):
         return description
     arguments = metadata.get("kwargs", {})
     match metadata.get("name"):
@@ -191,6 +191,8 @@ def expectation(test: str, facts: Manifest) -> str:
             return "no id that is blank or longer than 1,000 bytes"
         case "holds":
             return f"`{arguments.get('expression')}` in every row"
+        case "holds_for_most":
+            return f"`{arguments.get('expression')}` in most rows"
     expected = _of_test(metadata.get("name"), arguments, 0)[1]
     return "no row that its SQL finds" if expected == "none" else expected
 
@@ -281,7 +283,7 @@ def _measured(result: NodeResult, facts: Manifest) -> tuple[str, str | None]:
     limit = config.get("error_if") if result.status == "fail" else config.get("warn_if")
     if limit not in _PASSED_BY_DEFAULT:
         expected = f"{expected}, and it {'fails' if result.status == 'fail' else 'warns'} where the count is {limit}"
-    if not metadata and (description := _description(node)):
+    if description := _description(node):
         expected = description
     return found, expected
 
@@ -298,7 +300,10 @@ def _way_out(message: str) -> str:
 
 
 def _description(node: Mapping[str, Any]) -> str | None:
-    """That of a test of one's own: from its YAML, or from `config(description=…)` in its file."""
+    """What a test of one's own expects, from its YAML or `config(description=…)`; of generic ones, one of most rows."""
+    metadata = node.get("test_metadata")
+    if metadata and metadata["name"] != "holds_for_most":
+        return None  # its arguments say it
     return node.get("description") or node["config"].get("description")
 
 
@@ -347,6 +352,8 @@ def _of_test(name: str | None, arguments: Mapping[str, Any], count: int) -> tupl
             return f"{words.count(count, 'value')} not well formed", "what the column is for, as people write it"
         case "holds":
             return f"{rows} where it does not hold", str(arguments.get("expression"))
+        case "holds_for_most":
+            return "it does not hold for most rows", str(arguments.get("expression"))
     return f"{rows} found", "none"
 
 

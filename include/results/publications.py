@@ -194,6 +194,24 @@ def forget(connection: Connection, decision: Decision) -> bool:
         return cursor.rowcount > 0
 
 
+def took_effect(connection: Connection, after: datetime, before: datetime) -> list[Decision]:
+    """The decisions that took effect between two moments, the oldest first."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            select
+                decisions.decision_id, decisions.action, decisions.run_id, decided_by, reason, decided_at, name_given
+            from ops.decisions
+            left join ops.publications as made on made.decision_id = decisions.decision_id
+            where (published_at is not null or action <> all(%s))
+                and coalesce(published_at, decided_at) between %s and %s
+            order by decisions.decision_id
+            """,
+            ([PUBLISH, ROLL_BACK], after, before),
+        )
+        return [Decision(*row) for row in cursor.fetchall()]
+
+
 def hold(connection: Connection) -> Decision | None:
     """The decision that keeps runs from publishing; None where there is none, or it was released."""
     with connection.cursor() as cursor:

@@ -1,10 +1,15 @@
-"""What Slack is told of a decision that somebody took by hand: at once, whatever else becomes of it."""
+"""What Slack is told of a decision that somebody took by hand: at once, whatever else becomes of it.
+
+Where who decided was killed once it took effect, the watchdog says it.
+"""
 
 from __future__ import annotations
 
 import logging
+from datetime import datetime, timedelta
 
 import psycopg2
+from psycopg2.extensions import connection as Connection
 
 from include.results import publications
 from include.results.publications import Decision
@@ -12,6 +17,9 @@ from include.results.summary import Summary
 from include.slack import notices, send
 from include.slack.channels import to_all
 from include.warehouse import connect
+
+# Who decided says so himself some seconds later. What is older than a day is no news.
+_HIS_TIME, _NEWS = timedelta(minutes=10), timedelta(days=1)
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +32,14 @@ def tell(decision: Decision, summary: Summary | None = None) -> None:
             send.deliver(connection, _message_id(decision), to_all(message))
     except Exception:
         log.exception("Done, but Slack could not be told.")
+
+
+def keep_untold(connection: Connection, now: datetime) -> None:
+    """Keep for Slack, and commit, what took effect and nobody has told: whoever decided was killed before he could."""
+    for decision in publications.took_effect(connection, now - _NEWS, now - _HIS_TIME):
+        if not send.said(connection, _message_id(decision), decision.action):
+            message = notices.decided(decision, publications.live(connection))
+            send.keep(connection, _message_id(decision), to_all(message))
 
 
 def unheard(decision: Decision) -> str | None:

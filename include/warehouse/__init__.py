@@ -70,6 +70,21 @@ def transaction(connection: Connection) -> Iterator[Cursor]:
         cursor.execute(keep)
 
 
+def is_gone(error: Exception) -> bool:
+    """Whether an error says that the server is gone or can't be reached, and not what it answered.
+
+    psycopg2 has three names for that. Where the server dies in the middle of a statement it is a plain DatabaseError.
+    """
+    return (
+        isinstance(error, psycopg2.Error)
+        and error.pgcode is None
+        and (
+            isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
+            or type(error) is psycopg2.DatabaseError
+        )
+    )
+
+
 def exists(cursor: Cursor, name: str) -> bool:
     """Whether there is a table or view of a name, with its schema before a dot."""
     cursor.execute("select to_regclass(%s) is not null", (name,))

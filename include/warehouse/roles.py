@@ -56,8 +56,15 @@ class RolesError(RuntimeError):
 # publish up for no longer than it waits (`include.publish.exchange`).
 _OF_READERS = {"idle_in_transaction_session_timeout": "1min", "statement_timeout": "5min"}
 # Who builds or develops may create schemas; one that is called like a role would come first where that role looks for
-# functions.
-_OF_OURS = {"search_path": "public"}
+# functions. Where a machine is gone, or the network, the server notices within half a minute and lets go of what its
+# sessions had locked; of itself it would wait for two hours, and whoever reads with it.
+_OF_OURS = {
+    "search_path": "public",
+    "tcp_keepalives_idle": "10s",
+    "tcp_keepalives_interval": "5s",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "30s",
+}
 # What a process may put on the disk while it sorts and joins, which nobody else may set for a role. A build that spills
 # fails then, and does not fill the disk of everybody.
 _OF_A_SUPERUSER = "temp_file_limit"

@@ -22,7 +22,7 @@ from include import settings
 from include.dbt_project import manifest, release
 from include.dbt_project.manifest import Manifest
 from include.fast_cosmos.releases import ProjectError
-from include.warehouse import has_columns, open_connection
+from include.warehouse import has_columns, is_gone, open_connection
 
 # A page that takes longer is of no use to anyone.
 TIMEOUT_MS = 5000
@@ -84,7 +84,7 @@ def connected() -> Iterator[Connection]:
     pooled = _pool(settings.warehouse_health()).connect()
     try:
         yield pooled.driver_connection
-    except (psycopg2.OperationalError, psycopg2.InterfaceError):
+    except psycopg2.Error:
         pooled.invalidate()
         raise
     finally:
@@ -153,7 +153,7 @@ def why_unreadable(error: Unreadable) -> str:
         return "Too many ask at once. Try again in a few seconds."
     if isinstance(error, psycopg2.errors.QueryCanceled):
         return "The warehouse took too long to answer. Try again in a minute; it may be busy."
-    if isinstance(error, psycopg2.OperationalError):
+    if isinstance(error, psycopg2.OperationalError) or is_gone(error):
         return (
             "The warehouse can't be reached, so nothing can be said about the data now. The server's log has the "
             "reason. Where a login was refused, python -m include.warehouse.roles gives greenery_health its password; "

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
 from tests.dbt.conftest import Dbt, Shop
@@ -63,6 +66,10 @@ FAULTS = {
     ),
     "a blank session": (
         r"update raw.events set session_id = E' \t\u00a0' where event_id = 'e6'",
+        "source_is_id_greenery_events_event_id__session_id__event_id",
+    ),
+    "a session of nothing that can be seen": (
+        r"update raw.events set session_id = E'\u200b\ufeff\u2060\u2003' where event_id = 'e6'",
         "source_is_id_greenery_events_event_id__session_id__event_id",
     ),
     "a session that no index can hold": (
@@ -144,6 +151,99 @@ def test_a_total_that_is_not_its_parts_is_an_error_and_a_cost_that_is_not_its_it
     statuses = dbt("build", "--select", "+int_orders")
     assert statuses["int_orders_total_is_cost_plus_shipping_less_discount"] == "fail"
     assert statuses["int_orders_cost_is_the_sum_of_the_items"] == "warn"
+
+
+# A fault that a row may have and most may not: on a shop of a dozen of each, and by the tests that tell so.
+EVENTS = ("events_tell_their_order_or_product", "most_events_tell_their_order_or_product")
+DELIVERED = ("delivered_orders_tell_when", "most_delivered_orders_tell_when")
+COSTS = ("int_orders_cost_is_the_sum_of_the_items", "most_orders_cost_about_what_their_items_do")
+OF_ROWS = {
+    "an event without its product": ("raw.events", "product_id = null", "event_type = 'page_view'", EVENTS),
+    "an event without its order": ("raw.events", "order_id = null", "event_type = 'checkout'", EVENTS),
+    "a delivery without a moment": ("raw.orders", "delivered_at = null", "status = 'delivered'", DELIVERED),
+    "a moment before the delivery": ("raw.orders", "delivered_at = now()", "status = 'preparing'", DELIVERED),
+    "a cost that is something else": (
+        "analytics_next.int_orders",
+        "order_cost = shipping_cost, shipping_cost = order_cost",
+        "order_id ~ '-'",
+        COSTS,
+    ),
+    "items that are gone": ("analytics_next.int_orders", "items_amount = 0", "order_id ~ '-'", COSTS),
+}
+
+
+class Dozens:
+    """A shop with twelve orders that wait and twelve that were delivered, each viewed and bought in a session.
+
+    `found` counts the rows of a test there, and `spoilt` keeps a fault for the time of a block.
+    """
+
+    def __init__(self, dbt: Dbt, shop: Shop) -> None:
+        self.shop = shop
+        shop.small()
+        for number in range(12):
+            shop.insert("orders", shop.order(f"waits-{number}", order_cost=40, order_total=45))
+            delivered = {"status": "delivered", "delivered_at": "2021-02-12 10:00:00+00"}
+            shop.insert("orders", shop.order(f"there-{number}", order_cost=40, order_total=45, **delivered))
+            for order in ("waits", "there"):
+                shop.insert("order_items", {"order_id": f"{order}-{number}", "product_id": "fern", "quantity": 4})
+            visit = {"session_id": f"v{number}", "user_id": "ann", "created_at": "2021-02-10 10:00:00+00"}
+            shop.insert("events", visit | {"event_id": f"v{number}", "event_type": "page_view", "product_id": "fern"})
+            bought = {"event_type": "checkout", "order_id": f"there-{number}"}
+            shop.insert("events", visit | {"event_id": f"c{number}", **bought})
+        dbt("run", "--select", "+int_orders")
+        done = dbt.results("compile", "--select", *EVENTS, *DELIVERED, *COSTS)
+        self.tests = {result.node.name: result.node.compiled_code for result in done}
+
+    def found(self, test: str) -> list[tuple]:
+        return self.shop.query(self.tests[test])
+
+    @contextmanager
+    def spoilt(self, statement: str) -> Iterator[None]:
+        self.shop.query("begin")
+        try:
+            self.shop.query(statement)
+            yield
+        finally:
+            self.shop.query("rollback")
+
+
+@pytest.fixture(scope="module")
+def dozens(dbt: Dbt, shop: Shop) -> Dozens:
+    """To be spoilt."""
+    return Dozens(dbt, shop)
+
+
+@pytest.mark.parametrize("fault", OF_ROWS)
+def test_what_a_row_warns_of_is_an_error_where_most_rows_have_it(dozens: Dozens, fault: str):
+    table, becomes, where, (one, most) = OF_ROWS[fault]
+    assert dozens.found(one) == dozens.found(most) == []
+    spoil = f"update {table} set {becomes} where ctid = any(array(select ctid from {table} where {where} limit {{}}))"
+    with dozens.spoilt(spoil.format(3)):
+        assert len(dozens.found(one)) == 3
+        assert dozens.found(most) == []
+    with dozens.spoilt(spoil.format(24)):
+        assert len(dozens.found(most)) == 1
+
+
+def test_what_most_rows_have_is_told_with_how_many_and_of_which_kind(dozens: Dozens):
+    with dozens.spoilt("update raw.events set product_id = null"):
+        assert dozens.found(EVENTS[1]) == [("page_view", 14, 14)]  # one add_to_cart is too few to say
+
+
+@pytest.mark.parametrize(
+    ("cost", "held"),
+    [
+        ("order_cost * 1.2", False),  # it has taxes in it
+        ("case order_id when 'o2' then 10000 else order_cost end", True),  # all other orders together cost less
+        ("case order_id when 'o2' then 100 else order_cost end", False),
+    ],
+)
+def test_orders_are_weighed_by_their_money(dozens: Dozens, cost: str, held: bool):
+    one, most = COSTS
+    with dozens.spoilt(f"update analytics_next.int_orders set order_cost = {cost}"):
+        assert dozens.found(one)
+        assert bool(dozens.found(most)) == held
 
 
 def test_a_column_that_nobody_declared_may_change_under_staging(dbt: Dbt, shop: Shop):

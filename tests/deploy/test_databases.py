@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psycopg2
@@ -51,3 +52,22 @@ def test_airflow_owns_its_database_and_can_make_nothing_else(made: LocalPostgres
         cursor.execute("select has_database_privilege('airflow', 'warehouse', 'create')")
         assert cursor.fetchone() == (False,)
     psycopg2.connect(**made.database("airflow", "airflow").libpq()).close()
+
+
+def test_who_may_only_read_the_warehouse_can_keep_nothing_in_it(made: LocalPostgres) -> None:
+    """Not even a large object, which everybody may make in a database as Postgres makes it."""
+    with postgres.admin(made) as cursor:
+        cursor.execute("grant connect on database warehouse to airflow")
+    warehouse = made.database("warehouse", "airflow").libpq()
+    with closing(psycopg2.connect(**warehouse)) as reader, reader.cursor() as cursor:
+        for attempt in (
+            "select lo_create(0)",
+            "select lo_creat(0)",
+            "select lo_from_bytea(0, 'x')",
+            "create temporary table mine (a int)",
+            "create table public.mine (a int)",
+            "create schema mine",
+        ):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                cursor.execute(attempt)
+            reader.rollback()

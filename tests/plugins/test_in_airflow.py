@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 
 import httpx
@@ -12,26 +11,10 @@ import pytest
 from include import settings
 from plugins.data_health.app import app
 from tests.deployment import Deployment
+from tests.plugins.routes import PATHS
 
 pytestmark = [pytest.mark.db, pytest.mark.stack]
 
-# Something for each kind of parameter in a path; whether there is such a thing makes no difference to who may ask.
-_PARAMETERS = {
-    "name": "style.css",
-    "run_id": "some",
-    "metric": "revenue",
-    "day": "2026-01-01",
-    "message_id": "1",
-    "answer_id": "1",
-    "rest": "nowhere",
-    "exposure": "sales_dashboard",
-}
-PATHS = sorted(
-    {
-        settings.HEALTH_PATH + re.sub(r"\{(\w+)(?::path)?\}", lambda found: _PARAMETERS[found[1]], route.path)
-        for route in app.routes
-    }
-)
 # For a monitor, which has a token in place of a login.
 MONITORED = {f"{settings.HEALTH_PATH}/health", f"{settings.HEALTH_PATH}/badge.svg"}
 

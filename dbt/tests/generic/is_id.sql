@@ -1,13 +1,13 @@
 {#
-    Ids that tell things apart: one that is there holds more than white space, and no more than an index of Postgres takes. `columns`
-    are asked one by one, `key` names the rows. Nothing of an id is shown but what is wrong with it.
+    Ids that tell things apart: one that is there holds something that can be seen, and no more than an index of Postgres takes.
+    `columns` are asked one by one, `key` names the rows. Nothing of an id is shown but what is wrong with it.
 #}
 {% test is_id(model, columns, key) %}
 
 {{ config(meta={'hides_personal': true, 'names_faults': true}) }}
 {%- set new = only_new(model) %}
 {%- for column in columns %}
-{%- set is_blank = matches(column, "'^[\\s\\u00a0]*$'") %}
+{%- set is_blank = matches(column, "'^[" ~ invisible_letters() ~ "]*$'") %}
 select
     {{ shown_key(model, [key]) if key != column else 'cast(null as ' ~ dbt.type_string() ~ ')' }} as {{ key }},
     '{{ column }}' as column_name,

@@ -319,6 +319,26 @@ def test_who_holds_publishing_back_is_named(watched: Connection, slack: Slack) -
 
 
 @pytest.mark.db
+def test_what_somebody_decided_who_was_killed_before_he_could_tell_it_is_told_once(
+    watched: Connection, slack: Slack
+) -> None:
+    publish(watched, "24 06:05")
+    with watched.cursor() as cursor:
+        cursor.execute(
+            "insert into ops.decisions (decided_at, action, decided_by, reason) values"
+            " (%(long_ago)s, 'hold', 'ada', 'long ago'), (%(now)s, 'roll back', 'ada', 'without effect'),"
+            " (%(now)s, 'release', 'ada', 'they are gone')",
+            {"long_ago": at("22 06:20"), "now": at("24 06:20")},
+        )
+    check(at("24 06:25"))
+    assert said(slack) == [], "he may be about to say it himself"
+    check(at("24 06:31"))
+    check(at("24 06:36"))
+    assert said(slack) == ["✋ Greenery data: publishing goes on"]
+    assert "they are gone" in str(slack.accepted[0]["blocks"])
+
+
+@pytest.mark.db
 def test_on_the_first_day_nothing_is_late(empty_warehouse: Warehouse, slack: Slack) -> None:
     migrate.upgrade()
     verdict = check()

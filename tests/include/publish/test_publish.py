@@ -103,6 +103,16 @@ def test_the_schema_says_as_of_when(built: Connection) -> None:
     assert "Where dbt builds" in aside
 
 
+def test_a_clock_that_was_set_back_behind_the_last_publish_is_named(built: Connection) -> None:
+    publish_run("run 1", MANIFEST)
+    with built.cursor() as cursor:
+        cursor.execute("update ops.publications set published_at = published_at + interval '2 hours'")
+    build(built, "run 2", "newer")
+    with pytest.raises(NotPublishedError, match="By the server's clock it is"):
+        publish_run("run 2", MANIFEST)
+    assert published(built) == ["new"]
+
+
 @pytest.mark.parametrize("status", ["fail", "error", "skipped"])
 def test_a_test_that_did_not_pass_blocks(db: Connection, status: str) -> None:
     build(db, "run 1", "new", BUILT, replace(PASSED, status=status))

@@ -103,6 +103,20 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(db: Connection, folder
     assert promos(db, folder, "\ufeff" + PROMOS + "a,1,active\n") == [("a", 1, "active")]
 
 
+def test_a_spreadsheets_mark_line_ends_and_quotes_change_nothing(db: Connection, folder: Path) -> None:
+    text = "\ufeff" + '"promo_id","discount","status"\r\n"a, b",1,active\r\n"c",,inactive\r\n'
+    assert promos(db, folder, text) == [("a, b", 1, "active"), ("c", None, "inactive")]
+
+
+def test_a_value_of_a_megabyte_is_kept(db: Connection, folder: Path) -> None:
+    _replace_in(folder / "products.csv", "Quiet ZZ", "ZZ," * 350_000)
+    with pytest.raises(CsvError, match=r"^products.csv, line 3, column after inventory: the line has 350004 values"):
+        load_folder(db, folder)
+    _replace_in(folder / "products.csv", "ZZ," * 350_000, '"' + "ZZ," * 350_000 + '"')
+    load_folder(db, folder)
+    assert value(db, "select length(name) from raw.products where product_id = 'p2'") == 1_050_000
+
+
 def test_unicode_is_kept(db: Connection, folder: Path) -> None:
     assert promos(db, folder, PROMOS + "Grünzeug 🌿,1,żółć\n") == [("Grünzeug 🌿", 1, "żółć")]
 
@@ -299,6 +313,14 @@ BAD_FILES = {
     "a NUL byte": ("products", "Quiet ZZ", "Quiet\0ZZ", 3, "name", "there is a NUL byte"),
     "a key without end": ("products", "p1,", f"{'k' * 4000},", 2, "product_id", "an id of 4,000 bytes, and Postgres"),
     "a missing column": ("promos", "discount", "rebate", 1, "discount", "the column is missing from the header"),
+    "two files in one": (
+        "addresses",
+        "United States\n",
+        "United States\naddress_id,address,zipcode,state,country\na2,2 Peat Row,02134,Ohio,United States\n",
+        3,
+        None,
+        "the header comes again: two files were put together",
+    ),
     "a column twice": ("promos", "promo_id,", "promo_id,status,", 1, "status", "the header names the column twice"),
 }  # fmt: skip
 

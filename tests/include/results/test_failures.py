@@ -135,6 +135,16 @@ def test_a_test_says_what_it_measured_and_what_it_expected(
             "text in each, of 1,000 bytes at most",
         ),
         (
+            generic("holds_for_most", ORDERS, expression="cost > 0", by="status"),
+            "it does not hold for most rows",
+            "cost > 0",
+        ),
+        (
+            generic("holds_for_most", ORDERS, expression="cost > 0") | {"description": "most orders to cost something"},
+            "it does not hold for most rows",
+            "most orders to cost something",
+        ),
+        (
             generic("well_formed", ORDERS, columns={"id": "code"}, key="id"),
             "3 values not well formed",
             "what the column is for, as people write it",

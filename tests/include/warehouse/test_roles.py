@@ -388,6 +388,17 @@ def test_readers_are_held_to_less_than_a_publish_waits(may: May, db: Connection,
     assert sum(map(exchanges.pause, range(1, exchanges.ATTEMPTS))) > 5 * 60
 
 
+def test_of_a_machine_that_is_gone_the_server_lets_go_soon(may: May, db: Connection) -> None:
+    """Over a socket of this machine nothing is shown of it; tests/test_server_faults.py takes a network away."""
+    with db.cursor() as cursor:
+        cursor.execute(
+            "select setrole::regrole::text from pg_db_role_setting"
+            " where setdatabase = (select oid from pg_database where datname = current_database())"
+            " and array['tcp_keepalives_idle=10s', 'tcp_user_timeout=30s'] <@ setconfig"
+        )
+        assert {*roles.LOGINS} <= {role for (role,) in cursor.fetchall()}
+
+
 def show(where: Warehouse, setting: str) -> str:
     """A setting of a session."""
     with connect("test", where) as connection, connection.cursor() as cursor:

@@ -1,0 +1,137 @@
+"""What fails around a Postgres, for tests: a server that dies or starts again, a publish that is stopped half-way."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection as Connection
+
+from include.daily import buffers
+from include.local import postgres
+from include.local.postgres import LocalPostgres
+from include.publish import exchange as exchanges
+from include.publish.exchange import exchange
+from include.settings import Warehouse
+from include.warehouse import connect
+
+LIMIT_SECONDS = 120
+_CLONE_NEWNET = 0x40000000
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Until something holds, for two minutes at most."""
+    give_up = time.monotonic() + LIMIT_SECONDS
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+
+
+@contextmanager
+def opened(where: Warehouse) -> Iterator[Connection]:
+    """A connection on which each statement is a transaction."""
+    with closing(psycopg2.connect(**where.libpq())) as connection:
+        connection.autocommit = True
+        yield connection
+
+
+def end(server: LocalPostgres, number: signal.Signals) -> None:
+    """Stop a server: SIGINT rolls back what is under way, SIGQUIT is as where the power goes, and nobody is told."""
+    os.kill(int((server.data / "postmaster.pid").read_text().splitlines()[0]), number)
+    wait_for(lambda: postgres.running_port(server.data) is None)
+
+
+@dataclass
+class HalfWay:
+    """A publish that has its locks and has exchanged the names, and is not committed; what it ended with."""
+
+    pid: int = 0
+    port: int = 0
+    begun: threading.Event = field(default_factory=threading.Event)
+    goes_on: threading.Event = field(default_factory=threading.Event)
+    ended: bool = False
+    ended_with: BaseException | None = None
+
+
+@contextmanager
+def half_way(run_id: str) -> Iterator[HalfWay]:
+    """Publish what a run built, up to its last statements; it goes on at the end of the block."""
+    publish, keep = HalfWay(), exchanges.receipts.keep
+
+    def stop(cursor: psycopg2.extensions.cursor, *arguments: object) -> None:
+        info = cursor.connection.info
+        publish.pid, publish.port = info.backend_pid, _port_of(info.socket)
+        publish.begun.set()
+        publish.goes_on.wait(LIMIT_SECONDS)
+        keep(cursor, *arguments)
+
+    def publishes() -> None:
+        try:
+            with connect("test") as connection:
+                buffer = buffers.current(connection)
+            exchange(run_id, buffer)
+        except BaseException as error:  # the test asks for it
+            publish.ended_with = error
+        publish.ended = True
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(exchanges.receipts, "keep", stop)
+        publishing = threading.Thread(target=publishes)
+        publishing.start()
+        try:
+            assert publish.begun.wait(LIMIT_SECONDS), publish.ended_with
+            yield publish
+        finally:
+            publish.goes_on.set()
+            publishing.join()
+
+
+def _port_of(descriptor: int) -> int:
+    """The port of our end of a connection; 0 where it is none of TCP's."""
+    with socket.socket(fileno=os.dup(descriptor)) as copy:
+        name = copy.getsockname()
+        return name[1] if isinstance(name, tuple) else 0
+
+
+def in_a_network_of_its_own(does: Callable[[], None]) -> None:
+    """Do it, with what it starts, in a network where nobody else is; skips the test where we may make none."""
+
+    def apart() -> None:
+        if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET):
+            pytest.skip("only root can make a network")
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        does()
+
+    with ThreadPoolExecutor(1) as thread:  # a network is a thread's own, and of what it starts
+        thread.submit(apart).result()
+
+
+def drop(port: int) -> None:
+    """From now on no packet from or to a port arrives, and nobody is told."""
+    for end_of_it in ("--sport", "--dport"):
+        subprocess.run(["iptables", "-A", "INPUT", "-p", "tcp", end_of_it, str(port), "-j", "DROP"], check=True)
+
+
+@contextmanager
+def no_connection_left(where: Warehouse) -> Iterator[None]:
+    """Others have all the connections that a server gives, for the time of the block."""
+    others = []
+    try:
+        with suppress(psycopg2.OperationalError):
+            while True:
+                others.append(psycopg2.connect(**where.libpq()))
+        yield
+    finally:
+        for connection in others:
+            connection.close()
