@@ -131,8 +131,6 @@ class Judge:
                 yield Verdict(mutant.name, DAYS, found)
             elif mutant.node in self.models and self.takes_days(mutant):
                 yield Verdict(mutant.name, SURVIVED, f"no row is otherwise in {DAYS_PLAYED} days of edits")
-            elif mutant.node in self.models:
-                yield Verdict(mutant.name, SAME)
             elif of_models[mutant.name] and not self.takes_days(mutant):
                 yield Verdict(mutant.name, SAME)
             elif not self.suite:
