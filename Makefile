@@ -10,7 +10,7 @@ FROM ?= $(error say which backup: make restore FROM=backups/NAME)
 BENCH ?= orchestration size receipts health preview airflow celery
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo up down psql decide answer under-way mcp backup restore masked prove preview branch slack-preview revision secrets test torture containers drill check format constraints digests sbom audit bench clean
+.PHONY: help install demo up down psql decide answer under-way mcp backup restore masked prove preview branch slack-preview revision secrets test torture mutants containers drill check format constraints digests sbom audit bench clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -76,6 +76,9 @@ torture: export SEEDS = 20
 torture: export DAYS = $(if $(SEED),30,10)
 torture: install ## a fault at every model, and many seeds; continues where it was stopped (ARGS=--cache-clear: from the start; SEED=7: that life alone)
 	$(RUN) -m pytest $(if $(SEED),-k torture_of_a_life,-n 2 -p tests.resume -k "torture or any_sequence or no_fault") -m "not containers and not chart" $(ARGS)
+
+mutants: install ## change what models and macros say, one thing at a time, and list what no test notices (ARGS=fact_orders: of that one; ARGS='--sample 60')
+	$(RUN) -m tests.mutants $(ARGS)
 
 containers: install ## build the image and really start docker-compose.yaml, where that can be done without docker
 	$(RUN) -m pytest -m containers $(ARGS)

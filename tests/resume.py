@@ -16,7 +16,7 @@ _KEY = "greenery/passed"
 
 class _Resume:
     def __init__(self, config: pytest.Config) -> None:
-        self.cache, self.files = config.cache, _files(config.rootpath)
+        self.cache, self.files = config.cache, files(config.rootpath)
         known = self.cache.get(_KEY, {})
         self.passed: list[str] = known["tests"] if known.get("files") == self.files else []
         self.called: set[str] = set()
@@ -49,12 +49,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_Resume(config))
 
 
-def _files(folder: Path) -> str:
-    """A hash of the project as it is: of every file that git knows or would add, by its name and content."""
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=folder, capture_output=True, check=True, text=True).stdout.split("\0")
+def files(folder: Path) -> str:
+    """A hash of the project as it is: of every file of it, by its name and content."""
     found = hashlib.sha256()
-    for file in (folder / name for name in sorted(set(names))):
-        if file.is_file():
-            found.update(f"{file.relative_to(folder)}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\0".encode())
+    for name in names(folder):
+        found.update(f"{name}\0{hashlib.sha256((folder / name).read_bytes()).hexdigest()}\0".encode())
     return found.hexdigest()
+
+
+def names(folder: Path) -> list[str]:
+    """The files that git knows or would add, and that are there."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    found = subprocess.run(listed, cwd=folder, capture_output=True, check=True, text=True).stdout.split("\0")
+    return [name for name in sorted({*found}) if (folder / name).is_file()]

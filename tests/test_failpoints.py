@@ -7,8 +7,8 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +21,8 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from include import backup, settings, under_way
+from include.answers import answers
+from include.answers.answer import About, Kind
 from include.daily import admission, buffers, report, snapshots, watchdog
 from include.daily.admission import holder_of
 from include.demo_shop import demo
@@ -28,12 +30,14 @@ from include.erase import __main__ as erasing
 from include.local import postgres
 from include.publish import __main__ as deciding
 from include.publish import publish as publishing
+from include.publish.gate import NotPublishedError
 from include.publish.publish import publish_run
 from include.raw import __main__ as raw_tables
 from include.raw import lease
 from include.raw.csv_loader import load_folder
-from include.results import runs
+from include.results import node_results, runs
 from include.settings import Warehouse
+from include.slack import progress
 from include.warehouse import backups, connect, migrate, sandbox
 from include.warehouse.client import BackupError, Transaction
 from tests import failpoints
@@ -42,6 +46,9 @@ from tests.faulty import opened, wait_for
 from tests.include.erase.test_erasure import fill
 from tests.include.publish.test_publish import BUILT, MANIFEST, build
 from tests.include.raw.conftest import folder  # noqa: F401 - a fixture
+from tests.include.results.project import FACTS
+from tests.include.results.test_summary import BUILT as ALL_BUILT
+from tests.include.results.test_summary import DOUBLED
 from tests.releases import make_release
 from tests.slack_server import Slack, slack_server
 
@@ -97,6 +104,20 @@ def tell() -> None:
         report.report.function()
 
 
+def show_progress() -> None:
+    progress.at(task("check_sources", "run 4"), "sources")
+
+
+def be_refused() -> None:
+    with suppress(NotPublishedError), set_current_context(task("publish", "run 4")):
+        publishing.publish.function()
+
+
+def tell_failure() -> None:
+    with set_current_context(task("report", "run 4", check_sources="success", publish="failed")):
+        report.report.function()
+
+
 def begin() -> None:
     """What `check_sources` does before it tests."""
     admission.admit(task("check_sources", "run 4"), builds=False)
@@ -133,6 +154,17 @@ def day_three_failed(db: Connection) -> None:
         build(db, f"run {number}", f"day {number}")
         publish_run(f"run {number}", MANIFEST)
     build(db, "run 3", "day 3", BUILT)  # and its test left no result
+
+
+def day_four_fails(db: Connection) -> None:
+    """A run of another project, in which a test failed that somebody sees to."""
+    day_three_is_over(db)
+    make_release("failing", json.dumps(asdict(FACTS)))
+    runs.begin(db, "run 4", "failing")
+    buffers.begin(db, "run 4")
+    node_results.record(db, "run 4", "task", 1, [*ALL_BUILT, DOUBLED])
+    lease.take(db, holder_of("run 4"))
+    answers.give(db, Kind.MINE, About(DOUBLED.unique_id), "ada", "I look at it")
 
 
 def held_back(db: Connection) -> None:
@@ -201,6 +233,10 @@ def restore() -> None:
 
 DEEDS = {
     "a run is published and told": Deed(two_days, (publish, tell)),
+    "a run fails and is told": Deed(day_four_fails, (show_progress, be_refused, tell_failure)),
+    "that nothing was published is told": Deed(
+        day_three_is_over, (lambda: watchdog.check(datetime.now(UTC) + timedelta(days=2)),)
+    ),
     "a run begins": Deed(begins_another, (begin, lambda: admission.let_go("run 4"))),
     "a roll back": decision("roll back", day_three_is_over, "roll-back", "--reason", "wrong"),
     "a publish by hand": decision("publish", day_three_failed, "publish", "--run", "run 3", "--reason", "it is fine"),

@@ -170,7 +170,7 @@ def reading(where: Warehouse, kinds: dict[str, Read]) -> Iterator[dict[str, Seen
 
     def reads(name: str) -> None:
         while not over.is_set():
-            with opened(where) as connection, suppress(psycopg2.OperationalError):
+            with suppress(psycopg2.OperationalError), opened(where) as connection:
                 while not over.is_set() and not connection.closed:
                     began = time.monotonic()
                     try:

@@ -176,6 +176,7 @@ WRONG: dict[str, list[tuple[str, str, str] | None]] = {
             "        and product_days.day >= daily_new_buyers.day\n",
             "product_day_counts_its_new_buyers",
         ),
+        ("{{ only_changed('cast(ordered_at as date)') }}", "", "changed_product_days_are_built_alone"),
     ],
     "int_first_purchases": [
         ("min(cast(ordered_at as date))", "max(cast(ordered_at as date))", "user_is_a_new_buyer_of_a_product_once"),
@@ -189,11 +190,19 @@ WRONG: dict[str, list[tuple[str, str, str] | None]] = {
         ),
         ("as date) - 1, ", "as date) - 2, ", "product_day_has_the_inventory_known_that_day"),
     ],
+    "stg_greenery__orders": [
+        ("    tracking_id,\n", "    shipping_service as tracking_id,\n", "columns_of_an_order_are_its_own")
+    ],
     "stg_greenery__events": [("{{ utc('created_at') }}", "cast(created_at as timestamp)", "timestamps_are_utc")],
     "dim_days": [
         ("where day <= last_day", "where day < last_day", "days_have_no_gap"),
         ("min(first_day)", "max(first_day)", "days_have_no_gap"),
         ("max(cast(delivered_at as date))", "min(cast(ordered_at as date))", "days_have_no_gap"),
+        (
+            "    select min(day) as first_day, max(day) as last_day from product_days\n",
+            "    select min(day) as first_day, max(day) as last_day from product_days where false\n",
+            "days_run_from_the_first_product_day_to_the_last_session",
+        ),
     ],
     "int_daily_figures": [
         ("cast(started_at as date)", "cast(ended_at as date)", "figures_of_a_day_are_of_what_happened_on_it"),
@@ -209,6 +218,11 @@ WRONG: dict[str, list[tuple[str, str, str] | None]] = {
             "figures_of_a_day_are_of_what_happened_on_it",
         ),
         ("left join daily_sessions", "inner join daily_sessions", "figures_of_a_day_are_of_what_happened_on_it"),
+        (
+            "coalesce(daily_deliveries.late_orders, 0)",
+            "coalesce(daily_deliveries.late_orders, 1)",
+            "day_on_which_one_thing_alone_happened_has_its_figures",
+        ),
     ],
     "daily_metrics": [
         (
@@ -296,6 +310,12 @@ WRONG: dict[str, list[tuple[str, str, str] | None]] = {
             "select distinct\n        order_id,\n",
             "select\n        order_id,\n",
             "buyer_counts_once_for_each_value_of_the_first_order",
+        ),
+        ("order_total < 100", "order_total < 101", "each_band_begins_with_its_lower_bound"),
+        (
+            "from_delivery ~ ' <= observed_moment",
+            "from_delivery ~ ' < observed_moment",
+            "days_after_a_delivery_end_with_their_last_second",
         ),
     ],
     "int_product_oversold_changes": [

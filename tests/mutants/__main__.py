@@ -1,0 +1,190 @@
+"""`make mutants`: changes what models and macros say, one thing at a time, and tells what nothing notices.
+
+ARGS: names of models, macros or mutants (all without one); `--sample 60 --seed 1` draws some of them; `--list` tells
+what they are and judges none; `python` judges the Python that publishes instead. It goes on where it was stopped, as
+long as no file was changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from random import Random
+
+import pytest
+import yaml
+
+from tests import conftest
+
+conftest.pytest_configure()  # before anything imports Airflow
+
+from include.command_line import log_to_stderr  # noqa: E402
+from include.dbt_project import release  # noqa: E402
+from include.local import postgres  # noqa: E402
+from include.local.progress import Progress  # noqa: E402
+from include.settings import PROJECT_ROOT  # noqa: E402
+from tests import in_memory  # noqa: E402
+from tests.dbt.conftest import PROJECT, WAREHOUSE, KeptShop  # noqa: E402
+from tests.dbt.days import Project  # noqa: E402
+from tests.lean_dbt import lean  # noqa: E402
+from tests.mutants import python  # noqa: E402
+from tests.mutants.change import Mutant  # noqa: E402
+from tests.mutants.judge import (  # noqa: E402
+    BROKEN,
+    CAUGHT,
+    LEFT_OUT,
+    LOOKED_AT,
+    SAME,
+    SURVIVED,
+    Judge,
+    Verdict,
+    all_mutants,
+    texts,
+)
+from tests.resume import files  # noqa: E402
+
+JUDGED = PROJECT_ROOT / ".local" / "mutants.jsonl"
+EQUIVALENT = Path(__file__).with_name("equivalent.yml")
+AT_A_TIME = 40
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Returns 1 where a mutant survived that nobody has looked at."""
+    asked = _asked(arguments)
+    if asked.names == ["python"]:
+        return python.judge(asked.sample, asked.seed)
+    log_to_stderr()
+    logging.disable(logging.INFO)  # what each run of each day says
+    with lean(), _project() as project:
+        chosen = _chosen(all_mutants(project.manifest), asked)
+        code = texts(project.manifest)
+        shown = {one.name: f"{one.node}: {one.shown(code[one.node])}" for one in chosen}
+        if asked.list:
+            print("\n".join(f"{name} {line}" for name, line in shown.items()))
+            return 0
+        kept = _Kept()
+        judged = {name for name, one in kept.verdicts.items() if not asked.suite or one.became != LEFT_OUT}
+        left = [one for one in chosen if one.name not in judged]
+        if left:
+            with _court(project, suite=asked.suite) as judge:
+                left.sort(key=judge.takes_days)
+                for begin in range(0, len(left), AT_A_TIME):
+                    for verdict in judge.judge(left[begin : begin + AT_A_TIME]):
+                        kept.add(verdict)
+                        print(f"{verdict.mutant}: {verdict.became} {verdict.detail}", flush=True)
+    known = {line for entry in yaml.safe_load(EQUIVALENT.read_text()) for line in entry["mutants"]}
+    verdicts = [_looked_at(kept.verdicts[one.name], shown[one.name], known) for one in chosen]
+    print(table(chosen, verdicts))
+    survivors = [one for one in verdicts if one.became == SURVIVED]
+    for one in survivors:
+        print(f"\n{one.mutant} {shown[one.mutant]}\n  {one.detail}")
+    return 1 if survivors else 0
+
+
+def _asked(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make mutants", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("names", nargs="*", help="models, macros or mutants; all without one; or python")
+    parser.add_argument("--sample", type=int, help="how many of them, drawn by --seed")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--suite", action="store_true", help="judge by tests of the suite as well, minutes each")
+    parser.add_argument("--list", action="store_true", help="tell what they are, and judge none")
+    return parser.parse_args(arguments)
+
+
+def _chosen(mutants: list[Mutant], asked: argparse.Namespace) -> list[Mutant]:
+    """The first mutant of each model and macro, then the second of each: such are judged together."""
+    chosen = [one for one in mutants if not asked.names or {one.name, one.node} & {*asked.names}]
+    if not chosen:
+        raise SystemExit(
+            f"There is no model, macro or mutant called {', '.join(asked.names)}. --list tells all mutants."
+        )
+    if asked.sample:
+        chosen = Random(asked.seed).sample(chosen, min(asked.sample, len(chosen)))  # noqa: S311 - no secret
+        chosen.sort(key=lambda one: one.name)
+    turns = [(turn, one) for _, group in groupby(chosen, lambda one: one.node) for turn, one in enumerate(group)]
+    return [one for _, one in sorted(turns, key=lambda turn: turn[0])]
+
+
+def _looked_at(verdict: Verdict, shown: str, known: set[str]) -> Verdict:
+    """A survivor that somebody has looked at changes nothing that anybody asks."""
+    if verdict.became == SURVIVED and shown in known:
+        return Verdict(verdict.mutant, LOOKED_AT)
+    return verdict
+
+
+def table(mutants: Sequence[Mutant], verdicts: Sequence[Verdict]) -> str:
+    """What became of the mutants, by kind and by model."""
+    became = {one.mutant: one.became for one in verdicts}
+    columns = [name for name in (BROKEN, LEFT_OUT, SAME, LOOKED_AT, *CAUGHT, SURVIVED) if name in became.values()]
+    lines = [f"| | made | {' | '.join(columns)} |", "|---|" + "---:|" * (len(columns) + 1)]
+    for by in (lambda one: one.kind), (lambda one: one.node), (lambda _: "all"):
+        for name in sorted({by(one) for one in mutants}):
+            counts = Counter(became[one.name] for one in mutants if by(one) == name)
+            lines.append(f"| {name} | {counts.total()} | {' | '.join(str(counts[one] or '') for one in columns)} |")
+    all_of = Counter(became.values())
+    caught = sum(all_of[name] for name in CAUGHT)
+    meaningful = caught + all_of[SURVIVED]
+    rate = f" ({caught / meaningful:.1%})" if meaningful else ""
+    return "\n".join([*lines, "", f"{caught} of {meaningful} that change a result are caught{rate}."])
+
+
+class _Kept:
+    """The verdicts so far, a line each, as long as no file was changed."""
+
+    def __init__(self) -> None:
+        self.verdicts: dict[str, Verdict] = {}
+        now, lines = files(PROJECT_ROOT), JUDGED.read_text().splitlines() if JUDGED.exists() else []
+        if lines[:1] == [now]:
+            self.verdicts = {one.mutant: one for one in (Verdict(**json.loads(line)) for line in lines[1:])}
+        else:
+            JUDGED.parent.mkdir(exist_ok=True)
+            JUDGED.write_text(f"{now}\n")
+
+    def add(self, verdict: Verdict) -> None:
+        self.verdicts[verdict.mutant] = verdict
+        with JUDGED.open("a") as file:
+            file.write(json.dumps(asdict(verdict)) + "\n")
+
+
+@contextmanager
+def _project() -> Iterator[Project]:
+    """The project as a release has it, parsed."""
+    with in_memory.folder("greenery-mutants-") as home, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("WAREHOUSE_DB", WAREHOUSE)
+        shutil.copytree(PROJECT, home / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
+        release.write_macros_hash(home / "dbt")
+        project = Project(home / "dbt", home)
+        # What dbt says is no answer.
+        with Progress().step("Parsing the project"), redirect_stdout(sys.stderr):
+            project.parse()
+        yield project
+
+
+@contextmanager
+def _court(project: Project, *, suite: bool) -> Iterator[Judge]:
+    """A judge with a Postgres of its own."""
+    with (
+        in_memory.folder("greenery-mutants-") as home,
+        postgres.serving(home / "postgres", conftest.FORGETFUL) as server,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        for key, value in server.database(WAREHOUSE).environment().items():
+            environment.setenv(key, value)
+        shop = KeptShop(server)
+        with Progress().step("Building a sound shop, and one of odd days"), redirect_stdout(sys.stderr):
+            judge = Judge(shop, project, home, suite=suite)
+        yield judge
+        shop.connection.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
