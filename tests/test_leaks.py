@@ -57,11 +57,14 @@ def test_the_look_finds_a_secret_however_it_is_written(written: str, tmp_path: P
 def test_the_look_finds_a_token_and_what_stands_in_a_database(db: Connection) -> None:
     parts = [json.dumps(part).encode() for part in ({"alg": "HS512"}, {"sub": "a task of a run"})]
     head, claims = (urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
-    assert leaks.in_text({}, f"Bearer {head}.{claims}.c2lnbmF0dXJl") == ["a token"]
+    token = f"Bearer {head}.{claims}.c2lnbmF0dXJl"
+    assert leaks.in_text({}, token) == ["a token"]
     assert leaks.in_database({"it": PASSWORD}, db) == []
     with db.cursor() as cursor:
-        cursor.execute("insert into ops.runs (run_id, release) values (%s, 'release')", (f"run {PASSWORD}",))
-    assert leaks.in_database({"it": PASSWORD}, db) == ["ops.runs: it"]
+        for told in (PASSWORD, WRITTEN["in an address"](PASSWORD), WRITTEN["in a header"](PASSWORD), token):
+            cursor.execute("delete from ops.runs")
+            cursor.execute("insert into ops.runs (run_id, release) values (%s, 'release')", (told,))
+            assert leaks.in_database({"it": PASSWORD}, db) == [f"ops.runs: {'a token' if told is token else 'it'}"]
 
 
 def _connect(**to: object) -> None:

@@ -1,7 +1,7 @@
 """A streaming replica: what its readers see of a hundred publishes, what they wait for, and a failover to it.
 
 A publish is one transaction, and its locks are replayed with it. What a replica can't promise is said in
-docs/replica.md, each sentence with its test here.
+docs/managed-postgres.md, each sentence with its test here.
 """
 
 from __future__ import annotations

@@ -31,6 +31,8 @@ from include.raw import lease
 from include.warehouse import connect, exists, personal, sandbox, trust
 
 AGAIN = "Erased before, and brought back by a restore or a load."
+# The certificate says who stands in for the person: who may have missed it is given it again, and later nobody.
+_GIVEN_AGAIN = timedelta(days=1)
 # Nobody waits for somebody's idle transaction for ever.
 _PATIENCE = "30s"
 log = logging.getLogger(__name__)
@@ -69,9 +71,9 @@ def erase(
 ) -> Certificate:
     """Forget a person. `by` says who asks, as the database and the system know them. Raises EraseError.
 
-    Runs, loads and decisions wait until it is over. Of a person who was erased before, and of whom nothing is left,
-    the certificate of then is given again. Sandboxes are dropped afterwards, as `developer` or else as who erases, as
-    far as that one may.
+    Runs, loads and decisions wait until it is over. Of a person who was erased within a day, and of whom nothing is
+    left, the certificate of then is given again. Sandboxes are dropped afterwards, as `developer` or else as who
+    erases, as far as that one may.
     """
     if not reason.strip():
         raise EraseError("An erasure takes a reason: the certificate keeps it. Nothing was erased.")
@@ -204,7 +206,7 @@ def _check_the_shop_lets_go(cursor: Cursor, user_id: str) -> None:
 def _certificate_of_before(cursor: Cursor, user_id: str) -> Certificate:
     """That of the erasure of a person of whom nothing is left: who asked for it may have been killed before he had it.
 
-    Raises EraseError where there was none.
+    Raises EraseError where there was none, or it was long ago.
     """
     before = stand_in.erased_before(cursor, user_id)
     if before is None:
@@ -214,14 +216,16 @@ def _certificate_of_before(cursor: Cursor, user_id: str) -> Certificate:
         )
     erasure_id, user = before
     cursor.execute(
-        "select erased_at, erased_by, reason, changed from ops.erasures where erasure_id = %s", (erasure_id,)
+        "select erased_at, now() - erased_at, erased_by, reason, changed from ops.erasures where erasure_id = %s",
+        (erasure_id,),
     )
-    erased_at, by, reason, changed = cursor.fetchone()
-    log.warning(
-        "This person was erased at %s UTC (certificate %d); nothing has come back since.",
-        f"{erased_at:%d %b %Y %H:%M}",
-        erasure_id,
+    erased_at, ago, by, reason, changed = cursor.fetchone()
+    said = (
+        f"This person was erased at {erased_at:%d %b %Y %H:%M} UTC (certificate {erasure_id}); nothing has come back."
     )
+    if ago > _GIVEN_AGAIN:
+        raise EraseError(said)
+    log.warning("%s", said)
     not_ours, told = places.schemas_of_others(cursor), stand_in.as_told(cursor, user)
     return Certificate(erasure_id, erased_at, by, reason, changed, not_ours, told, stand_in.key_id(cursor))
 

@@ -304,6 +304,42 @@ def test_a_warning_is_said_every_day_until_it_is_mended(days: Looks):
     assert days.compare("--select", "int_orders,test_type:generic") == {}
 
 
+def most_orders_cost_twice(tables: Tables, _: object) -> None:
+    """Those of the last day."""
+    last = max(order["created_at"][:10] for order in tables["orders"])
+    for order in tables["orders"]:
+        if order["created_at"][:10] == last:
+            cost = 2 * float(order["order_cost"]) + 1
+            order["order_total"] = str(float(order["order_total"]) - float(order["order_cost"]) + cost)
+            order["order_cost"] = str(cost)
+
+
+def most_views_are_of_nothing(tables: Tables, _: object) -> None:
+    """Those of the last day."""
+    last = max(event["created_at"][:10] for event in tables["events"])
+    for event in tables["events"]:
+        if event["created_at"][:10] == last and event["event_type"] == "page_view":
+            event["product_id"] = None
+
+
+def test_what_most_new_rows_have_is_found_though_all_of_history_is_asked_for(days: Looks):
+    """Of which a day is a small part, as it is one of two in a buffer: which run 2 built, and run 4 builds on.
+
+    All of history is asked for once a week, and by the run after one that was held back.
+    """
+    costs, views = "most_orders_cost_about_what_their_items_do", "most_events_tell_their_order_or_product"
+    days.first_runs(*ORDERS)
+    days.spoil(most_orders_cost_twice, most_views_are_of_nothing)
+    for rebuilt in (False, True):
+        assert days.begin() is rebuilt
+        days.build(*ORDERS)
+        days.look("--select", costs, views)
+        assert days.errors == {costs, views}
+    days.shop.query(f"update ops.buffers set scan = true where {THIS_BUFFER}")
+    days.look("--select", costs, views)
+    assert days.errors == {costs, views}
+
+
 def test_a_change_of_an_order_that_a_mart_lost_is_told_again_in_the_weekly_look(days: Looks):
     """An ordinary day looks at the orders that have a new version, and the history is longer than that."""
     history, guard = "path:snapshots+", ("--select", "order_changes_add_up")

@@ -1,23 +1,44 @@
 {#
-    An expression that is true of most new rows. Where it is not true of a row, `holds` tells so as a warning; where it is not true
-    of most, the figures made of them are wrong, and nobody may get these. `by` judges the rows of each of its values by themselves;
-    `weight` is an amount that counts in place of a row. Fewer than ten rows are not judged: one of them would be too many.
+    An expression that is true of most new rows, and of most of each `day`. Where it is not true of a row, `holds` tells so as a
+    warning; where it is not true of most, the figures made of them are wrong, and nobody may get these. By days, since a bad night is
+    one of two that are new in a buffer, and a small part where all of history is looked at. `by` judges the rows of each of its
+    values by themselves; `weight` is an amount that counts in place of a row. Fewer than ten rows are not judged: one of them
+    would be too many. Nor is a day that is a week older than the newest: nobody can mend it any more.
 #}
-{% test holds_for_most(model, expression, by=none, weight=1) %}
+{% test holds_for_most(model, expression, day, by=none, weight=1) %}
 
-{%- set is_not = 'not coalesce(' ~ expression ~ ', false)' %}
+{%- set by = by ~ ',' if by else '' %}
+with looked_at as (
+    select
+        {{ by }}
+        cast({{ day }} as date) as day_of_rows,
+        {{ weight }} as weight,
+        not coalesce({{ expression }}, false) as is_not_so
+    from {{ only_new(model) }}
+),
+
+judged as (
+    select
+        {{ by }}
+        day_of_rows,
+        count(*) as looked_at,
+        {{ count_if('is_not_so') }} as not_so,
+        sum(case when is_not_so then weight else 0 end) * 2 > sum(weight) as is_most
+    from looked_at
+    group by {{ by }} grouping sets ((), (day_of_rows))
+)
+
 select
-    {%- if by %}
-    {{ by }},
-    {%- endif %}
-    count(*) as looked_at,
-    {{ count_if(is_not) }} as not_so
-from {{ only_new(model) }}
-{%- if by %}
-group by {{ by }}
-{%- endif %}
-having
-    count(*) >= 10
-    and sum(case when {{ is_not }} then {{ weight }} else 0 end) * 2 > sum({{ weight }})
+    {{ by }}
+    day_of_rows,
+    looked_at,
+    not_so
+from judged
+where
+    looked_at >= 10
+    and is_most
+    and coalesce(
+        day_of_rows > (select {{ dbt.dateadd('day', -7, 'least(max(day_of_rows), current_date)') }} from judged), true
+    )
 
 {% endtest %}

@@ -315,6 +315,19 @@ def test_twice_says_when_it_was_and_gives_the_certificate_of_then(
     assert everything(shop) == before
 
 
+def test_a_day_later_nobody_is_told_who_stands_in_for_a_person(shop: Connection) -> None:
+    """Who knows an id could find the person's orders in the marts by it."""
+    forget("ann-0001")
+    with shop.cursor() as cursor:
+        cursor.execute("update ops.erasures set erased_at = erased_at - interval '25 hours'")
+    with connect("test") as connection:
+        sandbox.create(connection, "preview_ana", "a test")
+    with pytest.raises(EraseError, match="nothing has come back"):
+        forget("ann-0001")
+    with connect("test") as connection:
+        assert [use.sandbox.name for use in sandbox.all_of(connection)] == ["preview_ana"]
+
+
 def test_sandboxes_that_a_killed_erasure_left_are_dropped_by_the_next(
     shop: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -321,6 +321,14 @@ BAD_FILES = {
         None,
         "the header comes again: two files were put together",
     ),
+    "two files in one, each with a mark": (
+        "addresses",
+        "United States\n",
+        "United States\n\ufeffaddress_id,address,zipcode,state,country\na2,2 Peat Row,02134,Ohio,United States\n",
+        3,
+        None,
+        "the header comes again: two files were put together",
+    ),
     "a column twice": ("promos", "promo_id,", "promo_id,status,", 1, "status", "the header names the column twice"),
 }  # fmt: skip
 

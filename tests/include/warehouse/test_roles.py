@@ -388,15 +388,25 @@ def test_readers_are_held_to_less_than_a_publish_waits(may: May, db: Connection,
     assert sum(map(exchanges.pause, range(1, exchanges.ATTEMPTS))) > 5 * 60
 
 
-def test_of_a_machine_that_is_gone_the_server_lets_go_soon(may: May, db: Connection) -> None:
-    """Over a socket of this machine nothing is shown of it; tests/test_server_faults.py takes a network away."""
+def test_of_a_machine_that_is_gone_the_server_lets_go_soon_and_not_of_who_reads_slowly(
+    may: May, db: Connection
+) -> None:
+    """Over a socket of this machine nothing is shown of it; tests/test_server_faults.py takes a network away.
+
+    Postgres' server ends a session by `tcp_user_timeout` as well where its client takes no rows for so long.
+    """
     with db.cursor() as cursor:
         cursor.execute(
-            "select setrole::regrole::text from pg_db_role_setting"
-            " where setdatabase = (select oid from pg_database where datname = current_database())"
-            " and array['tcp_keepalives_idle=10s', 'tcp_user_timeout=30s'] <@ setconfig"
+            "select setrole::regrole::text, setconfig from pg_db_role_setting"
+            " where setdatabase = (select oid from pg_database where datname = current_database()) and setrole <> 0"
         )
-        assert {*roles.LOGINS} <= {role for (role,) in cursor.fetchall()}
+        held_to = {role: dict(one.split("=", 1) for one in settings) for role, settings in cursor.fetchall()}
+    assert {held_to[role]["tcp_keepalives_idle"] for role in roles.LOGINS} == {"10s"}
+    assert held_to[roles.TRANSFORMER]["tcp_user_timeout"] == "30s"
+    readers = [roles.READER, roles.HEALTH, roles.DEVELOPER]
+    assert {held_to[role]["tcp_user_timeout"] for role in (*readers, roles.LOADER)} == {
+        held_to[role]["statement_timeout"] for role in readers
+    }
 
 
 def show(where: Warehouse, setting: str) -> str:
