@@ -322,22 +322,19 @@ def most_views_are_of_nothing(tables: Tables, _: object) -> None:
             event["product_id"] = None
 
 
-def test_what_most_new_rows_have_is_found_though_all_of_history_is_asked_for(days: Looks):
-    """Of which a day is a small part, as it is one of two in a buffer: which run 2 built, and run 4 builds on.
-
-    All of history is asked for once a week, and by the run after one that was held back.
+def test_what_most_rows_of_a_day_have_is_found_though_many_others_are_looked_at(days: Looks):
+    """A bad night is one of two that are new in a buffer, which run 2 built. All of history is looked at each week, and
+    by the run after one that was held back.
     """
     costs, views = "most_orders_cost_about_what_their_items_do", "most_events_tell_their_order_or_product"
     days.first_runs(*ORDERS)
     days.spoil(most_orders_cost_twice, most_views_are_of_nothing)
-    for rebuilt in (False, True):
-        assert days.begin() is rebuilt
-        days.build(*ORDERS)
+    assert days.begin() is False
+    days.build(*ORDERS)
+    for scan in (False, True):
+        days.shop.query(f"update ops.buffers set scan = {scan} where {THIS_BUFFER}")
         days.look("--select", costs, views)
         assert days.errors == {costs, views}
-    days.shop.query(f"update ops.buffers set scan = true where {THIS_BUFFER}")
-    days.look("--select", costs, views)
-    assert days.errors == {costs, views}
 
 
 def test_a_change_of_an_order_that_a_mart_lost_is_told_again_in_the_weekly_look(days: Looks):

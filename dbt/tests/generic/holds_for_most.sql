@@ -8,23 +8,27 @@
 {% test holds_for_most(model, expression, day, by=none, weight=1) %}
 
 {%- set by = by ~ ',' if by else '' %}
-with looked_at as (
+{%- set is_not = 'not coalesce(' ~ expression ~ ', false)' %}
+with days as (
     select
         {{ by }}
         cast({{ day }} as date) as day_of_rows,
-        {{ weight }} as weight,
-        not coalesce({{ expression }}, false) as is_not_so
+        count(*) as looked_at,
+        {{ count_if(is_not) }} as not_so,
+        sum({{ weight }}) as weight,
+        sum(case when {{ is_not }} then {{ weight }} else 0 end) as weight_not_so
     from {{ only_new(model) }}
+    group by {{ by }} cast({{ day }} as date)
 ),
 
 judged as (
     select
         {{ by }}
         day_of_rows,
-        count(*) as looked_at,
-        {{ count_if('is_not_so') }} as not_so,
-        sum(case when is_not_so then weight else 0 end) * 2 > sum(weight) as is_most
-    from looked_at
+        sum(looked_at) as looked_at,
+        sum(not_so) as not_so,
+        sum(weight_not_so) * 2 > sum(weight) as is_most
+    from days
     group by {{ by }} grouping sets ((), (day_of_rows))
 )
 
@@ -38,7 +42,7 @@ where
     looked_at >= 10
     and is_most
     and coalesce(
-        day_of_rows > (select {{ dbt.dateadd('day', -7, 'least(max(day_of_rows), current_date)') }} from judged), true
+        day_of_rows > (select {{ dbt.dateadd('day', -7, 'least(max(day_of_rows), current_date)') }} from days), true
     )
 
 {% endtest %}
