@@ -70,7 +70,7 @@ FAULTS = {
         "source_is_id_greenery_events_event_id__session_id__event_id",
     ),
     "a session of nothing that can be seen": (
-        r"update raw.events set session_id = E'\u200b\ufeff\u2060\u2003' where event_id = 'e6'",
+        r"update raw.events set session_id = E'\u200b\ufeff\u2060\u2003\U000e0041' where event_id = 'e6'",
         "source_is_id_greenery_events_event_id__session_id__event_id",
     ),
     "a session that no index can hold": (

@@ -23,12 +23,12 @@ from tests.include.warehouse.test_roles import publish
 pytestmark = pytest.mark.db
 
 READ, ROWS = {"select"}, {"select", "insert", "update", "delete", "truncate"}
-ALL = ROWS | {"references", "trigger"}
+ALL = ROWS | {"references", "trigger", "maintain"}
 SCHEMAS = ("raw", "staging", "snapshots", "analytics", "analytics_next", "ops")
 # What a role may do to each table and view of a schema, those to come included; in other schemas nothing.
 MAY = {
     RAW: {"raw": ALL},
-    LOADER: {"raw": ROWS},
+    LOADER: {"raw": ROWS | {"maintain"}},
     TRANSFORMER: {"raw": READ, **dict.fromkeys(settings.OUR_SCHEMAS, ALL)},
     READER: {"analytics": READ},
     PERSONAL: {"analytics": READ},
@@ -117,7 +117,7 @@ def test_each_role_may_do_to_each_table_what_is_promised_and_nothing_else(shop: 
         where nspname = any(%s) and has_schema_privilege(role, nspname, 'usage')
             and relkind in ('r', 'p', 'v', 'm', 'f')
             and case
-                when privilege in ('delete', 'truncate', 'trigger')
+                when privilege in ('delete', 'truncate', 'trigger', 'maintain')
                     then has_table_privilege(role, pg_class.oid, privilege)
                 else has_any_column_privilege(role, pg_class.oid, privilege)
             end
