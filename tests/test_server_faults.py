@@ -119,9 +119,11 @@ def test_a_network_that_is_gone_in_the_middle_of_a_publish_keeps_readers_waiting
             password = {postgres.SUPERUSER: "secret"}
             server = postgres.start(home / "postgres", passwords=password, settings=SETTINGS)
             try:
-                with named(fresh(server)):
+                with named(fresh(server)), pytest.MonkeyPatch.context() as environment:
+                    environment.setenv("WAREHOUSE_TRANSFORMER_PASSWORD", "secret")
                     with connect("test") as connection:
                         roles.ensure(connection)
+                    environment.setenv("WAREHOUSE_USER", roles.TRANSFORMER)
                     with faulty.half_way("run 2") as publish:
                         faulty.drop(publish.port)
                         with opened(server.database(NAME)) as db:

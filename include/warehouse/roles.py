@@ -55,7 +55,12 @@ class RolesError(RuntimeError):
 # What the sessions of a role are held to in this database, unless somebody has set it otherwise. Whoever reads holds a
 # publish up for no longer than it waits (`include.publish.exchange`).
 _LONGEST_QUERY = "5min"
-_OF_READERS = {"idle_in_transaction_session_timeout": "1min", "statement_timeout": _LONGEST_QUERY}
+_OF_READERS = {
+    "idle_in_transaction_session_timeout": "1min",
+    "statement_timeout": _LONGEST_QUERY,
+    # It also ends whose program takes no rows for so long, so it is no shorter.
+    "tcp_user_timeout": _LONGEST_QUERY,
+}
 # Who builds or develops may create schemas; one that is called like a role would come first where that role looks for
 # functions. Where a machine is gone, or the network, the server notices within half a minute and lets go of what its
 # sessions had locked; of itself it would wait for two hours, and whoever reads with it.
@@ -64,20 +69,18 @@ _OF_OURS = {
     "tcp_keepalives_idle": "10s",
     "tcp_keepalives_interval": "5s",
     "tcp_keepalives_count": "3",
-    # This one also ends who takes his rows slowly, or stops to look at them, so it is no shorter than a query may be.
-    "tcp_user_timeout": _LONGEST_QUERY,
 }
-# Who builds takes his rows at once, and holds the locks that readers wait for.
-_OF_WHO_BUILDS = _OF_OURS | {"tcp_user_timeout": "30s"}
+# Who loads or builds takes what the server says at once, and holds locks that others wait for.
+_OF_WRITERS = _OF_OURS | {"tcp_user_timeout": "30s"}
 # What a process may put on the disk while it sorts and joins, which nobody else may set for a role. A build that spills
 # fails then, and does not fill the disk of everybody.
 _OF_A_SUPERUSER = "temp_file_limit"
 _TEMPORARY_FILES = {_OF_A_SUPERUSER: "20GB"}
 HELD_TO = {
-    LOADER: _OF_OURS,
+    LOADER: _OF_WRITERS,
     READER: _OF_READERS | _OF_OURS,
     HEALTH: _OF_READERS | _OF_OURS,
-    TRANSFORMER: _OF_WHO_BUILDS | _TEMPORARY_FILES | {"lock_timeout": "10min"},
+    TRANSFORMER: _OF_WRITERS | _TEMPORARY_FILES | {"lock_timeout": "10min"},
     DEVELOPER: _OF_READERS | _OF_OURS | _TEMPORARY_FILES | {"lock_timeout": "1min"},
 }
 # What a preview and its message of the next run read of ops: what was built, published and told. Not what was said to
@@ -338,7 +341,7 @@ def _hold_to(cursor: Cursor) -> None:
     cursor.execute("select rolname::text, rolsuper from pg_roles where rolname = current_user")
     [[admin, superuser]] = cursor.fetchall()
     held_to = {admin: _OF_OURS} | HELD_TO
-    for role, wanted in ((READER, _OF_READERS), (DEVELOPER, HELD_TO[DEVELOPER]), (TRANSFORMER, _OF_WHO_BUILDS)):
+    for role, wanted in ((READER, _OF_READERS), (DEVELOPER, HELD_TO[DEVELOPER]), (TRANSFORMER, _OF_WRITERS)):
         for name, ours in _people(cursor, role):
             if ours:
                 held_to[name] = held_to.get(name, {}) | wanted
