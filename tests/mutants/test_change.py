@@ -1,4 +1,4 @@
-"""What `make mutants` changes, by a text of each kind. That it judges them right is seen in `tests/dbt/test_mutants.py`."""
+"""What `make mutants` changes, by a text of each kind. `tests/dbt/test_mutants.py` sees that it judges them right."""
 
 from __future__ import annotations
 
