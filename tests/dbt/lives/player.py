@@ -75,6 +75,8 @@ from tests.releases import make_release
 from tests.slack_server import Slack
 
 BEFORE_THE_LAST = "0018"
+# With the figures that a message tells.
+FEW = (*A_FEW, "+daily_metrics")
 # What may end a task. Anything else is a fault of ours, and ends the life.
 ENDS_A_TASK = (AirflowFailException, LeaseHeldError, LoadError, UnavailableError, psycopg2.Error)
 
@@ -122,7 +124,7 @@ class Versions:
             content["nodes"][unique_id] |= {"checksum": node.checksum.to_dict(), "raw_code": node.raw_code}
         # A view that is there stays what it is. Its tests would be left out with it.
         views = () if tested else ("--exclude", "config.materialized:view")
-        names = parsed.untested.names("--select", *(A_FEW if few else EVERYTHING), *views)
+        names = parsed.untested.names("--select", *(FEW if few else EVERYTHING), *views)
         kept = {key: node for key, node in content["nodes"].items() if node["name"] in names}
         known = kept.keys() | content["sources"].keys()
         if tested:
@@ -144,10 +146,10 @@ class Living(Days):
     def __init__(self, shop: KeptShop, versions: Versions, life: Life, wire: Wire, slack: Slack) -> None:
         super().__init__(shop, versions.project, life.seed)
         self.life, self.versions, self.wire, self.slack = life, versions, wire, slack
-        self.models = A_FEW if life.few else EVERYTHING
+        self.models = FEW if life.few else EVERYTHING
         self.version = versions.of(life, 0)
         self.project = self.version.project
-        self.fill_both_buffers("a_few" if life.few else "everything")
+        self.fill_both_buffers("a_few_and_metrics" if life.few else "everything")
         # What is told to be committed has to outlive a server that is killed; each process forgets this otherwise.
         shop.query(f"alter database {WAREHOUSE} set synchronous_commit = on")
         shop.query("set synchronous_commit = on")
@@ -170,8 +172,8 @@ class Living(Days):
                     self.checker.check(step)
                 except Broken as broken:
                     raise Broken(broken.rule, where, broken.why) from broken
-                except AssertionError as error:
-                    raise Broken("a step is taken", where, str(error)) from error
+                except Exception as error:
+                    raise Broken("a step is taken", where, f"{type(error).__name__}: {error}") from error
                 self.tally[type(step).__name__] += 1
         self.checker.end()
 
@@ -179,7 +181,8 @@ class Living(Days):
         """A step."""
         match step:
             case Load(fault):
-                with self._breaking(fault), suppress(*ENDS_A_TASK), connect("a loader") as connection:
+                fails = suppress(*ENDS_A_TASK) if fault else nullcontext()
+                with self._breaking(fault), fails, connect("a loader") as connection:
                     demo.play_day(connection, demo.next_day(connection), orders_per_day=ORDERS_PER_DAY)
             case Edited(seed, times):
                 self._deliver_changed(seed, edits_that_pass.EDITS if self.life.tested else EDITS, times)
@@ -480,18 +483,12 @@ class World:
     versions: Versions
     slack: Slack
 
-    def live(
-        self, life: Life, before_it: Callable[[KeptShop], object] = lambda _: None
-    ) -> tuple[Broken | None, Counter[str]]:
-        """Live a life: what was broken first, if anything, and what there was in it.
-
-        `before_it` happens once the checker has begun to look.
-        """
+    def live(self, life: Life) -> tuple[Broken | None, Counter[str]]:
+        """Live a life: what was broken first, if anything, and what there was in it."""
         with wired(self.shop.server.database(WAREHOUSE)) as wire, _told(wire):
             living = Living(self.shop, self.versions, life, wire, self.slack)
             try:
                 living.checker.begin()
-                before_it(self.shop)
                 living.live()
             except Broken as broken:
                 return broken, living.tally
