@@ -75,8 +75,6 @@ from tests.releases import make_release
 from tests.slack_server import Slack
 
 BEFORE_THE_LAST = "0018"
-# With the figures that a message tells.
-FEW = (*A_FEW, "+daily_metrics")
 # What may end a task. Anything else is a fault of ours, and ends the life.
 ENDS_A_TASK = (AirflowFailException, LeaseHeldError, LoadError, UnavailableError, psycopg2.Error)
 
@@ -124,7 +122,7 @@ class Versions:
             content["nodes"][unique_id] |= {"checksum": node.checksum.to_dict(), "raw_code": node.raw_code}
         # A view that is there stays what it is. Its tests would be left out with it.
         views = () if tested else ("--exclude", "config.materialized:view")
-        names = parsed.untested.names("--select", *(FEW if few else EVERYTHING), *views)
+        names = parsed.untested.names("--select", *(A_FEW if few else EVERYTHING), *views)
         kept = {key: node for key, node in content["nodes"].items() if node["name"] in names}
         known = kept.keys() | content["sources"].keys()
         if tested:
@@ -146,10 +144,10 @@ class Living(Days):
     def __init__(self, shop: KeptShop, versions: Versions, life: Life, wire: Wire, slack: Slack) -> None:
         super().__init__(shop, versions.project, life.seed)
         self.life, self.versions, self.wire, self.slack = life, versions, wire, slack
-        self.models = FEW if life.few else EVERYTHING
+        self.models = A_FEW if life.few else EVERYTHING
         self.version = versions.of(life, 0)
         self.project = self.version.project
-        self.fill_both_buffers("a_few_and_metrics" if life.few else "everything")
+        self.fill_both_buffers("a_few" if life.few else "everything")
         # What is told to be committed has to outlive a server that is killed; each process forgets this otherwise.
         shop.query(f"alter database {WAREHOUSE} set synchronous_commit = on")
         shop.query("set synchronous_commit = on")
@@ -266,8 +264,7 @@ class Living(Days):
         self.active = set()
         if isinstance(fault, Restarted):
             self.shop.connect()
-        else:
-            self.checker.reader_saw(reader)
+        self.checker.reader_saw(reader, server_went=isinstance(fault, Restarted))
         self.checker.of_run(states, tells)
         if self.wire.broke == broke and not isinstance(fault, Held | LoadedBetween) and not self.sound:
             self.checker.is_published(states)
