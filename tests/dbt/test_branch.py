@@ -34,7 +34,7 @@ class AFew(Days):
 
 @pytest.fixture(scope="module")
 def folder(dbts: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The dbt project, in which somebody has changed a fact: addresses in it are longer.
+    """The dbt project, in which somebody has changed a fact and its unit test: addresses in it are longer.
 
     The environment names it, a state folder, who develops, and where psql is; dbt parses in a fork.
     """
@@ -42,6 +42,10 @@ def folder(dbts: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     shutil.copytree(PROJECT_ROOT / "dbt", home / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
     fact = home / "dbt" / FACT
     fact.write_text(fact.read_text().replace("addresses.address as", "addresses.address || ', Earth' as"))
+    units = fact.with_name("_core__unit_tests.yml")
+    units.write_text(
+        units.read_text().replace("shipping_address: 1 Fern Lane,", "shipping_address: '1 Fern Lane, Earth',")
+    )
     with pytest.MonkeyPatch.context() as environment:
         fork_dbt(dbts, environment)
         environment.setenv("GREENERY_DBT_DIR", str(home / "dbt"))

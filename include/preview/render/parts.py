@@ -88,7 +88,8 @@ def _breaks(report: Report) -> Iterator[Block]:
         what = (f"{short(reader.kind, 40)} ", Code(short(reader.name, 120)), " of ", Code(short(reader.owner, 60)))
         lines.append((*what, " on ", Code(short(reader.mart, 80)), f": {_ended(short(reader.why))}"))
     yield from _points(lines)
-    for one in [one for one in tests if one.differs][:FOLDED]:
+    # The shortest first: it says in a few columns what others say in many.
+    for one in sorted([one for one in tests if one.differs], key=lambda one: len(one.differs))[:FOLDED]:
         title = ("How the rows of ", Code(short(headline.called(one)[1], 160)), " differ")
         yield Folded(title, (Verbatim(one.differs[:LONGEST_DIFFERENCE]),))
 
