@@ -373,7 +373,9 @@ class Living(Days):
         """As an operator of ours does: run it, keep what became of each node, and fail where something did."""
         dbt = version.project if self.life.tested else version.project.untested
         tested = self.life.tested and command[0] == "build"
-        done = dbt.invoke(*command, *(("--exclude-resource-type", "unit_test") if tested else ()))
+        # Where a fault counts commits, the one that it meets is the same each time.
+        in_order = ("--threads", "1") if self.wire.counts else ()
+        done = dbt.invoke(*command, *(("--exclude-resource-type", "unit_test") if tested else ()), *in_order)
         results = nodes.from_dbt(getattr(done.result, "results", ()))
         instance = context["ti"]
         record(self.run_id, instance.task_id, instance.try_number, results, version.facts)
