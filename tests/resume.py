@@ -6,12 +6,15 @@ So `make torture` goes on where it was stopped. `--cache-clear` plays everything
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 _KEY = "greenery/passed"
+# What of a test the environment may ask for: what passed with less has not passed with more.
+_ASKED = " ".join(f"{name}={os.environ[name]}" for name in ("CASE", "DAYS") if name in os.environ)
 
 
 class _Resume:
@@ -27,7 +30,7 @@ class _Resume:
         return f"resume: {len(self.passed)} tests have passed on these files and are left out (--cache-clear: none)"
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        passed = [item for item in items if item.nodeid in self.passed]
+        passed = [item for item in items if f"{item.nodeid} {_ASKED}" in self.passed]
         config.hook.pytest_deselected(items=passed)
         items[:] = [item for item in items if item not in passed]
 
@@ -36,7 +39,7 @@ class _Resume:
         if report.when == "call" and report.passed:
             self.called.add(report.nodeid)
         if self.notes and report.when == "teardown" and report.passed and report.nodeid in self.called:
-            self.passed.append(report.nodeid)
+            self.passed.append(f"{report.nodeid} {_ASKED}")
             self.cache.set(_KEY, {"files": self.files, "tests": self.passed})
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:

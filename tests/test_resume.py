@@ -60,3 +60,11 @@ def test_what_passed_is_left_out_until_a_file_changes_or_all_is_asked_for(folder
     (folder / "new.py").touch()
     code, told = plays(folder, TWO="well")
     assert (code, told.split(" in ")[0]) == (0, "3 passed")
+
+
+def test_what_passed_for_one_case_or_a_few_days_has_not_passed_for_others(folder: Path) -> None:
+    plays(folder, TWO="well", DAYS="10")
+    code, told = plays(folder, TWO="well", DAYS="30")
+    assert (code, told.split(" in ")[0]) == (0, "3 passed")
+    code, told = plays(folder, TWO="well", DAYS="10")
+    assert (code, told.split(" in ")[0]) == (0, "3 deselected")

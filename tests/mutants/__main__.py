@@ -134,7 +134,8 @@ def table(mutants: Sequence[Mutant], verdicts: Sequence[Verdict]) -> str:
     caught = sum(all_of[name] for name in CAUGHT)
     meaningful = caught + all_of[SURVIVED]
     rate = f" ({caught / meaningful:.1%})" if meaningful else ""
-    return "\n".join([*lines, "", f"{caught} of {meaningful} that change a result are caught{rate}."])
+    others = "".join(f"; {all_of[name]} {name}" for name in (SAME, LOOKED_AT, LEFT_OUT) if all_of[name])
+    return "\n".join([*lines, "", f"{caught} of {meaningful} that change a result are caught{rate}{others}."])
 
 
 class _Kept:

@@ -87,6 +87,7 @@ class Judge:
         """`suite`: let what no cheaper judge sees be judged by tests of the suite, minutes each."""
         self.shop, self.project, self.folder, self.suite = shop, project, folder, suite
         self.passed: set[tuple[str, ...]] = set()
+        self.days_pass = False
         self.texts = texts(project.manifest)
         self.models = {one.name: one for one in project.manifest.nodes.values() if isinstance(one, ModelNode)}
         self.views = [name for name, one in self.models.items() if one.config.materialized == "view"]
@@ -127,7 +128,7 @@ class Judge:
         for mutant in [*left, *(one for one in asked if not of_models[one.name])]:
             if mutant.name in changed:
                 yield Verdict(mutant.name, SURVIVED, changed[mutant.name])
-            elif self.takes_days(mutant) and (found := self._played(self._mutated(mutant))):
+            elif self.takes_days(mutant) and (found := self._days_find(mutant)):
                 yield Verdict(mutant.name, DAYS, found)
             elif mutant.node in self.models and self.takes_days(mutant):
                 yield Verdict(mutant.name, SURVIVED, f"no row is otherwise in {DAYS_PLAYED} days of edits")
@@ -335,6 +336,14 @@ class Judge:
 
     def _recount(self) -> list[str]:
         return self.nights.recount(replica(self.shop.connection), "mutant")
+
+    def _days_find(self, mutant: Mutant) -> str:
+        """What days find of a mutant, where without one they find nothing."""
+        if not self.days_pass:
+            if found := self._played(self.project):
+                raise SystemExit(f"Without a mutant days find this: {found}. Mend it first.")
+            self.days_pass = True
+        return self._played(self._mutated(mutant))
 
     def _played(self, project: Project) -> str:
         """What days of changes find: a difference from a full build, or what breaks off; "" for nothing."""

@@ -29,6 +29,8 @@ select
     (select count(*) from analytics.int_orders) as int_orders,
     (select count(*) from analytics.fact_orders join analytics.int_orders using (order_id, status, units)) as joined
 """
+# By what is so of a run, how the first line of its message begins.
+BEGINS = {"published": ("✅", "✋"), "failed": ("🔴",), "overtaken": ("ℹ️",)}
 # How long who has ended may still be seen, in seconds.
 PATIENCE = 10.0
 
@@ -48,6 +50,9 @@ class Checker:
         self.shop, self.living = shop, living
         self.contents: dict[int, list[tuple]] = {}
         self.history: dict[str, tuple] = {}
+        # By run and metric what its message told, and all that was ever told: metric, day, when, value.
+        self.noted: dict[tuple[str, str], tuple] = {}
+        self.figures: set[tuple] = set()
         self.last: Publication | None = None
         self.messages = len(living.slack.accepted)
 
@@ -132,20 +137,26 @@ class Checker:
         self.history = now
 
     def no_figure_lost_its_receipt(self) -> None:
-        """Each figure of each message is told as it was then."""
-        with connect("a checker") as connection:
-            for run, metric, day, value, at in self.shop.query(
-                "select metrics.run_id, metric, day, value, published_at"
+        """Each figure that a message told, now or after an earlier step, is told as it was then."""
+        rule = "no figure told lost its receipt"
+        noted = {
+            (run, metric): (metric, day, at, value)
+            for run, metric, day, at, value in self.shop.query(
+                "select metrics.run_id, metric, day, published_at, value"
                 " from ops.metrics join ops.publications using (publication_id)"
-            ):
+            )
+        }
+        self.holds(rule, noted.keys() >= self.noted.keys(), f"not noted any more: {self.noted.keys() - noted.keys()}")
+        self.noted = noted
+        self.figures |= {*noted.values()}
+        with connect("a checker") as connection:
+            for metric, day, at, value in self.figures:
                 then = told.as_told(connection, metric, day, at)
                 found = then and then.value
                 self.holds(
-                    "no figure told lost its receipt",
-                    then is not None
-                    and (found is None) == (value is None)
-                    and (found is None or float(found) == value),
-                    f"{metric} of {day} was told as {value} by {run}, and its receipt says {found}",
+                    rule,
+                    then is not None and (found if found is None else float(found)) == value,
+                    f"{metric} of {day} was told as {value} at {at}, and its receipt says {found}",
                 )
 
     def nothing_is_left_over(self) -> None:
@@ -205,6 +216,9 @@ class Checker:
         self.living.said[run_id] = len(said)
         self.holds(rule, len(headlines) == known, f"{known} messages are noted, and {headlines} arrived")
         self.holds(rule, known <= 1, f"{headlines} of one run")
+        self.holds(
+            rule, all(one.startswith(BEGINS[kind]) for one in headlines), f"{kind} is so, and it said {headlines}"
+        )
         self.holds(rule, known == 1 or len(said) > 0, "no message")
 
     def decisions(self) -> int:
@@ -230,10 +244,11 @@ class Checker:
             )
             self.holds("what nothing disturbs is published", states["publish"] == "success", f"{states}: {why[:5]}")
 
-    def reader_saw(self, reader: Reader) -> None:
-        """Those who queried meanwhile noticed nothing."""
+    def reader_saw(self, reader: Reader, *, server_went: bool = False) -> None:
+        """Those who queried meanwhile noticed nothing, but that their server went."""
         self.living.tally["queries meanwhile"] += reader.queries
-        self.holds("no reader sees a mix or an error", not reader.wrong, f"{reader.wrong[:3]}")
+        wrong = reader.mixes if server_went else [*reader.mixes, *reader.errors]
+        self.holds("no reader sees a mix or an error", not wrong, f"{wrong[:3]}")
 
     def holds(self, rule: str, what: bool, why: str) -> None:
         """Raise Broken unless it does."""
@@ -288,7 +303,8 @@ class Reader:
 
     def __init__(self, shop: KeptShop) -> None:
         self.where = shop.server.database(WAREHOUSE).libpq()
-        self.wrong: list[str] = []
+        self.mixes: list[str] = []
+        self.errors: list[str] = []
         self.queries = 0
         self.done = threading.Event()
         self.thread = threading.Thread(target=self._read, daemon=True)
@@ -313,8 +329,8 @@ class Reader:
                             connection.commit()
                             self.queries += 1
                             if len(set(seen)) > 1:
-                                self.wrong.append(f"{seen}")
+                                self.mixes.append(f"{seen}")
                 finally:
                     connection.close()
             except psycopg2.Error as error:
-                self.wrong.append(f"{type(error).__name__}: {error}")
+                self.errors.append(f"{type(error).__name__}: {error}")

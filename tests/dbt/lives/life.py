@@ -146,7 +146,10 @@ Step = Load | Edited | Refused | Spoilt | Mended | Run | Cleared | Decided | Mut
 
 @dataclass(frozen=True)
 class Life:
-    """`few` says that only a few models are built, `tested` that the data tests run, so that hostile rows may come."""
+    """`few` says that only a few models are built, so that no message tells figures.
+
+    `tested` says that the data tests run, so that hostile rows may come.
+    """
 
     seed: int
     few: bool
@@ -187,7 +190,7 @@ def draw(seed: int, days: int = 30) -> Life:
     """The life of a seed."""
     random = Random(f"life {seed}")  # noqa: S311 - no secret hangs on it
     tested = random.random() < 0.25
-    few = tested or random.random() < 0.9
+    few = tested or random.random() < 0.7
     return Life(seed, few, tested, tuple(_day(random, tested) for _ in range(days)))
 
 

@@ -170,8 +170,8 @@ class Living(Days):
                     self.checker.check(step)
                 except Broken as broken:
                     raise Broken(broken.rule, where, broken.why) from broken
-                except AssertionError as error:
-                    raise Broken("a step is taken", where, str(error)) from error
+                except Exception as error:
+                    raise Broken("a step is taken", where, f"{type(error).__name__}: {error}") from error
                 self.tally[type(step).__name__] += 1
         self.checker.end()
 
@@ -179,7 +179,8 @@ class Living(Days):
         """A step."""
         match step:
             case Load(fault):
-                with self._breaking(fault), suppress(*ENDS_A_TASK), connect("a loader") as connection:
+                fails = suppress(*ENDS_A_TASK) if fault else nullcontext()
+                with self._breaking(fault), fails, connect("a loader") as connection:
                     demo.play_day(connection, demo.next_day(connection), orders_per_day=ORDERS_PER_DAY)
             case Edited(seed, times):
                 self._deliver_changed(seed, edits_that_pass.EDITS if self.life.tested else EDITS, times)
@@ -263,8 +264,7 @@ class Living(Days):
         self.active = set()
         if isinstance(fault, Restarted):
             self.shop.connect()
-        else:
-            self.checker.reader_saw(reader)
+        self.checker.reader_saw(reader, server_went=isinstance(fault, Restarted))
         self.checker.of_run(states, tells)
         if self.wire.broke == broke and not isinstance(fault, Held | LoadedBetween) and not self.sound:
             self.checker.is_published(states)
@@ -373,7 +373,9 @@ class Living(Days):
         """As an operator of ours does: run it, keep what became of each node, and fail where something did."""
         dbt = version.project if self.life.tested else version.project.untested
         tested = self.life.tested and command[0] == "build"
-        done = dbt.invoke(*command, *(("--exclude-resource-type", "unit_test") if tested else ()))
+        # Where a fault counts commits, the one that it meets is the same each time.
+        in_order = ("--threads", "1") if self.wire.counts else ()
+        done = dbt.invoke(*command, *(("--exclude-resource-type", "unit_test") if tested else ()), *in_order)
         results = nodes.from_dbt(getattr(done.result, "results", ()))
         instance = context["ti"]
         record(self.run_id, instance.task_id, instance.try_number, results, version.facts)
@@ -480,18 +482,12 @@ class World:
     versions: Versions
     slack: Slack
 
-    def live(
-        self, life: Life, before_it: Callable[[KeptShop], object] = lambda _: None
-    ) -> tuple[Broken | None, Counter[str]]:
-        """Live a life: what was broken first, if anything, and what there was in it.
-
-        `before_it` happens once the checker has begun to look.
-        """
+    def live(self, life: Life) -> tuple[Broken | None, Counter[str]]:
+        """Live a life: what was broken first, if anything, and what there was in it."""
         with wired(self.shop.server.database(WAREHOUSE)) as wire, _told(wire):
             living = Living(self.shop, self.versions, life, wire, self.slack)
             try:
                 living.checker.begin()
-                before_it(self.shop)
                 living.live()
             except Broken as broken:
                 return broken, living.tally
