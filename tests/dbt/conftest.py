@@ -258,7 +258,9 @@ class KeptShop(Shop):
         self.connect()
 
     def keep(self, name: str) -> None:
-        """Keep a copy of the warehouse as it is now."""
+        """Keep a copy of the warehouse as it is now, in place of an earlier one of that name."""
+        with postgres.admin(self.server) as cursor:
+            cursor.execute(f"drop database if exists {name} with (force)")
         self._copy(WAREHOUSE, name)
 
     def go_back(self, name: str) -> bool:

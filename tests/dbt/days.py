@@ -205,8 +205,8 @@ class Days:
         migrate.upgrade()  # which sets what belongs to the database
         self.runs = runs
 
-    def differences(self, marts: Container[str] | None = None) -> dict[str, list[tuple]]:
-        """By mart, the first rows that are published and shouldn't be ("-") or should be and aren't ("+").
+    def differences(self, marts: Container[str] | None = None, schema: str = "analytics") -> dict[str, list[tuple]]:
+        """By mart, the first rows that are in a schema and shouldn't be ("-") or should be and aren't ("+").
 
         `marts` names those that are built, where these are not all.
         """
@@ -225,9 +225,9 @@ class Days:
             # A contract puts the columns into the order of the YAML file.
             self.shop.query(f"insert into reference.{name} select {columns} from ({statement}) as built")
             rows = self.shop.query(
-                f"(select '-', * from (table analytics.{name} except all table reference.{name}) as wrong limit 3)"
+                f"(select '-', * from (table {schema}.{name} except all table reference.{name}) as wrong limit 3)"
                 f" union all"
-                f" (select '+', * from (table reference.{name} except all table analytics.{name}) as lacking limit 3)"
+                f" (select '+', * from (table reference.{name} except all table {schema}.{name}) as lacking limit 3)"
             )
             if rows:
                 found[name] = rows
