@@ -108,11 +108,11 @@ def _end_former_try(cursor: Cursor, run_id: str) -> None:
         from pg_stat_activity
         where exists (select from former) and datname = current_database() and usename = current_user
             and (pid in (select pid from former) or application_name = 'dbt' and backend_xid is not null)
-        """,
+        """,  # noqa: S608 - a constant
         (run_id,),
     )
     if cursor.rowcount:
-        log.warning("A former try of this task was given up and still held %d sessions: they are ended.", cursor.rowcount)
+        log.warning("A former try of this task still had %d sessions; they are ended.", cursor.rowcount)
 
 
 def _let_it_be_idle(cursor: Cursor) -> None:
