@@ -7,9 +7,7 @@ was ahead (`test_lease.py`, `test_admission.py`), a disk that a full build would
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +15,6 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from psycopg2.extensions import connection as Connection
 
 from include.daily import buffers, watchdog
 from include.local import postgres
@@ -113,28 +110,24 @@ def test_a_session_that_is_ended_in_the_middle_of_a_publish(server: LocalPostgre
 
 def test_a_network_that_is_gone_in_the_middle_of_a_publish_keeps_readers_waiting_for_less_than_a_minute() -> None:
     """Both ends notice: the server lets go of the locks, and the task hears of it."""
-
-    def play() -> None:
-        with in_memory.folder("greenery-faults-") as home:
-            password = {postgres.SUPERUSER: "secret"}
-            server = postgres.start(home / "postgres", passwords=password, settings=SETTINGS)
-            try:
-                with named(fresh(server)), pytest.MonkeyPatch.context() as environment:
-                    environment.setenv("WAREHOUSE_TRANSFORMER_PASSWORD", "secret")
-                    with connect("test") as connection:
-                        roles.ensure(connection)
-                    environment.setenv("WAREHOUSE_USER", roles.TRANSFORMER)
-                    with faulty.half_way("run 2") as publish:
-                        faulty.drop(publish.port)
-                        with opened(server.database(NAME)) as db:
-                            do(db, "set statement_timeout = '1min'")
-                            assert do(db, PUBLISHED) == [("run 1", "run 1")]
-                    assert is_gone(publish.ended_with)
-                    publishes_at_the_next_try(server)
-            finally:
-                postgres.stop(server.data)
-
-    faulty.in_a_network_of_its_own(play)
+    with faulty.a_network_of_our_own(), in_memory.folder("greenery-faults-") as home:
+        password = {postgres.SUPERUSER: "secret"}
+        server = postgres.start(home / "postgres", passwords=password, settings=SETTINGS)
+        try:
+            with named(fresh(server)), pytest.MonkeyPatch.context() as environment:
+                environment.setenv("WAREHOUSE_TRANSFORMER_PASSWORD", "secret")
+                with connect("test") as connection:
+                    roles.ensure(connection)
+                environment.setenv("WAREHOUSE_USER", roles.TRANSFORMER)
+                with faulty.half_way("run 2") as publish:
+                    faulty.drop(publish.port)
+                    with opened(server.database(NAME)) as db:
+                        do(db, "set statement_timeout = '1min'")
+                        assert do(db, PUBLISHED) == [("run 1", "run 1")]
+                assert is_gone(publish.ended_with)
+                publishes_at_the_next_try(server)
+        finally:
+            postgres.stop(server.data)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT], ids=["restarted", "power gone"])
@@ -208,36 +201,9 @@ def test_a_publish_that_has_begun_needs_no_further_connection(server: LocalPostg
 
 @pytest.fixture
 def small_disk(server: LocalPostgres) -> Iterator[Warehouse]:
-    """The warehouse is on a disk of a few megabytes, of which only an administrator of the machine can make one."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a disk")
-    place = server.data.parent / "disk"  # where the server's own user may come
-    place.mkdir()
-    owner = server.data.stat().st_uid
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size=64m,uid={owner},mode=700", "tmpfs", str(place)], capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"no disk can be mounted here: {mounted.stderr.decode()}")
-    try:
-        with postgres.admin(server) as cursor:
-            cursor.execute("alter system set autovacuum = off")  # which makes room
-            cursor.execute("select pg_reload_conf()")
-            cursor.execute(f"create tablespace small location '{place}'")
-            cursor.execute(f"alter database {NAME} set tablespace small")
+    """The warehouse is on a disk of a few megabytes."""
+    with faulty.small_disk(server, NAME, megabytes=64):
         yield server.database(NAME)
-        postgres.stop(server.data)
-    finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-def fill(db: Connection) -> None:
-    """Take what room there is."""
-    do(db, "create table filler (content text); alter table filler alter content set storage plain")
-    for rows in (1000, 10, 1):  # a megabyte at a time, then a page
-        with suppress(psycopg2.errors.DiskFull):
-            while True:
-                do(db, f"insert into filler select repeat('x', 1000) from generate_series(1, {rows})")
 
 
 def test_a_full_disk_stops_a_load_and_what_people_query_stays_whole(
@@ -247,19 +213,17 @@ def test_a_full_disk_stops_a_load_and_what_people_query_stays_whole(
 ) -> None:
     """A publish writes little, and may find room for it."""
     with opened(small_disk) as db:
-        fill(db)
-        with pytest.raises(psycopg2.errors.DiskFull) as refused, connect("test") as connection:
-            csv_loader.load_folder(connection, folder)
-        assert csv_loader._refused(refused.value).startswith(
-            "The warehouse refused the load, and nothing of it is left: could not extend file"
-        )
-        assert do(db, "select to_regclass('raw.events')") == [(None,)]
-        with suppress(psycopg2.errors.DiskFull):
-            exchange("run 2", buffers.current(db))
-        live = publications.live(db).run_id
-        assert do(db, PUBLISHED) == [(live, live)]
-        do(db, "drop table filler")
-        do(db, "checkpoint")
+        with faulty.full(db):
+            with pytest.raises(psycopg2.errors.DiskFull) as refused, connect("test") as connection:
+                csv_loader.load_folder(connection, folder)
+            assert csv_loader._refused(refused.value).startswith(
+                "The warehouse refused the load, and nothing of it is left: could not extend file"
+            )
+            assert do(db, "select to_regclass('raw.events')") == [(None,)]
+            with suppress(psycopg2.errors.DiskFull):
+                exchange("run 2", buffers.current(db))
+            live = publications.live(db).run_id
+            assert do(db, PUBLISHED) == [(live, live)]
         with connect("test") as connection:
             assert csv_loader.load_folder(connection, folder).changed > 0
         build(db, "run 3", "m", "n")
