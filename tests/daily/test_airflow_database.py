@@ -38,6 +38,7 @@ from tests.faulty import opened
 from tests.forks import Forks
 from tests.own_project.page import blocks, follow
 from tests.slow_disk import Disk, slow_disk
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.db, pytest.mark.stack, pytest.mark.torture]
 
@@ -47,7 +48,8 @@ SETTINGS = {"shared_buffers": "64MB", "max_connections": "70"}
 # How long what lasts does. A night may be worth more.
 LONG_SECONDS = float(os.environ.get("OUTAGE", "60"))
 SHORT_SECONDS = LONG_SECONDS / 4
-RECOVERY_SECONDS = 420
+# Nobody does anything by hand for so long.
+recovers = partial(wait_for, seconds=420, every=0.2)
 
 
 @dataclass
@@ -270,7 +272,7 @@ def is_published(apart: Apart, run_id: str) -> None:
     assert apart.deployment.query(guests) == [(guest, n, 4 * n, n > 1) for guest, n in visits.items()]
     assert apart.deployment.query("select holder from ops.leases where released_at is null") == []
     of_tasks = "select pid, query from pg_stat_activity where usename = 'greenery_transformer'"
-    faulty.wait_for(lambda: apart.deployment.query(of_tasks) == [])
+    wait_for(lambda: apart.deployment.query(of_tasks) == [], "no session of a task is left")
     assert apart.ask("select task_id, state from task_instance where state in ('running', 'queued', 'scheduled')") == []
 
 
@@ -279,12 +281,12 @@ def test_a_run_in_whose_middle_airflows_database(apart: Apart, fault: str) -> No
     before = apart.processes()
     with kept_up(apart.deployment) as again:
         run_id = apart.begins_a_run()
-        faulty.wait_for(lambda: apart.state(run_id, "check_sources") == "success")
+        wait_for(lambda: apart.state(run_id, "check_sources") == "success", "the sources were checked")
         FAULTS[fault](apart)
         over = time.monotonic()
-        until(apart.is_healthy, "Airflow is not healthy")
+        recovers(apart.is_healthy, "all components are healthy")
         healthy = time.monotonic() - over
-        until(lambda: apart.state(run_id) in ("success", "failed"), "the run did not end")
+        recovers(lambda: apart.state(run_id) in ("success", "failed"), "the run ended")
         print(
             f"{fault}: healthy after {healthy:.1f} s, run after {time.monotonic() - over:.1f} s, again: {dict(again)}"
         )
@@ -294,14 +296,6 @@ def test_a_run_in_whose_middle_airflows_database(apart: Apart, fault: str) -> No
         now = datetime.now(UTC)
         apart.deployment.read_again()
         apart.deployment.api.wait_for_dag(DAG_ID, since=now)
-        until(apart.is_healthy, "Airflow is not healthy")
-        until(lambda: apart.processes() == before, f"processes are left: {apart.processes()}, before {before}")
+        recovers(apart.is_healthy, "all components are healthy")
+        recovers(lambda: apart.processes() == before, f"as many processes as before: {before}")
     faulty.let_through()
-
-
-def until(condition: Callable[[], object], otherwise: str) -> None:
-    """Wait for what nobody does by hand."""
-    end = time.monotonic() + RECOVERY_SECONDS
-    while not condition():
-        assert time.monotonic() < end, f"{otherwise} after {RECOVERY_SECONDS} s"
-        time.sleep(0.2)
