@@ -7,7 +7,10 @@ was ahead (`test_lease.py`, `test_admission.py`), a disk that a full build would
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,12 +26,13 @@ from include.publish import __main__ as deciding
 from include.publish.exchange import exchange
 from include.raw import csv_loader
 from include.results import publications
-from include.settings import Warehouse
+from include.settings import PROJECT_ROOT, Warehouse
 from include.warehouse import connect, is_gone, migrate, roles
 from tests import faulty, in_memory
 from tests.faulty import opened
 from tests.include.publish.test_exchange import build, do, publish
 from tests.include.raw.conftest import contents, folder  # noqa: F401 - a fixture
+from tests.slow_disk import Disk, slow_disk
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.db, pytest.mark.torture]
@@ -230,3 +234,100 @@ def test_a_full_disk_stops_a_load_and_what_people_query_stays_whole(
         build(db, "run 3", "m", "n")
         exchange("run 3", buffers.current(db))
     assert is_published(server, "run 3")
+
+
+# --- a slow disk -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disk(server: LocalPostgres) -> Iterator[Disk]:
+    """The server's disk, as fast as ever at first."""
+    with slow_disk() as disk:
+        postgres.stop(server.data)
+        with disk.below():
+            starts_again(server)
+        yield disk
+        disk.takes()
+
+
+def test_a_disk_that_hangs_as_a_publish_commits_keeps_readers_waiting_and_they_see_all_of_it(
+    server: LocalPostgres, disk: Disk
+) -> None:
+    with opened(server.database(NAME)) as reader, opened(server.database(NAME)) as other:
+        with faulty.half_way("run 2") as publish:
+            disk.takes(flush=3_600_000)
+            publish.goes_on.set()
+            flushes = f"select from pg_stat_activity where pid = {publish.pid} and wait_event ilike 'WalSync'"
+            wait_for(lambda: do(other, flushes), "it flushes its commit")
+            do(reader, "set statement_timeout = '1s'")
+            with pytest.raises(psycopg2.errors.QueryCanceled):
+                do(reader, PUBLISHED)
+            disk.takes()
+        assert publish.ended_with is None
+        assert do(reader, PUBLISHED) == [("run 2", "run 2")]
+
+
+def test_on_a_slow_disk_a_load_and_a_publish_take_longer_and_that_is_all(
+    server: LocalPostgres,
+    disk: Disk,
+    folder: Path,  # noqa: F811
+) -> None:
+    """Of a loaded disk of a cloud: 20 ms for each read and write, a tenth of a second for each flush."""
+    disk.takes(call=20, flush=100)
+    with connect("test") as connection:
+        assert csv_loader.load_folder(connection, folder).changed > 0
+    publishes_at_the_next_try(server)
+
+
+# --- Airflow's own database ------------------------------------------------------------------------------------------
+
+# Airflow's two engines, as airflow.cfg has them made: asks twice, the second time once it is told to.
+_SYNC = """
+from sqlalchemy import text
+from airflow import settings
+settings.initialize()
+with settings.engine.connect() as connection:
+    connection.execute(text("select 1"))
+    print("connected", flush=True)
+    input()
+    connection.execute(text("select 1"))
+"""
+_ASYNC = """
+import asyncio
+from sqlalchemy import text
+from airflow import settings
+settings.initialize()
+async def asks():
+    async with settings.async_engine.connect() as connection:
+        await connection.execute(text("select 1"))
+        print("connected", flush=True)
+        input()
+        await connection.execute(text("select 1"))
+asyncio.run(asks())
+"""
+
+
+def test_airflows_two_drivers_notice_within_a_minute_that_the_network_of_its_database_is_gone() -> None:
+    """As Airflow comes, they wait until TCP gives up. A run through it: tests/daily/test_airflow_database.py."""
+    with faulty.a_network_of_our_own(), in_memory.folder("greenery-faults-") as home:
+        server = postgres.start(home / "postgres", passwords={postgres.SUPERUSER: "secret"}, settings=SETTINGS)
+        environment = os.environ | {
+            "AIRFLOW_CONFIG": str(PROJECT_ROOT / "airflow.cfg"),
+            "PYTHONPATH": str(PROJECT_ROOT),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": server.url("postgres"),
+        }
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        asking = [subprocess.Popen([sys.executable, "-c", code], env=environment, **pipes) for code in (_SYNC, _ASYNC)]
+        try:
+            assert [one.stdout.readline() for one in asking] == ["connected\n"] * 2
+            faulty.drop(server.port)
+            for one in asking:
+                one.stdin.write("\n")
+                one.stdin.flush()
+            sync, by_asyncio = (one.communicate(timeout=60)[1] for one in asking)
+            assert "OperationalError" in sync
+            assert "TimeoutError" in by_asyncio
+        finally:
+            for one in asking:
+                one.kill()
+            postgres.stop(server.data)

@@ -122,7 +122,7 @@ def apart(dbts: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apa
         until_it_ends.callback(postgres.stop, server.data)
         make_databases(server)
         enter(faulty.small_disk(server, NAME, megabytes=128))
-        address = server.url(NAME).replace(postgres.SUPERUSER, NAME).replace("secret", "its%20own")
+        address = server.url(NAME, NAME)
         deployment = enter(deploy(dbts, project, AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=address))
         deployment.query(TILL)
         deployment.query(blocks("sql")[0])
