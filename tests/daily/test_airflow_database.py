@@ -49,7 +49,7 @@ SETTINGS = {"shared_buffers": "64MB", "max_connections": "70"}
 LONG_SECONDS = float(os.environ.get("OUTAGE", "60"))
 SHORT_SECONDS = LONG_SECONDS / 4
 # Nobody does anything by hand for so long.
-recovers = partial(wait_for, seconds=420, every=0.2)
+recovers = partial(wait_for, seconds=600, every=0.2)
 
 
 @dataclass
