@@ -93,7 +93,8 @@ def due_tick(schedule: str | None, now: datetime, grace: timedelta, since: datet
         return None
     latest = (now - grace).astimezone(UTC) + timedelta(microseconds=1)  # a tick at this very moment counts
     tick = croniter(schedule, latest).get_prev(datetime)
-    return tick if tick >= since else None
+    # A beginning that is yet to come tells of a clock that was wrong: nothing would be late until then.
+    return tick if tick >= since or since > now else None
 
 
 def last_due(scheduled: Sequence[Scheduled], now: datetime, grace: timedelta) -> datetime | None:
@@ -103,11 +104,11 @@ def last_due(scheduled: Sequence[Scheduled], now: datetime, grace: timedelta) ->
     """
     if scheduled[-1].schedule is None:
         return None
-    until = now - grace
+    until = now
     for one in reversed(scheduled):
-        if tick := due_tick(one.schedule, until, timedelta(), one.since):
+        if tick := due_tick(one.schedule, until, grace, one.since):
             return tick
-        until = min(until, one.since - timedelta(microseconds=1))
+        until = min(until, one.since + grace - timedelta(microseconds=1))
     return None
 
 
@@ -187,7 +188,7 @@ def _look(connection: Connection, now: datetime, *, speaks: bool) -> tuple[datet
     with connection.cursor() as cursor:
         # Who asks at the same moment waits until what is to be said is kept.
         cursor.execute("select pg_advisory_xact_lock(hashtext('greenery watchdog'))")
-    facts = known(connection)
+    facts = known(connection, now)
     grace = settings.published_by()
     due = last_due(facts.scheduled, now, grace)
     word = to_say(due, facts) if speaks else None
@@ -300,15 +301,19 @@ def note_schedule(now: datetime) -> None:
         )
 
 
-def known(connection: Connection) -> Facts:
-    """What the warehouse knows now."""
+def known(connection: Connection, now: datetime) -> Facts:
+    """What the warehouse knows. A publication that is dated ahead of the clock keeps nothing from being late."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
             select
                 (select min(since) from ops.watch),
-                (select max(published_at) from ops.publications where published_at = data_as_of)
-            """
+                (
+                    select max(published_at) from ops.publications
+                    where published_at = data_as_of and published_at <= %s
+                )
+            """,
+            (now + PATIENCE,),
         )
         since, published_at = cursor.fetchone()
         cursor.execute(

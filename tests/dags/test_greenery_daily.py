@@ -66,22 +66,22 @@ def nodes(project: Release, resource_type: str) -> dict[str, dict]:
     return {node["name"]: node for node in content if node["resource_type"] == resource_type}
 
 
-@pytest.mark.parametrize("day", [date(2026, 3, 28), date(2026, 10, 24), date(2028, 2, 28), date(2026, 12, 31)])
 def test_runs_come_when_the_watchdog_awaits_them_whatever_zone_airflow_is_set_to(
-    project: Release, monkeypatch: pytest.MonkeyPatch, day: date
+    project: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """02:30 in Berlin is no time on 29 March and there twice on 25 October: it is 02:30 in UTC that counts."""
     monkeypatch.setenv("GREENERY_SCHEDULE", "30 2 * * *")
     monkeypatch.setattr(sdk_dag.settings, "TIMEZONE", pendulum.timezone("Europe/Berlin"))
     [daily] = DagBag(dag_folder=str(DAGS / "greenery_daily.py")).dags.values()
     timetable, every = coerce_to_core_timetable(daily.timetable), TimeRestriction(None, None, catchup=True)
-    at = datetime.combine(day, time(2, 30), UTC)
-    for following in (at + timedelta(days=days) for days in (1, 2, 3)):
-        info = timetable.next_dagrun_info(
-            last_automated_data_interval=DataInterval.exact(pendulum.instance(at)), restriction=every
-        )
-        assert info.run_after == following == due_tick("30 2 * * *", following, timedelta(), at)
-        at = following
+    for day in (date(2026, 3, 28), date(2026, 10, 24), date(2026, 12, 31), date(2028, 2, 28)):
+        before = datetime.combine(day, time(2, 30), UTC)
+        for tick in (before + timedelta(days=1), before + timedelta(days=2)):
+            info = timetable.next_dagrun_info(
+                last_automated_data_interval=DataInterval.exact(pendulum.instance(tick - timedelta(days=1))),
+                restriction=every,
+            )
+            assert info.run_after == tick == due_tick("30 2 * * *", tick, timedelta(), before)
 
 
 def test_every_model_is_one_task(dag: DAG, project: Release) -> None:

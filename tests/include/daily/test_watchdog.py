@@ -89,6 +89,10 @@ def test_what_was_due_before_anybody_watched_is_not() -> None:
     assert due_tick("0 6 * * *", at("25 07:00"), HOUR, since=at("24 10:00")) == at("25 06:00")
 
 
+def test_where_watching_begins_in_the_future_a_clock_was_wrong_and_all_is_due() -> None:
+    assert due_tick("0 6 * * *", at("24 12:00"), HOUR, since=at("30 00:00")) == at("24 06:00")
+
+
 SIX, NINE, THREE = "0 6 * * *", "0 9 * * *", "0 3 * * *"
 
 
@@ -197,6 +201,16 @@ def test_what_stays_late_is_said_again_the_next_day(watched: Connection, slack: 
 
 
 @pytest.mark.db
+def test_what_was_published_while_a_clock_was_ahead_hides_nothing_that_is_late(
+    watched: Connection, slack: Slack
+) -> None:
+    publish(watched, "23 06:05")
+    publish(watched, "30 06:05")
+    assert check(at("24 07:00")).code == TOO_LATE
+    assert check(at("30 07:00")).code == FINE
+
+
+@pytest.mark.db
 def test_after_thirty_missed_days_it_is_told_since_when_it_was_late(watched: Connection, slack: Slack) -> None:
     publish(watched, "01 06:05")
     for day in range(2, 31):
@@ -227,7 +241,7 @@ def test_a_schedule_that_was_changed_makes_nothing_late_that_nobody_had_promised
         note_schedule(at(f"24 11:{minute}"))
         assert check(at(f"24 11:{minute}")).code == FINE
     with connect() as connection:
-        assert [(one.schedule, one.since) for one in known(connection).scheduled] == [
+        assert [(one.schedule, one.since) for one in known(connection, at("24 11:10")).scheduled] == [
             ("0 6 * * *", LONG_AGO),
             ("0 9 * * *", at("24 11:00")),
         ]
