@@ -33,7 +33,7 @@ from psycopg2.extensions import connection as Connection
 
 from include import settings
 from include.command_line import log_to_stderr
-from include.daily import admission, metrics, promise
+from include.daily import admission, metrics, promise, report
 from include.results import backups, publications
 from include.results.backups import Made
 from include.results.failures import without_data
@@ -162,15 +162,17 @@ def check(now: datetime | None = None, *, speaks: bool = True) -> Verdict:
 def watch() -> None:
     """The task of `greenery_watchdog`; red where it can't tell.
 
-    It also lets loaders in again after a run that has ended without doing so, and notes by which schedule runs come:
-    it is told so by the same settings as the scheduler, which who asks beside Airflow may not be.
+    It also lets loaders in again after a run that has ended without doing so, tells what became of one that has ended
+    without a word, and notes by which schedule runs come: it is told so by the same settings as the scheduler, which
+    who asks beside Airflow may not be.
     """
     verdict = check()
     log.info(verdict.says)
     if verdict.code == UNKNOWN:
         raise RuntimeError(verdict.says)
-    note_schedule(datetime.now(UTC))
-    admission.let_go_of_ended(get_current_context())
+    note_schedule(now := datetime.now(UTC))
+    admission.let_go_of_ended(context := get_current_context())
+    report.tell_of_ended(context, now)
 
 
 def main() -> int:
