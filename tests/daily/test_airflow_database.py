@@ -235,11 +235,8 @@ def is_locked(apart: Apart) -> None:
 
 
 def has_a_disk(apart: Apart, seconds: float, **takes: int) -> None:
-    apart.disk.takes(**takes)
-    try:
+    with apart.disk.taking(**takes):
         time.sleep(seconds)
-    finally:
-        apart.disk.takes()
 
 
 def has_a_raw_table_locked(apart: Apart) -> None:
