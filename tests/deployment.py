@@ -246,11 +246,11 @@ class Deployment:
 
 
 @contextmanager
-def deploy(dbts: Forks, dbt_project: Path = PROJECT_ROOT / "dbt", **environment_of_all: str) -> Iterator[Deployment]:
-    """A deployment, for the time of the block, with variables for all of it. Its project is parsed in a fork."""
+def deployed(dbts: Forks, source: Path = PROJECT_ROOT / "dbt", **environment: str) -> Iterator[Deployment]:
+    """A deployment of a copy of a project, for the time of the block. The project is parsed in a fork."""
     with in_memory.folder("greenery-stack-") as home, slack_server() as slack:
         project = home / "dbt_project"
-        shutil.copytree(dbt_project, project, ignore=shutil.ignore_patterns("target", "logs"))
+        shutil.copytree(source, project, ignore=shutil.ignore_patterns("target", "logs"))
         stack = Stack(
             home / "state",
             extra_env={
@@ -263,12 +263,12 @@ def deploy(dbts: Forks, dbt_project: Path = PROJECT_ROOT / "dbt", **environment_
                 # Somebody who may log in and see nothing.
                 "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin,guest:",
                 "GREENERY_DBT_DIR": str(project),
-                **environment_of_all,
+                **environment,
             },
         )
-        with pytest.MonkeyPatch.context() as environment:
+        with pytest.MonkeyPatch.context() as ours:
             # Not the port that everybody tries first.
-            environment.setenv("GREENERY_UI_PORT", str(postgres.free_port()))
+            ours.setenv("GREENERY_UI_PORT", str(postgres.free_port()))
             with stack.session() as server:
                 with pytest.MonkeyPatch.context() as parsing:
                     fork_dbt(dbts, parsing)
@@ -291,7 +291,7 @@ def deployment(request: pytest.FixtureRequest, dbts: Forks) -> Iterator[Deployme
     """The deployment, in whatever state the last test left it."""
     with ExitStack() as until_it_ends:
         request.config.stash[_UP] = until_it_ends
-        yield until_it_ends.enter_context(deploy(dbts))
+        yield until_it_ends.enter_context(deployed(dbts))
 
 
 def end(config: pytest.Config) -> None:
