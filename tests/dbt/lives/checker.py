@@ -15,7 +15,7 @@ from include.raw.contract import TABLES
 from include.receipts import told
 from include.results.publications import Publication, live
 from include.warehouse import connect
-from tests.dbt.conftest import WAREHOUSE, KeptShop
+from tests.dbt.conftest import KeptShop
 from tests.dbt.edits import replica
 from tests.dbt.lives.life import Cleared, Decided, Run, Step
 
@@ -177,7 +177,7 @@ class Checker:
         ours = self.shop.connection.info.backend_pid
         sessions = self._until_none(
             "select application_name, state, query from pg_stat_activity"
-            f" where datname = '{WAREHOUSE}' and pid <> {ours} and backend_type = 'client backend'"
+            f" where datname = '{self.shop.name}' and pid <> {ours} and backend_type = 'client backend'"
         )
         self.holds(rule, not sessions, f"sessions: {sessions[:3]}")
         held = self.shop.query("select holder, taken_at from ops.leases where released_at is null")
@@ -185,7 +185,7 @@ class Checker:
         # The database's own: another database's sessions are other people's.
         locks = self.shop.query(
             "select locktype, mode, pid from pg_locks join pg_database on pg_database.oid = database"
-            f" where datname = '{WAREHOUSE}' and pid <> {ours} and locktype in ('relation', 'advisory')"
+            f" where datname = '{self.shop.name}' and pid <> {ours} and locktype in ('relation', 'advisory')"
             " and pid in (select pid from pg_stat_activity where backend_type = 'client backend')"
         )
         self.holds(rule, not locks, f"locks: {locks[:3]}")
@@ -317,7 +317,7 @@ class Reader:
     """Somebody who queries across marts all the time, twice by each connection."""
 
     def __init__(self, shop: KeptShop) -> None:
-        self.where = shop.server.database(WAREHOUSE).libpq()
+        self.where = shop.where.libpq()
         self.mixes: list[str] = []
         self.errors: list[str] = []
         self.queries = 0
