@@ -17,7 +17,7 @@ import hashlib
 import os
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -49,6 +49,8 @@ STEPS = {
     "snapshot": ("build", "--selector", "snapshot"),
     "history": ("build", "--select", "path:snapshots+", "--exclude", "path:snapshots", "test_type:unit"),
 }
+BUILDS = {step: command for step, command in STEPS.items() if command[0] == "build"}
+UNTESTED = {step: (*command, "--exclude-resource-type", "test") for step, command in BUILDS.items()}
 # What publish does of all that before it publishes.
 OBSERVE = "observe"
 
@@ -299,7 +301,9 @@ class Bench:
         self.query(COPY_HISTORY.format(begin=self.first_day, until=until, days=days, first=first, last=self.copies))
         [[self.events]] = self.query("select count(*) from raw.events")
 
-    def run(self, *, full_refresh: bool = False, look_at_all: bool = False, tested: bool = True) -> Measured:
+    def run(
+        self, *, full_refresh: bool = False, look_at_all: bool = False, steps: Mapping[str, tuple[str, ...]] = STEPS
+    ) -> Measured:
         """A run's dbt, what it observes, and its publish."""
         self.runs += 1
         run_id = f"run {self.runs}"
@@ -310,10 +314,9 @@ class Bench:
             self.query("update ops.buffers set scan = true where schema_oid = 'analytics_next'::regnamespace")
         measured, temp_before, cpu_before = Measured(), self._temp_bytes(), cpu_seconds(self.server)
         with peak_of(self.server) as measured.peak:
-            for step, command in STEPS.items():
+            for step, command in steps.items():
                 began = time.monotonic()
-                if tested or command[0] == "build":
-                    measured.nodes |= self.dbt(command, tested=tested)
+                measured.nodes |= self.dbt(command)
                 measured.steps[step] = time.monotonic() - began
         measured.cpu = cpu_seconds(self.server) - cpu_before
         measured.temp_mb = (self._temp_bytes() - temp_before) / 1e6
@@ -325,10 +328,10 @@ class Bench:
         measured.steps[OBSERVE] = time.monotonic() - began
         return measured
 
-    def dbt(self, command: tuple[str, ...], *, tested: bool = True) -> dict[str, float]:
+    def dbt(self, command: tuple[str, ...]) -> dict[str, float]:
         """A dbt command; returns the seconds of each node by its unique id, and raises where one failed."""
-        excluded = [f"--exclude-resource-type={kind}" for kind in ("unit_test", *([] if tested else ["test"]))]
-        done = dbtRunner(manifest=self.manifest).invoke([*command, *excluded, "--quiet", *self._flags()])
+        untested = ("--exclude-resource-type", "unit_test")
+        done = dbtRunner(manifest=self.manifest).invoke([*command, *untested, "--quiet", *self._flags()])
         if not done.success:
             raise SystemExit(f"dbt {' '.join(command)} failed: {done.exception or 'its output says why'}")
         return {result.node.unique_id: result.execution_time for result in done.result.results}
@@ -338,7 +341,7 @@ class Bench:
         self.grow(events)
         full = self.run(full_refresh=True)
         self.say(f"  in full: {full.seconds:.1f} s")
-        self.run(full_refresh=True, tested=False)
+        self.run(full_refresh=True, steps=UNTESTED)
         self.query(AGE_ORDERS)
         self.query("vacuum analyze")
         days = []
@@ -382,7 +385,7 @@ def peak_of(server: postgres.LocalPostgres) -> Iterator[Peak]:
     By what costs next to nothing to ask, since this process is measured as well.
     """
     peak = Peak()
-    postmaster = int((server.data / "postmaster.pid").read_text().splitlines()[0])
+    postmaster = postgres.server_process(server.data)
     page = resource.getpagesize() / 1e6
 
     def look() -> None:

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -25,17 +24,10 @@ from include.publish import exchange as exchanges
 from include.publish.exchange import exchange
 from include.settings import Warehouse
 from include.warehouse import connect
+from tests.waiting import wait_for
 
 LIMIT_SECONDS = 120
 _CLONE_NEWNET = 0x40000000
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Until something holds, for two minutes at most."""
-    give_up = time.monotonic() + LIMIT_SECONDS
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
 
 
 @contextmanager
@@ -48,8 +40,8 @@ def opened(where: Warehouse) -> Iterator[Connection]:
 
 def end(server: LocalPostgres, number: signal.Signals) -> None:
     """Stop a server: SIGINT rolls back what is under way, SIGQUIT is as where the power goes, and nobody is told."""
-    os.kill(int((server.data / "postmaster.pid").read_text().splitlines()[0]), number)
-    wait_for(lambda: postgres.running_port(server.data) is None)
+    os.kill(postgres.server_process(server.data), number)
+    wait_for(lambda: postgres.running_port(server.data) is None, "the server is down")
 
 
 @dataclass

@@ -32,6 +32,7 @@ from tests import faulty, in_memory
 from tests.faulty import opened
 from tests.include.publish.test_exchange import build, do, publish
 from tests.include.raw.conftest import contents, folder  # noqa: F401 - a fixture
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.db, pytest.mark.torture]
 
@@ -201,7 +202,7 @@ def test_a_server_without_a_connection_left_says_so_and_nothing_has_changed(
 def test_a_publish_that_has_begun_needs_no_further_connection(server: LocalPostgres) -> None:
     with faulty.half_way("run 2") as publish, faulty.no_connection_left(server.database(NAME)):
         publish.goes_on.set()
-        faulty.wait_for(lambda: publish.ended)
+        wait_for(lambda: publish.ended, "it has published")
     assert publish.ended_with is None
     assert is_published(server, "run 2")
 

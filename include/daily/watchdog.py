@@ -9,7 +9,7 @@ is none it says nothing to Slack and leaves that to the DAG, which may know one.
 
 What is late is said once a day, and once more when it is there; what will be late by all that is usual
 (`include.daily.promise`) is said before, once. The outbox remembers that, so who asks first says it.
-So is what somebody decided by hand who was killed before he could tell it.
+So is what somebody decided by hand who was killed before telling it.
 The same is said of backups, to engineers, where GREENERY_BACKUP_SCHEDULE says when one is due.
 That the warehouse is down is remembered in the folder `watchdog` of the state folder: let both askers share that one.
 """

@@ -185,6 +185,13 @@ def running_port(data: Path) -> int | None:
     return running.port if running else None
 
 
+def server_process(data: Path) -> int:
+    """The number of the first process of the cluster in `data`. Raises PostgresError while it is down."""
+    if running := _running(data):
+        return running.process
+    raise PostgresError(f"no Postgres runs on {data}: start it, then try again")
+
+
 class _Running(NamedTuple):
     process: int
     port: int

@@ -7,6 +7,7 @@
 #}
 {% test holds_for_most(model, expression, day, by=none, weight=1) %}
 
+{{ config(meta={'expects_description': true}) }}
 {%- set by = by ~ ',' if by else '' %}
 {%- set is_not = 'not coalesce(' ~ expression ~ ', false)' %}
 with days as (
