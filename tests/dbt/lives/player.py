@@ -139,14 +139,15 @@ class Versions:
 
 
 class Living(Days):
-    """A life under way."""
+    """A life under way. Who reads meanwhile makes a `pause` of so many seconds between two queries."""
+
+    pause = 0.01
 
     def __init__(self, shop: KeptShop, versions: Versions, life: Life, wire: Wire, slack: Slack) -> None:
-        super().__init__(shop, versions.project, life.seed)
         self.life, self.versions, self.wire, self.slack = life, versions, wire, slack
-        self.models = A_FEW if life.few else EVERYTHING
         self.version = versions.of(life, 0)
-        self.project = self.version.project
+        super().__init__(shop, self.version.project, life.seed)
+        self.models = A_FEW if life.few else EVERYTHING
         self.fill_both_buffers("a_few" if life.few else "everything")
         # What is told to be committed has to outlive a server that is killed; each process forgets this otherwise.
         shop.query(f"alter database {shop.name} set synchronous_commit = on")
@@ -259,7 +260,7 @@ class Living(Days):
                 between()
             task("snapshot", lambda context: self._snapshot(context, version))
             task("history", lambda context: self._history(context, version), *states)
-            with self._held() if isinstance(fault, Held) else nullcontext(), Reader(self.shop) as reader:
+            with self._held() if isinstance(fault, Held) else nullcontext(), Reader(self.shop, self.pause) as reader:
                 task("publish", self._publish, *states)
             if tells == "report":
                 states["report"] = None  # it is under way
@@ -432,7 +433,7 @@ class Living(Days):
         if action == "publish" and self.runs == self.first:
             return
         decided = self.checker.decisions()
-        with Reader(self.shop) as reader:
+        with Reader(self.shop, self.pause) as reader:
             try:
                 self.take_effect(action)
             except NotPublishedError:
@@ -452,6 +453,10 @@ class Living(Days):
     def under_way(self) -> set[str]:
         """The tasks at work, or `load`."""
         return {self.working}
+
+    def processes(self) -> set[int]:
+        """Those that we have started."""
+        return {child.pid for child in psutil.Process().children()}
 
     def is_struck(self) -> bool:
         """Whether what is at work is what the fault is about."""
@@ -507,14 +512,19 @@ class World:
 
     def live(self, life: Life) -> tuple[Broken | None, Counter[str]]:
         """Live a life: what was broken first, if anything, and what there was in it."""
-        with wired(self.shop.where) as wire:
-            living = Living(self.shop, self.versions, life, wire, self.slack)
+        with self._begun(life) as living:
             try:
                 living.checker.begin()
                 living.live()
             except Broken as broken:
                 return broken, living.tally
             return None, living.tally
+
+    @contextmanager
+    def _begun(self, life: Life) -> Iterator[Living]:
+        """Who lives it, before its first day."""
+        with wired(self.shop.where) as wire:
+            yield Living(self.shop, self.versions, life, wire, self.slack)
 
 
 @contextmanager

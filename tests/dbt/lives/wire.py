@@ -23,15 +23,15 @@ _NO_SESSION = range(80877100, 80877110)
 
 @dataclass
 class Wire:
-    """Both ends of it; `where` is what the project is told.
+    """Both ends of it: the `server`, and the `port` of this machine at which who is told so finds it.
 
     `breaks_at` says at which commit of those that it `counts`, from 1 on, and what breaks then: `altogether` every
     session and all that would come, until it is mended, else that one session; none where it `goes_on`. `strikes` is
     called first, with the port at which who commits has their end. `broke` counts how often it did.
     """
 
-    server: Warehouse
-    where: Warehouse
+    port: int
+    server: Warehouse | None
     breaks_at: int = 0
     heard: bool = False
     altogether: bool = False
@@ -44,6 +44,11 @@ class Wire:
     open: set[socket.socket] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
     at_rest: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def where(self) -> Warehouse:
+        """What the project is told."""
+        return replace(self.server, host="127.0.0.1", port=self.port)
 
     @contextmanager
     def breaking(
@@ -72,7 +77,7 @@ class Wire:
 
     def is_breaking(self, asked: bytes) -> bool:
         """Whether a message to the server is the commit at which it breaks; counts it."""
-        if not (self.breaks_at and asked[:1] == b"Q" and asked[5:11].lower() == b"commit" and self.counts()):
+        if self.commits >= self.breaks_at or asked[:1] != b"Q" or asked[5:11].lower() != b"commit" or not self.counts():
             return False
         with self.lock:
             self.commits += 1
@@ -126,8 +131,8 @@ def _connected(server: Warehouse) -> socket.socket:
 
 
 @contextmanager
-def wired(server: Warehouse) -> Iterator[Wire]:
-    """A wire to a server, which may come to listen later, and elsewhere: `server` of the wire says where."""
+def wired(server: Warehouse | None = None) -> Iterator[Wire]:
+    """A wire to a server; to one that is not there yet where who starts it says later which it is."""
 
     class Client(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -183,7 +188,7 @@ def wired(server: Warehouse) -> Iterator[Wire]:
         request_queue_size = 64
 
     with Server(("127.0.0.1", 0), Client) as listening:
-        wire = Wire(server, replace(server, host="127.0.0.1", port=listening.server_address[1]))
+        wire = Wire(listening.server_address[1], server)
         wire.at_rest.set()
         threading.Thread(target=listening.serve_forever, args=[0.02], daemon=True).start()
         try:
