@@ -109,7 +109,7 @@ class Deployment:
         for pid in running.pids.values() if running else ():
             for process in [*psutil.Process(pid).children(recursive=True), psutil.Process(pid)]:
                 process.kill()
-        postmaster = int((self.home / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+        postmaster = postgres.server_process(self.home / "postgres")
         family = psutil.Process(postmaster).children(recursive=True)
         psutil.Process(postmaster).kill()
         psutil.wait_procs(family, timeout=20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ def working(keep: Path | None = None) -> Iterator[Path]:
     Every Airflow and Postgres in it, or in a folder of it, is stopped however the block ends, even by SIGKILL.
     """
     guard.interrupt_once()
+    logging.disable(logging.INFO)  # which goes to stdout, where the tables are
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "False"
     with nullcontext(keep) if keep else guard.folder("greenery-bench-") as home:
         home.mkdir(exist_ok=True)

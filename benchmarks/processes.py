@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from include.local.postgres import server_process
+
 TASKS, DBT = "tasks", "dbt build"
 # Postgres, by whom it works for.
 AIRFLOWS, WAREHOUSES = "Postgres for Airflow", "Postgres, the rest"
@@ -79,7 +81,7 @@ class Processes:
         """Each process with whose it is."""
         leaders = dict(self.components)
         if self.postgres:
-            leaders[WAREHOUSES] = int((self.postgres / "postmaster.pid").read_text().splitlines()[0])
+            leaders[WAREHOUSES] = server_process(self.postgres)
         for part, leader in leaders.items():
             with suppress(psutil.Error):
                 process = psutil.Process(leader)

@@ -246,11 +246,11 @@ class Deployment:
 
 
 @contextmanager
-def _deployed(dbts: Forks) -> Iterator[Deployment]:
-    """The deployment, for the time of the block. Its project is parsed in a fork."""
+def deploy(dbts: Forks, dbt_project: Path = PROJECT_ROOT / "dbt", **environment_of_all: str) -> Iterator[Deployment]:
+    """A deployment, for the time of the block, with variables for all of it. Its project is parsed in a fork."""
     with in_memory.folder("greenery-stack-") as home, slack_server() as slack:
         project = home / "dbt_project"
-        shutil.copytree(PROJECT_ROOT / "dbt", project, ignore=shutil.ignore_patterns("target", "logs"))
+        shutil.copytree(dbt_project, project, ignore=shutil.ignore_patterns("target", "logs"))
         stack = Stack(
             home / "state",
             extra_env={
@@ -263,6 +263,7 @@ def _deployed(dbts: Forks) -> Iterator[Deployment]:
                 # Somebody who may log in and see nothing.
                 "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin,guest:",
                 "GREENERY_DBT_DIR": str(project),
+                **environment_of_all,
             },
         )
         with pytest.MonkeyPatch.context() as environment:
@@ -290,7 +291,7 @@ def deployment(request: pytest.FixtureRequest, dbts: Forks) -> Iterator[Deployme
     """The deployment, in whatever state the last test left it."""
     with ExitStack() as until_it_ends:
         request.config.stash[_UP] = until_it_ends
-        yield until_it_ends.enter_context(_deployed(dbts))
+        yield until_it_ends.enter_context(deploy(dbts))
 
 
 def end(config: pytest.Config) -> None:

@@ -15,7 +15,7 @@ import pytest
 from include.local import postgres
 from include.settings import PROJECT_ROOT
 from tests import in_memory
-from tests.include.local.test_guard import wait_for
+from tests.waiting import wait_for
 
 # As each bench begins.
 BENCH = """
@@ -66,12 +66,12 @@ def test_what_a_bench_started_ends_with_it(temporary: Path, number: signal.Signa
     data = home / "shop" / "postgres"
     try:
         assert postgres.running_port(data)
-        server = psutil.Process(int((data / "postmaster.pid").read_text().splitlines()[0]))
+        server = psutil.Process(postgres.server_process(data))
         bench.send_signal(number)
         assert bench.wait(timeout=60) == (-number if number == signal.SIGKILL else 130)
         psutil.wait_procs([server], timeout=60)
         assert not server.is_running()
-        wait_for(lambda: not any((temporary / "started").iterdir()), "the guard is not done")
+        wait_for(lambda: not any((temporary / "started").iterdir()), "the guard is done")
     finally:
         bench.kill()
         postgres.stop(data)

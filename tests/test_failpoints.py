@@ -42,7 +42,7 @@ from include.warehouse import backups, connect, migrate, sandbox
 from include.warehouse.client import BackupError, Transaction
 from tests import failpoints
 from tests.conftest import copy_warehouse, named_by_the_environment
-from tests.faulty import opened, wait_for
+from tests.faulty import opened
 from tests.include.erase.test_erasure import fill
 from tests.include.publish.test_publish import BUILT, MANIFEST, build
 from tests.include.raw.conftest import folder  # noqa: F401 - a fixture
@@ -51,6 +51,7 @@ from tests.include.results.test_summary import BUILT as ALL_BUILT
 from tests.include.results.test_summary import DOUBLED
 from tests.releases import make_release
 from tests.slack_server import Slack, slack_server
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.db
 
@@ -179,7 +180,7 @@ def held_back(db: Connection) -> None:
 def decision(
     action: str, ready: Callable[[Connection], None], *typed: str, main: Callable[[list[str]], int] = deciding.main
 ) -> Deed:
-    """A decision at a shell. Who was killed looks at the newest decisions before he types it again."""
+    """A decision at a shell. Who was killed looks at the newest decisions before typing it again."""
 
     def is_done(db: Connection) -> bool:
         listed = [*under_way.lines(db)]
@@ -336,7 +337,7 @@ def left_over(db: Connection) -> list[object]:
 
 @contextmanager
 def reading(where: Warehouse) -> Iterator[list[Any]]:
-    """Somebody reads two marts all the while; yields the mixes and errors that he saw."""
+    """Somebody reads two marts all the while; yields the mixes and errors seen."""
     wrong: list[Any] = []
     over = threading.Event()
 
@@ -387,7 +388,7 @@ class Play:
                     assert not failpoints.dies(does)
             watchdog.check(datetime.now(UTC) + timedelta(minutes=11))
             with opened(where) as db:
-                wait_for(lambda: not left_over(db))
+                wait_for(lambda: not left_over(db), "nothing is left over")
                 end = told(db)
         assert wrong == []
         end["Slack"] = sorted(_TIMES.sub("…", one["text"]) for one in self.slack.posted)

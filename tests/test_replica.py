@@ -32,9 +32,10 @@ from include.settings import Warehouse
 from include.warehouse import is_gone, migrate
 from tests import in_memory
 from tests.conftest import FORGETFUL
-from tests.faulty import end, half_way, opened, wait_for
+from tests.faulty import end, half_way, opened
 from tests.include.publish import test_publish as of_a_run
 from tests.include.publish.test_exchange import build, do, publish
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.db, pytest.mark.torture]
 
@@ -56,7 +57,7 @@ class Pair:
             cursor.execute("select pg_current_wal_flush_lsn()")
             [written] = cursor.fetchone()
         with postgres.admin(self.replica) as cursor:
-            wait_for(lambda: ask(cursor, "select pg_last_wal_replay_lsn() >= %s", written))
+            wait_for(lambda: ask(cursor, "select pg_last_wal_replay_lsn() >= %s", written), "the replica has all")
 
     def set(self, **settings: str) -> None:
         """Change settings of the replica while it runs."""
@@ -195,7 +196,7 @@ def reading(where: Warehouse, kinds: dict[str, Read]) -> Iterator[dict[str, Seen
 # --- what they may see -----------------------------------------------------------------------------------------------
 
 PUBLISHES = 100
-# What a reader is told whom the replay of a publish has ended; he may ask again at once.
+# What a reader is told whom the replay of a publish has ended; who may ask again at once.
 AGAIN = {psycopg2.errorcodes.SERIALIZATION_FAILURE, psycopg2.errorcodes.DEADLOCK_DETECTED, "gone"}
 
 
@@ -228,8 +229,8 @@ def test_who_keeps_a_transaction_open_on_a_replica_is_ended_and_until_then_the_o
         publish(db, "run 2", "m", "n")
         do(db, "select pg_switch_wal()")
         with postgres.admin(pair.replica) as cursor:
-            wait_for(lambda: ask(cursor, "select exists (select from pg_locks where not granted)"))
-        assert do(stays, "select built_by from analytics.m") == [("run 1",)], "he reads on meanwhile"
+            wait_for(lambda: ask(cursor, "select exists (select from pg_locks where not granted)"), "the replay waits")
+        assert do(stays, "select built_by from analytics.m") == [("run 1",)], "reads on meanwhile"
         assert do(other, ONE_STATEMENT[0]) == [("run 2", "run 2")], "after a wait"
         with pytest.raises(psycopg2.Error) as ended:
             do(stays, "select built_by from analytics.m")
@@ -238,12 +239,13 @@ def test_who_keeps_a_transaction_open_on_a_replica_is_ended_and_until_then_the_o
 
 @pytest.mark.parametrize("of", ["primary", "replica"])
 def test_a_snapshot_from_before_a_mart_was_built_sees_it_empty_and_no_error(pair: Pair, of: str) -> None:
-    """On a replica as on the primary, where `hot_standby_feedback` is on; without that he may be ended instead."""
+    """On a replica as on the primary, where `hot_standby_feedback` is on; else the reader may be ended."""
     pair.set(hot_standby_feedback="on", wal_receiver_status_interval="1s")
     with opened(getattr(pair, of).database(NAME)) as reader, opened(pair.primary.database(NAME)) as db:
         do(reader, "begin isolation level repeatable read")
         do(reader, "select 1")
-        wait_for(lambda: of == "primary" or do(db, "select 1 from pg_stat_replication where backend_xmin is not null"))
+        is_told = "select 1 from pg_stat_replication where backend_xmin is not null"
+        wait_for(lambda: of == "primary" or do(db, is_told), "the primary knows of the reader")
         build(db, "run 2", "m", "n")
         publish(db, "run 2", "m", "n")
         pair.follow()
@@ -257,12 +259,13 @@ def test_a_replica_that_is_waited_for_and_is_gone_keeps_no_reader_waiting(pair: 
         end(pair.replica, signal.SIGINT)
         cursor.execute("alter system set synchronous_standby_names = '*'")
         cursor.execute("select pg_reload_conf()")
-        wait_for(lambda: ask(cursor, "select setting = '*' from pg_settings where name = 'synchronous_standby_names'"))
+        is_set = "select setting = '*' from pg_settings where name = 'synchronous_standby_names'"
+        wait_for(lambda: ask(cursor, is_set), "commits wait for the replica")
         publish.goes_on.set()
         try:
             with opened(where) as db:
                 do(db, "set statement_timeout = '1min'")
-                wait_for(lambda: do(db, ONE_STATEMENT[0]) == [("run 2", "run 2")])
+                wait_for(lambda: do(db, ONE_STATEMENT[0]) == [("run 2", "run 2")], "readers see the publish")
         finally:
             cursor.execute("alter system reset synchronous_standby_names")
             cursor.execute("select pg_reload_conf()")
@@ -311,7 +314,7 @@ def cut_off(pair: Pair) -> Iterator[None]:
     pair.follow()
     pair.set(primary_conninfo="")
     with postgres.admin(pair.replica) as cursor:
-        wait_for(lambda: not ask(cursor, "select exists (select from pg_stat_wal_receiver)"))
+        wait_for(lambda: not ask(cursor, "select exists (select from pg_stat_wal_receiver)"), "it is cut off")
     yield
 
 

@@ -141,7 +141,7 @@ class Keeper:
                 self._left[home].discard(unique_id)
                 if not self._left[home]:
                     done = self._results.pop(home)
-            hooks_are_next = self._at_end and not self._to_end and len(self._results) < len(self._left)
+            hooks_are_next = bool(self._at_end) and not self._to_end and len(self._results) < len(self._left)
         # Each thread for itself: to look for the rows that a test found may take seconds.
         if hooks_are_next:  # no task runs them again
             record(self._run_id, TASK, 1, self._at_end, self._facts)

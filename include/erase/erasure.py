@@ -204,7 +204,7 @@ def _check_the_shop_lets_go(cursor: Cursor, user_id: str) -> None:
 
 
 def _certificate_of_before(cursor: Cursor, user_id: str) -> Certificate:
-    """That of the erasure of a person of whom nothing is left: who asked for it may have been killed before he had it.
+    """That of the erasure of a person of whom nothing is left: who asked may have been killed before having it.
 
     Raises EraseError where there was none, or it was long ago.
     """

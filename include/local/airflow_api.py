@@ -50,7 +50,8 @@ class AirflowApi:
         answer = self.client.get(f"/api/v2/dags/{dag_id}")
         if answer.status_code != 200 or answer.json()["is_stale"]:
             return False
-        return since is None or datetime.fromisoformat(answer.json()["last_parsed_time"]) > since
+        read = answer.json()["last_parsed_time"]
+        return since is None or (read is not None and datetime.fromisoformat(read) > since)
 
     def parse_seconds(self, dag_id: str) -> float | None:
         """How long Airflow took to read the DAG's file the last time; None where it has not noted that."""

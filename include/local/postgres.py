@@ -63,12 +63,12 @@ class LocalPostgres:
         """How to connect to one of its databases."""
         return Warehouse(self.host, self.port, name, user, self.passwords.get(user, ""))
 
-    def url(self, name: str) -> str:
+    def url(self, name: str, user: str = SUPERUSER) -> str:
         """The same as a SQLAlchemy URL."""
         if self.passwords:
-            password = quote(self.passwords[SUPERUSER], safe="")
-            return f"postgresql+psycopg2://{SUPERUSER}:{password}@{self.host}:{self.port}/{name}"
-        return f"postgresql+psycopg2://{SUPERUSER}@/{name}?host={quote(self.host)}&port={self.port}"
+            password = quote(self.passwords[user], safe="")
+            return f"postgresql+psycopg2://{user}:{password}@{self.host}:{self.port}/{name}"
+        return f"postgresql+psycopg2://{user}@/{name}?host={quote(self.host)}&port={self.port}"
 
 
 def free_port(wanted: int | None = None) -> int:
@@ -183,6 +183,13 @@ def running_port(data: Path) -> int | None:
     """The port of the cluster in `data`, None while it is down."""
     running = _running(data)
     return running.port if running else None
+
+
+def server_process(data: Path) -> int:
+    """The number of the first process of the cluster in `data`. Raises PostgresError while it is down."""
+    if running := _running(data):
+        return running.process
+    raise PostgresError(f"no Postgres runs on {data}: start it, then try again")
 
 
 class _Running(NamedTuple):

@@ -168,7 +168,7 @@ def _replacing(cursor: Cursor, reader: Reader) -> sql.Composed:
     """The statement of a reader, as its owner, and refused where it would make another one, be it under the same name.
 
     It would where the reader is called otherwise by now, as a function with the row of a mart for an argument is once
-    the schemas are exchanged. Whatever is made, it is never ours: it would do more than he may.
+    the schemas are exchanged. Whatever is made, it is never ours: it would do more than its owner may.
     """
     check = sql.SQL(
         """

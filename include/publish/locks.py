@@ -22,7 +22,7 @@ from include.warehouse import connect
 
 # Nobody who reads waits longer for an exchange that waits for others.
 LONGEST_WAIT = 800
-# Who stood in the way, by pid: what each look at him said.
+# Who stood in the way, by pid: what each look at them said.
 Seen = dict[int, list[str]]
 # What an attempt ends with that did not get its locks.
 NotGot = (psycopg2.errors.QueryCanceled, psycopg2.errors.DeadlockDetected)
@@ -93,7 +93,7 @@ def _watch(pid: int, done: threading.Event, seen: Seen) -> None:
 
 
 def _in_the_way(connection: Connection, pid: int) -> list[tuple[int, str]]:
-    """For whom a session waits at this moment, and what he holds; his state only if we may see it."""
+    """For whom a session waits at this moment, and what that session holds; its state only if we may see it."""
     with connection.cursor() as cursor:
         cursor.execute(
             """

@@ -135,7 +135,7 @@ def held(cursor: Cursor, *, besides: str = "") -> Lease | None:
 
 
 def _who_loads() -> str:
-    """Who holds the lock that loads take; what he does only if we may see it."""
+    """Who holds the lock that loads take; what they do only if we may see it."""
     with connect("greenery lease") as connection, connection.cursor() as cursor:
         cursor.execute(
             """

@@ -300,9 +300,8 @@ def _way_out(message: str) -> str:
 
 
 def _description(node: Mapping[str, Any]) -> str | None:
-    """What a test of one's own expects, from its YAML or `config(description=…)`; of generic ones, one of most rows."""
-    metadata = node.get("test_metadata")
-    if metadata and metadata["name"] != "holds_for_most":
+    """What a test of one's own expects, from its YAML or `config(description=…)`; of a generic one if its meta says."""
+    if node.get("test_metadata") and not node["config"].get("meta", {}).get("expects_description"):
         return None  # its arguments say it
     return node.get("description") or node["config"].get("description")
 

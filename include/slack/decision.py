@@ -18,8 +18,8 @@ from include.slack import notices, send
 from include.slack.channels import to_all
 from include.warehouse import connect
 
-# Who decided says so himself some seconds later. What is older than a day is no news.
-_HIS_TIME, _NEWS = timedelta(minutes=10), timedelta(days=1)
+# Whoever decided tells it within seconds. What is older than a day is no news.
+_TIME_TO_TELL, _NEWS = timedelta(minutes=10), timedelta(days=1)
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,8 @@ def tell(decision: Decision, summary: Summary | None = None) -> None:
 
 
 def keep_untold(connection: Connection, now: datetime) -> None:
-    """Keep for Slack, and commit, what took effect and nobody has told: whoever decided was killed before he could."""
-    for decision in publications.took_effect(connection, now - _NEWS, now - _HIS_TIME):
+    """Keep for Slack, and commit, what took effect and nobody has told: whoever decided was killed before that."""
+    for decision in publications.took_effect(connection, now - _NEWS, now - _TIME_TO_TELL):
         if not send.said(connection, _message_id(decision), decision.action):
             message = notices.decided(decision, publications.live(connection))
             send.keep(connection, _message_id(decision), to_all(message))

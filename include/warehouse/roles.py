@@ -137,9 +137,9 @@ def ensure(connection: Connection, *, login: bool = False) -> None:
 def open_to_readers(cursor: Cursor, live: str, *, closed: str) -> None:
     """Let readers into the schema that is live now, and out of the other. Does nothing where there are no roles.
 
-    Out of its tables as well: somebody's view on one of them would show what is being built. A table of somebody else's
-    is his to give. Of a table with personal columns, who may not see these gets the other columns; so does the health
-    page of a snapshot. Who develops reads personal columns in raw anyway.
+    Out of its tables as well: somebody's view on one of them would show what is being built. Who owns another
+    table decides who reads it. Of a table with personal columns, who may not see these gets the other columns; so does
+    the health page of a snapshot. Who develops reads personal columns in raw anyway.
     """
     cursor.execute("select rolname from pg_roles where rolname in %s", (OPENED_TO,))
     for role in sorted(name for (name,) in cursor.fetchall()):
@@ -223,7 +223,7 @@ def _hand_over(cursor: Cursor, schema: str, owner: str) -> None:
     """Make a role the owner of a schema and of all in it; where people query, of models alone.
 
     A model's is what `ops` calls so, or what has the owner that the schema had: before there were roles, that is all.
-    Of views of raw, only those of who may build anyway: by another one's, he would act as whoever reads it.
+    Of views of raw, only those of who may build anyway: another one's would run as whoever reads it.
     """
     cursor.execute("select pg_get_userbyid(nspowner) from pg_namespace where nspname = %s", (schema,))
     [[former]] = cursor.fetchall()
@@ -359,7 +359,7 @@ def _hold_to(cursor: Cursor) -> None:
 def _people(cursor: Cursor, role: str) -> list[tuple[str, bool]]:
     """Who logs in themselves and has a role by a grant, and whether we may set something for them.
 
-    Who stands for the one who builds is held to what that is, whatever else he has.
+    Who stands for the one who builds is held to what that is, whatever other roles they have.
     """
     cursor.execute(
         """

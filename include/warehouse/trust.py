@@ -1,4 +1,4 @@
-"""Whether to read a table is to run code of somebody who may not build: he would act as who builds.
+"""Whether to read a table is to run code of somebody who may not build: it would run as who builds.
 
 Postgres runs a row-security policy, and a function in a view, as whoever reads. So do an expression of an index and one
 of statistics, which the planner works out, and a cast of a type. Whoever writes runs the triggers as well.
@@ -129,7 +129,7 @@ limit 3
 def problem(sources: Iterable[Mapping[str, Any]]) -> str | None:
     """What would run as who builds if these sources of a dbt project were read, and the way out; None where nothing.
 
-    Asked by a run before it reads them. What is in a schema that the builder owns is his own.
+    Asked by a run before it reads them. What is in a schema that the builder owns is the builder's.
     """
     tables = [(source["schema"], source["identifier"]) for source in sources]
     with connect("greenery check_sources") as connection, connection.cursor() as cursor:

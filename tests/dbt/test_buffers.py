@@ -6,7 +6,6 @@ An order that left raw without a word is still in an incremental build, and no l
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
@@ -18,6 +17,7 @@ from include.dbt_project import release
 from include.warehouse import connect, migrate
 from tests.dbt.conftest import PROJECT, Dbt, KeptShop
 from tests.dbt.days import SCHEMAS
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.db
 
@@ -125,11 +125,8 @@ def test_a_buffer_is_marked_before_it_is_first_written_to_and_the_run_after_a_ki
         build.start()
         try:
             waits = "select pid from pg_locks where relation = 'analytics_next.one'::regclass and not granted"
-            until = time.monotonic() + 60
-            while not one.shop.query(waits):
-                assert build.is_alive(), "the build ended before it wrote"
-                assert time.monotonic() < until, "the build does not get to write"
-                time.sleep(0.02)
+            wait_for(lambda: one.shop.query(waits) or not build.is_alive(), "the build gets to write")
+            assert build.is_alive(), "the build ended before it wrote"
             assert one.shop.value(is_dirty) is True
         finally:
             one.shop.query(f"select pg_terminate_backend(pid) from ({waits}) as build")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from decimal import Decimal
 from multiprocessing import get_context
@@ -11,6 +10,7 @@ import pytest
 
 from tests.dbt.conftest import Dbt, KeptShop, Shop
 from tests.dbt.days import Project
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.db
 
@@ -259,10 +259,7 @@ def test_two_that_take_it_at_once_write_each_change_once(dbt: Dbt, first_day: Sh
         first_day.query("lock table snapshots.orders_snapshot in exclusive mode")
         for one in both:
             one.start()
-        until = time.monotonic() + 120
-        while first_day.value(waiting) < 2:
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        wait_for(lambda: first_day.value(waiting) == 2, "both wait to write")
     finally:
         first_day.query("commit")
     for one in both:

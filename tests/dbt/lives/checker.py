@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import defaultdict
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from include.warehouse import connect
 from tests.dbt.conftest import WAREHOUSE, KeptShop
 from tests.dbt.edits import replica
 from tests.dbt.lives.life import Cleared, Decided, Run, Step
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from tests.dbt.lives.player import Living
@@ -196,11 +197,9 @@ class Checker:
             " where relname ~ '__dbt_(tmp|backup)' and relnamespace::regnamespace::text = 'analytics'"
         )
         self.holds(rule, not made, f"relations: {made}")
-        until = time.monotonic() + PATIENCE
-        while threading.active_count() > self.threads or self._children() - self.children:
-            seen = f"threads: {threading.enumerate()}, processes: {self._children() - self.children}"
-            self.holds(rule, time.monotonic() < until, seen)
-            time.sleep(0.02)
+        with suppress(AssertionError):
+            wait_for(lambda: not self._started(), "what a step started is over", PATIENCE)
+        self.holds(rule, not (started := self._started()), f"threads and processes: {started}")
 
     def of_run(self, states: dict[str, str | None], tells: str) -> None:
         """The run that has just ended said one thing, once, and that is so."""
@@ -302,15 +301,19 @@ class Checker:
             for (name,) in self.shop.query("select nspname from pg_namespace where nspname !~ '^pg_(toast_)?temp_'")
         }
 
+    def _started(self) -> list[object]:
+        """The threads, where there are more than before, and the processes, that were not there when the life began."""
+        threads = threading.enumerate()
+        return [*(threads if len(threads) > self.threads else ()), *(self._children() - self.children)]
+
     def _children(self) -> set[int]:
         return {child.pid for child in psutil.Process().children()}
 
     def _until_none(self, query: str) -> list[tuple]:
         """The rows of a query, once there are none or patience is over."""
-        until = time.monotonic() + PATIENCE
-        while (rows := self.shop.query(query)) and time.monotonic() < until:
-            time.sleep(0.02)
-        return rows
+        with suppress(AssertionError):
+            wait_for(lambda: not self.shop.query(query), "there are none", PATIENCE)
+        return self.shop.query(query)
 
 
 class Reader:

@@ -454,7 +454,7 @@ class Living(Days):
     def _restart(self) -> None:
         """The server dies as in a crash, and comes up again."""
         data = self.shop.server.data
-        server = psutil.Process(int((data / "postmaster.pid").read_text().split()[0]))
+        server = psutil.Process(postgres.server_process(data))
         server.send_signal(signal.SIGQUIT)
         server.wait(30)
         postgres.start(data, settings=FORGETFUL, stays=True)  # who ends it in the end is told already

@@ -22,8 +22,8 @@ from tests.dbt.days import Project
 from tests.dbt.lives.cut_down import cut_down
 from tests.dbt.lives.life import Cleared, Decided, Edited, Held, Killed, Life, Load, Muted, Run, Step, draw
 from tests.dbt.lives.player import Living, Versions, World
-from tests.faulty import wait_for
 from tests.slack_server import slack_server
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.db
 
@@ -143,7 +143,7 @@ def publishes_in_two_steps(*asked: object, **how: object) -> object:
             cursor.execute(seen, since)
             return cursor.fetchone() is not None
 
-        wait_for(is_read)
+        wait_for(is_read, "a reader reads")
     return exchange.exchange(*asked, **how)
 
 

@@ -7,8 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from include.local.__main__ import main
 from include.local.stack import Stack, end_left
 from include.settings import PROJECT_ROOT
 from tests import in_memory
+from tests.waiting import wait_for
 
 # A process starts something in the folder `home`, says what, and waits for its end.
 BEGIN = """
@@ -70,13 +70,6 @@ def started(code: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
             process.kill()
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.02)
-
-
 def guard_of(home: Path) -> psutil.Process:
     """The guard of the one record in this state folder."""
     [record] = (home / "started").iterdir()
@@ -88,7 +81,7 @@ def guard_of(home: Path) -> psutil.Process:
                 found.extend([one] if str(record) in one.cmdline() else [])
         return bool(found)
 
-    wait_for(look, "no guard")
+    wait_for(look, "a guard runs")
     return found[0]
 
 
@@ -108,10 +101,10 @@ def test_a_postgres_ends_with_the_process_that_started_it(home: Path) -> None:
     with started(A_POSTGRES) as (process, folder):
         data = Path(folder) / "postgres"
         assert postgres.running_port(data)
-        server = (data / "postmaster.pid").read_text().splitlines()[0]
+        server = str(postgres.server_process(data))
         process.kill()
-        wait_for(lambda: not records(home), "its record is still there")
-    wait_for(lambda: is_over(server), "it runs")
+        wait_for(lambda: not records(home), "its record is gone")
+    wait_for(lambda: is_over(server), "it is over")
     assert not data.parent.exists()
 
 
@@ -122,9 +115,9 @@ def test_a_stack_ends_with_the_process_that_started_it(home: Path) -> None:
         assert not is_over(scheduler)
         process.kill()
         process.wait()
-        wait_for(lambda: not records(home), "its record is still there")
+        wait_for(lambda: not records(home), "its record is gone")
     assert not postgres.running_port(home / "postgres")
-    wait_for(lambda: is_over(scheduler), "it runs")
+    wait_for(lambda: is_over(scheduler), "it is over")
     assert not (home / "stack.json").exists()
 
 
@@ -149,7 +142,7 @@ def test_where_the_guard_was_killed_too_the_next_command_ends_and_names_what_is_
 def test_what_is_to_stay_outlives_the_process(home: Path) -> None:
     with started(A_FOLDER_THAT_STAYS) as (process, folder):
         process.kill()
-        wait_for(lambda: not records(home), "its record is still there")
+        wait_for(lambda: not records(home), "its record is gone")
     assert Path(folder).exists()
 
 
@@ -158,7 +151,7 @@ def test_a_fork_that_outlives_the_process_keeps_nothing_alive(home: Path) -> Non
     with started(A_FORK_BESIDE_IT) as (process, folder):
         [fork] = [one for one in psutil.Process(process.pid).children() if "include.local.guard" not in one.cmdline()]
         process.kill()
-        wait_for(lambda: not records(home), "its record is still there", seconds=20)
+        wait_for(lambda: not records(home), "its record is gone", seconds=20)
         assert fork.is_running()
         fork.kill()
     assert not Path(folder).exists()
@@ -168,15 +161,15 @@ def test_a_fork_that_outlives_the_process_keeps_nothing_alive(home: Path) -> Non
 def test_what_the_next_command_has_ended_a_guard_that_comes_later_leaves_alone(home: Path) -> None:
     with started(A_FOLDER) as (process, folder):
         late = guard_of(home)
-        wait_for(lambda: bool(late.open_files()), "the guard does not wait yet")
+        wait_for(lambda: bool(late.open_files()), "the guard waits")
         late.suspend()
-        wait_for(lambda: late.status() == psutil.STATUS_STOPPED, "the guard is not stopped")
+        wait_for(lambda: late.status() == psutil.STATUS_STOPPED, "the guard is stopped")
         process.kill()
         process.wait()
         assert len(guard.end_what_was_left()) == 1
         Path(folder).mkdir()
         late.resume()
-        wait_for(lambda: is_over(str(late.pid)), "the guard still runs")
+        wait_for(lambda: is_over(str(late.pid)), "the guard is over")
     assert Path(folder).exists()
 
 
@@ -253,10 +246,10 @@ def test_who_ends_make_ends_its_command(command: list[str], tmp_path: Path) -> N
     python.write_text(PLAYED)
     python.chmod(0o755)
     with subprocess.Popen(["make", *command, "PYTHON3=true"], cwd=tmp_path) as make:
-        wait_for((tmp_path / "process").exists, "make starts nothing")
+        wait_for((tmp_path / "process").exists, "make has started it")
         process = (tmp_path / "process").read_text()
         make.terminate()
-    wait_for(lambda: is_over(process), "it goes on without make")
+    wait_for(lambda: is_over(process), "it ends with make")
 
 
 @pytest.mark.slow
@@ -270,5 +263,5 @@ time.sleep(600)
     with started(code) as (process, left):
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        wait_for(lambda: not records(home), "its record is still there")
-    wait_for(lambda: is_over(left), "it runs")
+        wait_for(lambda: not records(home), "its record is gone")
+    wait_for(lambda: is_over(left), "it is over")

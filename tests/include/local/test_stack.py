@@ -34,6 +34,7 @@ from include.settings import PROJECT_ROOT
 from include.warehouse import connect, roles
 from tests import in_memory
 from tests.include.dbt_project.conftest import start as one_model
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.db, pytest.mark.stack]
 
@@ -59,13 +60,6 @@ def of_this(home: Path) -> list[psutil.Process]:
     return found
 
 
-def wait_for(condition: object, what: str, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end, what
-        time.sleep(0.1)
-
-
 def test_ctrl_c_while_starting_leaves_no_process(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one_model(tmp_path, monkeypatch)  # none of the real project gets so far as to be drawn
     monkeypatch.delenv("GREENERY_DEMO_FIRST_DAY")  # two days of the shop, not all since March
@@ -86,7 +80,7 @@ def test_ctrl_c_while_starting_leaves_no_process(home: Path, tmp_path: Path, mon
     )
     state = Stack(home)
     try:
-        wait_for(lambda: len((state._read_state() or Running("", {})).pids) == 4, "no components", seconds=180)
+        wait_for(lambda: len((state._read_state() or Running("", {})).pids) == 4, "all four run", seconds=180)
         command.send_signal(signal.SIGINT)
         end = time.monotonic() + 60
         while command.poll() is None:  # however often it is told
@@ -97,14 +91,14 @@ def test_ctrl_c_while_starting_leaves_no_process(home: Path, tmp_path: Path, mon
         output, _ = command.communicate(timeout=60)
     finally:
         command.kill()
-    wait_for(lambda: not of_this(home), output)  # its guard ends after it
+    wait_for(lambda: not of_this(home), f"none of it runs: {output}", every=0.1)  # its guard ends after it
     # Python ends itself by a signal that comes in the middle of an exec, or at its very end.
     assert command.returncode in (130, -signal.SIGINT, -signal.SIGTERM), output
 
 
 def test_what_an_earlier_stack_left_running_is_stopped(home: Path) -> None:
     left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "airflow"], start_new_session=True)
-    wait_for(lambda: "airflow" in psutil.Process(left.pid).cmdline(), "the process has no name yet")
+    wait_for(lambda: "airflow" in psutil.Process(left.pid).cmdline(), "the process has its name")
     stack = Stack(home, silent())
     state = {"url": "http://localhost:1", "pids": {"scheduler": left.pid}, "postgres_port": 1}  # as it once was
     (home / "stack.json").write_text(json.dumps(state))

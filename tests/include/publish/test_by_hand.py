@@ -8,8 +8,7 @@ import pwd
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,6 +43,7 @@ from tests.forks import NO_AIRFLOW, Forks, command
 from tests.include.publish.test_publish import BUILT, MANIFEST, PASSED, build, published
 from tests.releases import make_release
 from tests.slack_server import ENGINEERS_PATH, Slack, slack_server
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.db
 
@@ -429,18 +429,10 @@ def test_a_decision_that_was_killed_is_in_nobodys_way(days: Connection, warehous
         cursor.execute("select * from analytics.m")  # so the rollback has to wait
         deciding = forks.start(command("include.publish", "roll-back", "--by", "ada", "--reason", "wrong"))
         try:
-            wait_for(is_held)
+            wait_for(is_held, "the lease is held")
         finally:
             deciding.kill()
     reader.close()
-    wait_for(lambda: not is_held())
+    wait_for(lambda: not is_held(), "the lease is free")
     lease.take(days, "run 3")
     assert published(days) == ["day 2"]
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """For two minutes at most: a process has to start meanwhile."""
-    give_up = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.05)

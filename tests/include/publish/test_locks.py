@@ -20,6 +20,7 @@ from include.raw import lease
 from include.settings import Warehouse
 from include.warehouse import roles
 from tests.include.publish.test_exchange import build, do, publish
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.db
 
@@ -139,10 +140,8 @@ def test_no_reader_dies_where_the_server_looks_for_deadlocks_sooner(people: Conn
     with reader, reader.cursor() as cursor:
         cursor.execute("select * from analytics.n")
         publishing.start()
-        wait_for(
-            people,
-            "select 1 from pg_locks where not granted and relation = any('{analytics.m, analytics.n}'::regclass[])",
-        )
+        waits = "select 1 from pg_locks where not granted and relation = any('{analytics.m, analytics.n}'::regclass[])"
+        wait_for(lambda: do(people, waits), "the publish waits")
         cursor.execute("select * from analytics.m")  # the exchange may have locked it, and waits for the other one
     publishing.join()
     assert do(people, "select * from analytics.m") == [("run 2",)]
@@ -160,7 +159,8 @@ def slow_autovacuum(people: Connection) -> Connection:
         " autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)",
     )
     do(people, "delete from analytics.m where ctid > '(0, 1)'")
-    wait_for(people, "select 1 from pg_stat_activity where query like 'autovacuum: VACUUM%analytics.m%'")
+    vacuums = "select 1 from pg_stat_activity where query like 'autovacuum: VACUUM%analytics.m%'"
+    wait_for(lambda: do(people, vacuums), "an autovacuum is at work")
     yield people
     do(people, "alter system reset autovacuum_naptime")
     do(people, "select pg_reload_conf()")
@@ -188,7 +188,8 @@ def test_a_vacuum_that_does_not_give_way_is_named(people: Connection, open_as: O
 
     vacuuming = threading.Thread(target=vacuums)
     vacuuming.start()
-    wait_for(people, "select 1 from pg_stat_activity where query = 'vacuum (freeze) analytics.m'")
+    is_at_work = "select 1 from pg_stat_activity where query = 'vacuum (freeze) analytics.m'"
+    wait_for(lambda: do(people, is_at_work), "the vacuum is at work")
     try:
         with pytest.raises(NotPublishedError) as refused:
             exchange("run 2", buffers.current(people), attempts=1)
@@ -249,11 +250,3 @@ def test_nobody_who_reads_or_loads_notices_that_it_is_published(
 def look_for_deadlocks_after(db: Connection, time: str) -> None:
     """From the next session on; how long an exchange waits for others goes by it."""
     do(db, f"alter database {db.info.dbname} set deadlock_timeout = '{time}'")
-
-
-def wait_for(db: Connection, query: str) -> None:
-    """Until a query finds something, for half a minute at most."""
-    give_up = time.monotonic() + 30
-    while not do(db, query):
-        assert time.monotonic() < give_up, query
-        time.sleep(0.02)

@@ -241,7 +241,7 @@ def test_a_function_with_a_body_of_sql_reads_the_new_marts(builder: Connection, 
 
 @pytest.fixture
 def analyst(db: Connection, builder: Connection) -> Iterator[Connection]:
-    """Somebody whose views and functions the builder may mend, with a schema of his own; as him."""
+    """Somebody whose views and functions the builder may mend, with their own schema; as them."""
     do(db, "create role analyst login in role greenery_reader")
     do(db, "grant analyst to greenery_transformer")
     do(db, "create schema reporting authorization analyst")

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -26,6 +25,7 @@ from include.raw.load import LoadError
 from include.settings import PROJECT_ROOT, Warehouse
 from include.warehouse import connect, migrate, roles
 from tests.include.raw.conftest import connect_to, contents, query, value
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.db
 
@@ -129,20 +129,13 @@ def python(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-def wait_until(what: str, holds: Callable[[], object]) -> None:
-    end = time.monotonic() + LIMIT_SECONDS
-    while not holds():
-        assert time.monotonic() < end, f"not within {LIMIT_SECONDS} s: {what}"
-        time.sleep(0.02)
-
-
 @contextmanager
 def writing(shop: Warehouse, source: Connection) -> Iterator[None]:
     """A shop that is written to for the time of the block, and then killed in the middle of it."""
     before = value(source, "select max(day) from raw.shop_days")
     writer = python("-c", WRITER, **shop.environment())
     try:
-        wait_until("it writes", lambda: value(source, "select max(day) from raw.shop_days") > before)
+        wait_for(lambda: value(source, "select max(day) from raw.shop_days") > before, "it writes")
         yield
         assert writer.poll() is None, writer.stdout.read()
     finally:
@@ -160,7 +153,7 @@ def kill_a_load(at: Callable[[], object], what: str) -> None:
     """Begin a load and kill it with no last word, as soon as a condition holds."""
     loader = python("-m", "include.raw.live")
     try:
-        wait_until(what, lambda: at() or loader.poll() is not None)
+        wait_for(lambda: at() or loader.poll() is not None, what)
         assert loader.poll() is None, loader.stdout.read()
     finally:
         loader.send_signal(signal.SIGKILL)
@@ -196,7 +189,7 @@ def test_whatever_is_killed_the_replica_is_the_shop_in_the_end(
             execute(other, "begin; lock table raw.orders in access exclusive mode")
             kill_a_load(lambda: value(replica, WAITS), "rows are being written")
             other.rollback()
-        wait_until("the server noticed", lambda: not value(replica, LOADS))
+        wait_for(lambda: not value(replica, LOADS), "the server noticed")
         assert contents(replica, stamps=True) == held
         load_in_a_process()
         assert_one_moment(replica)

@@ -140,7 +140,8 @@ def test_a_test_says_what_it_measured_and_what_it_expected(
             "cost > 0",
         ),
         (
-            generic("holds_for_most", ORDERS, expression="cost > 0") | {"description": "most orders to cost something"},
+            generic("holds_for_most", ORDERS, expression="cost > 0")
+            | {"description": "most orders to cost something", "config": {"meta": {"expects_description": True}}},
             "it does not hold for most rows",
             "most orders to cost something",
         ),

@@ -160,7 +160,7 @@ def test_a_full_disk_leaves_the_backups_from_before(warehouse: Warehouse, tmp_pa
     # Root needs no user namespace, in which it could not reach the server's socket.
     apart = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
     if subprocess.run([*apart, "mount", "-t", "tmpfs", "tmpfs", tmp_path], capture_output=True).returncode:
-        pytest.skip("this machine lets nobody mount a file system of his own")
+        pytest.skip("this machine lets nobody mount a file system of their own")
     former = backup.save(tmp_path / "former", now=NOW)
     size = backups.read(former).size * 3 // 2
     disk = tmp_path / "disk"

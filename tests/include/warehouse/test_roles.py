@@ -361,7 +361,7 @@ def test_a_load_that_does_not_end_is_named_by_the_run_that_waits_for_it(
 
 
 def test_readers_are_held_to_less_than_a_publish_waits(may: May, db: Connection, warehouse: Warehouse) -> None:
-    """A setting of a role's is no setting of its members', so each who logs in has his own."""
+    """A setting of a role's is no setting of its members', so each login has its own."""
     settings = ("idle_in_transaction_session_timeout", "statement_timeout")
     with db.cursor() as cursor:
         cursor.execute("create role ann login in role greenery_reader; create role bob login in role greenery_reader")

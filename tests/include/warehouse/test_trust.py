@@ -1,4 +1,4 @@
-"""Who may write what a run reads can't act as who builds: code of his is found before anything is read."""
+"""Who may write what a run reads can't act as who builds: their code is found before anything is read."""
 
 from __future__ import annotations
 
