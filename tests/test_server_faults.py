@@ -135,6 +135,15 @@ def test_a_network_that_is_gone_in_the_middle_of_a_publish_keeps_readers_waiting
             postgres.stop(server.data)
 
 
+def test_a_publish_that_is_frozen_half_way_keeps_readers_waiting_for_less_than_a_minute(server: LocalPostgres) -> None:
+    """Its machine is there and answers, so that no network tells. What it does when it wakes comes to nothing."""
+    with faulty.half_way("run 2") as publish, opened(server.database(NAME)) as db:
+        do(db, "set statement_timeout = '1min'")
+        assert do(db, PUBLISHED) == [("run 1", "run 1")]
+    assert is_gone(publish.ended_with)
+    publishes_at_the_next_try(server)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT], ids=["restarted", "power gone"])
 def test_a_server_that_stops_in_the_middle_of_a_load_leaves_raw_as_it_was(
     server: LocalPostgres,

@@ -55,7 +55,7 @@ def test_airflow_owns_its_database_and_can_make_nothing_else(made: LocalPostgres
 
 
 def test_of_a_component_whose_machine_is_gone_the_server_lets_go_soon(made: LocalPostgres) -> None:
-    """Over a socket of this machine nothing is shown of it; tests/daily/test_airflow_database.py takes a network away."""
+    """A socket of this machine shows nothing of it; tests/daily/test_airflow_database.py takes a network away."""
     with postgres.admin(made) as cursor:
         cursor.execute("select unnest(setconfig) from pg_db_role_setting where setrole = 'airflow'::regrole")
         held_to = dict(setting.split("=") for (setting,) in cursor.fetchall())
