@@ -94,7 +94,10 @@ def test_after_thirty_days_one_run_comes_and_a_changed_schedule_makes_nothing_la
     let_pass(deployment.query, MISSED)
     with switched_off(deployment):
         make_it_long_ago(deployment, first.run_id, tick - timedelta(days=MISSED))
-        deployment.query(f"update ops.watch set since = since - interval '{MISSED + 1} days'")
+        deployment.query(
+            "delete from ops.schedules; insert into ops.schedules (schedule, since)"
+            f" values ('{cron(tick)}', now() - interval '{MISSED + 1} days')"
+        )
         restart(deployment, GREENERY_SCHEDULE=cron(tick))
         deployment.watch()
         late = f"🔴 Greenery data is late: nothing was published by {tick + HOUR:%d %b %Y %H:%M} UTC"
