@@ -61,6 +61,7 @@ _WITH_AIRFLOW = (
     "tests/daily/test_faults.py",
     "tests/daily/test_killed_scheduler.py",
     "tests/daily/test_torture.py",
+    "tests/daily/test_time.py",
     "tests/plugins/test_in_",
     "tests/daily/test_own_project.py",
     "tests/daily/",
