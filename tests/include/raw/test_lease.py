@@ -70,6 +70,19 @@ def test_only_of_one_who_has_ended_it_is_given_back_by_somebody_else(ops: Connec
     demo.play_day(ops, 1, orders_per_day=3)
 
 
+def test_who_would_renew_it_meanwhile_is_waited_for(ops: Connection) -> None:
+    """Else it would be given back under one who has just begun again."""
+    lease.take(ops, "run 1")
+    with ops.cursor() as cursor, connect() as other:
+        lease.take(other, "run 1")
+        cursor.execute("set lock_timeout = '50ms'")
+        with pytest.raises(psycopg2.errors.LockNotAvailable):
+            lease.release_ended(ops, lambda _: True)
+        other.commit()
+        lease.release_ended(ops, lambda _: True)
+        assert lease.held(cursor) is None
+
+
 def test_a_run_that_is_silent_for_too_long_holds_nobody_up(ops: Connection) -> None:
     lease.take(ops, "run 1")
     with ops.cursor() as cursor:
