@@ -15,7 +15,7 @@ from tests.mutants.forked import Change
 
 SOURCE = '''"""Where a < b and nobody looks."""
 LIMIT = 1
-_ASKED = "select 1 where a < b"
+_ASKED = "select n where a < b"
 
 
 def ask(cursor: "where c < d", limit: int = LIMIT) -> int:
@@ -24,7 +24,7 @@ def ask(cursor: "where c < d", limit: int = LIMIT) -> int:
         raise ValueError(f"select {limit} where g < h")
     cursor.execute(
         """
-        select 2
+        select n
         where i < j
         """
     )
