@@ -1,4 +1,4 @@
-"""What `make mutants ARGS=python` changes, and that a module then does what its new text says, for all who import it."""
+"""What `make mutants ARGS=python` changes, and that a module then does what it says, for all who import it."""
 
 from __future__ import annotations
 
