@@ -34,7 +34,7 @@ from include.settings import PROJECT_ROOT, Warehouse
 from include.warehouse import connect
 from tests import faulty, in_memory
 from tests.daily.test_own_project import A_DAY, TILL
-from tests.deployment import Deployment, deploy
+from tests.deployment import Deployment, deployed
 from tests.faulty import opened
 from tests.forks import Forks
 from tests.own_project.page import blocks, follow
@@ -124,7 +124,7 @@ def apart(dbts: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apa
         make_databases(server)
         enter(faulty.small_disk(server, NAME, megabytes=128))
         address = server.url(NAME, NAME)
-        deployment = enter(deploy(dbts, project, AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=address))
+        deployment = enter(deployed(dbts, project, AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=address))
         deployment.query(TILL)
         deployment.query(blocks("sql")[0])
         made = Apart(deployment, server, disk)
@@ -235,11 +235,8 @@ def is_locked(apart: Apart) -> None:
 
 
 def has_a_disk(apart: Apart, seconds: float, **takes: int) -> None:
-    apart.disk.takes(**takes)
-    try:
+    with apart.disk.taking(**takes):
         time.sleep(seconds)
-    finally:
-        apart.disk.takes()
 
 
 def has_a_raw_table_locked(apart: Apart) -> None:
