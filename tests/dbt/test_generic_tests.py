@@ -225,8 +225,8 @@ FOUND: dict[str, list[tuple]] = {
 
 
 @pytest.fixture(scope="session")
-def own_kinds(tmp_path_factory: pytest.TempPathFactory) -> Dbt:
-    """The project, parsed."""
+def own_kinds(tmp_path_factory: pytest.TempPathFactory, shop: Shop) -> Dbt:
+    """The project, parsed for the warehouse that the environment names."""
     home = tmp_path_factory.mktemp("generic")
     for name in ("dbt_project.yml", "profiles.yml", "macros", "models/_groups.yml", "tests/generic"):
         (home / "dbt" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -286,7 +286,7 @@ def main(arguments: Sequence[str]) -> int:
     changes = [
         Change(**{**one, "touches": tuple(one["touches"])}) for one in json.loads(Path(arguments[0]).read_text())
     ]
-    options = ["-q", "-p", "no:cacheprovider", "-m", "not stack and not containers"]
+    options = ["-q", "-p", "no:cacheprovider", "-m", "not torture and not stack and not containers and not chart"]
     return int(pytest.main([*options, *arguments[1:]], plugins=[Forked(changes, answers)]))
 
 

@@ -1,4 +1,4 @@
-"""What `make mutants ARGS=python` changes, and that a module then does what its new text says to all who import it."""
+"""What `make mutants ARGS=python` changes, and that a module then does what it says, for all who import it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.mutants.forked import Change
 
 SOURCE = '''"""Where a < b and nobody looks."""
 LIMIT = 1
-_ASKED = "select 1 where a < b"
+_ASKED = "select n where a < b"
 
 
 def ask(cursor: "where c < d", limit: int = LIMIT) -> int:
@@ -24,7 +24,7 @@ def ask(cursor: "where c < d", limit: int = LIMIT) -> int:
         raise ValueError(f"select {limit} where g < h")
     cursor.execute(
         """
-        select 2
+        select n
         where i < j
         """
     )

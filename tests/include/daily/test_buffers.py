@@ -330,6 +330,19 @@ def test_a_buffer_knows_the_models_of_the_project_that_is_published(sound: Conne
     assert do(sound, f"select checksum from ops.buffer_models where schema_oid = {OTHER}") == [("c",)]
 
 
+def test_where_somebody_publishes_every_table_our_rows_can_still_be_deleted(sound: Connection) -> None:
+    do(sound, f"create table {LIVE}.orders (); create table {BUILT}.keyed (key text primary key)")
+    do(sound, f"create table {BUILT}.chosen (key text not null); create unique index by_key on {BUILT}.chosen (key)")
+    do(sound, f"alter table {BUILT}.chosen replica identity using index by_key")
+    do(sound, "create publication everything for all tables with (publish = 'delete')")
+    begin(sound, "run 2")
+    assert do(
+        sound,
+        "select relname, relreplident from pg_class where relkind = 'r' and relnamespace = any(array"
+        f"[{THIS}, {OTHER}, to_regnamespace('raw')::oid]) and relname in ('orders', 'keyed', 'chosen') order by 2, 1",
+    ) == [("keyed", "d"), ("orders", "d"), ("orders", "d"), ("orders", "f"), ("chosen", "i")]
+
+
 def test_a_buffer_is_known_from_its_first_run_on(db: Connection) -> None:
     with db.cursor() as cursor:
         assert buffers.is_known(cursor, BUILT) is False
