@@ -161,7 +161,8 @@ ROWS = """
     create table kinds (id text, email text, phone text, url text, price numeric);
     insert into kinds values ('right', 'o@x.example', '+44 (0)20 7946-0958 ext. 12', 'https://x/y', 7.12),
         ('wrong', 'x.example', '12', 'x', 7.123),
-        ('spaced', 'o o@x.example', '12345', '/x y', 7.1), ('null', null, null, null, null);
+        ('spaced', 'o o@x.example', '12345', '/x y', 7.1), ('null', null, null, null, null),
+        ('empty', '', '', '', 0);
 
     create table shapes (a text, gone text, b integer, d bigint, _loaded_at timestamptz, c date);
     alter table shapes drop column gone, drop column c;

@@ -67,6 +67,8 @@ class Forked:
         # The warehouse of `tests/dbt`, where a test asks for it; and by name of a kept one, what making it touched.
         self.shop: Any = None
         self.of_kept: dict[str, set[str]] = {}
+        # What was touched to make what the tests of a file share, by the fixture's name.
+        self.of_fixtures: dict[str, set[str]] = defaultdict(set)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run the tests as they are, then once more for each change."""
@@ -77,7 +79,8 @@ class Forked:
                 if failed := _failed(item, following):
                     print(f"It fails without a change, and judges nothing: {item.nodeid}\n{failed}", file=sys.stderr)
                 else:
-                    seen[item] = _Seen(time.monotonic() - began, self.touched)
+                    shared = (self.of_fixtures[name] for name in getattr(item, "fixturenames", ()))
+                    seen[item] = _Seen(time.monotonic() - began, self.touched.union(*shared))
         if self.shop:
             self.shop.connection.close()  # each fork has its own
         for change in self.changes:
@@ -88,6 +91,17 @@ class Forked:
         if self.shop:
             self.shop.connect()
         return True
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Iterator[object]:
+        """What a fixture of a file touches, each of its tests does: one of them made it for all."""
+        of_test, self.touched = self.touched, set()
+        try:
+            return (yield)
+        finally:
+            if fixturedef.scope not in ("function", "session"):  # a fork has those of the session as they are
+                self.of_fixtures[fixturedef.argname] |= self.touched
+            self.touched |= of_test
 
     def _in_a_fork(
         self, change: Change, tests: Sequence[pytest.Item], seen: Mapping[pytest.Item, _Seen], session: pytest.Session
