@@ -112,7 +112,7 @@ def _end_former_try(cursor: Cursor, run_id: str) -> None:
         (run_id,),
     )
     if cursor.rowcount:
-        log.warning("A former try of this task was given up and still held sessions, %d: ended.", cursor.rowcount)
+        log.warning("A former try of this task still had %d sessions; they are ended.", cursor.rowcount)
 
 
 def _let_it_be_idle(cursor: Cursor) -> None:
