@@ -12,6 +12,7 @@ from datetime import date
 
 import pytest
 import yaml
+from dbt.cli.main import dbtRunner
 
 from tests.dbt.conftest import PROJECT, Dbt, Shop
 
@@ -164,7 +165,7 @@ ROWS = """
     insert into kinds values ('right', 'o@x.example', '+44 (0)20 7946-0958 ext. 12', 'https://x/y', 7.12),
         ('wrong', 'x.example', '12', 'x', 7.123),
         ('spaced', 'o o@x.example', '12345', '/x y', 7.1), ('null', null, null, null, null),
-        ('empty', '', '', '', 0);
+        ('empty', '', '', '', 0), ('loud', 'O@X.EXAMPLE', '12345 EXT 1', '/X', 1);
 
     create table shapes (a text, gone text, b integer, d bigint, _loaded_at timestamptz, c date);
     alter table shapes drop column gone, drop column c;
@@ -214,6 +215,7 @@ FOUND: dict[str, list[tuple]] = {
         ("w4", "written", "a placeholder", "1900-01-01"),
     ],
     "kinds_are_kinds": [
+        ("loud", "phone", "no phone number"),
         ("spaced", "email", "no e-mail address"),
         ("spaced", "url", "no url"),
         ("wrong", "email", "no e-mail address"),
@@ -277,6 +279,16 @@ def test_finds_what_is_wrong_and_nothing_else(compiled: dict[str, str], shop: Sh
     if test == "numbers_are_not_negative":
         rows = [(str(number), count) for number, count in rows]
     assert sorted(rows, key=repr) == sorted(FOUND[test], key=repr)
+
+
+def test_a_figure_has_a_key_in_each_relation_or_in_none(own_kinds: Dbt) -> None:
+    places = [
+        f"(source('greenery', '{table}'), 'count(*)', {key})" for table, key in (("pairs", "'a'"), ("ids", "none"))
+    ]
+    said: list[str] = []
+    runner = dbtRunner(own_kinds.manifest, callbacks=[lambda event: said.append(event.info.msg)])
+    own_kinds._invoke(runner, "compile", "--inline", f"{{{{ figures_agree({{'rows': [{', '.join(places)}]}}) }}}}")
+    assert any("'rows' in inline_query has a key in one relation and none in another" in one for one in said), said
 
 
 def test_every_kind_of_test_is_made_up_here(compiled: dict[str, str]) -> None:
