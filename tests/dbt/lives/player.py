@@ -485,7 +485,7 @@ class Living(Days):
         data = self.shop.server.data
         server = psutil.Process(postgres.server_process(data))
         server.send_signal(signal.SIGQUIT)
-        server.wait(30)
+        server.wait(120)
         postgres.start(data, settings=FORGETFUL, stays=True)  # who ends it in the end is told already
 
     @contextmanager
