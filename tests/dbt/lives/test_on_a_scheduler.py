@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from include.local import warehouse
-from tests.dbt.lives.life import draw
-from tests.dbt.lives.on_a_scheduler import DeployedShop, DeployedVersions, DeployedWorld
-from tests.dbt.lives.test_lives import ONE, SEEDS
+from tests.dbt.lives.life import Decided, Life, draw
+from tests.dbt.lives.on_a_scheduler import DeployedShop, DeployedVersions, DeployedWorld, LivingOnAScheduler
+from tests.dbt.lives.test_lives import MORE_UNITS, ONE, SEEDS
 from tests.dbt.lives.wire import wired
 from tests.deployment import deployed
 from tests.forks import Forks
@@ -45,3 +45,12 @@ def test_torture_with_a_life_on_a_scheduler(world: DeployedWorld, seed: int) -> 
     life = draw(seed, DAYS, whole=True)
     broken, _ = world.live(life)
     assert broken is None, f"{broken}\nof {life}"
+
+
+def test_harm_behind_everybody_s_back_on_a_scheduler_breaks_a_rule(
+    world: DeployedWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LivingOnAScheduler, "take_effect", lambda living, _: living.shop.query(MORE_UNITS))
+    broken, _ = world.live(Life(0, few=False, tested=True, days=((Decided("release"),),)))
+    assert broken
+    assert broken.rule == "what people query changes by a publish alone"
