@@ -18,7 +18,7 @@ marts all at once or not at all. Always ends in one Slack message. All details: 
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, Param, chain, cross_downstream
 
@@ -35,7 +35,7 @@ with DAG(
     description="Greenery's marts: checked, built, tested, published, and reported in Slack",
     doc_md=__doc__.replace("/data-health/", settings.health_url()),
     schedule=settings.schedule(),
-    start_date=datetime(2026, 1, 1),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),  # which the cron expression is read in
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=4),

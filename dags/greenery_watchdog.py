@@ -9,6 +9,7 @@ tick, unless `GREENERY_PUBLISHED_BY_MINUTES` says otherwise.
 * It sends messages that Slack did not take before.
 * If a run ended without giving its lease on raw back (its `check_sources` was cleared alone), it gives it back, so
   that loaders can load again.
+* If a run ended and its report was killed before it said a word, it tells what became of the run.
 
 The state of the data: [Data health](/data-health/).
 
@@ -22,7 +23,7 @@ A scheduler that is down can't run this: let cron, or a container beside it, run
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG
 
@@ -35,7 +36,7 @@ with DAG(
     description="Says when Greenery's marts were not published in time, and when they are published again",
     doc_md=__doc__.replace("/data-health/", settings.health_url()),
     schedule="*/5 * * * *",
-    start_date=datetime(2026, 1, 1),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),  # which the cron expression is read in
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=10),

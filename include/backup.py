@@ -44,7 +44,7 @@ from include.warehouse.client import BackupError
 # What is about the two schemas that publish exchanges, by their oids in this very database.
 OF_THE_BUFFERS = ("ops.watermarks", "ops.buffer_models", "ops.buffers")
 # What a warehouse has that was just migrated and saw no run, but may have been saved already.
-_FROM_THE_START = ("ops.alembic_version", "ops.watch", "ops.backups", "ops.erasure_key")
+_FROM_THE_START = ("ops.alembic_version", "ops.watch", "ops.schedules", "ops.backups", "ops.erasure_key")
 
 # An oid that no schema has, so that nobody takes what was published elsewhere for what is here.
 _FORGET_BUFFERS = f"truncate {', '.join(OF_THE_BUFFERS)};\nupdate ops.publications set schema_oid = 0;\n"

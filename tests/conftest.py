@@ -27,9 +27,13 @@ from tests import in_memory, marked
 from tests.deployment import deployment, failed_day, first_day, second_day  # noqa: F401 - fixtures
 from tests.forks import OURS, Forks, loaded
 
+# So many objects are made before Python looks for garbage: dbt makes millions, and every 700 is Python's own choice.
+GARBAGE_AFTER = 50_000
+
 
 def pytest_configure() -> None:
     """Before anything imports Airflow: its settings and its own database are this test process' own."""
+    gc.disable()  # what is imported stays, and to look through it time and again took half of a collection
     marked.begin()
     until_it_ends = ExitStack()
     os.environ["AIRFLOW_HOME"] = str(until_it_ends.enter_context(guard.folder("greenery-airflow-")))
@@ -61,6 +65,7 @@ _WITH_AIRFLOW = (
     "tests/daily/test_faults.py",
     "tests/daily/test_killed_scheduler.py",
     "tests/daily/test_torture.py",
+    "tests/daily/test_time.py",
     "tests/plugins/test_in_",
     "tests/daily/test_own_project.py",
     "tests/daily/",
@@ -80,6 +85,8 @@ _LONG = (
     "tests/include/dbt_project/",
     "tests/dags/",  # goes on from what tests/dbt parses, and would wait for it
     "tests/test_unpromised.py",
+    "tests/test_operations.py",
+    "tests/deploy/test_preview_workflow.py",
 )
 
 
@@ -117,8 +124,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """What was imported is here to stay: no collection has to look through it, and pytest makes five at its end."""
+    """What was imported is here to stay: nobody has to look for garbage in it, as pytest does five times at its end."""
     gc.freeze()
+    gc.set_threshold(GARBAGE_AFTER)
+    gc.enable()
 
 
 @pytest.hookimpl(trylast=True)

@@ -271,14 +271,16 @@ class Deployment:
 
 
 @contextmanager
-def deployed(dbts: Forks, wire: Wire | None = None) -> Iterator[Deployment]:
-    """A deployment, for the time of the block. Its project is parsed in a fork.
+def deployed(
+    dbts: Forks, source: Path = PROJECT_ROOT / "dbt", wire: Wire | None = None, **environment: str
+) -> Iterator[Deployment]:
+    """A deployment of a copy of a project, for the time of the block. The project is parsed in a fork.
 
     With a wire, its processes reach the warehouse by that.
     """
     with in_memory.folder("greenery-stack-") as home, slack_server() as slack:
         project = home / "dbt_project"
-        shutil.copytree(PROJECT_ROOT / "dbt", project, ignore=shutil.ignore_patterns("target", "logs"))
+        shutil.copytree(source, project, ignore=shutil.ignore_patterns("target", "logs"))
         stack = Stack(
             home / "state",
             extra_env={
@@ -291,12 +293,13 @@ def deployed(dbts: Forks, wire: Wire | None = None) -> Iterator[Deployment]:
                 # Somebody who may log in and see nothing.
                 "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin,guest:",
                 "GREENERY_DBT_DIR": str(project),
+                **environment,
                 **({"WAREHOUSE_PORT": str(wire.port)} if wire else {}),
             },
         )
-        with pytest.MonkeyPatch.context() as environment:
+        with pytest.MonkeyPatch.context() as ours:
             # Not the port that everybody tries first.
-            environment.setenv("GREENERY_UI_PORT", str(postgres.free_port()))
+            ours.setenv("GREENERY_UI_PORT", str(postgres.free_port()))
             with stack.session() as server:
                 if wire:
                     wire.server = warehouse.as_admin(server)

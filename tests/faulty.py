@@ -8,10 +8,10 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -96,23 +96,30 @@ def _port_of(descriptor: int) -> int:
         return name[1] if isinstance(name, tuple) else 0
 
 
-def in_a_network_of_its_own(does: Callable[[], None]) -> None:
-    """Do it, with what it starts, in a network where nobody else is; skips the test where we may make none."""
-
-    def apart() -> None:
-        if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET):
+@contextmanager
+def a_network_of_our_own() -> Iterator[None]:
+    """For the time of the block we are, with what we start, where nobody else is; skips the test where we may not."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with Path("/proc/thread-self/ns/net").open() as before:
+        if libc.unshare(_CLONE_NEWNET):
             pytest.skip("only root can make a network")
-        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        does()
+        try:
+            subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+            yield
+        finally:
+            libc.setns(before.fileno(), _CLONE_NEWNET)
 
-    with ThreadPoolExecutor(1) as thread:  # a network is a thread's own, and of what it starts
-        thread.submit(apart).result()
+
+def drop(*ports: int) -> None:
+    """From now on no packet from or to a port of our own network arrives, and nobody is told."""
+    for port in ports:
+        for end_of_it in ("--sport", "--dport"):
+            subprocess.run(["iptables", "-A", "INPUT", "-p", "tcp", end_of_it, str(port), "-j", "DROP"], check=True)
 
 
-def drop(port: int) -> None:
-    """From now on no packet from or to a port arrives, and nobody is told."""
-    for end_of_it in ("--sport", "--dport"):
-        subprocess.run(["iptables", "-A", "INPUT", "-p", "tcp", end_of_it, str(port), "-j", "DROP"], check=True)
+def let_through() -> None:
+    """From now on all packets arrive again."""
+    subprocess.run(["iptables", "-F", "INPUT"], check=True)
 
 
 @contextmanager
@@ -127,3 +134,45 @@ def no_connection_left(where: Warehouse) -> Iterator[None]:
     finally:
         for connection in others:
             connection.close()
+
+
+@contextmanager
+def small_disk(server: LocalPostgres, database: str, megabytes: int) -> Iterator[None]:
+    """For the time of the block a database, to which nobody is connected, is on a small disk; the server stops with it.
+
+    Only an administrator of the machine can make one; skips the test otherwise.
+    """
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a disk")
+    place = server.data.parent / "disk"  # where the server's own user may come
+    place.mkdir()
+    options = f"size={megabytes}m,uid={server.data.stat().st_uid},mode=700"
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"no disk can be mounted here: {mounted.stderr.decode()}")
+    try:
+        with postgres.admin(server) as cursor:
+            cursor.execute("alter system set autovacuum = off")  # which makes room
+            cursor.execute("select pg_reload_conf()")
+            cursor.execute(f"create tablespace small location '{place}'")
+            cursor.execute(f"alter database {database} set tablespace small")
+        yield
+        postgres.stop(server.data)
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@contextmanager
+def full(db: Connection) -> Iterator[None]:
+    """For the time of the block the disk of a database has no room left."""
+    with db.cursor() as cursor:
+        cursor.execute("create table filler (content text); alter table filler alter content set storage plain")
+        for rows in (1000, 10, 1):  # a megabyte at a time, then a page
+            with suppress(psycopg2.errors.DiskFull):
+                while True:
+                    cursor.execute(f"insert into filler select repeat('x', 1000) from generate_series(1, {rows})")
+        try:
+            yield
+        finally:
+            cursor.execute("drop table filler")
+            cursor.execute("checkpoint")

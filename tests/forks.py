@@ -41,6 +41,7 @@ NO_AIRFLOW = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://nobody@127.0.
 # Answers a code to run with the id of its process, and that id with how it ended.
 _LOADED = """
 import gc, json, os, signal, sys
+gc.disable()  # what is imported stays, and what runs here runs for seconds
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # what is logged is no answer
 from importlib import import_module
@@ -163,7 +164,7 @@ def fork_dbt(dbts: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def run(started: Sequence[object], *, cwd: Path, env: dict[str, str], **_: object) -> CompletedProcess[str]:
         _python, _m, module, *arguments = map(str, started)
-        begin = f"import gc, os\ngc.disable()\nos.chdir({str(cwd)!r})\n"
+        begin = f"import os\nos.chdir({str(cwd)!r})\n"
         ended = dbts.run(begin + command(module, *arguments), **env)
         return CompletedProcess(started, ended.code, ended.stdout, ended.stderr)
 

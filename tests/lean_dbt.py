@@ -13,7 +13,7 @@ from types import CodeType
 from typing import Any
 
 import pytest
-from agate import TypeTester
+from agate import Table, TypeTester
 from dbt_common import behavior_flags
 from dbt_common import tests as dbts_tests
 from dbt_common.clients import agate_helper, jinja
@@ -24,10 +24,11 @@ from jinja2.utils import missing
 
 # Its own, by what takes its place in here.
 _FLAG = behavior_flags.BehaviorFlagRendered
-dbts_who_asks, _dbts_compile, dbts_type_tester, jinjas_resolve = (
+dbts_who_asks, _dbts_compile, dbts_type_tester, dbts_empty_table, jinjas_resolve = (
     _FLAG._default_source,
     jinja.MacroFuzzEnvironment.compile,
     agate_helper.build_type_tester,
+    agate_helper.empty_table,
     Context.resolve_or_missing,
 )
 
@@ -79,6 +80,12 @@ def _type_tester(text_columns: Iterable[str], string_null_values: Iterable[str] 
     return _kept_type_tester(frozenset(text_columns), tuple(string_null_values))
 
 
+@cache
+def _empty_table() -> Table:
+    """What a statement without a result gets for one, the same for all: it can't be changed. dbt makes one for each."""
+    return Table(rows=[])
+
+
 def _resolve(context: Context, name: str) -> Any:
     """What a name means in a template. Jinja asks first whether it is there, so dbt looks twice through all macros."""
     if name in context.vars:
@@ -102,5 +109,6 @@ def lean() -> Iterator[None]:
         dbt.setattr(DebugLevel, "__getattr__", _asked)
         dbt.setattr(jinja.MacroFuzzEnvironment, "compile", _compile)
         dbt.setattr(agate_helper, "build_type_tester", _type_tester)
+        dbt.setattr(agate_helper, "empty_table", _empty_table)
         dbt.setattr(Context, "resolve_or_missing", _resolve)
         yield

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +18,6 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from psycopg2.extensions import connection as Connection
 
 from include.daily import buffers, watchdog
 from include.local import postgres
@@ -26,12 +26,13 @@ from include.publish import __main__ as deciding
 from include.publish.exchange import exchange
 from include.raw import csv_loader
 from include.results import publications
-from include.settings import Warehouse
+from include.settings import PROJECT_ROOT, Warehouse
 from include.warehouse import connect, is_gone, migrate, roles
 from tests import faulty, in_memory
 from tests.faulty import opened
 from tests.include.publish.test_exchange import build, do, publish
 from tests.include.raw.conftest import contents, folder  # noqa: F401 - a fixture
+from tests.slow_disk import Disk, slow_disk
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.db, pytest.mark.torture]
@@ -114,28 +115,33 @@ def test_a_session_that_is_ended_in_the_middle_of_a_publish(server: LocalPostgre
 
 def test_a_network_that_is_gone_in_the_middle_of_a_publish_keeps_readers_waiting_for_less_than_a_minute() -> None:
     """Both ends notice: the server lets go of the locks, and the task hears of it."""
+    with faulty.a_network_of_our_own(), in_memory.folder("greenery-faults-") as home:
+        password = {postgres.SUPERUSER: "secret"}
+        server = postgres.start(home / "postgres", passwords=password, settings=SETTINGS)
+        try:
+            with named(fresh(server)), pytest.MonkeyPatch.context() as environment:
+                environment.setenv("WAREHOUSE_TRANSFORMER_PASSWORD", "secret")
+                with connect("test") as connection:
+                    roles.ensure(connection)
+                environment.setenv("WAREHOUSE_USER", roles.TRANSFORMER)
+                with faulty.half_way("run 2") as publish:
+                    faulty.drop(publish.port)
+                    with opened(server.database(NAME)) as db:
+                        do(db, "set statement_timeout = '1min'")
+                        assert do(db, PUBLISHED) == [("run 1", "run 1")]
+                assert is_gone(publish.ended_with)
+                publishes_at_the_next_try(server)
+        finally:
+            postgres.stop(server.data)
 
-    def play() -> None:
-        with in_memory.folder("greenery-faults-") as home:
-            password = {postgres.SUPERUSER: "secret"}
-            server = postgres.start(home / "postgres", passwords=password, settings=SETTINGS)
-            try:
-                with named(fresh(server)), pytest.MonkeyPatch.context() as environment:
-                    environment.setenv("WAREHOUSE_TRANSFORMER_PASSWORD", "secret")
-                    with connect("test") as connection:
-                        roles.ensure(connection)
-                    environment.setenv("WAREHOUSE_USER", roles.TRANSFORMER)
-                    with faulty.half_way("run 2") as publish:
-                        faulty.drop(publish.port)
-                        with opened(server.database(NAME)) as db:
-                            do(db, "set statement_timeout = '1min'")
-                            assert do(db, PUBLISHED) == [("run 1", "run 1")]
-                    assert is_gone(publish.ended_with)
-                    publishes_at_the_next_try(server)
-            finally:
-                postgres.stop(server.data)
 
-    faulty.in_a_network_of_its_own(play)
+def test_a_publish_that_is_frozen_half_way_keeps_readers_waiting_for_less_than_a_minute(server: LocalPostgres) -> None:
+    """Its machine is there and answers, so that no network tells. What it does when it wakes comes to nothing."""
+    with faulty.half_way("run 2") as publish, opened(server.database(NAME)) as db:
+        do(db, "set statement_timeout = '1min'")
+        assert do(db, PUBLISHED) == [("run 1", "run 1")]
+    assert is_gone(publish.ended_with)
+    publishes_at_the_next_try(server)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT], ids=["restarted", "power gone"])
@@ -209,36 +215,9 @@ def test_a_publish_that_has_begun_needs_no_further_connection(server: LocalPostg
 
 @pytest.fixture
 def small_disk(server: LocalPostgres) -> Iterator[Warehouse]:
-    """The warehouse is on a disk of a few megabytes, of which only an administrator of the machine can make one."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a disk")
-    place = server.data.parent / "disk"  # where the server's own user may come
-    place.mkdir()
-    owner = server.data.stat().st_uid
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size=64m,uid={owner},mode=700", "tmpfs", str(place)], capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"no disk can be mounted here: {mounted.stderr.decode()}")
-    try:
-        with postgres.admin(server) as cursor:
-            cursor.execute("alter system set autovacuum = off")  # which makes room
-            cursor.execute("select pg_reload_conf()")
-            cursor.execute(f"create tablespace small location '{place}'")
-            cursor.execute(f"alter database {NAME} set tablespace small")
+    """The warehouse is on a disk of a few megabytes."""
+    with faulty.small_disk(server, NAME, megabytes=64):
         yield server.database(NAME)
-        postgres.stop(server.data)
-    finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-def fill(db: Connection) -> None:
-    """Take what room there is."""
-    do(db, "create table filler (content text); alter table filler alter content set storage plain")
-    for rows in (1000, 10, 1):  # a megabyte at a time, then a page
-        with suppress(psycopg2.errors.DiskFull):
-            while True:
-                do(db, f"insert into filler select repeat('x', 1000) from generate_series(1, {rows})")
 
 
 def test_a_full_disk_stops_a_load_and_what_people_query_stays_whole(
@@ -248,21 +227,113 @@ def test_a_full_disk_stops_a_load_and_what_people_query_stays_whole(
 ) -> None:
     """A publish writes little, and may find room for it."""
     with opened(small_disk) as db:
-        fill(db)
-        with pytest.raises(psycopg2.errors.DiskFull) as refused, connect("test") as connection:
-            csv_loader.load_folder(connection, folder)
-        assert csv_loader._refused(refused.value).startswith(
-            "The warehouse refused the load, and nothing of it is left: could not extend file"
-        )
-        assert do(db, "select to_regclass('raw.events')") == [(None,)]
-        with suppress(psycopg2.errors.DiskFull):
-            exchange("run 2", buffers.current(db))
-        live = publications.live(db).run_id
-        assert do(db, PUBLISHED) == [(live, live)]
-        do(db, "drop table filler")
-        do(db, "checkpoint")
+        with faulty.full(db):
+            with pytest.raises(psycopg2.errors.DiskFull) as refused, connect("test") as connection:
+                csv_loader.load_folder(connection, folder)
+            assert csv_loader._refused(refused.value).startswith(
+                "The warehouse refused the load, and nothing of it is left: could not extend file"
+            )
+            assert do(db, "select to_regclass('raw.events')") == [(None,)]
+            with suppress(psycopg2.errors.DiskFull):
+                exchange("run 2", buffers.current(db))
+            live = publications.live(db).run_id
+            assert do(db, PUBLISHED) == [(live, live)]
         with connect("test") as connection:
             assert csv_loader.load_folder(connection, folder).changed > 0
         build(db, "run 3", "m", "n")
         exchange("run 3", buffers.current(db))
     assert is_published(server, "run 3")
+
+
+# --- a slow disk -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disk(server: LocalPostgres) -> Iterator[Disk]:
+    """The server's disk, as fast as ever at first."""
+    with slow_disk() as disk:
+        postgres.stop(server.data)
+        with disk.below():
+            starts_again(server)
+        yield disk
+
+
+def test_a_disk_that_hangs_as_a_publish_commits_keeps_readers_waiting_and_they_see_all_of_it(
+    server: LocalPostgres, disk: Disk
+) -> None:
+    with opened(server.database(NAME)) as reader, opened(server.database(NAME)) as other:
+        with faulty.half_way("run 2") as publish, disk.taking(flush=3_600_000):
+            publish.goes_on.set()
+            commits = f"select 1 from pg_stat_activity where pid = {publish.pid} and query ilike 'commit'"
+            wait_for(lambda: do(other, commits), "it commits")
+            do(reader, "set statement_timeout = '1s'")
+            with pytest.raises(psycopg2.errors.QueryCanceled):
+                do(reader, PUBLISHED)
+        assert publish.ended_with is None
+        assert do(reader, PUBLISHED) == [("run 2", "run 2")]
+
+
+def test_on_a_slow_disk_a_load_and_a_publish_take_longer_and_that_is_all(
+    server: LocalPostgres,
+    disk: Disk,
+    folder: Path,  # noqa: F811
+) -> None:
+    """Of a loaded disk of a cloud: 20 ms for each read and write, a tenth of a second for each flush."""
+    with disk.taking(call=20, flush=100):
+        with connect("test") as connection:
+            assert csv_loader.load_folder(connection, folder).changed > 0
+        publishes_at_the_next_try(server)
+
+
+# --- Airflow's own database ------------------------------------------------------------------------------------------
+
+# Airflow's two engines, as airflow.cfg has them made: asks twice, the second time once it is told to.
+_SYNC = """
+from sqlalchemy import text
+from airflow import settings
+settings.initialize()
+with settings.engine.connect() as connection:
+    connection.execute(text("select 1"))
+    print("connected", flush=True)
+    input()
+    connection.execute(text("select 1"))
+"""
+_ASYNC = """
+import asyncio
+from sqlalchemy import text
+from airflow import settings
+settings.initialize()
+async def asks():
+    async with settings.async_engine.connect() as connection:
+        await connection.execute(text("select 1"))
+        print("connected", flush=True)
+        input()
+        await connection.execute(text("select 1"))
+asyncio.run(asks())
+"""
+
+
+def test_airflows_two_drivers_notice_within_a_minute_that_the_network_of_its_database_is_gone() -> None:
+    """As Airflow comes, they wait until TCP gives up. A run through it: tests/daily/test_airflow_database.py."""
+    with faulty.a_network_of_our_own(), in_memory.folder("greenery-faults-") as home:
+        server = postgres.start(home / "postgres", passwords={postgres.SUPERUSER: "secret"}, settings=SETTINGS)
+        environment = os.environ | {
+            "AIRFLOW_CONFIG": str(PROJECT_ROOT / "airflow.cfg"),
+            "PYTHONPATH": str(PROJECT_ROOT),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": server.url("postgres"),
+        }
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        asking = [subprocess.Popen([sys.executable, "-c", code], env=environment, **pipes) for code in (_SYNC, _ASYNC)]
+        try:
+            assert [one.stdout.readline() for one in asking] == ["connected\n"] * 2
+            faulty.drop(server.port)
+            for one in asking:
+                one.stdin.write("\n")
+                one.stdin.flush()
+            sync, by_asyncio = (one.communicate(timeout=60)[1] for one in asking)
+            assert "OperationalError" in sync
+            assert "TimeoutError" in by_asyncio
+        finally:
+            for one in asking:
+                one.kill()
+            postgres.stop(server.data)

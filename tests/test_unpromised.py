@@ -166,6 +166,15 @@ def test_the_types_of_a_querys_rows_are_told_here_as_dbt_tells_them() -> None:
         assert types[0] == types[1]
 
 
+def test_a_statement_without_a_result_gets_here_what_dbt_gives_it() -> None:
+    here, dbts = agate_helper.empty_table(), lean_dbt.dbts_empty_table()
+    assert here is agate_helper.empty_table()
+    for table in (here, dbts):
+        with pytest.raises(AttributeError):
+            table.rows = [1]
+    assert [*here.rows] == [*dbts.rows] == [*here.column_names] == [*dbts.column_names] == []
+
+
 def test_a_name_means_here_in_a_template_what_it_means_to_jinja() -> None:
     context = (
         jinja.get_environment().from_string("{% set a = 1 %}").new_context(ChainMap({"b": None}, {"b": 2, "c": 3}))

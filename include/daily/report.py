@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg2
 from airflow.sdk import get_current_context, task
 
 from include import settings
-from include.daily import ahead, metrics
+from include.daily import DAG_ID, ahead, metrics
 from include.daily.admission import let_go, release_of
 from include.dbt_project import release
 from include.dbt_project.manifest import read
@@ -27,6 +28,8 @@ from include.warehouse import connect, is_gone, sandbox
 
 # Under this name the report leaves word in Airflow that it spoke while the warehouse was down.
 POSTED_AT = "posted_past_the_outbox_at"
+# What is older is no news.
+_NEWS = timedelta(days=1)
 _NO_LOSS = (ahead.TASK, "failed")
 
 log = logging.getLogger(__name__)
@@ -39,7 +42,7 @@ def report() -> None:
     run_id, dag_id, instance = context["run_id"], context["dag"].dag_id, context["ti"]
     states = instance.get_task_states(dag_id=dag_id, run_ids=[run_id]).get(run_id, {})
     try:
-        _tell(dag_id, run_id, states, _begun(context), run_failed=states.get("publish") not in ("success", "skipped"))
+        _tell(dag_id, run_id, states, _begun(context), run_failed=_has_failed(states))
     except Exception as error:
         if instance.try_number <= instance.max_tries:
             raise
@@ -65,6 +68,27 @@ def report_backstop(context: Any) -> None:
         log.info("%s: the report has told what became of it; there is nothing to add.", run_id)
     else:
         _tell(dag_id, run_id, {}, begun, run_failed=True)
+
+
+def tell_of_ended(context: Any, now: datetime) -> None:
+    """Tell what became of the runs of a day that ended without a word: their report was killed, and its backstop too.
+
+    `context` is that of any task, which can ask Airflow for runs and their tasks.
+    """
+    instance = context["ti"]
+    with connect("greenery report") as connection:
+        untold = runs.untold(connection, now - _NEWS)
+    for run in untold:
+        asked = {"dag_id": DAG_ID, "run_ids": [run.run_id]}
+        has_ended = instance.get_dr_count(**asked, states=["success", "failed"])
+        if has_ended and not instance.xcom_pull(dag_id=DAG_ID, run_id=run.run_id, task_ids="report", key=POSTED_AT):
+            states = instance.get_task_states(**asked).get(run.run_id, {})
+            with suppress(UnavailableError):  # the message is kept
+                _tell(DAG_ID, run.run_id, states, run.started_at, run_failed=_has_failed(states))
+
+
+def _has_failed(states: dict[str, str | None]) -> bool:
+    return states.get("publish") not in ("success", "skipped")
 
 
 def _begun(context: Any) -> datetime | None:

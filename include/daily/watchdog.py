@@ -20,6 +20,7 @@ import fcntl
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -32,7 +33,7 @@ from psycopg2.extensions import connection as Connection
 
 from include import settings
 from include.command_line import log_to_stderr
-from include.daily import admission, metrics, promise
+from include.daily import admission, metrics, promise, report
 from include.results import backups, publications
 from include.results.backups import Made
 from include.results.failures import without_data
@@ -60,17 +61,27 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Scheduled:
+    """A schedule, and since when its ticks count; None where only people start runs."""
+
+    schedule: str | None
+    since: datetime
+
+
+@dataclass(frozen=True)
 class Facts:
     """What the warehouse knows.
 
-    `published_at` is when a run last put new marts in front of people, rollbacks not counted. `said` is the watchdog's
-    own last word, late or back, and `said_of` the tick that it was about.
+    `scheduled` are the schedules that counted so far, the last one still does. `published_at` is when a run last put
+    new marts in front of people, rollbacks not counted. `said` is the watchdog's own last word, late or back, `said_of`
+    the tick that it was about, and `late_since` the first one that was said to be late since the last that came.
     """
 
-    watching_since: datetime
+    scheduled: tuple[Scheduled, ...]
     published_at: datetime | None
-    said: str | None
-    said_of: datetime | None
+    said: str | None = None
+    said_of: datetime | None = None
+    late_since: datetime | None = None
 
 
 def due_tick(schedule: str | None, now: datetime, grace: timedelta, since: datetime) -> datetime | None:
@@ -82,7 +93,23 @@ def due_tick(schedule: str | None, now: datetime, grace: timedelta, since: datet
         return None
     latest = (now - grace).astimezone(UTC) + timedelta(microseconds=1)  # a tick at this very moment counts
     tick = croniter(schedule, latest).get_prev(datetime)
-    return tick if tick >= since else None
+    # A beginning that is yet to come tells of a clock that was wrong: nothing would be late until then.
+    return tick if tick >= since or since > now else None
+
+
+def last_due(scheduled: Sequence[Scheduled], now: datetime, grace: timedelta) -> datetime | None:
+    """The same of schedules that took turns: a tick counts where its schedule did as it came.
+
+    So nothing is late that nobody had promised, and what was promised before a change still is.
+    """
+    if scheduled[-1].schedule is None:
+        return None
+    until = now
+    for one in reversed(scheduled):
+        if tick := due_tick(one.schedule, until, grace, one.since):
+            return tick
+        until = min(until, one.since + grace - timedelta(microseconds=1))
+    return None
 
 
 def to_say(due: datetime | None, facts: Facts) -> str | None:
@@ -135,13 +162,17 @@ def check(now: datetime | None = None, *, speaks: bool = True) -> Verdict:
 def watch() -> None:
     """The task of `greenery_watchdog`; red where it can't tell.
 
-    It also lets loaders in again after a run that has ended without doing so.
+    It also lets loaders in again after a run that has ended without doing so, tells what became of one that has ended
+    without a word, and notes by which schedule runs come: it is told so by the same settings as the scheduler, which
+    who asks beside Airflow may not be.
     """
     verdict = check()
     log.info(verdict.says)
     if verdict.code == UNKNOWN:
         raise RuntimeError(verdict.says)
-    admission.let_go_of_ended(get_current_context())
+    admission.let_go_of_ended(context := get_current_context())
+    report.tell_of_ended(context, now := datetime.now(UTC))
+    note_schedule(now)
 
 
 def main() -> int:
@@ -159,9 +190,9 @@ def _look(connection: Connection, now: datetime, *, speaks: bool) -> tuple[datet
     with connection.cursor() as cursor:
         # Who asks at the same moment waits until what is to be said is kept.
         cursor.execute("select pg_advisory_xact_lock(hashtext('greenery watchdog'))")
-    facts = known(connection)
+    facts = known(connection, now)
     grace = settings.published_by()
-    due = due_tick(settings.schedule(), now, grace, facts.watching_since)
+    due = last_due(facts.scheduled, now, grace)
     word = to_say(due, facts) if speaks else None
     live = publications.live(connection)
     as_of = live.data_as_of if live else None
@@ -172,7 +203,7 @@ def _look(connection: Connection, now: datetime, *, speaks: bool) -> tuple[datet
         message = notices.late(due, due + grace, data_as_of=as_of, run_id=begun, failed=failed, held=held, **links)
         send.keep(connection, _run_id(due), to_all(message))
     elif word == BACK:
-        message = notices.back(facts.said_of, facts.published_at, as_of, **links)
+        message = notices.back(facts.late_since or facts.said_of, facts.published_at, as_of, **links)
         send.keep(connection, _run_id(facts.said_of), to_all(message))
     connection.commit()
     return due, facts
@@ -248,22 +279,71 @@ def _run_id(due: datetime) -> str:
     return f"{_OF}{due.isoformat()}"
 
 
-def known(connection: Connection) -> Facts:
-    """What the warehouse knows now."""
+def _tick_of(run_id: str) -> datetime:
+    return datetime.fromisoformat(run_id.removeprefix(_OF))
+
+
+def note_schedule(now: datetime) -> None:
+    """Note the schedule if it is another one than before; the first one counts since somebody watches.
+
+    Raises ValueError for what is no cron expression.
+    """
+    if (schedule := settings.schedule()) is not None:
+        croniter(schedule)
+    with connect("greenery watchdog") as connection, connection.cursor() as cursor:
+        cursor.execute(
+            """
+            insert into ops.schedules (schedule, since)
+            select %(schedule)s, case when exists (select from ops.schedules) then %(now)s else min(since) end
+            from ops.watch
+            having %(schedule)s is distinct from (select schedule from ops.schedules order by schedule_id desc limit 1)
+                or not exists (select from ops.schedules)
+            """,
+            {"schedule": schedule, "now": now},
+        )
+
+
+def known(connection: Connection, now: datetime) -> Facts:
+    """What the warehouse knows. A publication that is dated ahead of the clock keeps nothing from being late."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
             select
                 (select min(since) from ops.watch),
-                (select max(published_at) from ops.publications where published_at = data_as_of)
-            """
+                (
+                    select max(published_at) from ops.publications
+                    where published_at = data_as_of and published_at <= %s
+                )
+            """,
+            (now + PATIENCE,),
         )
         since, published_at = cursor.fetchone()
         cursor.execute(
             "select kind, run_id from ops.messages where run_id like %s order by message_id desc limit 1", (f"{_OF}%",)
         )
         said, of = cursor.fetchone() or (None, None)
-    return Facts(since, published_at, said, datetime.fromisoformat(of.removeprefix(_OF)) if of else None)
+        cursor.execute(
+            """
+            select run_id
+            from ops.messages
+            where run_id like %(of)s and kind = %(late)s and message_id > coalesce(
+                (select max(message_id) from ops.messages where run_id like %(of)s and kind = %(back)s), 0
+            )
+            order by message_id
+            limit 1
+            """,
+            {"of": f"{_OF}%", "late": LATE, "back": BACK},
+        )
+        first = cursor.fetchone()
+        cursor.execute("select schedule, since from ops.schedules order by schedule_id")
+        scheduled = tuple(Scheduled(*row) for row in cursor.fetchall())
+    return Facts(
+        scheduled or (Scheduled(settings.schedule(), since),),
+        published_at,
+        said,
+        _tick_of(of) if of else None,
+        _tick_of(first[0]) if first else None,
+    )
 
 
 def _begun_since(connection: Connection, due: datetime) -> str | None:

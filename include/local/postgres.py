@@ -63,12 +63,12 @@ class LocalPostgres:
         """How to connect to one of its databases."""
         return Warehouse(self.host, self.port, name, user, self.passwords.get(user, ""))
 
-    def url(self, name: str) -> str:
+    def url(self, name: str, user: str = SUPERUSER) -> str:
         """The same as a SQLAlchemy URL."""
         if self.passwords:
-            password = quote(self.passwords[SUPERUSER], safe="")
-            return f"postgresql+psycopg2://{SUPERUSER}:{password}@{self.host}:{self.port}/{name}"
-        return f"postgresql+psycopg2://{SUPERUSER}@/{name}?host={quote(self.host)}&port={self.port}"
+            password = quote(self.passwords[user], safe="")
+            return f"postgresql+psycopg2://{user}:{password}@{self.host}:{self.port}/{name}"
+        return f"postgresql+psycopg2://{user}@/{name}?host={quote(self.host)}&port={self.port}"
 
 
 def free_port(wanted: int | None = None) -> int:

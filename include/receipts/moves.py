@@ -17,7 +17,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from include.dbt_project.counted import Counted, Measure, counted
 from include.dbt_project.manifest import Manifest
-from include.receipts import lateness, ours, rows, told
+from include.receipts import basis, lateness, ours, rows, told
 from include.receipts.move import CENT, Found, Move, MovedRow, Period, Side
 from include.receipts.rows import Change
 from include.settings import BUILT
@@ -117,14 +117,14 @@ def find(connection: Connection, manifest: Manifest) -> tuple[Found, ...]:
 def _compared(cursor: Cursor, ways: Mapping[str, Counted]) -> list[_Metric]:
     """The metrics of which closed days differ, with all days of the years that have such a day.
 
-    Closed is a day that was over when the last publication read raw, and of which the metric had been told, or of a
-    later one. A metric that is no longer built has not moved.
+    Closed is a day that was over when raw was loaded for the last publication, and of which the metric had been told,
+    or of a later one. A metric that is no longer built has not moved.
     """
     cursor.execute(
         sql.SQL(
             """
             with closed as (
-                select cast(coalesce(raw_as_of, data_as_of) at time zone 'UTC' as date) as until
+                select cast({loaded_at} at time zone 'UTC' as date) as until
                 from ops.publications
                 order by publication_id desc
                 limit 1
@@ -168,7 +168,7 @@ def _compared(cursor: Cursor, ways: Mapping[str, Counted]) -> list[_Metric]:
             where differs
             order by metric, day
             """
-        ).format(now=told.metrics_of(cursor.connection, BUILT))
+        ).format(now=told.metrics_of(cursor.connection, BUILT), loaded_at=sql.SQL(basis.LOADED_AT))
     )
     found: dict[str, _Metric] = {}
     for name, day, until, *numbers in cursor.fetchall():

@@ -35,7 +35,7 @@ def note(run_id: str, facts: Manifest) -> None:
     try:
         with connect("greenery explain") as connection:
             live = publications.live(connection)
-            days = figures.open_days(connection, live.data_as_of) if live and live.run_id == run_id else None
+            days = figures.open_days(connection, live) if live and live.run_id == run_id else None
             if not live or not days:
                 return
             day = days[1]

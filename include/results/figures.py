@@ -14,7 +14,7 @@ from psycopg2.extras import execute_values
 from include.dbt_project import metrics
 from include.dbt_project.manifest import Manifest
 from include.dbt_project.metrics import REPEAT_RATE, Metric
-from include.receipts import told
+from include.receipts import basis, told
 from include.receipts.told import Told
 from include.results.publications import Publication
 from include.settings import LIVE
@@ -74,7 +74,7 @@ def gather(connection: Connection, live: Publication | None, facts: Manifest) ->
     """
     as_of = live.data_as_of if live else None
     try:
-        days = open_days(connection, as_of)
+        days = open_days(connection, live)
         day = days[1] if days else None
         shown = metrics.told(facts)
         daily = _daily(connection, LIVE, day, shown)
@@ -130,22 +130,24 @@ def elsewhere(connection: Connection, schema: str, published: Figures, facts: Ma
     )
 
 
-def open_days(connection: Connection, as_of: datetime | None) -> tuple[date, date] | None:
-    """The first UTC day with an order or a session, and the last such day that was over when the data was published.
+def open_days(connection: Connection, live: Publication | None) -> tuple[date, date] | None:
+    """The first UTC day with an order or a session, and the last such day that was over when `live` was loaded.
 
-    Where all of them are of that same day, that day; None where there is no such day. Deliveries and sign-ups are
-    none: the last packages arrive a week after the last order, and people sign up before the first.
+    A day of which a later load brings the rest is not told as a whole one, though it is over by the publish. Where
+    all of them are of that same day, that day; None where there is no such day. Deliveries and sign-ups are none: the
+    last packages arrive a week after the last order, and people sign up before the first.
     """
     if not has_columns(connection, "analytics.daily_metrics", "day", "metric", "value"):
         return None
+    loaded_at = basis.loaded_at(connection, live.publication_id) if live else None
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            select min(day), coalesce(max(day) filter (where day < (%(as_of)s at time zone 'UTC')::date), max(day))
+            select min(day), coalesce(max(day) filter (where day < (%(loaded_at)s at time zone 'UTC')::date), max(day))
             from analytics.daily_metrics
             where metric in ('orders', 'sessions') and value > 0
             """,
-            {"as_of": as_of},
+            {"loaded_at": loaded_at},
         )
         first, last = cursor.fetchone()
         return (first, last) if last else None

@@ -185,7 +185,8 @@ def newest_builds(connection: Connection, since: datetime | None) -> dict[str, t
 def forget(connection: Connection, older_than: timedelta, samples_older_than: timedelta) -> int:
     """Delete results of nodes from before then; returns how many. Runs, metrics and decisions stay.
 
-    The failing rows of tests, which may tell of people, go sooner.
+    So do the results of what people query, and of what a rollback would bring back, however long nothing was published:
+    receipts of their figures tell which tests warned. The failing rows of tests, which may tell of people, go sooner.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -193,5 +194,12 @@ def forget(connection: Connection, older_than: timedelta, samples_older_than: ti
             " where recorded_at < now() - %s and failing_rows::text <> '[]'",
             (samples_older_than,),
         )
-        cursor.execute("delete from ops.node_results where recorded_at < now() - %s", (older_than,))
+        cursor.execute(
+            """
+            delete from ops.node_results
+            where recorded_at < now() - %s
+                and run_id not in (select run_id from ops.publications order by publication_id desc limit 2)
+            """,
+            (older_than,),
+        )
         return cursor.rowcount

@@ -42,6 +42,22 @@ def find(connection: Connection, run_id: str) -> RunStart | None:
     return RunStart(*row) if row else None
 
 
+def untold(connection: Connection, since: datetime) -> list[RunStart]:
+    """The runs that began since then and of which no message but their progress is kept, the oldest first."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            select run_id, started_at, release
+            from ops.runs
+            where started_at >= %s
+                and not exists (select from ops.messages where messages.run_id = runs.run_id and kind <> 'progress')
+            order by started_at
+            """,
+            (since,),
+        )
+        return [RunStart(*row) for row in cursor.fetchall()]
+
+
 def last_word_at(connection: Connection, run_id: str) -> datetime | None:
     """When a run left its last result or was published: as good as its end, and the same however often it is asked."""
     with connection.cursor() as cursor:

@@ -38,7 +38,8 @@ def _how_long_ago(figures: Figures) -> str:
     """Why the day is not yesterday, where it is not."""
     if figures.days_before is None:
         return ""
-    return f", the last day with an order or a session, {words.count(figures.days_before, 'day')} before the publish"
+    before = words.count(figures.days_before, "day")
+    return f", the last whole day with an order or a session, {before} before the publish"
 
 
 def _compared(figures: Figures) -> bool:

@@ -135,7 +135,8 @@ class Past:
         values = [scale.to(value) for value in raw]
         if measure is Measure.DISTINCT and rows and rows.get(on):
             values = _distinct(known, values, rows, rows[on])
-        total = scale is _ROOT and _never_falls(raw)
+        counts = scale is _ROOT
+        total = (counts or (measure is Measure.VALUE and raw[0] < raw[-1])) and _never_falls(raw)
         if total:
             scale, values = _AS_IT_IS, raw
         effects = None if total else _weekdays(days, values)
@@ -167,7 +168,7 @@ class Past:
             level,
             error,
             _spreads(errors, alike=measure not in _SKEWED),
-            _floor(measure, scale, error, total, (rows or {}).get(on)),
+            _floor(measure, scale, error, total and counts, (rows or {}).get(on)),
             {one.toordinal() for one in fine},
         )
 

@@ -13,6 +13,15 @@ from psycopg2.extensions import cursor as Cursor
 from include import settings
 from include.warehouse import refused
 
+# A host that is gone is noticed within half a minute, and not when TCP gives up. In seconds; the last in milliseconds.
+TIMEOUTS = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
 
 @contextmanager
 def connect(application: str = "greenery", where: settings.Warehouse | None = None) -> Iterator[Connection]:
@@ -36,12 +45,7 @@ def open_connection(application: str, where: settings.Warehouse) -> Connection:
             **where.libpq(),
             application_name=application,
             options="-c timezone=UTC",
-            connect_timeout=10,
-            # A host that is gone is noticed within half a minute, and not when TCP gives up.
-            keepalives_idle=10,
-            keepalives_interval=5,
-            keepalives_count=3,
-            tcp_user_timeout=30_000,
+            **TIMEOUTS,
         )
     except psycopg2.OperationalError as error:
         raise refused.explained(error, lambda keyword: f"WAREHOUSE_{keyword.upper()}") from None

@@ -51,7 +51,7 @@ def metrics(reading: Reading, days: int) -> tuple[Metric, ...] | None:
     """
     live, wanted = publications.live(reading.connection), told(reading.facts)
     try:
-        first, last = open_days(reading.connection, live.data_as_of if live else None) or (None, None)
+        first, last = open_days(reading.connection, live) or (None, None)
         rows = reading.rows(
             """
             select metric, day, value::double precision as value

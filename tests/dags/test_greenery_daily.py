@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
+import pendulum
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, BaseOperator, TriggerRule
+from airflow.sdk.definitions import dag as sdk_dag
+from airflow.serialization.encoders import coerce_to_core_timetable
+from airflow.timetables import trigger
+from airflow.timetables.base import DataInterval, TimeRestriction
 
+from include.daily.watchdog import due_tick
 from include.dbt_project import release
 from include.fast_cosmos.releases import Release
 from include.settings import PROJECT_ROOT
@@ -58,6 +65,37 @@ def built(dag: DAG) -> dict[str, str]:
 def nodes(project: Release, resource_type: str) -> dict[str, dict]:
     content = json.loads(project.manifest.read_text())["nodes"].values()
     return {node["name"]: node for node in content if node["resource_type"] == resource_type}
+
+
+def test_runs_come_when_the_watchdog_awaits_them_whatever_zone_airflow_is_set_to(
+    project: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """02:30 in Berlin is no time on 29 March and there twice on 25 October: it is 02:30 in UTC that counts."""
+    monkeypatch.setenv("GREENERY_SCHEDULE", "30 2 * * *")
+    monkeypatch.setattr(sdk_dag.settings, "TIMEZONE", pendulum.timezone("Europe/Berlin"))
+    [daily] = DagBag(dag_folder=str(DAGS / "greenery_daily.py")).dags.values()
+    timetable, every = coerce_to_core_timetable(daily.timetable), TimeRestriction(None, None, catchup=True)
+    for day in (date(2026, 3, 28), date(2026, 10, 24), date(2026, 12, 31), date(2028, 2, 28)):
+        before = datetime.combine(day, time(2, 30), UTC)
+        for tick in (before + timedelta(days=1), before + timedelta(days=2)):
+            info = timetable.next_dagrun_info(
+                last_automated_data_interval=DataInterval.exact(pendulum.instance(tick - timedelta(days=1))),
+                restriction=every,
+            )
+            assert info.run_after == tick == due_tick("30 2 * * *", tick, timedelta(), before)
+
+
+def test_of_thirty_missed_ticks_one_run_comes(dag: DAG, monkeypatch: pytest.MonkeyPatch) -> None:
+    timetable = coerce_to_core_timetable(dag.timetable)
+    restriction = TimeRestriction(dag.start_date, None, catchup=dag.catchup)
+    monkeypatch.setattr(trigger, "utcnow", lambda: datetime(2026, 11, 30, 13, 30, tzinfo=UTC))
+
+    def after(month: int, day: int) -> datetime:
+        last = DataInterval.exact(pendulum.datetime(2026, month, day, 6))
+        return timetable.next_dagrun_info(last_automated_data_interval=last, restriction=restriction).run_after
+
+    assert after(10, 31) == datetime(2026, 11, 30, 6, tzinfo=UTC)
+    assert after(11, 30) == datetime(2026, 12, 1, 6, tzinfo=UTC)
 
 
 def test_every_model_is_one_task(dag: DAG, project: Release) -> None:

@@ -77,6 +77,7 @@ def days(told_in_full: Project, shop: KeptShop) -> Iterator[Days]:
                 " insert into ops.answers (answered_by, kind, unique_id, reason, ends)"
                 " values ('ada', 'end', 'test.a', 'well', 1);"
                 " insert into ops.proofs (result) values ('{\"days\": 90}');"
+                " insert into ops.schedules (schedule, since) values ('0 6 * * *', now());"
                 " insert into ops.explanations values (2, 'users', '2026-11-23', '{}');"
                 " insert into ops.code values ('a hash', 'select é');"
                 " insert into ops.publication_models values (2, 'model.a', 'c0ffee', 'a hash');"

@@ -54,6 +54,19 @@ def test_airflow_owns_its_database_and_can_make_nothing_else(made: LocalPostgres
     psycopg2.connect(**made.database("airflow", "airflow").libpq()).close()
 
 
+def test_of_a_component_whose_machine_is_gone_the_server_lets_go_soon(made: LocalPostgres) -> None:
+    """A socket of this machine shows nothing of it; tests/daily/test_airflow_database.py takes a network away."""
+    with postgres.admin(made) as cursor:
+        cursor.execute("select unnest(setconfig) from pg_db_role_setting where setrole = 'airflow'::regrole")
+        held_to = dict(setting.split("=") for (setting,) in cursor.fetchall())
+    assert held_to == {
+        "tcp_keepalives_idle": "10s",
+        "tcp_keepalives_interval": "5s",
+        "tcp_keepalives_count": "3",
+        "tcp_user_timeout": "30s",
+    }
+
+
 def test_who_may_only_read_the_warehouse_can_keep_nothing_in_it(made: LocalPostgres) -> None:
     """Not even a large object, which everybody may make in a database as Postgres makes it."""
     with postgres.admin(made) as cursor:

@@ -217,6 +217,15 @@
     {{ return(rows[0].loaded_at if rows else '-infinity') }}
 {% endmacro %}
 
+{# SQL for the day up to which this buffer had followed raw when it was last published; null where it never was. #}
+{% macro day_followed_to() -%}
+    (
+        select cast(max(loaded_at) at time zone 'UTC' as date)
+        from {{ in_ops('watermarks') }}
+        where schema_oid = to_regnamespace('{{ target.schema }}')::oid and loaded_at > '-infinity'
+    )
+{%- endmacro %}
+
 {#
     From when on a version of a snapshot can be one that a model has not taken into this buffer yet, in UTC: a day before it was last
     built there, since clocks are set back. None (look at all versions) in its weekly turn, and where that build is dated ahead of

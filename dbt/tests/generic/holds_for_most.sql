@@ -3,12 +3,14 @@
     warning; where it is not true of most, the figures made of them are wrong, and nobody may get these. By days, since a bad night is
     one of two that are new in a buffer, and a small part where all of history is looked at. `by` judges the rows of each of its
     values by themselves; `weight` is an amount that counts in place of a row. Fewer than ten rows are not judged: one of them
-    would be too many. Nor is a day that is a week older than the newest: nobody can mend it any more.
+    would be too many. Nor is a day that was a week old already when this buffer was last published, or is older by a
+    week than the newest: nobody can mend it any more.
 #}
 {% test holds_for_most(model, expression, day, by=none, weight=1) %}
 
 {{ config(meta={'expects_description': true}) }}
 {%- set by = by ~ ',' if by else '' %}
+{%- set followed = ', ' ~ day_followed_to() if execute and remembers_buffers() else '' %}
 {%- set is_not = 'not coalesce(' ~ expression ~ ', false)' %}
 with days as (
     select
@@ -43,7 +45,7 @@ where
     looked_at >= 10
     and is_most
     and coalesce(
-        day_of_rows > (select {{ dbt.dateadd('day', -7, 'least(max(day_of_rows), current_date)') }} from days), true
+        day_of_rows > (select {{ dbt.dateadd('day', -7, 'least(max(day_of_rows), current_date' ~ followed ~ ')') }} from days), true
     )
 
 {% endtest %}

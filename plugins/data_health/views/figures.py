@@ -131,7 +131,7 @@ def newest_day(reading: Reading) -> date | None:
     live = publications.live(reading.connection)
     try:
         with transaction(reading.connection):
-            days = open_days(reading.connection, live.data_as_of if live else None)
+            days = open_days(reading.connection, live)
     except (psycopg2.ProgrammingError, psycopg2.DataError):  # the marts are not as this project's
         days = None
     [row] = reading.rows("select max(day) as day from ops.told where value is not null") if not days else [None]

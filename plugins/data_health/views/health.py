@@ -82,6 +82,6 @@ def status_of(run: Run | None, late: datetime | None) -> Status:
 
 def late_since(reading: Reading) -> datetime | None:
     """When that was due which is not published; None where all that is due is."""
-    facts = watchdog.known(reading.connection)
-    due = watchdog.due_tick(settings.schedule(), reading.at, settings.published_by(), facts.watching_since)
+    facts = watchdog.known(reading.connection, reading.at)
+    due = watchdog.last_due(facts.scheduled, reading.at, settings.published_by())
     return due if watchdog.is_late(due, facts) else None

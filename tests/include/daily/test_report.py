@@ -259,6 +259,41 @@ def test_a_run_that_was_published_and_failed_when_it_was_cleared_is_told_as_fail
     assert [kind for kind, _ in told(ops)] == ["published", "failed"]
 
 
+def look(*, ended: bool = True) -> None:
+    """The watchdog's task looks for runs that have ended."""
+    of_any_task = instance(check_sources="success", publish="success")
+    of_any_task.get_dr_count = lambda *, run_ids, **_: int(ended and run_ids == ["run"])
+    report.tell_of_ended({"ti": of_any_task}, datetime.now(UTC))
+
+
+def test_a_run_whose_report_and_backstop_were_killed_is_told_once_by_the_watchdog(
+    ops: Connection, slack: Slack
+) -> None:
+    XCOM.clear()
+    published(ops)
+    look(ended=False)
+    assert told(ops) == [], "the report is yet to come"
+    slack.answers[:] = [500] * 50
+    look()
+    slack.answers.clear()
+    look()
+    with connect() as connection:
+        send.send_waiting(connection)
+    assert [kind for kind, _ in told(ops)] == ["published"]
+    assert len(slack.accepted) == 1
+
+
+def test_what_a_report_said_past_the_outbox_the_watchdog_does_not_say_again(
+    ops: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as down:
+        down.setenv("WAREHOUSE_PORT", "1")
+        with pytest.raises(psycopg2.OperationalError):
+            run_report(attempt=4)
+    look()
+    assert told(ops) == []
+
+
 def test_marts_of_another_make_cost_the_figures_and_not_the_message(ops: Connection, slack: Slack) -> None:
     with ops.cursor() as cursor:
         publications.note(cursor, "run", "analytics", as_of=None, decision=None, notes=[])

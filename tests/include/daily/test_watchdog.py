@@ -15,7 +15,19 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from include.daily.promise import warnings
-from include.daily.watchdog import FINE, TOO_LATE, UNKNOWN, Facts, check, due_tick, to_say
+from include.daily.watchdog import (
+    FINE,
+    TOO_LATE,
+    UNKNOWN,
+    Facts,
+    Scheduled,
+    check,
+    due_tick,
+    known,
+    last_due,
+    note_schedule,
+    to_say,
+)
 from include.results import backups
 from include.results.backups import Made
 from include.settings import PROJECT_ROOT, Warehouse
@@ -77,8 +89,38 @@ def test_what_was_due_before_anybody_watched_is_not() -> None:
     assert due_tick("0 6 * * *", at("25 07:00"), HOUR, since=at("24 10:00")) == at("25 06:00")
 
 
+def test_where_watching_begins_in_the_future_a_clock_was_wrong_and_all_is_due() -> None:
+    assert due_tick("0 6 * * *", at("24 12:00"), HOUR, since=at("30 00:00")) == at("24 06:00")
+
+
+SIX, NINE, THREE = "0 6 * * *", "0 9 * * *", "0 3 * * *"
+
+
+@pytest.mark.parametrize(
+    ("turns", "now", "due"),
+    [
+        ([(SIX, "01 00:00"), (NINE, "24 11:00")], "24 12:00", "24 06:00"),  # 9 was no promise of that day
+        ([(SIX, "01 00:00"), (NINE, "24 11:00")], "25 09:59", "24 06:00"),
+        ([(SIX, "01 00:00"), (NINE, "24 11:00")], "25 10:00", "25 09:00"),
+        ([(SIX, "01 00:00"), (THREE, "24 06:30")], "24 07:00", "24 06:00"),  # which was promised before
+        ([(SIX, "01 00:00"), (THREE, "24 06:30")], "25 03:59", "24 06:00"),
+        ([(SIX, "01 00:00"), (THREE, "24 05:59")], "24 12:00", "23 06:00"),
+        ([(SIX, "01 00:00"), (THREE, "24 06:00")], "24 12:00", "23 06:00"),
+        ([(SIX, "01 00:00"), (NINE, "24 07:00"), (THREE, "24 08:00")], "24 12:00", "24 06:00"),
+        ([(SIX, "01 00:00"), (None, "24 07:00"), (THREE, "26 08:00")], "26 12:00", "24 06:00"),
+        ([(SIX, "01 00:00"), (None, "24 07:00")], "24 08:00", None),
+        ([(SIX, "24 07:00"), (NINE, "24 08:00")], "24 08:30", None),
+    ],
+)
+def test_what_was_due_is_asked_of_the_schedule_that_counted_then(
+    turns: list[tuple[str | None, str]], now: str, due: str | None
+) -> None:
+    scheduled = [Scheduled(schedule, at(since)) for schedule, since in turns]
+    assert last_due(scheduled, at(now), HOUR) == (at(due) if due else None)
+
+
 def facts(published_at: str | None = None, said: str | None = None, of: str | None = None) -> Facts:
-    return Facts(LONG_AGO, at(published_at) if published_at else None, said, at(of) if of else None)
+    return Facts((), at(published_at) if published_at else None, said, at(of) if of else None)
 
 
 @pytest.mark.parametrize(
@@ -156,6 +198,77 @@ def test_what_stays_late_is_said_again_the_next_day(watched: Connection, slack: 
     for moment in ("24 07:00", "24 23:55", "25 00:05", "25 06:55", "25 07:00"):
         check(at(moment))
     assert [text[-21:] for text in said(slack)] == ["24 Nov 2026 07:00 UTC"[-21:], "25 Nov 2026 07:00 UTC"[-21:]]
+
+
+@pytest.mark.db
+def test_what_was_published_while_a_clock_was_ahead_hides_nothing_that_is_late(
+    watched: Connection, slack: Slack
+) -> None:
+    publish(watched, "23 06:05")
+    publish(watched, "30 06:05")
+    assert check(at("24 07:00")).code == TOO_LATE
+    assert check(at("30 07:00")).code == FINE
+
+
+@pytest.mark.db
+def test_after_thirty_missed_days_it_is_told_since_when_it_was_late(watched: Connection, slack: Slack) -> None:
+    publish(watched, "01 06:05")
+    for day in ("02", "03", "29", "30"):
+        check(at(f"{day} 07:00"))
+    assert len(said(slack)) == 4
+    publish(watched, "30 10:00")
+    check(at("30 10:01"))
+    assert "What was due at 02 Nov 2026 06:00 UTC came 28 days later." in str(slack.accepted[-1]["blocks"])
+    publish(watched, "30 11:00")
+    with watched.cursor() as cursor:
+        cursor.execute("update ops.watch set since = %s", (at("01 00:00"),))
+    december = datetime(2026, 12, 1, 7, tzinfo=UTC)
+    check(december)
+    with watched.cursor() as cursor:
+        cursor.execute("update ops.publications set published_at = %(at)s, data_as_of = %(at)s", {"at": december})
+    check(december + HOUR)
+    assert "What was due at 01 Dec 2026 06:00 UTC came 60 minutes later." in str(slack.accepted[-1]["blocks"])
+
+
+@pytest.mark.db
+def test_a_schedule_that_was_changed_makes_nothing_late_that_nobody_had_promised(
+    watched: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(watched, "24 06:05")
+    note_schedule(at("24 10:55"))
+    monkeypatch.setenv("GREENERY_SCHEDULE", "0 9 * * *")
+    for minute in ("00", "05"):
+        note_schedule(at(f"24 11:{minute}"))
+        assert check(at(f"24 11:{minute}")).code == FINE
+    with connect() as connection:
+        assert [(one.schedule, one.since) for one in known(connection, at("24 11:10")).scheduled] == [
+            ("0 6 * * *", LONG_AGO),
+            ("0 9 * * *", at("24 11:00")),
+        ]
+    assert said(slack) == []
+    assert check(at("25 10:00")).code == TOO_LATE
+    assert said(slack) == ["🔴 Greenery data is late: nothing was published by 25 Nov 2026 10:00 UTC"]
+
+
+@pytest.mark.db
+def test_who_asks_beside_airflow_goes_by_the_schedule_of_airflow(
+    watched: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(watched, "24 06:05")
+    note_schedule(at("24 06:10"))
+    monkeypatch.setenv("GREENERY_SCHEDULE", "0 9 * * *")  # whose settings are others
+    assert check(at("24 12:00")).code == FINE
+    assert check(at("25 07:00")).code == TOO_LATE
+
+
+@pytest.mark.db
+def test_a_schedule_that_is_none_is_not_noted(watched: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GREENERY_SCHEDULE", "0 6 * *")
+    with pytest.raises(ValueError, match="Exactly"):
+        note_schedule(at("24 06:00"))
+    with watched.cursor() as cursor:
+        cursor.execute("select from ops.schedules")
+        assert cursor.rowcount == 0
 
 
 @pytest.mark.db

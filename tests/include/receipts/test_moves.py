@@ -206,6 +206,19 @@ def expected(before: Shop, after: Shop) -> dict[tuple[str, Period, date], tuple[
     return found
 
 
+@pytest.mark.parametrize(("hour", "moved"), [(timedelta(hours=20), set()), (timedelta(hours=25), {DAYS[-2]})])
+def test_the_rest_of_a_day_that_was_not_over_when_raw_was_loaded_is_no_move(
+    db: Connection, hour: timedelta, moved: set[date]
+) -> None:
+    """A run that comes after midnight builds from a load of the evening before."""
+    before = shop_of(random.Random(1), 50)  # noqa: S311 - the same orders each time
+    yesterday = datetime.combine(DAYS[-2], datetime.min.time(), UTC)
+    do(db, "insert into ops.publication_loads values (%s, 'orders', %s)", publish(db, before), yesterday + hour)
+    evening = yesterday.replace(tzinfo=None) + timedelta(hours=21)
+    build(db, "analytics_next", before | {"evening": Order(evening, Decimal(5), None)})
+    assert {one.move.starts for one in moves.find(db, project()) if one.move.period is Period.DAY} == moved
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_each_move_is_found_and_its_rows_add_up_to_a_recount(db: Connection, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - the same edits each time

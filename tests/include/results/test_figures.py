@@ -91,6 +91,42 @@ def test_the_day_is_the_last_that_was_over(marts: Connection) -> None:
     assert (found.repeat_rate, found.repeat_buyers, found.buyers) == (repeat_rate(0.75), 3, 4)
 
 
+def loaded(marts: Connection, *at: str) -> None:
+    """Note when raw was last loaded before the run of today."""
+    with marts.cursor() as cursor:
+        for table, moment in zip(("orders", "products"), at, strict=False):
+            cursor.execute(
+                "insert into ops.publication_loads select publication_id, %s, %s from ops.publications"
+                " where run_id = 'today'",
+                (table, moment),
+            )
+
+
+@pytest.mark.parametrize(
+    ("loads", "day"),
+    [
+        (("2026-11-24 23:59:59+00",), 23),
+        (("2026-11-24 05:00+00",), 23),
+        (("2026-11-24 05:00+00", "2026-11-25 00:00+00"), 24),
+        (("2026-11-24 19:30-05",), 24),
+    ],
+)
+def test_a_day_that_was_not_over_when_raw_was_loaded_is_not_told_by_a_later_run(
+    marts: Connection, loads: tuple[str, ...], day: int
+) -> None:
+    """A run that starts a day late builds from a load that has the night of the 24th alone."""
+    publish(marts, "today", "2026-11-25")
+    loaded(marts, *loads)
+    assert gathered(marts).day == date(2026, 11, day)
+
+
+def test_where_nobody_notes_loads_a_run_that_began_before_midnight_tells_the_day_before(marts: Connection) -> None:
+    publish(marts, "today", "2026-11-25")
+    with marts.cursor() as cursor:
+        cursor.execute("update ops.publications set raw_as_of = '2026-11-24 23:58+00'")
+    assert gathered(marts).day == date(2026, 11, 23)
+
+
 def test_of_a_single_day_it_is_that_day(marts: Connection) -> None:
     with marts.cursor() as cursor:
         cursor.execute("delete from analytics.daily_metrics where day < '2026-11-24'")

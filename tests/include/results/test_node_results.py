@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from include.results import node_results, runs
+from include.results import node_results, publications, runs
 from include.results.nodes import NodeResult
 from include.warehouse import migrate
 
@@ -63,6 +63,22 @@ def test_results_are_forgotten_after_their_time_and_runs_are_not(ops: Connection
     assert node_results.forget(ops, timedelta(days=400), timedelta(days=90)) == 1
     assert [one.unique_id for one in node_results.of_run(ops, "run")] == ["test.new"]
     assert runs.find(ops, "run") is not None
+
+
+def test_what_people_query_and_a_rollback_keep_their_results_however_long_nothing_was_published(
+    ops: Connection,
+) -> None:
+    published = ("two before", "before", "live")
+    for run_id in (*published, "failed"):
+        runs.begin(ops, run_id, "release")
+        node_results.record(ops, run_id, "task", 1, [result("warn", f"test.{run_id}")])
+    with ops.cursor() as cursor:
+        for run_id in published:
+            publications.note(cursor, run_id, "analytics", as_of=None, decision=None, notes=[])
+        cursor.execute("update ops.node_results set recorded_at = now() - interval '401 days'")
+        node_results.forget(ops, timedelta(days=400), timedelta(days=90))
+        cursor.execute("select run_id from ops.node_results order by 1")
+        assert cursor.fetchall() == [("before",), ("live",)]
 
 
 def test_sampled_rows_are_forgotten_sooner_than_the_result(ops: Connection) -> None:
