@@ -416,6 +416,7 @@ def test_an_idle_reader_who_holds_a_table_is_named_as_the_cause(
     build(built, "run 2", "newer")
     monkeypatch.setattr(exchange, "ATTEMPTS", 2)
     caplog.set_level(logging.INFO, exchange.log.name)
+    monkeypatch.setattr(exchange, "pause", lambda _: 0.1)
     reader = psycopg2.connect(host=warehouse.host, port=warehouse.port, dbname=warehouse.database, user=warehouse.user)
     with reader.cursor() as cursor:
         cursor.execute("select * from analytics.m")
