@@ -1,11 +1,11 @@
 """What Airflow itself comes to after a thousand runs: memory, its database, `airflow db clean`: a part of `make bench`.
 
-A real Airflow runs a day of the demo shop, a thousand runs of a DAG of the same number of tasks, none of which needs a
-worker, and a thousand tasks on its workers that do nothing. Then its database gets a thousand days of the daily DAG and
-of the watchdog as rows, copied from a run of each: nobody has pruned it in all that time. What was a run is said in the
-table that is printed, and what only rows.
+A real Airflow runs thirty days of the demo shop one right after the other, a thousand runs of a DAG of the same number
+of tasks, none of which needs a worker, and a thousand tasks on its workers that do nothing. Then its database gets a
+thousand days of the daily DAG and of the watchdog as rows, copied from a run of each: nobody has pruned it in all that
+time. What was a run is said in the table that is printed, and what only rows.
 
-    python -m benchmarks.airflow --runs 1000 --days 1000
+    python -m benchmarks.airflow --daily 30 --runs 1000 --days 1000
 """
 
 from __future__ import annotations
@@ -57,11 +57,14 @@ VIEWS = (
 class Look:
     """Airflow at one moment: MB of each component with its processes, shared pages counted once, and of its database.
 
-    `daily` are the seconds of a run of the daily DAG, `views` the milliseconds of some pages of the UI.
+    `files` are those that each has open, its connections among them, and `sessions` what Postgres has in all. `daily`
+    are the seconds of a run of the daily DAG, `views` the milliseconds of some pages of the UI.
     """
 
     when: str
     memory: dict[str, float]
+    files: dict[str, int]
+    sessions: int
     database: float
     rows: int
     daily: float | None = None
@@ -87,9 +90,13 @@ class Bench:
             [[size]] = cursor.fetchall()
             cursor.execute("select (select count(*) from dag_run) + (select count(*) from task_instance)")
             [[rows]] = cursor.fetchall()
+            cursor.execute("select count(*) from pg_stat_activity where backend_type = 'client backend'")
+            [[sessions]] = cursor.fetchall()
         leaders = {name: psutil.Process(pid) for name, pid in self.running.pids.items()}
-        memory = {name: memory_of([leader, *leader.children(recursive=True)]).peak for name, leader in leaders.items()}
-        self.looks.append(Look(when, memory, float(size), rows, daily, views))
+        families = {name: [leader, *leader.children(recursive=True)] for name, leader in leaders.items()}
+        memory = {name: memory_of(family).peak for name, family in families.items()}
+        files = {name: sum(map(_open_files, family)) for name, family in families.items()}
+        self.looks.append(Look(when, memory, files, sessions, float(size), rows, daily, views))
         self.progress.say(f"{when}: {', '.join(f'{name} {mb:.0f} MB' for name, mb in memory.items())}")
 
     def run(self, dag_id: str) -> float:
@@ -100,6 +107,15 @@ class Bench:
         if state != "success":
             raise SystemExit(f"{dag_id} ended as {state}")
         return time.monotonic() - began
+
+    def run_days(self, days: int, every: int) -> None:
+        """Play so many days of the shop, a run of the daily DAG after each, with a look every so many."""
+        for day in range(1, days + 1):
+            with connect("greenery bench", warehouse.as_loader(self.server)) as connection:
+                demo_shop.play_day(connection, demo_shop.next_day(connection))
+            self.run(DAG_ID)
+            if day % every == 0:
+                self.look(f"after {day} days more")
 
     def run_many(self, dag_id: str, runs: int, tasks: int) -> str:
         """Run a DAG of so many tasks so often, some runs at a time, until all have ended; what that took."""
@@ -184,6 +200,14 @@ class Bench:
         return connect("greenery bench", self.server.database("airflow"))
 
 
+def _open_files(process: psutil.Process) -> int:
+    """None of one that has ended."""
+    try:
+        return process.num_fds()
+    except psutil.Error:
+        return 0
+
+
 def _copy(cursor: Cursor, table: str, dag_run: int, times: int, apart: timedelta) -> None:
     """Copy what a run has in one of Airflow's tables into the past, so many times."""
     cursor.execute(
@@ -232,13 +256,16 @@ def _copy(cursor: Cursor, table: str, dag_run: int, times: int, apart: timedelta
 
 def _table(looks: list[Look]) -> list[str]:
     lines = [
-        f"| | {' MB | '.join(COMPONENTS)} MB | database MB | runs and tasks | a run of `{DAG_ID}`, s | pages, ms |",
-        f"|---|{'---:|' * (len(COMPONENTS) + 4)}",
+        f"| | {' MB | '.join(COMPONENTS)} MB | open files of each | sessions | database MB | runs and tasks |"
+        f" a run of `{DAG_ID}`, s | pages, ms |",
+        f"|---|{'---:|' * (len(COMPONENTS) + 6)}",
     ]
     for look in looks:
         cells = (
             look.when,
             *(f"{look.memory[name]:.0f}" for name in COMPONENTS),
+            ", ".join(str(look.files[name]) for name in COMPONENTS),
+            f"{look.sessions}",
             f"{look.database:,.0f}",
             f"{look.rows:,}",
             f"{look.daily:.1f}" if look.daily else "",
@@ -251,6 +278,9 @@ def _table(looks: list[Look]) -> list[str]:
 def main() -> None:
     """Run the benchmark and print its table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.airflow", description=main.__doc__)
+    parser.add_argument(
+        "--daily", type=int, default=30, help="days of the shop, one right after the other; default: %(default)s"
+    )
     parser.add_argument(
         "--runs", type=int, default=1000, help="runs without a worker, and tasks on one; default: %(default)s"
     )
@@ -267,20 +297,25 @@ def main() -> None:
         with stack.session() as server:
             warehouse.prepare(server)
             with connect("greenery bench", warehouse.as_loader(server)) as connection:
-                demo_shop.play_day(connection, 1)
+                demo_shop.play_day(
+                    connection, 1, first_day=datetime.now(UTC).date() - timedelta(days=arguments.daily + 2)
+                )
             bench = Bench(stack, server, Progress())
             bench.run(DAG_ID)
             bench.look("after its first run", run=True)
-            lines.append(bench.run_many("without_workers", arguments.runs, WIDE * LONG))
-            bench.look(f"after {arguments.runs:,} runs whose tasks need no worker")
-            lines.append(bench.run_many("on_workers", arguments.runs // WIDE, WIDE))
-            bench.look(f"after {arguments.runs:,} tasks on workers", run=True)
-            bench.run(WATCHDOG)
-            bench.copy(arguments.days)
-            bench.look(f"with {arguments.days:,} days that nobody pruned, as rows", run=True)
-            seconds = bench.clean()
-            lines.append(f"`airflow db clean` took {seconds:.0f} s (load {os.getloadavg()[0]:.0f}).")
-            bench.look(f"pruned to {KEPT_DAYS} days, after `vacuum full`", run=True)
+            bench.run_days(arguments.daily, every=max(1, arguments.daily // 3))
+            if arguments.runs:
+                lines.append(bench.run_many("without_workers", arguments.runs, WIDE * LONG))
+                bench.look(f"after {arguments.runs:,} runs whose tasks need no worker")
+                lines.append(bench.run_many("on_workers", arguments.runs // WIDE, WIDE))
+                bench.look(f"after {arguments.runs:,} tasks on workers", run=True)
+            if arguments.days:
+                bench.run(WATCHDOG)
+                bench.copy(arguments.days)
+                bench.look(f"with {arguments.days:,} days that nobody pruned, as rows", run=True)
+                seconds = bench.clean()
+                lines.append(f"`airflow db clean` took {seconds:.0f} s (load {os.getloadavg()[0]:.0f}).")
+                bench.look(f"pruned to {KEPT_DAYS} days, after `vacuum full`", run=True)
     print(
         f"{processes.machine()}; pages: {', '.join(f'`{view}`' for view in VIEWS)}",
         "",

@@ -1,9 +1,10 @@
 """How long the data-health page takes with a year of history and ten readers: the last part of `make bench`.
 
 A real Airflow runs a day of the demo shop; what it left in `ops` is copied to a year of days, some of them failed.
-Then ten readers, each logged in, go from view to view without a pause.
+Then ten readers, each logged in, go from view to view without a pause. Last, twenty users do so while the next day
+is run, and look at each view for some seconds.
 
-    python -m benchmarks.health --days 365 --readers 10 --seconds 20
+    python -m benchmarks.health --days 365 --readers 10 --seconds 20 --users 20
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import statistics
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -49,6 +52,9 @@ VIEWS = (
     "/unusual/series?about=source.greenery.greenery.events&measure=rows&days=365",
     "/api/history?days=365",
 )
+
+# How long somebody looks at a view during a run, in seconds.
+LOOKS = (1.0, 3.0)
 
 # What one run left, once for each of the days before it; every thirtieth run fails in one test, and publishes nothing.
 YEAR = """
@@ -163,15 +169,17 @@ def first(client: httpx.Client) -> dict[str, float]:
     return {view: _ask(client, view) for view in VIEWS}
 
 
-def read(clients: list[httpx.Client], seconds: float) -> dict[str, list[float]]:
-    """Milliseconds of each view, by many readers at once for some time."""
+def read(
+    clients: list[httpx.Client], is_over: Callable[[], bool], looks: tuple[float, float] = (0, 0)
+) -> dict[str, list[float]]:
+    """Milliseconds of each view, by many readers at once until it is over; how many seconds each looks at a view."""
     told: dict[str, list[float]] = defaultdict(list)
-    end = time.monotonic() + seconds
 
     def reader(client: httpx.Client, order: random.Random) -> None:
-        while time.monotonic() < end:
+        while not is_over():
             view = order.choice(VIEWS)
             told[view].append(_ask(client, view))
+            time.sleep(order.uniform(*looks))
 
     threads = [threading.Thread(target=reader, args=(one, random.Random(at))) for at, one in enumerate(clients)]  # noqa: S311
     for thread in threads:
@@ -188,10 +196,23 @@ def _ask(client: httpx.Client, view: str) -> float:
     return (time.monotonic() - began) * 1000
 
 
+def during_a_run(stack: Stack, server: LocalPostgres, clients: list[httpx.Client]) -> dict[str, list[float]]:
+    """The same while the shop's next day is run."""
+    with connect("greenery bench", warehouse.as_loader(server)) as connection:
+        demo_shop.play_day(connection, 2)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(demo.run_daily, stack, server)
+        told = read(clients, running.done, LOOKS)
+    if running.result().state != "success":
+        raise SystemExit(f"{DAG_ID} failed under {len(clients)} users of the page")
+    return told
+
+
 def _table(alone: dict[str, float], together: dict[str, list[float]]) -> list[str]:
     lines = ["| view | first, ms | median, ms | p95, ms | asked |", "|---|---:|---:|---:|---:|"]
     everything = [one for times in together.values() for one in times]
-    for view, times in [*((view, together[view]) for view in VIEWS), ("**all**", everything)]:
+    seen = [(view, together[view]) for view in VIEWS if len(together[view]) > 1]
+    for view, times in [*seen, ("**all**", everything)]:
         p95 = statistics.quantiles(times, n=20)[-1]
         before = f"{alone[view]:.0f}" if view in alone else ""
         lines.append(f"| {view} | {before} | {statistics.median(times):.0f} | **{p95:.0f}** | {len(times)} |")
@@ -204,6 +225,7 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=365, help="days of history; default: %(default)s")
     parser.add_argument("--readers", type=int, default=10, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=20, help="default: %(default)s")
+    parser.add_argument("--users", type=int, default=20, help="during a run; default: %(default)s")
     arguments = parser.parse_args()
     os.environ["GREENERY_SCHEDULE"] = ""
     with folder.working() as home:
@@ -216,14 +238,21 @@ def main() -> None:
             if demo.run_daily(stack, server).state != "success":
                 raise SystemExit(f"{DAG_ID} failed")
             results = fill(server, arguments.days)
-            clients = [AirflowApi(running.url, *stack.login()).client for _ in range(arguments.readers)]
+            most = max(arguments.readers, arguments.users)
+            clients = [AirflowApi(running.url, *stack.login()).client for _ in range(most)]
             alone = first(clients[0])
-            together = read(clients, arguments.seconds)
+            end = time.monotonic() + arguments.seconds
+            together = read(clients[: arguments.readers], lambda: time.monotonic() > end)
+            meanwhile = during_a_run(stack, server, clients[: arguments.users])
     print(
         f"{processes.machine()}; {results:,} results of {arguments.days + 1} days; "
         f"{arguments.readers} readers for {arguments.seconds:.0f} s",
         "",
         *_table(alone, together),
+        "",
+        f"{arguments.users} users, each view for {LOOKS[0]:.0f} to {LOOKS[1]:.0f} s, while `{DAG_ID}` runs:",
+        "",
+        *_table({}, meanwhile),
         sep="\n",
     )
 

@@ -65,9 +65,11 @@ _WITH_AIRFLOW = (
     "tests/daily/test_faults.py",
     "tests/daily/test_killed_scheduler.py",
     "tests/daily/test_torture.py",
+    "tests/daily/test_time.py",
     "tests/plugins/test_in_",
     "tests/daily/test_own_project.py",
     "tests/daily/",
+    "tests/dbt/lives/test_on_a_scheduler.py",
 )
 _AFTER_TWO_RUNS = ("tests/dbt/test_backup.py", "tests/dbt/test_incremental.py", "tests/dbt/test_prices.py")
 _AFTER_TWO_OF_A_FEW = ("tests/dbt/test_publishing.py", "tests/dbt/lives/")

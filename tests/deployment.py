@@ -6,17 +6,18 @@ are run once, and their warehouse is kept. A test comes to the one that it wants
 
 from __future__ import annotations
 
+import filecmp
 import json
 import re
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -36,6 +37,10 @@ from include.warehouse import connect
 from tests import in_memory
 from tests.forks import Forks, fork_dbt
 from tests.slack_server import Slack, slack_server
+from tests.waiting import wait_for
+
+if TYPE_CHECKING:
+    from tests.dbt.lives.wire import Wire
 
 _UP = pytest.StashKey[ExitStack]()
 EMPTY = "empty"
@@ -91,7 +96,7 @@ class Deployment:
 
     def come_to(self, name: str) -> None:
         """The warehouse as it was kept under this name, and a Slack that has heard nothing."""
-        self._wait_for_backstops()
+        self.wait_for_backstops()
         with postgres.admin(self.server) as cursor:
             cursor.execute(f"drop database {warehouse.NAME} with (force)")
         self._copy(name, warehouse.NAME)
@@ -101,7 +106,7 @@ class Deployment:
         self.slack.calls.clear()
         self.slack.taken.clear()
 
-    def _wait_for_backstops(self) -> None:
+    def wait_for_backstops(self) -> None:
         """Wait until each run that failed has called its last one: it would speak of the run in another warehouse."""
         logs, end = self.stack.home / "airflow" / "logs" / "dag_processor", time.monotonic() + 60
         while waiting := self.failed - Counter(
@@ -131,10 +136,10 @@ class Deployment:
         finally:
             self.query("drop event trigger failing")
 
-    def play_day(self) -> None:
+    def play_day(self, orders: int = demo_shop.ORDERS_PER_DAY) -> None:
         """The demo shop's next day."""
         with connect("test", warehouse.as_loader(self.server)) as connection:
-            demo_shop.play_day(connection, demo_shop.next_day(connection))
+            demo_shop.play_day(connection, demo_shop.next_day(connection), orders_per_day=orders)
 
     def load(self, folder: Path) -> None:
         """A day of a shop that delivers CSVs."""
@@ -159,7 +164,7 @@ class Deployment:
 
     def run_again(self, run_id: str, *task_ids: str, downstream: bool = False) -> Outcome:
         """Clear tasks of a run that ended, and wait for its end."""
-        self._wait_for_backstops()  # one that is late speaks of what the run does then
+        self.wait_for_backstops()  # one that is late speaks of what the run does then
         self.api.clear(DAG_ID, run_id, *task_ids, downstream=downstream)
         return self.outcome(run_id)
 
@@ -200,6 +205,26 @@ class Deployment:
         asked = client.put(f"/api/v2/parseDagFile/{token}")
         if asked.status_code != httpx.codes.CONFLICT:  # a request that is waiting already will do
             asked.raise_for_status()
+
+    def draw(self, task: str) -> None:
+        """Have the DAG drawn of the project as it is now, with this task among others."""
+        project, current = self.dbt_project, self.stack.home / "dbt" / "current"
+        models = [model.relative_to(project) for model in (project / "models").rglob("*.sql")]
+        self.read_until(
+            lambda tasks: task in tasks and filecmp.cmpfiles(project, current, models)[0] == models,
+            f"{task} is drawn",
+        )
+
+    def read_until(self, is_drawn: Callable[[Container[str]], bool], what: str) -> None:
+        """Have the DAG read until its tasks are as they should be; `what` says how."""
+
+        def reads() -> bool:
+            drawn = is_drawn(self.api.tasks(DAG_ID))
+            if not drawn:
+                self.read_again()  # a file that is just being read is not read once more
+            return drawn
+
+        wait_for(reads, what, 180, every=1)
 
     def watch(self) -> None:
         """A run of the watchdog, which rests otherwise: it would send what waits for Slack every five minutes."""
@@ -246,11 +271,16 @@ class Deployment:
 
 
 @contextmanager
-def deploy(dbts: Forks, dbt_project: Path = PROJECT_ROOT / "dbt", **environment_of_all: str) -> Iterator[Deployment]:
-    """A deployment, for the time of the block, with variables for all of it. Its project is parsed in a fork."""
+def deployed(
+    dbts: Forks, source: Path = PROJECT_ROOT / "dbt", wire: Wire | None = None, **environment: str
+) -> Iterator[Deployment]:
+    """A deployment of a copy of a project, for the time of the block. The project is parsed in a fork.
+
+    With a wire, its processes reach the warehouse by that.
+    """
     with in_memory.folder("greenery-stack-") as home, slack_server() as slack:
         project = home / "dbt_project"
-        shutil.copytree(dbt_project, project, ignore=shutil.ignore_patterns("target", "logs"))
+        shutil.copytree(source, project, ignore=shutil.ignore_patterns("target", "logs"))
         stack = Stack(
             home / "state",
             extra_env={
@@ -263,13 +293,16 @@ def deploy(dbts: Forks, dbt_project: Path = PROJECT_ROOT / "dbt", **environment_
                 # Somebody who may log in and see nothing.
                 "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin,guest:",
                 "GREENERY_DBT_DIR": str(project),
-                **environment_of_all,
+                **environment,
+                **({"WAREHOUSE_PORT": str(wire.port)} if wire else {}),
             },
         )
-        with pytest.MonkeyPatch.context() as environment:
+        with pytest.MonkeyPatch.context() as ours:
             # Not the port that everybody tries first.
-            environment.setenv("GREENERY_UI_PORT", str(postgres.free_port()))
+            ours.setenv("GREENERY_UI_PORT", str(postgres.free_port()))
             with stack.session() as server:
+                if wire:
+                    wire.server = warehouse.as_admin(server)
                 with pytest.MonkeyPatch.context() as parsing:
                     fork_dbt(dbts, parsing)
                     stack.airflow(server)
@@ -291,7 +324,7 @@ def deployment(request: pytest.FixtureRequest, dbts: Forks) -> Iterator[Deployme
     """The deployment, in whatever state the last test left it."""
     with ExitStack() as until_it_ends:
         request.config.stash[_UP] = until_it_ends
-        yield until_it_ends.enter_context(deploy(dbts))
+        yield until_it_ends.enter_context(deployed(dbts))
 
 
 def end(config: pytest.Config) -> None:

@@ -29,8 +29,16 @@ class Disk:
             environment.setenv("SLOW_DISK", str(self.folder / "slow"))
             yield
 
-    def takes(self, call: int = 0, flush: int = 0) -> None:
-        """From now on each read or write of a file takes so many milliseconds more, and each flush of one."""
+    @contextmanager
+    def taking(self, call: int = 0, flush: int = 0) -> Iterator[None]:
+        """In this block each read or write of a file takes so many milliseconds more, and each flush of one."""
+        self._say(call, flush)
+        try:
+            yield
+        finally:
+            self._say(0, 0)
+
+    def _say(self, call: int, flush: int) -> None:
         with (self.folder / "slow").open("r+b") as file:
             file.write(struct.pack("ii", call, flush))
 

@@ -135,6 +135,15 @@ def test_a_network_that_is_gone_in_the_middle_of_a_publish_keeps_readers_waiting
             postgres.stop(server.data)
 
 
+def test_a_publish_that_is_frozen_half_way_keeps_readers_waiting_for_less_than_a_minute(server: LocalPostgres) -> None:
+    """Its machine is there and answers, so that no network tells. What it does when it wakes comes to nothing."""
+    with faulty.half_way("run 2") as publish, opened(server.database(NAME)) as db:
+        do(db, "set statement_timeout = '1min'")
+        assert do(db, PUBLISHED) == [("run 1", "run 1")]
+    assert is_gone(publish.ended_with)
+    publishes_at_the_next_try(server)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT], ids=["restarted", "power gone"])
 def test_a_server_that_stops_in_the_middle_of_a_load_leaves_raw_as_it_was(
     server: LocalPostgres,
@@ -247,22 +256,19 @@ def disk(server: LocalPostgres) -> Iterator[Disk]:
         with disk.below():
             starts_again(server)
         yield disk
-        disk.takes()
 
 
 def test_a_disk_that_hangs_as_a_publish_commits_keeps_readers_waiting_and_they_see_all_of_it(
     server: LocalPostgres, disk: Disk
 ) -> None:
     with opened(server.database(NAME)) as reader, opened(server.database(NAME)) as other:
-        with faulty.half_way("run 2") as publish:
-            disk.takes(flush=3_600_000)
+        with faulty.half_way("run 2") as publish, disk.taking(flush=3_600_000):
             publish.goes_on.set()
-            flushes = f"select from pg_stat_activity where pid = {publish.pid} and wait_event ilike 'WalSync'"
-            wait_for(lambda: do(other, flushes), "it flushes its commit")
+            commits = f"select 1 from pg_stat_activity where pid = {publish.pid} and query ilike 'commit'"
+            wait_for(lambda: do(other, commits), "it commits")
             do(reader, "set statement_timeout = '1s'")
             with pytest.raises(psycopg2.errors.QueryCanceled):
                 do(reader, PUBLISHED)
-            disk.takes()
         assert publish.ended_with is None
         assert do(reader, PUBLISHED) == [("run 2", "run 2")]
 
@@ -273,10 +279,10 @@ def test_on_a_slow_disk_a_load_and_a_publish_take_longer_and_that_is_all(
     folder: Path,  # noqa: F811
 ) -> None:
     """Of a loaded disk of a cloud: 20 ms for each read and write, a tenth of a second for each flush."""
-    disk.takes(call=20, flush=100)
-    with connect("test") as connection:
-        assert csv_loader.load_folder(connection, folder).changed > 0
-    publishes_at_the_next_try(server)
+    with disk.taking(call=20, flush=100):
+        with connect("test") as connection:
+            assert csv_loader.load_folder(connection, folder).changed > 0
+        publishes_at_the_next_try(server)
 
 
 # --- Airflow's own database ------------------------------------------------------------------------------------------

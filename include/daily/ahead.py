@@ -74,6 +74,7 @@ def _holding(run_id: str) -> Iterator[None]:
     held.autocommit = True
     with held.cursor() as cursor:
         _let_it_be_idle(cursor)
+        _end_former_try(cursor, run_id)
         cursor.execute(f"select pg_advisory_lock({_KEY})", (run_id,))
         over = Event()
         watch = Thread(target=_end_without, args=(held, over), daemon=True)
@@ -86,6 +87,32 @@ def _holding(run_id: str) -> Iterator[None]:
         cursor.execute(f"select pg_advisory_unlock({_KEY})", (run_id,))
         cursor.execute(f"notify {_CHANNEL}")
     held.close()
+
+
+def _end_former_try(cursor: Cursor, run_id: str) -> None:
+    """End what is left of a try that Airflow gave up: one that is frozen would hold the lock, and tables, for ever.
+
+    No task of the run builds while that lock is held, so whichever dbt is writing is that try's. Its process ends as
+    soon as it wakes.
+    """
+    cursor.execute(
+        f"""
+        with former as (
+            select pid
+            from pg_locks
+            where locktype = 'advisory' and mode = 'ExclusiveLock' and granted and objsubid = 1
+                and database = (select oid from pg_database where datname = current_database())
+                and (classid::bigint << 32) + objid::bigint = {_KEY}
+        )
+        select pg_terminate_backend(pid)
+        from pg_stat_activity
+        where exists (select from former) and datname = current_database() and usename = current_user
+            and (pid in (select pid from former) or application_name = 'dbt' and backend_xid is not null)
+        """,  # noqa: S608 - a constant
+        (run_id,),
+    )
+    if cursor.rowcount:
+        log.warning("A former try of this task still had %d sessions; they are ended.", cursor.rowcount)
 
 
 def _let_it_be_idle(cursor: Cursor) -> None:

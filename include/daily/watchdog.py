@@ -170,9 +170,9 @@ def watch() -> None:
     log.info(verdict.says)
     if verdict.code == UNKNOWN:
         raise RuntimeError(verdict.says)
-    note_schedule(now := datetime.now(UTC))
     admission.let_go_of_ended(context := get_current_context())
-    report.tell_of_ended(context, now)
+    report.tell_of_ended(context, now := datetime.now(UTC))
+    note_schedule(now)
 
 
 def main() -> int:

@@ -100,6 +100,8 @@ def refresh_statistics() -> None:
 
 def _check_nothing_came_between(cursor: Cursor, buffer: Buffer, *, by_hand: bool) -> None:
     """One exchange at a time, of what its caller looked at, and not if publishing was held back meanwhile."""
+    # Readers and the next try would wait for a process that is frozen from here on for as long as it is.
+    cursor.execute("set local idle_in_transaction_session_timeout = '30s'")
     cursor.execute("select pg_advisory_xact_lock(hashtext('greenery exchange'))")
     if buffers.current(cursor.connection) != buffer:
         raise NotPublishedError("Somebody else has built or published at this moment; nothing more was changed.")

@@ -13,6 +13,7 @@ from include.answers.answer import Answer, Kind
 from include.answers.known import FRESHNESS
 from include.dbt_project.counted import stands_on
 from include.dbt_project.manifest import Manifest
+from include.receipts import basis
 from include.results import answered, failures, node_results, publications
 from include.results.failures import BROKEN, RunContext
 from include.results.publications import Publication
@@ -101,7 +102,8 @@ def _unusual(
             {"day": day, "nodes": sorted(nodes)},
         )
         runs = [run_id for (run_id,) in cursor.fetchall()]
-    first_whole = publication.data_as_of.astimezone(UTC).date() - day <= timedelta(days=1)
+    loaded_at = basis.loaded_at(connection, publication.publication_id)
+    first_whole = loaded_at.astimezone(UTC).date() - day <= timedelta(days=1)
     found = {}
     for run_id in (*runs, *([publication.run_id] if first_whole else ())):
         for finding in findings(find.of_run(connection, run_id), facts):

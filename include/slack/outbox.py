@@ -22,6 +22,8 @@ from include.slack.transport import Label, Place, UnavailableError
 # The message that shows how far a run is, until its last word takes its place.
 PROGRESS = "progress"
 LONGEST_WAIT = "2min"
+# Who asks Slack for longer than that is frozen, and would keep all others silent. From Postgres 14 on.
+LONGEST_SILENCE = "5min"
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,10 @@ def failed(connection: Connection, audience: str, problem: str) -> None:
 def sending(connection: Connection) -> Iterator[None]:
     """One sender at a time, for the block. Raises UnavailableError where another one takes too long."""
     with connection.cursor() as cursor:
+        cursor.execute(
+            "select set_config(name, %s, false) from pg_settings where name = 'idle_session_timeout'",
+            (LONGEST_SILENCE,),
+        )
         try:
             cursor.execute("set local lock_timeout = %s", (LONGEST_WAIT,))
             cursor.execute("select pg_advisory_lock(hashtext('greenery outbox'))")

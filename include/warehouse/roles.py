@@ -80,7 +80,10 @@ HELD_TO = {
     LOADER: _OF_WRITERS,
     READER: _OF_READERS | _OF_OURS,
     HEALTH: _OF_READERS | _OF_OURS,
-    TRANSFORMER: _OF_WRITERS | _TEMPORARY_FILES | {"lock_timeout": "10min"},
+    # A task that is frozen is given up, and its next try waits for what it has locked: less long than that may wait.
+    TRANSFORMER: _OF_WRITERS
+    | _TEMPORARY_FILES
+    | {"lock_timeout": "10min", "idle_in_transaction_session_timeout": "10min"},
     DEVELOPER: _OF_READERS | _OF_OURS | _TEMPORARY_FILES | {"lock_timeout": "1min"},
 }
 # What a preview and its message of the next run read of ops: what was built, published and told. Not what was said to

@@ -14,6 +14,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, BaseOperator, TriggerRule
 from airflow.sdk.definitions import dag as sdk_dag
 from airflow.serialization.encoders import coerce_to_core_timetable
+from airflow.timetables import trigger
 from airflow.timetables.base import DataInterval, TimeRestriction
 
 from include.daily.watchdog import due_tick
@@ -82,6 +83,19 @@ def test_runs_come_when_the_watchdog_awaits_them_whatever_zone_airflow_is_set_to
                 restriction=every,
             )
             assert info.run_after == tick == due_tick("30 2 * * *", tick, timedelta(), before)
+
+
+def test_of_thirty_missed_ticks_one_run_comes(dag: DAG, monkeypatch: pytest.MonkeyPatch) -> None:
+    timetable = coerce_to_core_timetable(dag.timetable)
+    restriction = TimeRestriction(dag.start_date, None, catchup=dag.catchup)
+    monkeypatch.setattr(trigger, "utcnow", lambda: datetime(2026, 11, 30, 13, 30, tzinfo=UTC))
+
+    def after(month: int, day: int) -> datetime:
+        last = DataInterval.exact(pendulum.datetime(2026, month, day, 6))
+        return timetable.next_dagrun_info(last_automated_data_interval=last, restriction=restriction).run_after
+
+    assert after(10, 31) == datetime(2026, 11, 30, 6, tzinfo=UTC)
+    assert after(11, 30) == datetime(2026, 12, 1, 6, tzinfo=UTC)
 
 
 def test_every_model_is_one_task(dag: DAG, project: Release) -> None:

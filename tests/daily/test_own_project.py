@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import filecmp
 import shutil
-import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Iterator
 from configparser import ConfigParser
 from contextlib import contextmanager
 from operator import itemgetter
@@ -34,32 +32,12 @@ def deployed(deployment: Deployment, project: Path, task: str) -> Iterator[None]
     ours.rename(aside)
     shutil.copytree(project, ours)
     try:
-        draw(deployment, task)
+        deployment.draw(task)
         yield
     finally:
         shutil.rmtree(ours)
         aside.rename(ours)
-        draw(deployment, "transform.models.marts.core.dim_users_model_build")
-
-
-def draw(deployment: Deployment, task: str) -> None:
-    """Have the DAG drawn of the project as it is now, with this task among others."""
-    project, current = deployment.dbt_project, deployment.stack.home / "dbt" / "current"
-    models = [model.relative_to(project) for model in (project / "models").rglob("*.sql")]
-    read_until(
-        deployment,
-        lambda tasks: task in tasks and filecmp.cmpfiles(project, current, models)[0] == models,
-        f"{task} was not drawn",
-    )
-
-
-def read_until(deployment: Deployment, is_drawn: Callable[[Container[str]], bool], otherwise: str) -> None:
-    """Have the DAG read until its tasks are as they should be."""
-    end = time.monotonic() + 180
-    while not is_drawn(deployment.api.tasks(DAG_ID)):
-        assert time.monotonic() < end, f"{otherwise} within three minutes"
-        deployment.read_again()  # a file that is just being read is not read once more
-        time.sleep(1)
+        deployment.draw("transform.models.marts.core.dim_users_model_build")
 
 
 class CoffeeDay(NamedTuple):
@@ -116,9 +94,9 @@ def test_a_model_that_comes_or_goes_is_drawn_without_a_restart(deployment: Deplo
     assert usual.getint("dag_processor", "min_file_process_interval") < 60, "the docs say: within a minute"
     model, task = deployment.dbt_project / "models/marts/regulars.sql", "transform.models.marts.regulars_model_build"
     model.write_text("select guest_id from {{ ref('guests') }} where is_regular")
-    read_until(deployment, lambda tasks: task in tasks, "the new model was not drawn")
+    deployment.read_until(lambda tasks: task in tasks, "the new model is drawn")
     model.unlink()
-    read_until(deployment, lambda tasks: task not in tasks, "the model that is gone was not taken away")
+    deployment.read_until(lambda tasks: task not in tasks, "the model that is gone is taken away")
 
 
 # What the tills send, before the first day; on each day a guest comes for the first time, and all former ones again.

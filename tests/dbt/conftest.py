@@ -27,7 +27,7 @@ from include import raw
 from include.dbt_project import release
 from include.fast_cosmos.invocation import without_debugging
 from include.local import postgres
-from include.settings import PROJECT_ROOT
+from include.settings import PROJECT_ROOT, Warehouse
 from tests import in_memory
 from tests.conftest import copy_database
 
@@ -252,6 +252,8 @@ class Shop:
 class KeptShop(Shop):
     """The same in a database that can be kept as it is, and gone back to."""
 
+    name = WAREHOUSE
+
     def __init__(self, server: postgres.LocalPostgres) -> None:
         self.server = server
         postgres.ensure_database(server, WAREHOUSE)
@@ -285,12 +287,16 @@ class KeptShop(Shop):
         copy_database(self.server, this, to)
         self.connect()
 
+    @property
+    def where(self) -> Warehouse:
+        """How to connect to it."""
+        return self.server.database(self.name)
+
     def connect(self) -> None:
         """Connect anew, where the server was restarted."""
-        where = self.server.database(WAREHOUSE)
-        self.connection = psycopg2.connect(host=where.host, port=where.port, dbname=where.database, user=where.user)
+        self.connection = psycopg2.connect(**self.where.libpq())
         self.connection.autocommit = True
-        self.query(f"alter database {WAREHOUSE} set timezone to 'America/New_York'")
+        self.query(f"alter database {self.name} set timezone to 'America/New_York'")
         self.query("set timezone to 'UTC'")
 
 

@@ -34,8 +34,9 @@ from include.results.publications import PUBLISH, Publication
 from include.results.summary import gather
 from include.slack import render
 from include.warehouse import connect, migrate
+from tests.clock import ServerClock
 from tests.dbt import weeks
-from tests.dbt.conftest import WAREHOUSE, KeptShop
+from tests.dbt.conftest import KeptShop
 from tests.dbt.days import SCHEMAS, Days, Project
 from tests.dbt.recount import RUNNING, SIDES, Recount, days
 
@@ -52,34 +53,6 @@ SAYS = re.compile(
 )
 ORDERS = re.compile(r"\b(?:visit-)?order-\d+")
 USUAL = re.compile(r"(\d+) figures? of earlier days moved by what usually comes late\.")
-
-
-class Clock:
-    """The clock of the warehouse: what asks Postgres for the time gets what it is put to."""
-
-    def __init__(self, shop: KeptShop) -> None:
-        self.shop = shop
-
-    def begin(self) -> None:
-        """Who connects from now on looks for functions here first."""
-        self.shop.query("create schema played")
-        self.put_to(datetime.now(UTC))
-        self.shop.query(f"alter database {WAREHOUSE} set search_path = played, pg_catalog, public")
-        self.shop.query("set search_path = played, pg_catalog, public")
-
-    def put_to(self, moment: datetime) -> None:
-        """It goes on from there."""
-        for name, kind in (("now", "stable"), ("clock_timestamp", "volatile")):
-            self.shop.query(
-                f"create or replace function played.{name}() returns timestamptz {kind} language sql"
-                f" as $$ select pg_catalog.{name}() + interval '{moment - datetime.now(UTC)}' $$"
-            )
-
-    def end(self) -> None:
-        """It is what it was."""
-        self.shop.query("drop schema if exists played cascade")
-        self.shop.query(f"alter database {WAREHOUSE} reset search_path")
-        self.shop.query("reset search_path")
 
 
 @dataclass(frozen=True)
@@ -107,7 +80,7 @@ class Weeks(Days):
     models = MODELS
 
     def __init__(self, shop: KeptShop, project: Project, folder: Path) -> None:
-        self.shop, self.project, self.folder, self.clock = shop, project, folder, Clock(shop)
+        self.shop, self.project, self.folder, self.clock = shop, project, folder, ServerClock(shop.connection)
         self.runs, self.release, self.overlap = 0, "a release", timedelta(0)
         self.told: list[Told] = []
         self.in_force: Told | None = None

@@ -13,7 +13,7 @@ import logging
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from itertools import groupby
@@ -38,16 +38,23 @@ from tests.dbt.days import Project  # noqa: E402
 from tests.lean_dbt import lean  # noqa: E402
 from tests.mutants import python  # noqa: E402
 from tests.mutants.change import Mutant  # noqa: E402
+from tests.mutants.copied import asked_of_tests  # noqa: E402
+from tests.mutants.forked import Change  # noqa: E402
 from tests.mutants.judge import (  # noqa: E402
     BROKEN,
     CAUGHT,
     LEFT_OUT,
     LOOKED_AT,
     SAME,
+    SUITE,
     SURVIVED,
     Judge,
     Verdict,
     all_mutants,
+    change,
+    models_of,
+    takes_days,
+    tests_of,
     texts,
 )
 from tests.resume import files  # noqa: E402
@@ -60,27 +67,58 @@ AT_A_TIME = 40
 def main(arguments: Sequence[str]) -> int:
     """Returns 1 where a mutant survived that nobody has looked at."""
     asked = _asked(arguments)
-    if asked.names == ["python"]:
-        return python.judge(asked.sample, asked.seed)
     log_to_stderr()
     logging.disable(logging.INFO)  # what each run of each day says
+    if "python" in asked.names:
+        asked.names.remove("python")
+        mutants = python.all_mutants()
+        chosen, code = _chosen(mutants, asked), {one.node: (PROJECT_ROOT / one.node).read_text() for one in mutants}
+        return _told(chosen, code, asked, lambda left: _by_tests(map(python.change, left), python.TESTS))
     with lean(), _project() as project:
         chosen = _chosen(all_mutants(project.manifest), asked)
-        code = texts(project.manifest)
-        shown = {one.name: f"{one.node}: {one.shown(code[one.node])}" for one in chosen}
-        if asked.list:
-            print("\n".join(f"{name} {line}" for name, line in shown.items()))
-            return 0
-        kept = _Kept()
-        judged = {name for name, one in kept.verdicts.items() if not asked.suite or one.became != LEFT_OUT}
-        left = [one for one in chosen if one.name not in judged]
-        if left:
-            with _court(project, suite=asked.suite) as judge:
-                left.sort(key=judge.takes_days)
-                for begin in range(0, len(left), AT_A_TIME):
-                    for verdict in judge.judge(left[begin : begin + AT_A_TIME]):
-                        kept.add(verdict)
-                        print(f"{verdict.mutant}: {verdict.became} {verdict.detail}", flush=True)
+        return _told(chosen, texts(project.manifest), asked, lambda left: _judged(project, left))
+
+
+def _judged(project: Project, left: list[Mutant]) -> Iterator[Verdict]:
+    """The verdicts on models and macros; what only tests of the suite can judge comes last."""
+    manifest = project.manifest
+    of_suite = [one for one in left if not models_of(manifest, one) and not takes_days(manifest, one)]
+    if left := sorted((one for one in left if one not in of_suite), key=lambda one: takes_days(manifest, one)):
+        by_name = {one.name: one for one in left}
+        with _court(project) as judge:
+            for begin in range(0, len(left), AT_A_TIME):
+                for verdict in judge.judge(left[begin : begin + AT_A_TIME]):
+                    if verdict.became == LEFT_OUT:
+                        of_suite.append(by_name[verdict.mutant])
+                    else:
+                        yield verdict
+    if of_suite:
+        changes = (change(manifest, one) for one in of_suite)
+        yield from _by_tests(changes, tests_of(manifest, of_suite))
+
+
+def _by_tests(changes: Iterable[Change], tests: Sequence[str]) -> Iterator[Verdict]:
+    for name, asked, noticed in asked_of_tests([*changes], tests):
+        detail = noticed or (f"{asked} tests that touch it pass" if asked else "no test touches it")
+        yield Verdict(name, SUITE if noticed else SURVIVED, detail)
+
+
+def _told(
+    chosen: list[Mutant],
+    code: Mapping[str, str],
+    asked: argparse.Namespace,
+    judged: Callable[[list[Mutant]], Iterator[Verdict]],
+) -> int:
+    """Judge what is not judged yet, and tell of all."""
+    shown = {one.name: f"{one.node}: {one.shown(code[one.node])}" for one in chosen}
+    if asked.list:
+        print("\n".join(f"{name} {line}" for name, line in shown.items()))
+        return 0
+    kept = _Kept()
+    if left := [one for one in chosen if one.name not in kept.verdicts]:
+        for verdict in judged(left):
+            kept.add(verdict)
+            print(f"{verdict.mutant}: {verdict.became} {verdict.detail}", flush=True)
     known = {line for entry in yaml.safe_load(EQUIVALENT.read_text()) for line in entry["mutants"]}
     verdicts = [_looked_at(kept.verdicts[one.name], shown[one.name], known) for one in chosen]
     print(table(chosen, verdicts))
@@ -95,14 +133,13 @@ def _asked(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("names", nargs="*", help="models, macros or mutants; all without one; or python")
     parser.add_argument("--sample", type=int, help="how many of them, drawn by --seed")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--suite", action="store_true", help="judge by tests of the suite as well, minutes each")
     parser.add_argument("--list", action="store_true", help="tell what they are, and judge none")
     return parser.parse_args(arguments)
 
 
 def _chosen(mutants: list[Mutant], asked: argparse.Namespace) -> list[Mutant]:
     """The first mutant of each model and macro, then the second of each: such are judged together."""
-    chosen = [one for one in mutants if not asked.names or {one.name, one.node} & {*asked.names}]
+    chosen = [one for one in mutants if not asked.names or {one.name, one.node, Path(one.node).stem} & {*asked.names}]
     if not chosen:
         raise SystemExit(
             f"There is no model, macro or mutant called {', '.join(asked.names)}. --list tells all mutants."
@@ -124,7 +161,7 @@ def _looked_at(verdict: Verdict, shown: str, known: set[str]) -> Verdict:
 def table(mutants: Sequence[Mutant], verdicts: Sequence[Verdict]) -> str:
     """What became of the mutants, by kind and by model."""
     became = {one.mutant: one.became for one in verdicts}
-    columns = [name for name in (BROKEN, LEFT_OUT, SAME, LOOKED_AT, *CAUGHT, SURVIVED) if name in became.values()]
+    columns = [name for name in (BROKEN, SAME, LOOKED_AT, *CAUGHT, SURVIVED) if name in became.values()]
     lines = [f"| | made | {' | '.join(columns)} |", "|---|" + "---:|" * (len(columns) + 1)]
     for by in (lambda one: one.kind), (lambda one: one.node), (lambda _: "all"):
         for name in sorted({by(one) for one in mutants}):
@@ -134,7 +171,7 @@ def table(mutants: Sequence[Mutant], verdicts: Sequence[Verdict]) -> str:
     caught = sum(all_of[name] for name in CAUGHT)
     meaningful = caught + all_of[SURVIVED]
     rate = f" ({caught / meaningful:.1%})" if meaningful else ""
-    others = "".join(f"; {all_of[name]} {name}" for name in (SAME, LOOKED_AT, LEFT_OUT) if all_of[name])
+    others = "".join(f"; {all_of[name]} {name}" for name in (SAME, LOOKED_AT) if all_of[name])
     return "\n".join([*lines, "", f"{caught} of {meaningful} that change a result are caught{rate}{others}."])
 
 
@@ -171,7 +208,7 @@ def _project() -> Iterator[Project]:
 
 
 @contextmanager
-def _court(project: Project, *, suite: bool) -> Iterator[Judge]:
+def _court(project: Project) -> Iterator[Judge]:
     """A judge with a Postgres of its own."""
     with (
         in_memory.folder("greenery-mutants-") as home,
@@ -182,7 +219,7 @@ def _court(project: Project, *, suite: bool) -> Iterator[Judge]:
             environment.setenv(key, value)
         shop = KeptShop(server)
         with Progress().step("Building a sound shop, and one of odd days"), redirect_stdout(sys.stderr):
-            judge = Judge(shop, project, home, suite=suite)
+            judge = Judge(shop, project, home)
         yield judge
         shop.connection.close()
 

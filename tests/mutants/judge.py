@@ -8,9 +8,6 @@ by the compiled SQL, in a schema that is rolled back.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,7 +24,7 @@ from tests.dbt.days import TAKING_CHANGES, Days, Project
 from tests.dbt.edits import replica
 from tests.dbt.test_hostile_rows import Nights
 from tests.mutants.change import Mutant, mutants
-from tests.mutants.copied import copy_project
+from tests.mutants.forked import Change
 
 # A join that lost its condition must not hold everything up; a run would not end in time either.
 LIMIT = "20s"
@@ -42,7 +39,7 @@ CAUGHT = (UNIT, DATA, RECOUNT, DAYS, SUITE)
 _OF_EACH_MODEL = {"before_build", "after_build", "is_incremental"}
 # What days build by. The other macros of the folder are what tests ask, or models of another kind than these.
 _OF_BUILDS = ("buffers", "changes", "snapshots", "relation_exists", "snapshot_get_time")
-# By file of macros, the tests that hold what no build of a few days shows; for any other those of the tests of raw.
+# By file of macros, the tests that hold what no build of a few days shows; for any other those of the kinds of tests.
 _SUITE = {
     "buffers": ("dbt/test_incremental.py", "dbt/test_buffers.py", "dbt/test_publishing.py"),
     "changes": ("dbt/test_incremental.py", "dbt/test_new_rows.py"),
@@ -51,12 +48,10 @@ _SUITE = {
     "snapshot_get_time": ("dbt/test_snapshots.py",),
     "relation_exists": ("dbt/test_incremental.py",),
     "new_rows": ("dbt/test_new_rows.py",),
-    "figures_agree": ("dbt/test_marts.py", "dbt/test_new_rows.py"),
-    "finite": ("dbt/test_source_tests.py", "dbt/test_prices.py"),
     "is_erased": ("dbt/test_erase.py",),
     "generate_schema_name": ("dbt/test_branch.py",),
 }
-_OF_RAW = ("dbt/test_source_tests.py", "dbt/test_known_faults.py")
+_OF_ROWS = ("dbt/test_generic_tests.py",)
 
 
 @dataclass(frozen=True)
@@ -69,10 +64,9 @@ class Verdict:
 
 
 def texts(manifest: Manifest) -> dict[str, str]:
-    """What is mutated, by name: each model and each macro of the project."""
+    """What is mutated, by name: each model, and each macro of the project, generic tests among them."""
     models = {one.name: one.raw_code for one in manifest.nodes.values() if one.resource_type == NodeType.Model}
-    macros = {one.name: one.macro_sql for one in manifest.macros.values() if one.package_name == "greenery"}
-    return models | {name: sql for name, sql in macros.items() if not name.startswith("test_")}
+    return models | {one.name: one.macro_sql for one in manifest.macros.values() if one.package_name == "greenery"}
 
 
 def all_mutants(manifest: Manifest) -> list[Mutant]:
@@ -83,10 +77,8 @@ def all_mutants(manifest: Manifest) -> list[Mutant]:
 class Judge:
     """A built shop, sound but for what a mutant does to it, and the same after nights on which odd things happened."""
 
-    def __init__(self, shop: KeptShop, project: Project, folder: Path, *, suite: bool = False) -> None:
-        """`suite`: let what no cheaper judge sees be judged by tests of the suite, minutes each."""
-        self.shop, self.project, self.folder, self.suite = shop, project, folder, suite
-        self.passed: set[tuple[str, ...]] = set()
+    def __init__(self, shop: KeptShop, project: Project, folder: Path) -> None:
+        self.shop, self.project = shop, project
         self.days_pass = False
         self.texts = texts(project.manifest)
         self.models = {one.name: one for one in project.manifest.nodes.values() if isinstance(one, ModelNode)}
@@ -101,9 +93,9 @@ class Judge:
         self.expected = {kept: self._keep(kept, nights) for kept, nights in {SOUND: 0, ODD: 6}.items()}
 
     def judge(self, asked: Sequence[Mutant]) -> Iterator[Verdict]:
-        """A verdict for each; those that cost least come first."""
+        """A verdict for each; those that cost least come first. What is left out, tests of the suite may judge."""
         self.shop.go_back(SOUND)
-        of_models = {one.name: self._models_of(one) for one in asked}
+        of_models = {one.name: models_of(self.project.manifest, one) for one in asked}
         left, built = [one for one in asked if of_models[one.name]], {}
         for group in _apart(left, of_models):
             built |= self._compiled_together(group, of_models)
@@ -128,28 +120,14 @@ class Judge:
         for mutant in [*left, *(one for one in asked if not of_models[one.name])]:
             if mutant.name in changed:
                 yield Verdict(mutant.name, SURVIVED, changed[mutant.name])
-            elif self.takes_days(mutant) and (found := self._days_find(mutant)):
+            elif takes_days(self.project.manifest, mutant) and (found := self._days_find(mutant)):
                 yield Verdict(mutant.name, DAYS, found)
-            elif mutant.node in self.models and self.takes_days(mutant):
+            elif mutant.node in self.models and takes_days(self.project.manifest, mutant):
                 yield Verdict(mutant.name, SURVIVED, f"no row is otherwise in {DAYS_PLAYED} days of edits")
-            elif of_models[mutant.name] and not self.takes_days(mutant):
+            elif of_models[mutant.name] and not takes_days(self.project.manifest, mutant):
                 yield Verdict(mutant.name, SAME)
-            elif not self.suite:
-                yield Verdict(mutant.name, LEFT_OUT)
             else:
-                failed = self._fails(mutant)
-                yield Verdict(mutant.name, SUITE if failed else SURVIVED, failed)
-
-    def takes_days(self, mutant: Mutant) -> bool:
-        """Whether it is about what builds take, and not about what a full build makes of it."""
-        if mutant.node in self.models:
-            return "only_changed" in self.texts[mutant.node][mutant.start : mutant.end]
-        file = self._file(mutant)
-        return file.parent.name == "daily" and file.stem in _OF_BUILDS
-
-    def _file(self, mutant: Mutant) -> Path:
-        """The file of a macro."""
-        return Path("dbt", self.project.manifest.macros[f"macro.greenery.{mutant.node}"].original_file_path)
+                yield Verdict(mutant.name, LEFT_OUT)
 
     def _keep(self, name: str, nights: int) -> set[str]:
         """Keep the shop after some nights, with what a full build of it holds."""
@@ -181,22 +159,6 @@ class Judge:
         # dbt looks macros up in what it made of them before, unless that is gone.
         mutated = replace(manifest, nodes=nodes, macros=macros, _macros_by_name=None, _macros_by_package=None)
         return Project(self.project.project, self.project.work, mutated)
-
-    def _models_of(self, mutant: Mutant) -> set[str]:
-        """The models whose SQL the text may be in, as far as dbt's parse knows."""
-        if mutant.node in self.models:
-            return {mutant.node}
-        return {name for name, node in self.models.items() if mutant.node in self._macros_of(node.depends_on.macros)}
-
-    def _macros_of(self, asked: Iterable[str]) -> set[str]:
-        """The names of our macros among these, and of those that they ask."""
-        found, left = set(), [*asked]
-        while left:
-            package, name = left.pop().split(".")[1:]
-            if package == "greenery" and name not in found | _OF_EACH_MODEL:
-                found.add(name)
-                left += self.project.manifest.macros[f"macro.greenery.{name}"].depends_on.macros
-        return found
 
     @staticmethod
     def _compiled(project: Project, models: Sequence[str]) -> dict[str, str]:
@@ -363,41 +325,50 @@ class Judge:
             return " ".join(str(error).split())[:300] or type(error).__name__
         return ""
 
-    # What is asked of the suite.
 
-    def _fails(self, mutant: Mutant) -> str:
-        """The first test that fails for a macro with the mutant in it; "" where none does."""
-        copy, file = self.folder / "copy", self._file(mutant)
-        if not copy.exists():
-            copy_project(copy)
-        tests = _SUITE.get(file.stem, _OF_RAW)
-        if tests not in self.passed:
-            if failed := _failing(copy, tests):
-                raise SystemExit(f"Without a mutant this fails: {failed}. Mend it first.")
-            self.passed.add(tests)
-        code, right = (PROJECT_ROOT / file).read_text(), self.texts[mutant.node]
-        assert right in code
-        (copy / file).write_text(code.replace(right, mutant.of(right)))
-        try:
-            return _failing(copy, tests)
-        finally:
-            (copy / file).write_text(code)
+def models_of(manifest: Manifest, mutant: Mutant) -> set[str]:
+    """The models whose SQL the text may be in, as far as dbt's parse knows."""
+    models = {one.name: one for one in manifest.nodes.values() if isinstance(one, ModelNode)}
+    if mutant.node in models:
+        return {mutant.node}
+    return {name for name, one in models.items() if mutant.node in _macros_of(manifest, one.depends_on.macros)}
 
 
-def _failing(project: Path, tests: Iterable[str]) -> str:
-    """The first of a project's tests that fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *(f"tests/{name}" for name in tests)],
-        cwd=project,
-        # But for the warehouse of this process.
-        env={name: value for name, value in os.environ.items() if not name.startswith("WAREHOUSE_")},
-        capture_output=True,
-        text=True,
-    )
-    if not done.returncode:
-        return ""
-    lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return lines[0] if lines else f"pytest ended with {done.returncode}"
+def takes_days(manifest: Manifest, mutant: Mutant) -> bool:
+    """Whether it is about what builds take, and not about what a full build makes of it."""
+    if f"macro.greenery.{mutant.node}" not in manifest.macros:
+        return "only_changed" in texts(manifest)[mutant.node][mutant.start : mutant.end]
+    file = _file(manifest, mutant)
+    return file.parent.name == "daily" and file.stem in _OF_BUILDS
+
+
+def _macros_of(manifest: Manifest, asked: Iterable[str]) -> set[str]:
+    """The names of our macros among these, and of those that they ask."""
+    found, left = set(), [*asked]
+    while left:
+        package, name = left.pop().split(".")[1:]
+        if package == "greenery" and name not in found | _OF_EACH_MODEL:
+            found.add(name)
+            left += manifest.macros[f"macro.greenery.{name}"].depends_on.macros
+    return found
+
+
+def change(manifest: Manifest, mutant: Mutant) -> Change:
+    """What tests of the suite are asked of: the file of a macro with the mutant in it, and that macro."""
+    file, macro, right = _file(manifest, mutant), f"macro.greenery.{mutant.node}", texts(manifest)[mutant.node]
+    code = (PROJECT_ROOT / file).read_text()
+    assert right in code
+    return Change(mutant.name, str(file), code.replace(right, mutant.of(right)), (macro,), macro, mutant.of(right))
+
+
+def tests_of(manifest: Manifest, asked: Iterable[Mutant]) -> list[str]:
+    """The tests that hold what no build of a few days shows of macros."""
+    return sorted({f"tests/{name}" for one in asked for name in _SUITE.get(_file(manifest, one).stem, _OF_ROWS)})
+
+
+def _file(manifest: Manifest, mutant: Mutant) -> Path:
+    """The file of a macro."""
+    return Path("dbt", manifest.macros[f"macro.greenery.{mutant.node}"].original_file_path)
 
 
 def _apart(asked: Sequence[Mutant], of_models: Mapping[str, set[str]]) -> Iterator[list[Mutant]]:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from contextlib import suppress
+from contextlib import closing, suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-import psutil
 import psycopg2
 
 from include.raw.contract import TABLES
 from include.receipts import told
 from include.results.publications import Publication, live
 from include.warehouse import connect
-from tests.dbt.conftest import WAREHOUSE, KeptShop
+from tests.dbt.conftest import KeptShop
 from tests.dbt.edits import replica
 from tests.dbt.lives.life import Cleared, Decided, Run, Step
 from tests.waiting import wait_for
@@ -64,7 +63,7 @@ class Checker:
         self.last = self._live()
         self.contents = {oid: self._content(name) for name, oid in self._buffers()}
         self.history = self._versions()
-        self.schemas, self.threads, self.children = self._schemas(), threading.active_count(), self._children()
+        self.schemas, self.threads, self.children = self._schemas(), threading.active_count(), self.living.processes()
 
     def check(self, step: Step) -> None:
         """All rules that ask what is there now."""
@@ -129,9 +128,8 @@ class Checker:
             "select order_id, user_id, status, order_total, units from analytics.fact_orders order by order_id"
         )
         found = sorted((key, user, status, Decimal(total or 0), int(of or 0)) for key, user, status, total, of in found)
-        if self.living.version_of(self._live().run_id).stamp.endswith("-0"):
-            wrong = [pair for pair in zip(expected, found, strict=False) if pair[0] != pair[1]][:3]
-            self.holds(rule, expected == found, f"{len(expected)} orders in raw, {len(found)} published: {wrong}")
+        wrong = [pair for pair in zip(expected, found, strict=False) if pair[0] != pair[1]][:3]
+        self.holds(rule, expected == found, f"{len(expected)} orders in raw, {len(found)} published: {wrong}")
         negative = [one for one in found if one[3] < 0 or one[4] < 0]
         self.holds(rule, not negative, f"below zero: {negative[:3]}")
         users = {user["user_id"] for user in raw["users"]}
@@ -178,7 +176,7 @@ class Checker:
         ours = self.shop.connection.info.backend_pid
         sessions = self._until_none(
             "select application_name, state, query from pg_stat_activity"
-            f" where datname = '{WAREHOUSE}' and pid <> {ours} and backend_type = 'client backend'"
+            f" where datname = '{self.shop.name}' and pid <> {ours} and backend_type = 'client backend'"
         )
         self.holds(rule, not sessions, f"sessions: {sessions[:3]}")
         held = self.shop.query("select holder, taken_at from ops.leases where released_at is null")
@@ -186,7 +184,7 @@ class Checker:
         # The database's own: another database's sessions are other people's.
         locks = self.shop.query(
             "select locktype, mode, pid from pg_locks join pg_database on pg_database.oid = database"
-            f" where datname = '{WAREHOUSE}' and pid <> {ours} and locktype in ('relation', 'advisory')"
+            f" where datname = '{self.shop.name}' and pid <> {ours} and locktype in ('relation', 'advisory')"
             " and pid in (select pid from pg_stat_activity where backend_type = 'client backend')"
         )
         self.holds(rule, not locks, f"locks: {locks[:3]}")
@@ -223,6 +221,9 @@ class Checker:
         arrived = self.living.slack.accepted[self.messages :]
         self.messages = len(self.living.slack.accepted)
         headlines = [one["text"] for one in arrived]
+        if getattr(self.living.fault, "task", None) == "report":
+            # A webhook can't be asked whether it took what nobody noted: here alone a message may come twice.
+            headlines = [*dict.fromkeys(headlines)]
         known = len(said) - self.living.said.get(run_id, 0)
         self.living.said[run_id] = len(said)
         self.holds(rule, len(headlines) == known, f"{known} messages are noted, and {headlines} arrived")
@@ -304,10 +305,7 @@ class Checker:
     def _started(self) -> list[object]:
         """The threads, where there are more than before, and the processes, that were not there when the life began."""
         threads = threading.enumerate()
-        return [*(threads if len(threads) > self.threads else ()), *(self._children() - self.children)]
-
-    def _children(self) -> set[int]:
-        return {child.pid for child in psutil.Process().children()}
+        return [*(threads if len(threads) > self.threads else ()), *(self.living.processes() - self.children)]
 
     def _until_none(self, query: str) -> list[tuple]:
         """The rows of a query, once there are none or patience is over."""
@@ -317,10 +315,11 @@ class Checker:
 
 
 class Reader:
-    """Somebody who queries across marts all the time, twice by each connection."""
+    """Somebody who queries across marts all the time, ten times by each connection, with a pause in seconds."""
 
-    def __init__(self, shop: KeptShop) -> None:
-        self.where = shop.server.database(WAREHOUSE).libpq()
+    def __init__(self, shop: KeptShop, pause: float) -> None:
+        self.pause = pause
+        self.where = shop.where.libpq()
         self.mixes: list[str] = []
         self.errors: list[str] = []
         self.queries = 0
@@ -336,19 +335,18 @@ class Reader:
         self.thread.join()
 
     def _read(self) -> None:
-        while not self.done.wait(0.01):
+        while not self.done.is_set():
             try:
-                connection = psycopg2.connect(**self.where)
-                try:
-                    with connection.cursor() as cursor:
-                        for _ in range(2):
-                            cursor.execute(ACROSS)
-                            seen = cursor.fetchone()
-                            connection.commit()
-                            self.queries += 1
-                            if len(set(seen)) > 1:
-                                self.mixes.append(f"{seen}")
-                finally:
-                    connection.close()
+                with closing(psycopg2.connect(**self.where)) as connection, connection.cursor() as cursor:
+                    for _ in range(10):
+                        if self.done.wait(self.pause):
+                            break
+                        cursor.execute(ACROSS)
+                        seen = cursor.fetchone()
+                        connection.commit()
+                        self.queries += 1
+                        if len(set(seen)) > 1:
+                            self.mixes.append(f"{seen}")
             except psycopg2.Error as error:
                 self.errors.append(f"{type(error).__name__}: {error}")
+                self.done.wait(self.pause)

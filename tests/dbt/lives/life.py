@@ -10,11 +10,14 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 # Versions of the project that are deployed in turn: the model, and what its SQL says then. 0 is the project as it is.
+# Of the last one no test can tell that it is wrong.
 VERSIONS: tuple[tuple[str, str, str] | None, ...] = (
     None,
     ("fact_orders", "orders.order_total,", "cast(orders.order_total + 1 as numeric(16, 2)) as order_total,"),
     ("int_events", "    created_at\n", "    created_at + interval '1 hour' as created_at\n"),
+    ("int_orders", "'second') }} / 3600.0", "'second') }} / 86400.0"),
 )
+TESTS_PASS = (0, 3)
 
 
 # The tasks of a run, and about how often each commits.
@@ -186,16 +189,16 @@ class Life:
         return replace(self, days=(*self.days[:day], steps, *self.days[day + 1 :]))
 
 
-def draw(seed: int, days: int = 30) -> Life:
-    """The life of a seed."""
+def draw(seed: int, days: int = 30, *, whole: bool = False) -> Life:
+    """The life of a seed; a `whole` one has every model and every test, as a scheduler runs them, and more faults."""
     random = Random(f"life {seed}")  # noqa: S311 - no secret hangs on it
-    tested = random.random() < 0.25
-    few = tested or random.random() < 0.7
-    return Life(seed, few, tested, tuple(_day(random, tested) for _ in range(days)))
+    tested = random.random() < 0.25 or whole
+    few = (tested or random.random() < 0.7) and not whole
+    return Life(seed, few, tested, tuple(_day(random, tested, 0.6 if whole else 0.3) for _ in range(days)))
 
 
-def _day(random: Random, tested: bool) -> tuple[Step, ...]:
-    """What happens on a day, in any order: only what mends comes after what it mends."""
+def _day(random: Random, tested: bool, faults: float) -> tuple[Step, ...]:
+    """What happens on a day, in any order: only what mends comes after what it mends. `faults`: of all runs."""
     chance = random.random
     before: list[Step] = (
         [Load(_on_the_wire(random, {"load": 1}) if chance() < 0.15 else None)] if chance() < 0.8 else []
@@ -205,7 +208,7 @@ def _day(random: Random, tested: bool) -> tuple[Step, ...]:
     if chance() < 0.1:
         before.append(Refused(random.getrandbits(32)))
     if chance() < 0.12:
-        before.append(Deployed(random.randrange(len(VERSIONS)) if not tested else 0))
+        before.append(Deployed(random.choice(TESTS_PASS if tested else range(len(VERSIONS)))))
     if chance() < 0.05:
         before.append(Upgraded())
     if chance() < 0.1:
@@ -213,9 +216,14 @@ def _day(random: Random, tested: bool) -> tuple[Step, ...]:
     if chance() < 0.15:
         before.append(Decided(random.choice(["roll back", "roll back", "hold", "release", "publish"])))
     random.shuffle(before)
-    runs: list[Step] = [_run(random)]
+    runs: list[Step] = [_run(random, faults)]
     if tested and chance() < 0.4:
-        runs = [Spoilt(random.getrandbits(32)), _run(random), Mended(), *([Cleared()] if chance() < 0.5 else [])]
+        runs = [
+            Spoilt(random.getrandbits(32)),
+            _run(random, faults),
+            Mended(),
+            *([Cleared()] if chance() < 0.5 else []),
+        ]
     elif chance() < 0.2:
         runs.append(Cleared(_fault(random) if chance() < 0.3 else None))
     if chance() < 0.1:
@@ -225,8 +233,8 @@ def _day(random: Random, tested: bool) -> tuple[Step, ...]:
     return (*before, *runs)
 
 
-def _run(random: Random) -> Run:
-    fault = _fault(random) if random.random() < 0.3 else None
+def _run(random: Random, faults: float) -> Run:
+    fault = _fault(random) if random.random() < faults else None
     # A callback is called once: a fault of its own would leave nobody to tell.
     tells = "callback" if fault is None and random.random() < 0.1 else "report"
     return Run(fault, everything=random.random() < 0.04, tells=tells)

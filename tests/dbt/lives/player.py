@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -42,7 +42,7 @@ from include.results.record import record
 from include.slack.transport import UnavailableError
 from include.warehouse import connect, migrate
 from tests.conftest import FORGETFUL
-from tests.dbt.conftest import WAREHOUSE, KeptShop
+from tests.dbt.conftest import KeptShop
 from tests.dbt.days import A_FEW, EVERYTHING, ORDERS_PER_DAY, Days, Project
 from tests.dbt.edits import EDITS, Edit, Tables, deliver, replica
 from tests.dbt.faults import FAULTS
@@ -74,7 +74,7 @@ from tests.dbt.lives.wire import Wire, wired
 from tests.releases import make_release
 from tests.slack_server import Slack
 
-BEFORE_THE_LAST = "0018"
+BEFORE_THE_LAST = "0019"
 # What may end a task. Anything else is a fault of ours, and ends the life.
 ENDS_A_TASK = (AirflowFailException, LeaseHeldError, LoadError, UnavailableError, psycopg2.Error)
 
@@ -139,21 +139,23 @@ class Versions:
 
 
 class Living(Days):
-    """A life under way."""
+    """A life under way. Who reads meanwhile makes a `pause` of so many seconds between two queries."""
+
+    pause = 0.01
 
     def __init__(self, shop: KeptShop, versions: Versions, life: Life, wire: Wire, slack: Slack) -> None:
-        super().__init__(shop, versions.project, life.seed)
         self.life, self.versions, self.wire, self.slack = life, versions, wire, slack
-        self.models = A_FEW if life.few else EVERYTHING
         self.version = versions.of(life, 0)
-        self.project = self.version.project
+        super().__init__(shop, self.version.project, life.seed)
+        self.models = A_FEW if life.few else EVERYTHING
         self.fill_both_buffers("a_few" if life.few else "everything")
         # What is told to be committed has to outlive a server that is killed; each process forgets this otherwise.
-        shop.query(f"alter database {WAREHOUSE} set synchronous_commit = on")
+        shop.query(f"alter database {shop.name} set synchronous_commit = on")
         shop.query("set synchronous_commit = on")
         self.active: set[str] = set()
         self.begun = datetime.now(UTC)
-        self.fault: Fault | None = None
+        self.fault: object = None
+        self.working = ""
         self.sound: Tables | None = None
         self.first = self.runs
         self.tally: Counter[str] = Counter()
@@ -179,6 +181,7 @@ class Living(Days):
         """A step."""
         match step:
             case Load(fault):
+                self.working = "load"
                 fails = suppress(*ENDS_A_TASK) if fault else nullcontext()
                 with self._breaking(fault), fails, connect("a loader") as connection:
                     demo.play_day(connection, demo.next_day(connection), orders_per_day=ORDERS_PER_DAY)
@@ -195,8 +198,7 @@ class Living(Days):
                 self.sound = None
             case Run(fault, everything, tells):
                 self.runs += 1
-                with connect() as connection:
-                    runs.begin(connection, self.run_id, self.version.stamp)
+                self._begin_run()
                 self.run_dag(fault, everything=everything, tells=tells)
             case Cleared(fault):
                 if self.runs > self.first:
@@ -206,9 +208,7 @@ class Living(Days):
             case Muted(seed):
                 tests = [test.unique_id for test in self.version.facts.data_tests] or ["test.greenery.none"]
                 test = Random(seed).choice(sorted(tests))  # noqa: S311
-                with connect() as connection:
-                    until = datetime.now(UTC).date() + timedelta(days=7)
-                    answers.give(connection, Kind.MUTE, About(test), "ada", "known", until)
+                self._mute(test, datetime.now(UTC).date() + timedelta(days=7))
             case Deployed(version):
                 self.version = self.versions.of(self.life, version)
                 self.project = self.version.project
@@ -233,6 +233,14 @@ class Living(Days):
         yield
         self.project = now
 
+    def _begin_run(self) -> None:
+        with connect() as connection:
+            runs.begin(connection, self.run_id, self.version.stamp)
+
+    def _mute(self, test: str, until: date) -> None:
+        with connect() as connection:
+            answers.give(connection, Kind.MUTE, About(test), "ada", "known", until)
+
     def run_dag(self, fault: Fault | None, *, everything: bool = False, tells: str = "report") -> None:
         """The tasks of the daily DAG, in its order, by its rules."""
         self.begun, self.active = datetime.now(UTC), {self.run_id}
@@ -252,7 +260,7 @@ class Living(Days):
                 between()
             task("snapshot", lambda context: self._snapshot(context, version))
             task("history", lambda context: self._history(context, version), *states)
-            with self._held() if isinstance(fault, Held) else nullcontext(), Reader(self.shop) as reader:
+            with self._held() if isinstance(fault, Held) else nullcontext(), Reader(self.shop, self.pause) as reader:
                 task("publish", self._publish, *states)
             if tells == "report":
                 states["report"] = None  # it is under way
@@ -262,11 +270,16 @@ class Living(Days):
                     report.report_backstop(self._context("report", 1, {}, states))
             self.wire.mend()
         self.active = set()
-        if isinstance(fault, Restarted):
-            self.shop.connect()
-        self.checker.reader_saw(reader, server_went=isinstance(fault, Restarted))
+        disturbed = self.wire.broke > broke or isinstance(fault, Held | LoadedBetween)
+        self.has_ended(states, reader, tells, disturbed=disturbed)
+
+    def has_ended(
+        self, states: dict[str, str | None], reader: Reader, tells: str = "report", *, disturbed: bool
+    ) -> None:
+        """What has to be so of a run that has just ended."""
+        self.checker.reader_saw(reader, server_went=isinstance(self.fault, Restarted))
         self.checker.of_run(states, tells)
-        if self.wire.broke == broke and not isinstance(fault, Held | LoadedBetween) and not self.sound:
+        if not disturbed and not self.sound:
             self.checker.is_published(states)
         self.tally[f"publish {states['publish']}"] += 1
 
@@ -280,7 +293,7 @@ class Living(Days):
         retries: int = 1,
     ) -> str:
         """A task as Airflow has it: what state it ends in. It is tried again where the wire broke."""
-        self.wire.counts = getattr(self.fault, "task", None) == name
+        self.working = name
         for attempt in range(1, retries + 2):
             broken = self.wire.broke
             try:
@@ -374,7 +387,7 @@ class Living(Days):
         dbt = version.project if self.life.tested else version.project.untested
         tested = self.life.tested and command[0] == "build"
         # Where a fault counts commits, the one that it meets is the same each time.
-        in_order = ("--threads", "1") if self.wire.counts else ()
+        in_order = ("--threads", "1") if self.is_struck() else ()
         done = dbt.invoke(*command, *(("--exclude-resource-type", "unit_test") if tested else ()), *in_order)
         results = nodes.from_dbt(getattr(done.result, "results", ()))
         instance = context["ti"]
@@ -417,36 +430,52 @@ class Living(Days):
             raise Broken("a load is whole or nothing", "", "it was taken, though a row of it says no time")
 
     def _decide(self, action: str) -> None:
-        decide = {
-            "roll back": lambda: by_hand.roll_back("ada", "to see"),
-            "hold": lambda: by_hand.hold("ada", "to see"),
-            "release": lambda: by_hand.release("ada", "to see"),
-            "publish": lambda: by_hand.publish_anyway(self.run_id, "ada", "to see") if self.runs > self.first else None,
-        }[action]
+        if action == "publish" and self.runs == self.first:
+            return
         decided = self.checker.decisions()
-        with Reader(self.shop) as reader:
+        with Reader(self.shop, self.pause) as reader:
             try:
-                decide()
+                self.take_effect(action)
             except NotPublishedError:
                 self.tally[f"{action} refused"] += 1
         self.checker.reader_saw(reader)
         self.checker.are_told(self.checker.decisions() - decided)
 
+    def take_effect(self, action: str) -> None:
+        """Raises NotPublishedError where it is refused."""
+        {
+            "roll back": lambda: by_hand.roll_back("ada", "to see"),
+            "hold": lambda: by_hand.hold("ada", "to see"),
+            "release": lambda: by_hand.release("ada", "to see"),
+            "publish": lambda: by_hand.publish_anyway(self.run_id, "ada", "to see"),
+        }[action]()
+
+    def under_way(self) -> set[str]:
+        """The tasks at work, or `load`."""
+        return {self.working}
+
+    def processes(self) -> set[int]:
+        """Those that we have started."""
+        return {child.pid for child in psutil.Process().children()}
+
+    def is_struck(self) -> bool:
+        """Whether what is at work is what the fault is about."""
+        return getattr(self.fault, "task", None) in self.under_way()
+
     @contextmanager
     def _breaking(self, fault: object) -> Iterator[None]:
-        """Break the wire where a fault says so."""
+        """Lead by the wire, and break it, where a fault says so; the server itself is reached at less cost."""
         self.fault = fault
         match fault:
             case Killed(_, at, heard, _):
-                how = self.wire.breaking(at, heard=heard, altogether=True)
+                how = self.wire.breaking(at, self.is_struck, heard=heard, altogether=True)
             case Cut(_, at, heard):
-                how = self.wire.breaking(at, heard=heard)
+                how = self.wire.breaking(at, self.is_struck, heard=heard)
             case Restarted(_, at, heard):
-                how = self.wire.breaking(at, heard=heard, restart=self._restart)
+                how = self.wire.breaking(at, self.is_struck, heard=heard, strikes=lambda _: self._restart())
             case _:
                 how = nullcontext()
-        with how:
-            self.wire.counts = getattr(fault, "task", None) == "load"
+        with _told(self.wire) if isinstance(fault, Killed | Cut | Restarted) else nullcontext(), how:
             yield
         if isinstance(fault, Restarted):
             self.shop.connect()
@@ -456,15 +485,14 @@ class Living(Days):
         data = self.shop.server.data
         server = psutil.Process(postgres.server_process(data))
         server.send_signal(signal.SIGQUIT)
-        server.wait(30)
+        server.wait(120)
         postgres.start(data, settings=FORGETFUL, stays=True)  # who ends it in the end is told already
 
     @contextmanager
     def _held(self) -> Iterator[None]:
         """A reader who leaves their transaction open, where a publish is soon out of patience."""
         attempts, exchange.ATTEMPTS = exchange.ATTEMPTS, 1
-        where = self.shop.server.database(WAREHOUSE)
-        holder = psycopg2.connect(**where.libpq())
+        holder = psycopg2.connect(**self.shop.where.libpq())
         try:
             with holder.cursor() as cursor:
                 cursor.execute("select * from analytics.fact_orders limit 1")
@@ -484,14 +512,19 @@ class World:
 
     def live(self, life: Life) -> tuple[Broken | None, Counter[str]]:
         """Live a life: what was broken first, if anything, and what there was in it."""
-        with wired(self.shop.server.database(WAREHOUSE)) as wire, _told(wire):
-            living = Living(self.shop, self.versions, life, wire, self.slack)
+        with self._begun(life) as living:
             try:
                 living.checker.begin()
                 living.live()
             except Broken as broken:
                 return broken, living.tally
             return None, living.tally
+
+    @contextmanager
+    def _begun(self, life: Life) -> Iterator[Living]:
+        """Who lives it, before its first day."""
+        with wired(self.shop.where) as wire:
+            yield Living(self.shop, self.versions, life, wire, self.slack)
 
 
 @contextmanager

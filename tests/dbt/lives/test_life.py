@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.dbt.lives import life as names
 from tests.dbt.lives.cut_down import cut_down
-from tests.dbt.lives.life import Deployed, Killed, Life, Run, draw
+from tests.dbt.lives.life import TESTS_PASS, Deployed, Killed, Life, Run, draw
 
 
 def test_a_seed_has_one_life_and_what_is_printed_of_it_is_it() -> None:
@@ -18,6 +18,13 @@ def test_each_kind_of_step_and_of_fault_is_in_some_life() -> None:
     steps = [step for seed in range(1, 30) for day in draw(seed).days for step in day]
     assert {type(step) for step in steps} == set(names.Step.__args__)
     assert {type(step.fault) for step in steps if isinstance(step, Run)} == {type(None), *names.Fault.__args__}
+
+
+def test_a_life_as_a_scheduler_runs_it_has_every_test_and_deploys_what_passes_them() -> None:
+    lives = [draw(seed, whole=True) for seed in range(1, 30)]
+    assert {(life.few, life.tested) for life in lives} == {(False, True)}
+    deployed = {step.version for life in lives for day in life.days for step in day if isinstance(step, Deployed)}
+    assert deployed == {*TESTS_PASS}
 
 
 def test_a_life_is_cut_down_to_the_steps_without_which_it_does_not_fail() -> None:

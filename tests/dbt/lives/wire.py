@@ -23,34 +23,47 @@ _NO_SESSION = range(80877100, 80877110)
 
 @dataclass
 class Wire:
-    """Both ends of it; `where` is what the project is told.
+    """Both ends of it: the `server`, and the `port` of this machine at which who is told so finds it.
 
     `breaks_at` says at which commit of those that it `counts`, from 1 on, and what breaks then: `altogether` every
-    session and all that would come, until it is mended, else that one session. `restart` is called first, where the
-    server goes. `broke` counts how often it did.
+    session and all that would come, until it is mended, else that one session; none where it `goes_on`. `strikes` is
+    called first, with the port at which who commits has their end. `broke` counts how often it did.
     """
 
-    server: Warehouse
-    where: Warehouse
+    port: int
+    server: Warehouse | None
     breaks_at: int = 0
     heard: bool = False
     altogether: bool = False
-    restart: Callable[[], None] | None = None
+    goes_on: bool = False
+    strikes: Callable[[int], None] | None = None
     commits: int = 0
-    counts: bool = False
+    counts: Callable[[], bool] = lambda: False
     broke: int = 0
     dead: bool = False
     open: set[socket.socket] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
     at_rest: threading.Event = field(default_factory=threading.Event)
 
+    @property
+    def where(self) -> Warehouse:
+        """What the project is told."""
+        return replace(self.server, host="127.0.0.1", port=self.port)
+
     @contextmanager
     def breaking(
-        self, at: int, *, heard: bool = False, altogether: bool = False, restart: Callable[[], None] | None = None
+        self,
+        at: int,
+        counts: Callable[[], bool],
+        *,
+        heard: bool = False,
+        altogether: bool = False,
+        goes_on: bool = False,
+        strikes: Callable[[int], None] | None = None,
     ) -> Iterator[None]:
         """Break so once in the block, if it comes to as many commits; whole again afterwards."""
-        self.commits, self.breaks_at, self.counts = 0, at, False
-        self.heard, self.altogether, self.restart = heard, altogether, restart
+        self.commits, self.breaks_at, self.counts = 0, at, counts
+        self.heard, self.altogether, self.goes_on, self.strikes = heard, altogether, goes_on, strikes
         try:
             yield
         finally:
@@ -59,12 +72,12 @@ class Wire:
 
     def mend(self) -> None:
         """Let whoever connects from now on through, once the server is there again."""
-        assert self.at_rest.wait(60), "the server did not come up again"
+        assert self.at_rest.wait(300), "the server did not come up again"
         self.dead = False
 
     def is_breaking(self, asked: bytes) -> bool:
         """Whether a message to the server is the commit at which it breaks; counts it."""
-        if not (self.breaks_at and self.counts and asked[:1] == b"Q" and asked[5:11].lower() == b"commit"):
+        if self.commits >= self.breaks_at or asked[:1] != b"Q" or asked[5:11].lower() != b"commit" or not self.counts():
             return False
         with self.lock:
             self.commits += 1
@@ -102,26 +115,35 @@ def _hand_back(server: socket.socket, client: socket.socket, unheard: threading.
     with suppress(OSError):
         while said := server.recv(1 << 16):
             if unheard.is_set():
-                break
+                return  # nobody is told yet that it ended: who is to be killed does not come to notice
             client.sendall(said)
     _close(client)
     _close(server)
 
 
+def _connected(server: Warehouse) -> socket.socket:
+    """In a folder, or at an address."""
+    if not server.host.startswith("/"):
+        return socket.create_connection((server.host, server.port))
+    to_server = socket.socket(socket.AF_UNIX)
+    to_server.connect(f"{server.host}/.s.PGSQL.{server.port}")
+    return to_server
+
+
 @contextmanager
-def wired(server: Warehouse) -> Iterator[Wire]:
-    """A wire to a server that listens in a folder."""
+def wired(server: Warehouse | None = None) -> Iterator[Wire]:
+    """A wire to a server; to one that is not there yet where who starts it says later which it is."""
 
     class Client(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             client: socket.socket = self.request
             if wire.dead:
                 return
-            with socket.socket(socket.AF_UNIX) as to_server:
-                try:
-                    to_server.connect(f"{server.host}/.s.PGSQL.{server.port}")
-                except OSError:  # it is being started
-                    return
+            try:
+                to_server = _connected(wire.server)
+            except OSError:  # it is being started
+                return
+            with to_server:
                 unheard = threading.Event()
                 back = threading.Thread(target=_hand_back, args=(to_server, client, unheard), daemon=True)
                 back.start()
@@ -151,11 +173,13 @@ def wired(server: Warehouse) -> Iterator[Wire]:
                         unheard.set()
                         to_server.sendall(asked)
                         back.join()  # until the server has answered
-                    if wire.restart:
-                        wire.restart()
-                    wire.cut()
+                    if wire.strikes:
+                        wire.strikes(client.getpeername()[1])
+                    if not wire.goes_on:
+                        wire.cut()
                     wire.at_rest.set()
-                    return
+                    if not wire.goes_on:
+                        return
                 to_server.sendall(asked)
 
     class Server(socketserver.ThreadingTCPServer):
@@ -164,7 +188,7 @@ def wired(server: Warehouse) -> Iterator[Wire]:
         request_queue_size = 64
 
     with Server(("127.0.0.1", 0), Client) as listening:
-        wire = Wire(server, replace(server, host="127.0.0.1", port=listening.server_address[1]))
+        wire = Wire(listening.server_address[1], server)
         wire.at_rest.set()
         threading.Thread(target=listening.serve_forever, args=[0.02], daemon=True).start()
         try:

@@ -6,6 +6,8 @@ that nothing reached (2947).
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -28,6 +30,7 @@ from include.fast_cosmos.operators import arguments
 from include.fast_cosmos.releases import Release
 from include.results import hooks, node_results, runs
 from include.results.nodes import NodeResult
+from include.warehouse import connect
 
 pytestmark = pytest.mark.db
 
@@ -204,6 +207,44 @@ def test_a_dbt_that_loses_its_lock_ends_and_leaves_its_tasks_to_themselves(
     assert building.exitcode == 1
     assert came(two) is None
     assert ahead.done(task("one")), "what was well done before it died stays so"
+
+
+def _build_and_write_for_ever(said: Pipe) -> None:
+    ahead._end_without = END_WITHOUT
+    with ahead.building(RUN), connect("dbt") as dbt, dbt.cursor() as cursor:
+        cursor.execute("create table analytics_next.two ()")
+        said.send("writing two")
+        said.recv()
+        dbt.commit()
+
+
+@pytest.mark.torture
+def test_a_dbt_that_is_frozen_keeps_no_later_try_and_no_table_from_its_tasks_and_ends_when_it_wakes(
+    begun: Connection, pool: ThreadPoolExecutor
+) -> None:
+    forks = get_context("fork")
+    ours, its = forks.Pipe()
+    building = forks.Process(target=_build_and_write_for_ever, args=(its,), daemon=True)
+    building.start()
+    assert ours.poll(LIMIT_SECONDS)
+    itself = pool.submit(ahead.wait_until_over, RUN)
+    assert waits(itself)
+    os.kill(building.pid, signal.SIGSTOP)
+    try:
+        assert came(pool.submit(_try_again)) is None, "its tasks build"
+        assert came(itself) is None
+        with begun.cursor() as cursor:
+            cursor.execute("set lock_timeout = '10s'; create table analytics_next.two ()")
+        os.kill(building.pid, signal.SIGCONT)
+        building.join(LIMIT_SECONDS)
+        assert building.exitcode == 1
+    finally:
+        building.kill()
+
+
+def _try_again() -> Connection | None:
+    with ahead.building(RUN) as connection:
+        return connection
 
 
 def _raise_with_dbt_at_work(said: Pipe) -> None:

@@ -213,9 +213,9 @@ def test_what_was_published_while_a_clock_was_ahead_hides_nothing_that_is_late(
 @pytest.mark.db
 def test_after_thirty_missed_days_it_is_told_since_when_it_was_late(watched: Connection, slack: Slack) -> None:
     publish(watched, "01 06:05")
-    for day in range(2, 31):
-        check(at(f"{day:02} 07:00"))
-    assert len(said(slack)) == 29
+    for day in ("02", "03", "29", "30"):
+        check(at(f"{day} 07:00"))
+    assert len(said(slack)) == 4
     publish(watched, "30 10:00")
     check(at("30 10:01"))
     assert "What was due at 02 Nov 2026 06:00 UTC came 28 days later." in str(slack.accepted[-1]["blocks"])

@@ -14,6 +14,7 @@ from include.raw.lease import LeaseHeldError
 from include.raw.load import LoadError
 from include.warehouse import connect
 from tests.conftest import warehouse  # noqa: F401 - a migrated one, which that of this folder is not
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.db
 
@@ -47,6 +48,21 @@ def test_a_run_renews_its_own_and_gives_it_back_once(ops: Connection) -> None:
     lease.take(ops, "run 2")
 
 
+def test_a_lease_tells_when_it_was_taken_however_often_it_is_renewed(ops: Connection) -> None:
+    def leases() -> list[tuple]:
+        with ops.cursor() as cursor:
+            cursor.execute("select holder, taken_at, released_at from ops.leases order by taken_at")
+            return cursor.fetchall()
+
+    lease.take(ops, "run 1")
+    lease.release(ops, "run 1")
+    lease.take(ops, "run 2")
+    before = leases()
+    lease.take(ops, "run 2")
+    assert leases() == before
+    assert [(holder, released is None) for holder, _, released in before] == [("run 1", False), ("run 2", True)]
+
+
 def test_another_ones_is_not_given_back(ops: Connection) -> None:
     lease.take(ops, "run 1")
     lease.release(ops, "run 2")
@@ -68,6 +84,19 @@ def test_only_of_one_who_has_ended_it_is_given_back_by_somebody_else(ops: Connec
         demo.play_day(ops, 1, orders_per_day=3)
     lease.release_ended(ops, lambda holder: holder == "run 1")
     demo.play_day(ops, 1, orders_per_day=3)
+
+
+def test_who_would_renew_it_meanwhile_is_waited_for(ops: Connection) -> None:
+    """Else it would be given back under one who has just begun again."""
+    lease.take(ops, "run 1")
+    with ops.cursor() as cursor, connect() as other:
+        lease.lock_raw(other.cursor())  # as who renews it does first
+        cursor.execute("set lock_timeout = '50ms'")
+        with pytest.raises(psycopg2.errors.LockNotAvailable):
+            lease.release_ended(ops, lambda _: True)
+        other.commit()
+        lease.release_ended(ops, lambda _: True)
+        assert lease.held(cursor) is None
 
 
 def test_a_run_that_is_silent_for_too_long_holds_nobody_up(ops: Connection) -> None:
@@ -114,6 +143,31 @@ def test_a_run_waits_for_a_load_that_is_under_way(ops: Connection) -> None:
     thread.join(timeout=30)
     loader.close()
     assert seen[0] > 0
+
+
+def test_a_run_that_waits_too_long_for_a_load_says_who_keeps_it_waiting(ops: Connection) -> None:
+    with connect("nightly load") as loader, loader.cursor() as loading, ops.cursor() as cursor:
+        lease.lock_raw(loading)
+        cursor.execute("select pg_advisory_lock(7); set lock_timeout = '50ms'")  # another lock is nobody's load
+        with pytest.raises(
+            LeaseHeldError,
+            match=r"^postgres \(nightly load, pid \d+, since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\) keeps the raw tables",
+        ):
+            lease.take(ops, "run 1")
+        assert lease.held(cursor) is None
+
+
+def test_a_decision_reads_raw_for_as_long_as_its_session(ops: Connection) -> None:
+    with ops.cursor() as cursor:
+        with connect() as deciding:
+            lease.take(deciding, lease.of_decision(3, "ada"))
+            deciding.commit()
+            assert lease.held(cursor).holder == "decision 3 of ada"
+            with pytest.raises(LeaseHeldError, match="decision 3 of ada"):
+                lease.take(ops, "run 1")
+        wait_for(lambda: lease.held(cursor) is None, "the session has ended", 30)
+        lease.take(ops, "run 1")
+        assert lease.held(cursor).holder == "run 1"
 
 
 def test_of_many_that_ask_at_once_one_gets_it(ops: Connection) -> None:

@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
@@ -227,6 +228,17 @@ def test_with_a_bot_a_crash_between_sending_and_noting_it_doubles_nothing(
     send(Message("published", "✅ fine", "✅ fine", []))
     assert heard(bot) == ["✅ fine", "hm", "hm", "hm"]
     assert kept(outbox) == [("run 1", "published", True, None)]
+
+
+@pytest.mark.torture
+def test_a_sender_that_is_frozen_while_it_asks_slack_keeps_nobody_silent(
+    outbox: Connection, bot: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_of, "LONGEST_SILENCE", "200ms")
+    monkeypatch.setattr(store_of, "LONGEST_WAIT", "10s")
+    with pytest.raises(psycopg2.OperationalError), connect() as frozen, store_of.sending(frozen):
+        send(FAILED, run_id="run 2")
+    assert heard(bot) == ["🔴 one test"]
 
 
 def test_after_a_crash_the_next_run_sends_what_waits(outbox: Connection, bot: Slack, forks: Forks) -> None:

@@ -378,7 +378,7 @@ def test_readers_are_held_to_less_than_a_publish_waits(may: May, db: Connection,
                 DEVELOPER: ["1min", "5min"],
                 "ann": ["1min", "5min"],
                 "bob": ["1min", "0"],  # as the administrator wants it
-                TRANSFORMER: ["0", "0"],
+                TRANSFORMER: ["10min", "0"],
             }
             assert show(replace(warehouse, user=TRANSFORMER), "lock_timeout") == "10min"
             for role in (TRANSFORMER, DEVELOPER):
