@@ -301,7 +301,7 @@ def _a_supervisor(deployment: Deployment, process: psutil.Process) -> None:
 
 
 def _a_scheduler(deployment: Deployment, process: psutil.Process) -> None:
-    """It alone: its workers, and the task, live on beside the next one."""
+    """It alone: what it has started ends with it."""
     psutil.Process(deployment.stack._read_state().pids["scheduler"]).kill()
     deployment.start("scheduler")
 
@@ -330,30 +330,20 @@ def test_killed_at_each_task_in_turn_and_started_again(kiosk: Kiosk, what: str) 
         one for one in kiosk.tasks if os.environ.get("TASKS") == "all" or what not in SLOW or one in SLOW_ONES_AT
     ]
     killed_at: dict[str, datetime] = {}
-    kiosk.scheduler()
     with shut(deployment, victims) as gates:
         run_id = begin(kiosk)
         for after, task_id in enumerate(victims, 1):
             process = reached(kiosk, gates, run_id, task_id, own=ends_tasks(what))
             if gate_of(task_id) != "report":
                 kiosk.is_as_before()
-            tries = kiosk.of(run_id, task_id)["try_number"]
-            killed_at[task_id] = datetime.now(UTC)
+            leader, killed_at[task_id] = kiosk.scheduler(), datetime.now(UTC)
             deed(deployment, process)
-            kiosk.scheduler()
-            if what == "the scheduler alone":  # the next one has to meet the task that lives on
-                wait_for(
-                    lambda: kiosk.of(run_id, task_id)["try_number"] > tries or not process.is_running(),  # noqa: B023
-                    f"the next scheduler takes {task_id} over",
-                    LIMIT_SECONDS,
-                )
-            let_go_on(gates, task_id, victims[after:], own=ends_tasks(what))
+            if what == "the scheduler alone":
+                wait_for(lambda: not _session(leader), "workers and tasks end with their scheduler", LIMIT_SECONDS)  # noqa: B023
+            let_go_on(gates, task_id, victims[after:])
         comes_back(deployment)
         kiosk.has_ended(run_id)
     note(kiosk, run_id, what, killed_at)
-    for leader in kiosk.schedulers - {kiosk.scheduler()}:  # workers that wait for what a scheduler that is gone gives
-        for process in _session(leader):
-            process.kill()
     kiosk.ordinary_run()
 
 
@@ -418,9 +408,9 @@ def bearing(task: str, process: psutil.Process) -> bool:
     return False
 
 
-def let_go_on(gates: Gates, task_id: str, later: list[str], *, own: bool) -> None:
-    """Open a task's gate, unless the first model's own task is to come there next."""
-    if not (own and task_id == "build_ahead" and FIRST in map(gate_of, later)):
+def let_go_on(gates: Gates, task_id: str, later: list[str]) -> None:
+    """Open a task's gate, unless the first model's task is to come there next."""
+    if not (task_id == "build_ahead" and FIRST in map(gate_of, later)):
         gates.open(task_id)
 
 
@@ -510,7 +500,7 @@ def test_frozen_until_another_try_took_over_and_then_woken(kiosk: Kiosk) -> None
                 process = reached(kiosk, gates, run_id, task_id, own=True)
                 killed_at[task_id] = datetime.now(UTC)
                 frozen.enter_context(stopped(psutil.Process(process.ppid()), process))
-                let_go_on(gates, task_id, some[after:], own=True)
+                let_go_on(gates, task_id, some[after:])
             kiosk.is_published(run_id)
             before = written(deployment)
         # They are awake.

@@ -48,6 +48,11 @@ _SUITE = {
     "snapshot_get_time": ("dbt/test_snapshots.py",),
     "relation_exists": ("dbt/test_incremental.py",),
     "new_rows": ("dbt/test_new_rows.py",),
+    **dict.fromkeys(
+        # Where it matters which rows are new.
+        ("dates_where", "figures_agree", "happens_within", "holds_for_most", "unique_combination"),
+        ("dbt/test_generic_tests.py", "dbt/test_new_rows.py"),
+    ),
     "is_erased": ("dbt/test_erase.py",),
     "generate_schema_name": ("dbt/test_branch.py",),
 }

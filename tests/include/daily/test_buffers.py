@@ -343,19 +343,21 @@ def test_a_buffer_knows_the_models_of_the_project_that_is_published(sound: Conne
 
 def test_where_somebody_publishes_our_tables_their_rows_can_still_be_deleted(sound: Connection) -> None:
     do(sound, f"create table {LIVE}.orders (); create table {BUILT}.keyed (key text primary key)")
+    do(sound, f"create table {BUILT}.sole ()")
     do(sound, f"create table {BUILT}.chosen (key text not null); create unique index by_key on {BUILT}.chosen (key)")
     do(sound, f"alter table {BUILT}.chosen replica identity using index by_key")
-    published = [f"{LIVE}.orders", f"{BUILT}.orders", f"{BUILT}.keyed", f"{BUILT}.chosen", "raw.orders"]
-    do(sound, f"create publication told for table {', '.join(published)} with (publish = 'delete')")
+    published = ", ".join(f"{BUILT}.{name}" for name in ("orders", "sole", "keyed", "chosen"))
+    published = f"{published}, {LIVE}.orders, raw.orders"
+    do(sound, f"create publication told for table {published} with (publish = 'delete')")
     begin(sound, "run 2")
     assert do(
         sound,
         "select relreplident, array_agg(oid::regclass::text order by oid::regclass::text) from pg_class"
         f" where relkind = 'r' and relnamespace = any(array[{THIS}, {OTHER}, to_regnamespace('raw')::oid])"
-        " and relname in ('orders', 'keyed', 'chosen', 'days') group by 1 order by 1",
+        " and relname in ('orders', 'keyed', 'chosen', 'days', 'sole') group by 1 order by 1",
     ) == [
         ("d", [f"{LIVE}.orders", f"{BUILT}.days", f"{BUILT}.keyed", "raw.orders"]),
-        ("f", [f"{BUILT}.orders"]),
+        ("f", [f"{BUILT}.orders", f"{BUILT}.sole"]),
         ("i", [f"{BUILT}.chosen"]),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -409,11 +410,12 @@ def test_the_former_marts_are_kept_aside(built: Connection) -> None:
 
 
 def test_an_idle_reader_who_holds_a_table_is_named_as_the_cause(
-    built: Connection, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+    built: Connection, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     publish_run("run 1", MANIFEST)
     build(built, "run 2", "newer")
     monkeypatch.setattr(exchange, "ATTEMPTS", 2)
+    caplog.set_level(logging.INFO, exchange.log.name)
     monkeypatch.setattr(exchange, "pause", lambda _: 0.1)
     reader = psycopg2.connect(host=warehouse.host, port=warehouse.port, dbname=warehouse.database, user=warehouse.user)
     with reader.cursor() as cursor:
@@ -421,4 +423,6 @@ def test_an_idle_reader_who_holds_a_table_is_named_as_the_cause(
         with pytest.raises(NotPublishedError, match=r"idle in transaction since .* end PID"):
             publish_run("run 2", MANIFEST)
     reader.close()
+    tried = [said.partition(":")[0] for said in caplog.messages if said.startswith("Attempt")]
+    assert tried == ["Attempt 1 of 2", "Attempt 2 of 2"]
     assert published(built) == ["new"]
