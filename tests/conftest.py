@@ -69,6 +69,7 @@ _WITH_AIRFLOW = (
     "tests/plugins/test_in_",
     "tests/daily/test_own_project.py",
     "tests/daily/",
+    "tests/dbt/lives/test_on_a_scheduler.py",
 )
 _AFTER_TWO_RUNS = ("tests/dbt/test_backup.py", "tests/dbt/test_incremental.py", "tests/dbt/test_prices.py")
 _AFTER_TWO_OF_A_FEW = ("tests/dbt/test_publishing.py", "tests/dbt/lives/")

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections import ChainMap
 from dataclasses import fields, replace
+from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -203,6 +204,15 @@ def test_a_name_is_found_in_the_whole_manifest_where_dbt_gets_a_part_of_it(manif
     assert part.ref_lookup.find("one", None, None, part) is manifest.nodes["model.greenery.one"], (
         "dbt no longer finds what a name means by perform_lookup: a task's ref() finds nothing (invocation._finding)"
     )
+
+
+def test_python_knows_how_the_name_of_a_lock_is_taken_back() -> None:
+    """`include/fast_cosmos/invocation.py` does so, since a forked task ends without it."""
+    with invocation.leaving_no_lock():
+        lock = get_context("spawn").Lock()  # as dbt makes them
+        file = Path("/dev/shm") / f"sem.{lock._semlock.name.removeprefix('/')}"  # noqa: S108
+        assert file.exists()
+    assert not file.exists()
 
 
 def test_dbt_tells_of_a_node_as_it_begins_and_ends() -> None:

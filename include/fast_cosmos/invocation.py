@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
+from multiprocessing import util
+from multiprocessing.synchronize import SemLock
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
@@ -74,7 +76,7 @@ def invoke(
         if nodes is not None:
             asked = _about(asked, nodes)
         dbt = dbtRunner(manifest=asked, callbacks=[hear])
-        with without_debugging(began, ended):
+        with without_debugging(began, ended), leaving_no_lock():
             return _from_a_low_stack(dbt.invoke, arguments)
 
 
@@ -207,6 +209,22 @@ def without_debugging(
         ctx_set_event_manager(usual)
 
 
+@contextmanager
+def leaving_no_lock() -> Iterator[None]:
+    """Take back the names of the locks that dbt makes in the block, which are files in /dev/shm.
+
+    They are for processes that it might spawn, and it spawns none. Python takes them back as a process ends, but a
+    forked task ends without that (`os._exit`): each would leave one, until the process ends that it was forked from.
+    """
+    before = {*util._finalizer_registry}
+    try:
+        yield
+    finally:
+        for key, end in [*util._finalizer_registry.items()]:
+            if key not in before and end._callback is SemLock._cleanup:
+                end()
+
+
 def _from_a_low_stack(call: Callable[[list[str]], dbtRunnerResult], arguments: list[str]) -> dbtRunnerResult:
     """The same call from the bottom of a stack, that of a new thread.
 
@@ -229,7 +247,7 @@ def load(project: Release) -> Manifest:
     """
     verify(project)
     log.info("Loading release %s of the dbt project", project.stamp)
-    with tempfile.TemporaryDirectory(prefix="dbt-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="dbt-") as scratch, leaving_no_lock():
         parsed = project.path / "target" / "partial_parse.msgpack"
         done = dbtRunner().invoke(
             [
@@ -246,7 +264,7 @@ def load(project: Release) -> Manifest:
 
 def rehearse(project: Release) -> None:
     """Run a dbt command that needs no warehouse: dbt writes code for its classes when it first uses them."""
-    with tempfile.TemporaryDirectory(prefix="dbt-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="dbt-") as scratch, leaving_no_lock():
         quiet = ("--log-level", "none", "--log-level-file", "none", "--no-write-json")
         command = ["list", "--output", "json", *quiet, *_flags(project, Path(scratch))]
         dbtRunner(manifest=load(project)).invoke(command)

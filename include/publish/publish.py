@@ -38,7 +38,8 @@ def publish() -> None:
     try:
         published = publish_run(context["run_id"], read(project.manifest))
     except NotPublishedError as refusal:
-        admission.leave_reason(context, str(refusal))
+        if not published_by_another_try(context):  # else this one was given up, and nothing is wrong
+            admission.leave_reason(context, str(refusal))
         raise
     finally:
         try:
@@ -46,12 +47,12 @@ def publish() -> None:
         except psycopg2.Error:
             # What is published is published; report lets go again.
             log.warning("The lease on raw was not given back.", exc_info=True)
-    if not published and not published_by_a_former_try(context):
+    if not published and not published_by_another_try(context):
         raise AirflowSkipException("This run was published before and has built nothing since; nothing has changed.")
 
 
-def published_by_a_former_try(context: Any) -> bool:
-    """Whether a try of this task that died published, since this run was last triggered or cleared."""
+def published_by_another_try(context: Any) -> bool:
+    """Whether one that died has published since the run was triggered or cleared, or one that took this one's place."""
     with connect("greenery publish") as connection:
         return publications.made_since(connection, context["run_id"], context["dag_run"].start_date)
 

@@ -5,6 +5,7 @@ A run's word on a node is its last one: a retried or cleared task replaces what 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +21,9 @@ COLUMNS = """unique_id, resource_type, name, status, severity, failures, message
     null as compiled_sql, failing_rows, error_if"""
 
 
+log = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True)
 class Pass:
     """That a test passed or warned, and of what it would have failed; `error_if` is None where nobody noted it."""
@@ -31,7 +35,19 @@ class Pass:
 
 
 def record(connection: Connection, run_id: str, task_id: str, attempt: int, results: list[NodeResult]) -> None:
-    """Keep what one attempt of a task found, and the SQL that it ran; saying it twice changes nothing."""
+    """Keep what one attempt of a task found, and the SQL that it ran; saying it twice changes nothing.
+
+    Nothing is kept of an attempt that was given up, where a later one has spoken: frozen, and awake again, it tells of
+    what was taken from it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select max(attempt) from ops.node_results where run_id = %s and task_id = %s", (run_id, task_id)
+        )
+        [[newest]] = cursor.fetchall()
+    if 0 < attempt < (newest or 0):
+        log.warning("Attempt %d of %s is not kept: attempt %d has spoken.", attempt, task_id, newest)
+        return
     rows = [
         (
             run_id,

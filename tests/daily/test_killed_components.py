@@ -536,12 +536,13 @@ def stopped(*processes: psutil.Process) -> Iterator[None]:
 
 
 def written(deployment: Deployment) -> dict[str, list[tuple]]:
-    """All that a task writes: what is published and built, history, and what is kept of runs and messages."""
+    """All that a task writes: what is published and built, history, and what is kept of runs and messages.
+
+    But for when the snapshots were looked at last, which is so whoever looked.
+    """
     tables = deployment.query(
         "select schemaname, tablename from pg_tables"
         " where schemaname in ('analytics', 'analytics_next', 'snapshots', 'ops') order by 1, 2"
     )
-    return {
-        f"{schema}.{name}": deployment.query(f"select * from {schema}.{name} as t order by t::text")
-        for schema, name in tables
-    }
+    rows = "select to_jsonb(t) - 'seen_at' from {}.{} as t order by t::text"
+    return {f"{schema}.{name}": deployment.query(rows.format(schema, name)) for schema, name in tables}

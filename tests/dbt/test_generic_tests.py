@@ -12,6 +12,7 @@ from datetime import date
 
 import pytest
 import yaml
+from dbt.cli.main import dbtRunner
 
 from tests.dbt.conftest import PROJECT, Dbt, Shop
 
@@ -127,7 +128,8 @@ ROWS = """
 
     create table ids (id text, other text, person text);
     insert into ids values ('a', ' ', 'ann'), ('b', E'\\u200b', 'bob'), ('c', repeat('x', 1001), 'cid'),
-        ('d', repeat('x', 1000), 'dan'), ('e', null, 'eve'), (E'\\t', 'fine', 'fay'), ('g', 'x ', 'gus');
+        ('d', repeat('x', 1000), 'dan'), ('e', null, 'eve'), (E'\\t', 'fine', 'fay'), ('g', 'x ', 'gus'),
+        ('', 'fine', 'hal');
 
     create table zip_codes (id, country, zip_code) as values ('right', 'usa ', '02134'), ('short', 'usa', '213'),
         ('small', 'Canada', 'k1a 0b1'), ('none', 'usa', null), ('far', 'Atlantis', '1'), ('whose', null, 'x1'),
@@ -152,7 +154,8 @@ ROWS = """
     create table nothings (n integer);
     create table pairs (a text, b text);
     insert into pairs values
-        ('x', 'Fern'), ('x', 'Fern'), ('y', ' fern'), ('x', 'moss'), ('y', 'ivy'), ('z', null), (null, 'x');
+        ('x', 'Fern'), ('x', 'Fern'), ('y', ' fern'), ('x', 'moss'), ('y', 'ivy'), ('z', null), (null, 'x'),
+        ('z', 'moss');
 
     create table words (word_id text, written text, secret text);
     insert into words values ('w1', 'Zoë', 'Zoë'), ('w2', ' x', 'J\u00c3\u00b6rg 12'), ('w3', 'N/A', '1.5e+9'),
@@ -161,7 +164,8 @@ ROWS = """
     create table kinds (id text, email text, phone text, url text, price numeric);
     insert into kinds values ('right', 'o@x.example', '+44 (0)20 7946-0958 ext. 12', 'https://x/y', 7.12),
         ('wrong', 'x.example', '12', 'x', 7.123),
-        ('spaced', 'o o@x.example', '12345', '/x y', 7.1), ('null', null, null, null, null);
+        ('spaced', 'o o@x.example', '12345', '/x y', 7.1), ('null', null, null, null, null),
+        ('empty', '', '', '', 0), ('loud', 'O@X.EXAMPLE', '12345 EXT 1', '/X', 1);
 
     create table shapes (a text, gone text, b integer, d bigint, _loaded_at timestamptz, c date);
     alter table shapes drop column gone, drop column c;
@@ -184,7 +188,13 @@ FOUND: dict[str, list[tuple]] = {
     ],
     "numbers_are_finite": [("nan",), ("inf",), ("-inf",), ("too high",), ("too low",)],
     "numbers_are_not_negative": [("-Infinity", 1), ("-1000000000", 1), ("-999999999.99", 1)],
-    "ids_are_ids": [(None, "id", "blank"), ("a", "other", "blank"), ("b", "other", "blank"), ("c", "other", LONG)],
+    "ids_are_ids": [
+        (None, "id", "blank"),
+        (None, "id", "blank"),
+        ("a", "other", "blank"),
+        ("b", "other", "blank"),
+        ("c", "other", LONG),
+    ],
     "people_have_ids": [(None, "other", "blank"), (None, "other", "blank"), (None, "other", LONG)],
     "zip_codes_are_some": [("short", "usa", "999"), ("words", "Sweden", "aaa 99")],
     "ends_after_its_begin": [("six",), ("a former date",)],
@@ -205,6 +215,7 @@ FOUND: dict[str, list[tuple]] = {
         ("w4", "written", "a placeholder", "1900-01-01"),
     ],
     "kinds_are_kinds": [
+        ("loud", "phone", "no phone number"),
         ("spaced", "email", "no e-mail address"),
         ("spaced", "url", "no url"),
         ("wrong", "email", "no e-mail address"),
@@ -220,7 +231,7 @@ FOUND: dict[str, list[tuple]] = {
         ("moments", "no end", "began"),
         *[("moments", "twice", "began"), ("moments", "twice", "ended")] * 2,
     ],
-    "figures": [("rows", "numbers", 10), ("rows", "pairs", 7)],
+    "figures": [("rows", "numbers", 10), ("rows", "pairs", 8)],
 }
 
 
@@ -268,6 +279,16 @@ def test_finds_what_is_wrong_and_nothing_else(compiled: dict[str, str], shop: Sh
     if test == "numbers_are_not_negative":
         rows = [(str(number), count) for number, count in rows]
     assert sorted(rows, key=repr) == sorted(FOUND[test], key=repr)
+
+
+def test_a_figure_has_a_key_in_each_relation_or_in_none(own_kinds: Dbt) -> None:
+    places = [
+        f"(source('greenery', '{table}'), 'count(*)', {key})" for table, key in (("pairs", "'a'"), ("ids", "none"))
+    ]
+    said: list[str] = []
+    runner = dbtRunner(own_kinds.manifest, callbacks=[lambda event: said.append(event.info.msg)])
+    own_kinds._invoke(runner, "compile", "--inline", f"{{{{ figures_agree({{'rows': [{', '.join(places)}]}}) }}}}")
+    assert any("'rows' in inline_query has a key in one relation and none in another" in one for one in said), said
 
 
 def test_every_kind_of_test_is_made_up_here(compiled: dict[str, str]) -> None:

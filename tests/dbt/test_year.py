@@ -6,7 +6,7 @@ one, and is changed now and then. As with Airflow, what lives for a day is a for
 that has loaded the project, as a worker has, and serves the page. The warehouse's clock is moved on by a day each.
 Autovacuum, which would look at each table once a minute, looks once a day here, by its own rule.
 
-What is kept for a year is kept for a quarter here. `make torture` plays 120 days; `BACK_TO_BACK=364` plays the year.
+What is kept for a year is kept for a quarter here. `make torture` plays 80 days; `BACK_TO_BACK=364` plays the year.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from multiprocessing.process import current_process
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -57,12 +58,14 @@ from tests.slack_server import Slack, slack_server
 
 pytestmark = [pytest.mark.db, pytest.mark.torture]
 
-DAYS = int(os.environ.get("BACK_TO_BACK", "120"))
+DAYS = int(os.environ.get("BACK_TO_BACK", "80"))
 QUARTER = DAYS // 4
 # A new release of the project each so many days.
 DEPLOYED_EVERY = 15
 ORDERS_PER_DAY = 8
 LIMIT_SECONDS = 600
+# What this process and its forks call locks that have a name.
+LOCKS = f"/year-{os.getpid()}"
 
 FILES = {
     "dbt_project.yml": shop.PROJECT,
@@ -129,6 +132,7 @@ class Look:
     open_files: int
     threads: int
     children: int
+    locks: int
     memory: float
     files: int
     releases: int
@@ -271,6 +275,7 @@ class Year:
             open_files=process.num_fds(),
             threads=threading.active_count(),
             children=len(process.children()),
+            locks=len(list(Path("/dev/shm").glob(f"sem{LOCKS.replace('/', '.')}-*"))),  # noqa: S108
             memory=process.memory_full_info().uss / 1e6,
             files=sum("releases" not in path.parts for path in state.rglob("*")),
             releases=len(list((state / "dbt" / "releases").iterdir())),
@@ -327,6 +332,7 @@ def looks(server: LocalPostgres, dbts: Forks, tmp_path_factory: pytest.TempPathF
         settled |= {f"GREENERY_KEEP_{what}_DAYS": str(QUARTER) for what in ("RESULTS", "MESSAGES", "OBSERVATIONS")}
         for name, value in settled.items():
             environment.setenv(name, value)
+        environment.setitem(current_process()._config, "semprefix", LOCKS)
         environment.setitem(app.dependency_overrides, may_see.dependency, lambda: None)
         environment.setattr(logging.root.manager, "disable", logging.INFO)  # pytest would keep each line
         with TestClient(app) as page:
@@ -375,9 +381,9 @@ def test_what_is_kept_for_good_is_in_the_docs_and_grows_by_as_much_as_it_did(loo
     assert {name: by for name, by in grew.items() if by[1] > 1.2 * by[0] + 10} == {}
 
 
-def test_what_lives_on_keeps_no_connection_file_thread_or_process_more(looks: list[Look]) -> None:
+def test_what_lives_on_keeps_no_connection_file_thread_process_or_lock_more(looks: list[Look]) -> None:
     *_, third, fourth = looks
-    for what in ("sessions", "open_files", "threads", "children"):
+    for what in ("sessions", "open_files", "threads", "children", "locks"):
         assert getattr(fourth, what) <= getattr(third, what), what
 
 

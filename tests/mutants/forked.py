@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import sys
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any
@@ -30,7 +30,6 @@ from include.local import postgres
 
 # How many times as long as without the change a test may take, and what is granted on top: some wait for a lock.
 TIMES_AS_LONG, SECONDS_MORE = 10, 60
-NOT_TOUCHED, TAKES_TOO_LONG = "no test touches it", "the tests do not come to an end"
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,8 @@ class Forked:
         # The warehouse of `tests/dbt`, where a test asks for it; and by name of a kept one, what making it touched.
         self.shop: Any = None
         self.of_kept: dict[str, set[str]] = {}
+        # What was touched to make what the tests of a file share, by the fixture's name.
+        self.of_fixtures: dict[str, set[str]] = defaultdict(set)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run the tests as they are, then once more for each change."""
@@ -77,7 +78,8 @@ class Forked:
                 if failed := _failed(item, following):
                     print(f"It fails without a change, and judges nothing: {item.nodeid}\n{failed}", file=sys.stderr)
                 else:
-                    seen[item] = _Seen(time.monotonic() - began, self.touched)
+                    shared = (self.of_fixtures[name] for name in getattr(item, "fixturenames", ()))
+                    seen[item] = _Seen(time.monotonic() - began, self.touched.union(*shared))
         if self.shop:
             self.shop.connection.close()  # each fork has its own
         for change in self.changes:
@@ -89,11 +91,21 @@ class Forked:
             self.shop.connect()
         return True
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Iterator[object]:
+        """What a fixture of a file touches, each of its tests does: one of them made it for all."""
+        of_test, self.touched = self.touched, set()
+        try:
+            return (yield)
+        finally:
+            if fixturedef.scope not in ("function", "session"):  # a fork has those of the session as they are
+                self.of_fixtures[fixturedef.argname] |= self.touched
+            self.touched |= of_test
+
     def _in_a_fork(
         self, change: Change, tests: Sequence[pytest.Item], seen: Mapping[pytest.Item, _Seen], session: pytest.Session
     ) -> str:
         """The test that fails with the change, or how else it shows; "" where it doesn't."""
-        limit = SECONDS_MORE + TIMES_AS_LONG * sum(seen[one].seconds for one in tests)
         file = Path(change.file)
         right = file.read_text()
         reads, writes = os.pipe()
@@ -101,31 +113,45 @@ class Forked:
         try:
             if child := os.fork():
                 os.close(writes)
-                return _answer(child, reads, limit)
-            self._judge(change, tests, session, writes)
+                return _answer(child, reads)
+            self._judge(change, tests, seen, session, writes)
             raise AssertionError("a fork does not come back")
         finally:
             file.write_text(right)
             os.close(reads)
 
-    def _judge(self, change: Change, tests: Sequence[pytest.Item], session: pytest.Session, answer: int) -> None:
+    def _judge(
+        self,
+        change: Change,
+        tests: Sequence[pytest.Item],
+        seen: Mapping[pytest.Item, _Seen],
+        session: pytest.Session,
+        answer: int,
+    ) -> None:
         """In the fork; does not return."""
         try:
             os.setsid()
             nowhere = os.open(os.devnull, os.O_RDWR)
             for stream in (0, 1, 2):
                 os.dup2(nowhere, stream)
-            said = self._make(change) or self._first_that_fails(change, tests, session)
+            said = self._make(change) or self._first_that_fails(change, tests, seen, session)
         except BaseException as error:  # whatever it is, it does not go unnoticed
             said = f"{type(error).__name__}: {error}"
         os.write(answer, said.encode()[:4000])
         os._exit(0)
 
-    def _first_that_fails(self, change: Change, tests: Sequence[pytest.Item], session: pytest.Session) -> str:
+    def _first_that_fails(
+        self,
+        change: Change,
+        tests: Sequence[pytest.Item],
+        seen: Mapping[pytest.Item, _Seen],
+        session: pytest.Session,
+    ) -> str:
         if self.shop:
             self.shop.connect()
             self._keep_apart(change)
         for item, following in _with_the_next(tests, session):
+            signal.alarm(SECONDS_MORE + TIMES_AS_LONG * ceil(seen[item].seconds))  # which ends the process
             if _failed(item, following):
                 return item.nodeid
         return ""
@@ -227,19 +253,15 @@ def _in_order(tests: Iterable[pytest.Item], seen: Mapping[pytest.Item, _Seen]) -
     return [item for items in of_files.values() for item in items]
 
 
-def _answer(child: int, reads: int, limit: float) -> str:
-    """What a fork says; it is ended where it takes too long."""
-    said, until = b"", time.monotonic() + limit
-    while select.select([reads], [], [], max(0.0, until - time.monotonic()))[0]:
-        if not (part := os.read(reads, 4096)):
-            break
-        said += part
-    else:
-        os.killpg(child, signal.SIGKILL)
-        said = TAKES_TOO_LONG.encode()
+def _answer(child: int, reads: int) -> str:
+    """What a fork says, or what it died of; what it has started ends with it."""
     _, status = os.waitpid(child, 0)
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
     died = os.waitstatus_to_exitcode(status)
-    return said.decode(errors="replace") or (f"the tests' process died of {died}" if died else "")
+    if died == -signal.SIGALRM:
+        return "a test does not come to an end"
+    return os.read(reads, 4096).decode(errors="replace") or (f"the tests' process died of {died}" if died else "")
 
 
 def _transplant(change: Change) -> None:

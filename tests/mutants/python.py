@@ -24,13 +24,14 @@ from include.settings import PROJECT_ROOT
 from tests.mutants.change import Mutant, mutants
 from tests.mutants.forked import Change
 
-# By what decides, the tests that are about it. Those that build with dbt take longest: they are asked last.
+# The tests that are about what decides. Those that build with dbt as well take too long to be asked of each mutant.
 TESTS = (
     "tests/include/publish",
     "tests/include/raw/test_lease.py",
     "tests/include/daily/test_admission.py",
+    "tests/include/daily/test_buffers.py",
+    "tests/include/dbt_project/test_archive.py",
 )
-BUILDING = ("tests/dbt/test_buffers.py", "tests/dbt/test_publishing.py")
 MODULES = (
     "include/publish/gate.py",
     "include/publish/exchange.py",

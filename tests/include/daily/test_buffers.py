@@ -228,7 +228,7 @@ def test_the_newest_stamps_are_those_of_rows_that_came_and_of_keys_that_went(sou
     stamps = buffers.newest_stamps(sound)
     assert (stamps["promos"], stamps["orders"]) == (LONG_AGO, None)
     assert stamps["deletions"].date().isoformat() == "2021-03-01"
-    do(sound, "drop table raw.users, raw.deletions")
+    do(sound, "drop table raw.users, raw.deletions; create table public.users ()")
     assert (buffers.newest_stamps(sound)["users"], buffers.newest_stamps(sound)["deletions"]) == (None, None)
 
 
@@ -236,6 +236,7 @@ def test_only_what_came_since_a_run_began_is_a_load_whatever_its_stamp(sound: Co
     load(sound, "ahead", "'2999-01-01'")
     begin(sound, "run 2")
     assert of_this(sound, "ahead") == ([datetime(2999, 1, 1, tzinfo=UTC)],)
+    assert do(sound, f"select ahead from ops.buffers where schema_oid = {OTHER}") == [([],)]
     assert buffers.loaded_since_begin(sound) is None
     load(sound, "far ahead", "'infinity'")
     assert buffers.loaded_since_begin(sound) <= datetime.now(UTC)
@@ -243,6 +244,12 @@ def test_only_what_came_since_a_run_began_is_a_load_whatever_its_stamp(sound: Co
     do(sound, "insert into raw.deletions values ('orders', 'o', clock_timestamp())")
     [(deleted_at,)] = do(sound, "select deleted_at from raw.deletions")
     assert buffers.loaded_since_begin(sound) == deleted_at
+    for promo in ("first", "second"):
+        load(sound, promo, "clock_timestamp()")
+    assert do(sound, "select _loaded_at from raw.promos where promo_id = 'second'") == [
+        (buffers.loaded_since_begin(sound),)
+    ]
+    do(sound, "delete from raw.promos where promo_id in ('first', 'second')")
     # Of between two moments: neither of them is between.
     moment = timedelta(microseconds=1)
     assert buffers.loaded_since_begin(sound, after=deleted_at) is None
@@ -317,7 +324,11 @@ def test_a_buffer_knows_the_models_of_the_project_that_is_published(sound: Conne
             cursor,
             BUILT,
             {"model.greenery.orders": "sales", "model.greenery.new": "new"},
-            besides=["order_items"],
+            besides=["order_items", "days"],
+        )
+        assert buffers.relations(cursor, BUILT) == {"sales", "new", "order_items", "days"}
+        buffers.keep_models(
+            cursor, BUILT, {"model.greenery.orders": "sales", "model.greenery.new": "new"}, ["order_items"]
         )
         assert buffers.relations(cursor, BUILT) == {"sales", "new", "order_items"}
         assert buffers.relations(cursor, LIVE) == {"gone"}
@@ -330,17 +341,23 @@ def test_a_buffer_knows_the_models_of_the_project_that_is_published(sound: Conne
     assert do(sound, f"select checksum from ops.buffer_models where schema_oid = {OTHER}") == [("c",)]
 
 
-def test_where_somebody_publishes_every_table_our_rows_can_still_be_deleted(sound: Connection) -> None:
+def test_where_somebody_publishes_our_tables_their_rows_can_still_be_deleted(sound: Connection) -> None:
     do(sound, f"create table {LIVE}.orders (); create table {BUILT}.keyed (key text primary key)")
     do(sound, f"create table {BUILT}.chosen (key text not null); create unique index by_key on {BUILT}.chosen (key)")
     do(sound, f"alter table {BUILT}.chosen replica identity using index by_key")
-    do(sound, "create publication everything for all tables with (publish = 'delete')")
+    published = [f"{LIVE}.orders", f"{BUILT}.orders", f"{BUILT}.keyed", f"{BUILT}.chosen", "raw.orders"]
+    do(sound, f"create publication told for table {', '.join(published)} with (publish = 'delete')")
     begin(sound, "run 2")
     assert do(
         sound,
-        "select relname, relreplident from pg_class where relkind = 'r' and relnamespace = any(array"
-        f"[{THIS}, {OTHER}, to_regnamespace('raw')::oid]) and relname in ('orders', 'keyed', 'chosen') order by 2, 1",
-    ) == [("keyed", "d"), ("orders", "d"), ("orders", "d"), ("orders", "f"), ("chosen", "i")]
+        "select relreplident, array_agg(oid::regclass::text order by oid::regclass::text) from pg_class"
+        f" where relkind = 'r' and relnamespace = any(array[{THIS}, {OTHER}, to_regnamespace('raw')::oid])"
+        " and relname in ('orders', 'keyed', 'chosen', 'days') group by 1 order by 1",
+    ) == [
+        ("d", [f"{LIVE}.orders", f"{BUILT}.days", f"{BUILT}.keyed", "raw.orders"]),
+        ("f", [f"{BUILT}.orders"]),
+        ("i", [f"{BUILT}.chosen"]),
+    ]
 
 
 def test_a_buffer_is_known_from_its_first_run_on(db: Connection) -> None:

@@ -32,7 +32,11 @@ pytestmark = pytest.mark.db
 # Runs in a process of its own, since what a process has imported can't be taken back: prints what the test asks about.
 IN_A_PROCESS = """
 import json, os, signal, sys, threading
+from multiprocessing.process import current_process
+from pathlib import Path
 import psutil
+
+current_process()._config["semprefix"] = f"/of-{os.getpid()}"  # what locks are called, here and in forks
 from include.daily.warm_up import WARM_UP
 from include.dbt_project import manifest, release
 from include.fast_cosmos import invocation
@@ -73,6 +77,7 @@ os.kill(killed[0], signal.SIGKILL)
 told["killed"] = found_by(*killed)
 side_by_side = [task(name) for name in ("stg_promos", "stg_users", "stg_products")]
 told["tasks"] = [found_by(*one) for one in side_by_side]
+told["locks"] = len(list(Path("/dev/shm").glob(f"sem.of-{os.getpid()}-*")))
 print(json.dumps(told))
 """
 
@@ -147,6 +152,11 @@ def test_tasks_side_by_side_and_after_a_killed_one_find_everything_loaded(told: 
     assert [one["imported"] for one in told["tasks"]] == [[], [], []]
     assert [one["loads"] for one in told["tasks"]] == [0, 0, 0]
     assert [one["statuses"] for one in told["tasks"]] == [["pass", "success"]] * 3
+
+
+def test_neither_the_warm_up_nor_a_task_leaves_a_lock_of_dbts(told: dict) -> None:
+    """In /dev/shm, which is 64 MB in a container."""
+    assert told["locks"] == 0
 
 
 def test_a_dag_processor_imports_nothing_to_read_the_daily_dag(home: Path) -> None:

@@ -27,6 +27,12 @@ pytestmark = pytest.mark.db
 Open = Callable[[str], Connection]
 
 
+@pytest.fixture(autouse=True)
+def _try_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exchange tries again after a tenth of a second, and not after one."""
+    monkeypatch.setattr("include.publish.exchange.pause", lambda _: 0.1)
+
+
 @pytest.fixture
 def people(db: Connection) -> Iterator[Connection]:
     """A warehouse in which marts `m` and `n` are published, and an analyst has views on them that publish may mend."""
@@ -107,6 +113,7 @@ def test_readers_of_peoples_views_neither_die_nor_keep_publish_out(people: Conne
 
 @pytest.mark.parametrize("reads", ["view reporting.mine", "table analytics.m"])
 def test_who_keeps_publish_out_is_named_with_what_he_holds(people: Connection, open_as: Open, reads: str) -> None:
+    look_for_deadlocks_after(people, "300ms")
     build(people, "run 2", "m", "n")
     reader = open_as("analyst")
     with reader.cursor() as cursor:
@@ -122,7 +129,8 @@ def test_who_keeps_publish_out_is_named_with_what_he_holds(people: Connection, o
 def test_who_leaves_a_transaction_open_keeps_publish_out_for_as_long_as_he_is_held_to(
     people: Connection, open_as: Open
 ) -> None:
-    do(people, f"alter role analyst in database {people.info.dbname} set idle_in_transaction_session_timeout = '1s'")
+    do(people, f"alter role analyst in database {people.info.dbname} set idle_in_transaction_session_timeout = '500ms'")
+    look_for_deadlocks_after(people, "300ms")  # so that it comes after the first attempt
     build(people, "run 2", "m", "n")
     reader = open_as("analyst")
     do(reader, "select * from analytics.m")

@@ -19,7 +19,7 @@ from include.daily import buffers
 from include.dbt_project.manifest import Manifest
 from include.publish import exchange
 from include.publish.gate import NotPublishedError
-from include.publish.publish import publish_run, published_by_a_former_try
+from include.publish.publish import publish_run, published_by_another_try
 from include.results import node_results, publications, runs
 from include.results.nodes import NodeResult
 from include.settings import Warehouse
@@ -290,7 +290,7 @@ def test_a_try_that_died_once_it_had_published_is_told_from_a_publish_that_was_c
     assert publish_run("run 1", MANIFEST)
     for start_date, died in ((begun, True), (datetime.now(UTC), False), (None, False)):
         context = {"run_id": "run 1", "dag_run": SimpleNamespace(start_date=start_date)}
-        assert published_by_a_former_try(context) is died
+        assert published_by_another_try(context) is died
 
 
 def test_an_old_run_whose_publish_is_cleared_does_not_bring_old_data_back(built: Connection) -> None:
@@ -414,6 +414,7 @@ def test_an_idle_reader_who_holds_a_table_is_named_as_the_cause(
     publish_run("run 1", MANIFEST)
     build(built, "run 2", "newer")
     monkeypatch.setattr(exchange, "ATTEMPTS", 2)
+    monkeypatch.setattr(exchange, "pause", lambda _: 0.1)
     reader = psycopg2.connect(host=warehouse.host, port=warehouse.port, dbname=warehouse.database, user=warehouse.user)
     with reader.cursor() as cursor:
         cursor.execute("select * from analytics.m")

@@ -48,6 +48,21 @@ def test_a_run_renews_its_own_and_gives_it_back_once(ops: Connection) -> None:
     lease.take(ops, "run 2")
 
 
+def test_a_lease_tells_when_it_was_taken_however_often_it_is_renewed(ops: Connection) -> None:
+    def leases() -> list[tuple]:
+        with ops.cursor() as cursor:
+            cursor.execute("select holder, taken_at, released_at from ops.leases order by taken_at")
+            return cursor.fetchall()
+
+    lease.take(ops, "run 1")
+    lease.release(ops, "run 1")
+    lease.take(ops, "run 2")
+    before = leases()
+    lease.take(ops, "run 2")
+    assert leases() == before
+    assert [(holder, released is None) for holder, _, released in before] == [("run 1", False), ("run 2", True)]
+
+
 def test_another_ones_is_not_given_back(ops: Connection) -> None:
     lease.take(ops, "run 1")
     lease.release(ops, "run 2")

@@ -28,6 +28,8 @@ def test_a_retry_has_the_last_word(ops: Connection) -> None:
     node_results.record(ops, "run", "task", 1, [result("fail")])
     node_results.record(ops, "run", "task", 2, [result("pass")])
     assert [one.status for one in node_results.of_run(ops, "run")] == ["pass"]
+    node_results.record(ops, "run", "task", 1, [result("fail")])  # frozen, given up and awake again
+    assert [one.status for one in node_results.of_run(ops, "run")] == ["pass"]
 
 
 def test_a_later_task_has_the_last_word(ops: Connection) -> None:
