@@ -97,6 +97,8 @@ def release(connection: Connection, holder: str) -> None:
 def release_ended(connection: Connection, ended: Ended) -> None:
     """Give back, in the caller's transaction, what is held by one who has ended without a word."""
     with connection.cursor() as cursor:
+        if held(cursor) is None:  # and a load may be under way, which takes its time
+            return
         lock_raw(cursor)  # who would take or renew it meanwhile waits
         holder = held(cursor)
     if holder and ended(holder.holder):

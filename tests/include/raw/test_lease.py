@@ -99,6 +99,15 @@ def test_who_would_renew_it_meanwhile_is_waited_for(ops: Connection) -> None:
         assert lease.held(cursor) is None
 
 
+def test_where_nobody_has_it_no_load_is_waited_for(ops: Connection) -> None:
+    """A load may take longer than the watchdog, which asks, may run."""
+    with ops.cursor() as cursor, connect() as loader:
+        lease.lock_raw(loader.cursor())
+        cursor.execute("set lock_timeout = '50ms'")
+        lease.release_ended(ops, lambda _: True)
+        assert lease.held(cursor) is None
+
+
 def test_a_run_that_is_silent_for_too_long_holds_nobody_up(ops: Connection) -> None:
     lease.take(ops, "run 1")
     with ops.cursor() as cursor:
