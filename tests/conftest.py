@@ -33,7 +33,7 @@ GARBAGE_AFTER = 50_000
 
 def pytest_configure() -> None:
     """Before anything imports Airflow: its settings and its own database are this test process' own."""
-    gc.disable()  # what is imported stays, and to look through it time and again took half of a collection
+    gc.disable()  # what is imported stays, and to look through it time and again took nearly half of a collection
     marked.begin()
     until_it_ends = ExitStack()
     os.environ["AIRFLOW_HOME"] = str(until_it_ends.enter_context(guard.folder("greenery-airflow-")))

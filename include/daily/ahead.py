@@ -12,7 +12,7 @@ import math
 import os
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from threading import Event, Lock, Thread
@@ -52,12 +52,12 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def building(run_id: str) -> Iterator[Connection | None]:
-    """For the time of the block this process builds the run's models; None where that was tried before.
+def building(run_id: str, schemas: Collection[str] = (BUILT,)) -> Iterator[Connection | None]:
+    """For the time of the block this process builds the run's models, into `schemas`; None where that was tried before.
 
     The process ends where the lock is lost: the tasks build for themselves then, and dbt can't be told to stop.
     """
-    with connect("greenery ahead") as connection, _holding(run_id):
+    with connect("greenery ahead") as connection, _holding(run_id, schemas):
         connection.autocommit = True
         with connection.cursor() as cursor:
             _let_it_be_idle(cursor)
@@ -65,7 +65,7 @@ def building(run_id: str) -> Iterator[Connection | None]:
 
 
 @contextmanager
-def _holding(run_id: str) -> Iterator[None]:
+def _holding(run_id: str, schemas: Collection[str]) -> Iterator[None]:
     """Hold the lock, over a connection that nobody else uses; who sees the claim finds it held.
 
     It is given back only where the block ends well: nobody is at work then.
@@ -74,7 +74,7 @@ def _holding(run_id: str) -> Iterator[None]:
     held.autocommit = True
     with held.cursor() as cursor:
         _let_it_be_idle(cursor)
-        _end_former_try(cursor, run_id)
+        _end_former_try(cursor, run_id, schemas)
         cursor.execute(f"select pg_advisory_lock({_KEY})", (run_id,))
         over = Event()
         watch = Thread(target=_end_without, args=(held, over), daemon=True)
@@ -89,11 +89,11 @@ def _holding(run_id: str) -> Iterator[None]:
     held.close()
 
 
-def _end_former_try(cursor: Cursor, run_id: str) -> None:
+def _end_former_try(cursor: Cursor, run_id: str, schemas: Collection[str]) -> None:
     """End what is left of a try that Airflow gave up: one that is frozen would hold the lock, and tables, for ever.
 
-    No task of the run builds while that lock is held, so whichever dbt is writing is that try's. Its process ends as
-    soon as it wakes.
+    No task of the run builds while that lock is held, so a dbt that is writing to its schemas is that try's. Its
+    process ends as soon as it wakes.
     """
     cursor.execute(
         f"""
@@ -103,13 +103,25 @@ def _end_former_try(cursor: Cursor, run_id: str) -> None:
             where locktype = 'advisory' and mode = 'ExclusiveLock' and granted and objsubid = 1
                 and database = (select oid from pg_database where datname = current_database())
                 and (classid::bigint << 32) + objid::bigint = {_KEY}
+        ),
+
+        -- Who makes a table locks its schema, and who changes one the table.
+        writing as (
+            select pid
+            from pg_locks
+            left join pg_class on pg_class.oid = relation and mode <> 'AccessShareLock'
+            join pg_namespace as spaces
+                on spaces.oid = relnamespace or classid = 'pg_namespace'::regclass and objid = spaces.oid
+            where database = (select oid from pg_database where datname = current_database())
+                and nspname = any(%s)
         )
+
         select pg_terminate_backend(pid)
         from pg_stat_activity
         where exists (select from former) and datname = current_database() and usename = current_user
-            and (pid in (select pid from former) or application_name = 'dbt' and backend_xid is not null)
+            and (pid in (select pid from former) or application_name = 'dbt' and pid in (select pid from writing))
         """,  # noqa: S608 - a constant
-        (run_id,),
+        (run_id, list(schemas)),
     )
     if cursor.rowcount:
         log.warning("A former try of this task still had %d sessions; they are ended.", cursor.rowcount)

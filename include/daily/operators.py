@@ -104,7 +104,8 @@ class BuildAhead(_OfARun, DbtBuildLocalOperator):
             ahead.leave(context["run_id"])  # the tasks would wait for it, to be refused as well
             raise
         facts = manifest.read(project.manifest)
-        with ahead.building(context["run_id"]) as connection:
+        schemas = {facts.nodes[one]["schema"] for one in ahead.ours(facts)}
+        with ahead.building(context["run_id"], schemas) as connection:
             if connection:
                 keeper = ahead.Keeper(connection, context["run_id"], facts, invocation.load(project).nodes)
                 self.exclude = " ".join(map(facts.selector, facts.history)) or None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -83,8 +82,18 @@ def tell_of_ended(context: Any, now: datetime) -> None:
         has_ended = instance.get_dr_count(**asked, states=["success", "failed"])
         if has_ended and not instance.xcom_pull(dag_id=DAG_ID, run_id=run.run_id, task_ids="report", key=POSTED_AT):
             states = instance.get_task_states(**asked).get(run.run_id, {})
-            with suppress(UnavailableError):  # the message is kept
-                _tell(DAG_ID, run.run_id, states, run.started_at, run_failed=_has_failed(states))
+            try:
+                _say(DAG_ID, run.run_id, states, run.started_at, run_failed=_has_failed(states))
+            except UnavailableError:
+                log.exception("The message is kept: the next run's report or the watchdog sends it.")
+            except Exception as error:
+                if is_gone(error):
+                    raise
+                log.exception("%s ended, and what became of it can't be told.", run.run_id)
+                with connect("greenery report") as connection:
+                    send.keep(
+                        connection, run.run_id, _last_words(run.run_id, settings.run_url(DAG_ID, run.run_id), error)
+                    )
 
 
 def _has_failed(states: dict[str, str | None]) -> bool:
@@ -122,18 +131,24 @@ def _last_words(run_id: str, run_url: str, error: Exception) -> dict[Audience, M
 def _tell(
     dag_id: str, run_id: str, states: dict[str, str | None], begun: datetime | None = None, *, run_failed: bool
 ) -> None:
+    """For the run itself: give raw back, and say what became of it."""
     try:
-        project, problem = release_of(run_id), release.problem()
         if states.get("publish") == "upstream_failed":  # or it has looked itself
-            look_at_raw(run_id, read(project.manifest), begun)
+            look_at_raw(run_id, read(release_of(run_id).manifest), begun)
     finally:
         let_go(run_id)  # what comes now reads no raw table
+    _say(dag_id, run_id, states, begun, run_failed=run_failed)
+
+
+def _say(dag_id: str, run_id: str, states: dict[str, str | None], begun: datetime | None, *, run_failed: bool) -> None:
+    project, problem = release_of(run_id), release.problem()
     notes: tuple[str, ...] = ()
     with connect("greenery report") as connection:
         if run_failed and publications.made_since(connection, run_id, begun):
-            # Whether it was published is in the warehouse; what Airflow knows is whether the task heard so.
-            run_failed, notes = False, (*notes, render.unheard())
-            states = states | {"publish": "success"}
+            run_failed = False
+            if publications.of_run(connection, run_id).decision is None:
+                # Whether it was published is in the warehouse; what Airflow knows is whether the task heard so.
+                notes, states = (render.unheard(),), states | {"publish": "success"}
         # Where the one dbt was killed, the models' tasks have built: they tell what is wrong, if anything is.
         told = {task: state for task, state in states.items() if task != "report" and (task, state) != _NO_LOSS}
         node_results.settle_tasks(connection, run_id, told)

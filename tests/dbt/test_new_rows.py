@@ -345,6 +345,10 @@ def test_what_most_rows_of_a_day_have_is_found_though_many_others_are_looked_at(
         days.shop.query(f"update ops.watermarks set loaded_at = {last} - {missed}")
         days.look("--select", costs, views)
         assert days.errors == found
+    # So are those on which one table alone did not come.
+    days.shop.query(f"update ops.watermarks set loaded_at = {last} where source not in ('orders', 'events')")
+    days.look("--select", costs, views)
+    assert days.errors == {costs, views}
 
 
 def test_a_change_of_an_order_that_a_mart_lost_is_told_again_in_the_weekly_look(days: Looks):

@@ -217,12 +217,13 @@
     {{ return(rows[0].loaded_at if rows else '-infinity') }}
 {% endmacro %}
 
-{# SQL for the day up to which this buffer had followed raw when it was last published; null where it never was. #}
-{% macro day_followed_to() -%}
+{# SQL for the day up to which this buffer had followed a raw table, or any, when it was last published; null where it never was. #}
+{% macro day_followed_to(table) -%}
     (
         select cast(max(loaded_at) at time zone 'UTC' as date)
         from {{ in_ops('watermarks') }}
         where schema_oid = to_regnamespace('{{ target.schema }}')::oid and loaded_at > '-infinity'
+            {%- if table %} and source = '{{ table }}'{% endif %}
     )
 {%- endmacro %}
 

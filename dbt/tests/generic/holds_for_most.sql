@@ -4,13 +4,16 @@
     one of two that are new in a buffer, and a small part where all of history is looked at. `by` judges the rows of each of its
     values by themselves; `weight` is an amount that counts in place of a row. Fewer than ten rows are not judged: one of them
     would be too many. Nor is a day that was a week old already when this buffer was last published, or is older by a
-    week than the newest: nobody can mend it any more.
+    week than the newest: nobody can mend it any more. Of rows that did not come for some time, that is by the raw table that
+    brings them: `follows`, where the model is none itself.
 #}
-{% test holds_for_most(model, expression, day, by=none, weight=1) %}
+{% test holds_for_most(model, expression, day, by=none, weight=1, follows=none) %}
 
 {{ config(meta={'expects_description': true}) }}
 {%- set by = by ~ ',' if by else '' %}
-{%- set followed = ', ' ~ day_followed_to() if execute and remembers_buffers() else '' %}
+{%- set node = node_of(model) %}
+{%- set table = follows or (raw_table_of(node) if node) %}
+{%- set followed = ', ' ~ day_followed_to(table) if execute and remembers_buffers() else '' %}
 {%- set is_not = 'not coalesce(' ~ expression ~ ', false)' %}
 with days as (
     select

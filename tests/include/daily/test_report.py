@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,8 @@ from airflow.sdk.execution_time.context import set_current_context
 from psycopg2.extensions import connection as Connection
 
 from include import settings
-from include.daily import ahead, report
+from include.daily import admission, ahead, report
+from include.raw import lease
 from include.results import node_results, publications, runs
 from include.slack import send
 from include.slack.transport import UnavailableError
@@ -232,6 +233,20 @@ def test_a_publish_whose_answer_was_lost_is_told_as_what_it_was(ops: Connection,
     assert len(slack.accepted) == 1
 
 
+def test_a_red_run_that_somebody_published_before_its_report_came_is_told_as_published_by_hand(ops: Connection) -> None:
+    node_results.record_task(ops, "run", "publish", 1, "1 test failed")
+    node_results.record(ops, "run", "task", 1, [*BUILT, DOUBLED])
+    decision = publications.decide(ops, publications.PUBLISH, "run", "ada", "the double is known")
+    with ops.cursor() as cursor:
+        publications.note(cursor, "run", "analytics", as_of=None, decision=decision, notes=[])
+        cursor.execute(METRICS)
+    run_report(attempt=1, publish="failed")
+    [(kind, body)] = told(ops)
+    assert kind == "published"
+    assert "by hand" in body
+    assert "its answer was lost" not in body
+
+
 def test_a_dbt_that_was_killed_as_it_built_ahead_is_no_news_of_a_run_whose_tasks_have_built(ops: Connection) -> None:
     published(ops)
     report._tell("greenery_daily", "run", {ahead.TASK: "failed", "publish": "success"}, run_failed=False)
@@ -259,10 +274,15 @@ def test_a_run_that_was_published_and_failed_when_it_was_cleared_is_told_as_fail
     assert [kind for kind, _ in told(ops)] == ["published", "failed"]
 
 
-def look(*, ended: bool = True) -> None:
-    """The watchdog's task looks for runs that have ended."""
+def look(*ended: str, then: Callable[[], None] = lambda: None) -> None:
+    """The watchdog's task looks for runs that have ended; `then` is what happens once Airflow has said that one has."""
+
+    def count(*, run_ids: list[str], **_: object) -> int:
+        then()
+        return int(run_ids[0] in ended)
+
     of_any_task = instance(check_sources="success", publish="success")
-    of_any_task.get_dr_count = lambda *, run_ids, **_: int(ended and run_ids == ["run"])
+    of_any_task.get_dr_count = count
     report.tell_of_ended({"ti": of_any_task}, datetime.now(UTC))
 
 
@@ -271,12 +291,12 @@ def test_a_run_whose_report_and_backstop_were_killed_is_told_once_by_the_watchdo
 ) -> None:
     XCOM.clear()
     published(ops)
-    look(ended=False)
+    look()
     assert told(ops) == [], "the report is yet to come"
     slack.answers[:] = [500] * 50
-    look()
+    look("run")
     slack.answers.clear()
-    look()
+    look("run")
     with connect() as connection:
         send.send_waiting(connection)
     assert [kind for kind, _ in told(ops)] == ["published"]
@@ -290,8 +310,29 @@ def test_what_a_report_said_past_the_outbox_the_watchdog_does_not_say_again(
         down.setenv("WAREHOUSE_PORT", "1")
         with pytest.raises(psycopg2.OperationalError):
             run_report(attempt=4)
-    look()
+    look("run")
     assert told(ops) == []
+
+
+def test_a_run_that_is_cleared_as_the_watchdog_tells_of_it_keeps_raw_to_itself(ops: Connection) -> None:
+    XCOM.clear()
+    published(ops)
+    look("run", then=lambda: lease.take(ops, admission.holder_of("run")))
+    with ops.cursor() as cursor:
+        assert lease.held(cursor).holder == admission.holder_of("run")
+
+
+def test_a_run_of_which_nothing_can_be_told_is_said_to_be_so_once_and_keeps_no_other_silent(ops: Connection) -> None:
+    XCOM.clear()
+    published(ops)
+    runs.begin(ops, "lost", "a release that is gone")
+    with ops.cursor() as cursor:
+        cursor.execute("update ops.runs set started_at = now() - interval '1 hour' where run_id = 'lost'")
+    for _ in range(2):
+        look("run", "lost")
+    with ops.cursor() as cursor:
+        cursor.execute("select run_id, kind from ops.messages order by message_id")
+        assert cursor.fetchall() == [("lost", "failed"), ("run", "published")]
 
 
 def test_marts_of_another_make_cost_the_figures_and_not_the_message(ops: Connection, slack: Slack) -> None:
