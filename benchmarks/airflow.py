@@ -97,7 +97,8 @@ class Bench:
         memory = {name: memory_of(family).peak for name, family in families.items()}
         files = {name: sum(map(_open_files, family)) for name, family in families.items()}
         self.looks.append(Look(when, memory, files, sessions, float(size), rows, daily, views))
-        self.progress.say(f"{when}: {', '.join(f'{name} {mb:.0f} MB' for name, mb in memory.items())}")
+        each = (f"{name} {mb:.0f} MB and {files[name]} open files" for name, mb in memory.items())
+        self.progress.say(f"{when}: {', '.join(each)}, {sessions} sessions")
 
     def run(self, dag_id: str) -> float:
         """Run a DAG once; its seconds."""

@@ -68,17 +68,16 @@ class Readers:
 
 
 @contextmanager
-def reading(deployment: Deployment) -> Iterator[Readers]:
-    """Some who read as readers may, all the while: a query over marts that must agree."""
+def reading(deployment: Deployment, people: int = 3, thinks: float = 0.05) -> Iterator[Readers]:
+    """Some who read as readers may, all the while: a query over marts that must agree, every so many seconds."""
     seen, stop = Readers(), threading.Event()
 
     def reads() -> None:
         where = deployment.server.database(warehouse.NAME, roles.READER)
-        connection = psycopg2.connect(**where.libpq())
-        connection.autocommit = True  # a reader who keeps a transaction open would keep publish waiting
-        with closing(connection), connection.cursor() as cursor:
-            while not stop.wait(0.05):
-                try:
+        try:
+            with closing(psycopg2.connect(**where.libpq())) as connection, connection.cursor() as cursor:
+                connection.autocommit = True  # a reader who keeps a transaction open would keep publish waiting
+                while not stop.wait(thinks):
                     cursor.execute(
                         "select (select count(*) from analytics.fact_orders), (select sum(orders) from "
                         "analytics.dim_users), (select sum(value) from analytics.daily_metrics where metric = 'orders')"
@@ -87,11 +86,10 @@ def reading(deployment: Deployment) -> Iterator[Readers]:
                     seen.read += 1
                     if not orders == of_users == of_days:
                         seen.wrong.append((orders, of_users, of_days))
-                except psycopg2.Error as error:
-                    seen.wrong.append(error)
-                    return
+        except psycopg2.Error as error:
+            seen.wrong.append(error)
 
-    threads = [threading.Thread(target=reads) for _ in range(3)]
+    threads = [threading.Thread(target=reads) for _ in range(people)]
     for thread in threads:
         thread.start()
     try:
