@@ -101,6 +101,7 @@ def test_a_hundred_readers_and_twenty_users_of_the_page_do_not_notice_a_run_nor_
 
     print(f"{readers.read} reads, {len(looked)} answers of the page")
     assert readers.wrong == []
+    assert (path("/"), 200) in quiet
     assert set(looked) == quiet, "each path answers as it does on a quiet machine"
     assert (outcome.state, {*outcome.task_states.values()}) == ("success", {"success"})
     [message] = outcome.messages
