@@ -9,7 +9,7 @@ BASE ?= main
 FROM ?= $(error say which backup: make restore FROM=backups/NAME)
 BENCH ?= orchestration size receipts health preview airflow celery
 .DEFAULT_GOAL := help
-# Where that is set, each of the processes that these start would compile all of our modules for itself.
+# Where PYTHONDONTWRITEBYTECODE is set, each process that these start would compile all of our modules again.
 demo up test check: export PYTHONDONTWRITEBYTECODE =
 .NOTPARALLEL:
 .PHONY: help install demo up down psql decide answer under-way mcp backup restore masked prove preview branch slack-preview revision secrets test torture mutants containers drill check format constraints digests sbom audit bench clean

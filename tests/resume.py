@@ -14,7 +14,8 @@ import pytest
 
 _KEY = "greenery/passed"
 # What of a test the environment may ask for: what passed with less has not passed with more.
-_ASKED = " ".join(f"{name}={os.environ[name]}" for name in ("CASE", "DAYS", "TASKS") if name in os.environ)
+ASKED = ("BACK_TO_BACK", "CASE", "DAYS", "OUTAGE", "TASKS")
+_ASKED = " ".join(f"{name}={os.environ[name]}" for name in ASKED if name in os.environ)
 
 
 class _Resume:

@@ -23,7 +23,7 @@ def test_it_runs_when_somebody_says_so_alone(dag: DAG) -> None:
     assert all(task.retries == 0 for task in dag.tasks)
 
 
-def test_the_form_takes_no_decision_without_a_reason_and_asks_nobody_who_he_is(dag: DAG) -> None:
+def test_the_form_takes_no_decision_without_a_reason_and_asks_nobody_who_they_are(dag: DAG) -> None:
     assert dag.params.keys() == {"action", "reason", "run_id", "user_id"}
     assert dag.params.get_param("reason").resolve("revenue is wrong") == "revenue is wrong"
     with pytest.raises(ParamValidationError):

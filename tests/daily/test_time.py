@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.db, pytest.mark.stack, pytest.mark.torture]
 
 MISSED = 30
 HOUR = timedelta(hours=1)
-MINUTES = 600  # seconds, for a busy machine
+LIMIT_SECONDS = 600
 
 
 def dag(deployment: Deployment) -> dict[str, Any]:
@@ -52,7 +52,9 @@ def restart(deployment: Deployment, **environment: str) -> None:
     since = datetime.now(UTC)
     deployment.kill("scheduler", "dag-processor")
     deployment.start("scheduler", "dag-processor", **environment)
-    wait_for(lambda: datetime.fromisoformat(dag(deployment)["last_parsed_time"]) > since, "the DAG is read", MINUTES, 1)
+    wait_for(
+        lambda: datetime.fromisoformat(dag(deployment)["last_parsed_time"]) > since, "the DAG is read", LIMIT_SECONDS, 1
+    )
 
 
 @contextmanager
@@ -107,7 +109,7 @@ def test_after_thirty_days_one_run_comes_and_a_changed_schedule_makes_nothing_la
         # One run, of the last tick, and not thirty.
         deployment.play_day()
         pause(deployment, paused=False)
-        wait_for(lambda: tick in runs_of(deployment, "scheduled"), "a run of the last tick", MINUTES, 1)
+        wait_for(lambda: tick in runs_of(deployment, "scheduled"), "a run of the last tick", LIMIT_SECONDS, 1)
         caught_up = deployment.outcome(runs_of(deployment, "scheduled")[tick])
         check_published(deployment, caught_up)
         assert set(runs_of(deployment, "scheduled")) == {tick - timedelta(days=MISSED), tick}
@@ -121,7 +123,7 @@ def test_after_thirty_days_one_run_comes_and_a_changed_schedule_makes_nothing_la
         deployment.play_day()
         restart(deployment, GREENERY_SCHEDULE=cron(later))
         by_hand = deployment.api.trigger(DAG_ID)
-        wait_for(lambda: later in runs_of(deployment, "scheduled"), "a run of the new schedule", MINUTES, 1)
+        wait_for(lambda: later in runs_of(deployment, "scheduled"), "a run of the new schedule", LIMIT_SECONDS, 1)
         deployment.watch()
         both = [deployment.outcome(run) for run in (by_hand, runs_of(deployment, "scheduled")[later])]
         for outcome in both:

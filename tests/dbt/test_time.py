@@ -5,6 +5,7 @@ No zone but UTC can be set for them; those of the server and of the database mus
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 
 import pytest
@@ -40,7 +41,7 @@ from hours
 
 
 @pytest.fixture(scope="module")
-def built(dbt: Dbt, shop: KeptShop) -> KeptShop:
+def built(dbt: Dbt, shop: KeptShop) -> Iterator[KeptShop]:
     """A shop of these days, built in a database whose zone changes its clocks."""
     shop.reset()
     shop.query("create temporary table hours (at timestamp)")
@@ -55,7 +56,9 @@ def built(dbt: Dbt, shop: KeptShop) -> KeptShop:
     shop.query(f"alter database {WAREHOUSE} set timezone to 'Europe/Berlin'")
     statuses = dbt("run", "--select", "+daily_metrics", "+fact_product_sessions_daily")
     assert set(statuses.values()) == {"success"}
-    return shop
+    yield shop
+    shop.connection.close()
+    shop.connect()  # in its own zone again, and without the hours
 
 
 def test_each_utc_day_has_its_24_hours(built: KeptShop) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from datetime import UTC, datetime
 from threading import Thread
 
@@ -18,6 +17,7 @@ from include.settings import Warehouse
 from include.slack import outbox
 from include.slack.message import Message
 from include.warehouse import open_connection
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.db
 
@@ -66,10 +66,13 @@ def test_who_is_in_somebodys_way_is_shown_and_can_be_ended(
         cursor.execute("select count(*) from ops.runs")
     waits = Thread(target=_lock, args=(writer,))
     waits.start()
-    pid, end = reader.info.backend_pid, time.monotonic() + 30
-    while not (of_writer := [one for one in shown(capsys)["Sessions"] if f"waits for {pid}:" in one]):
-        assert time.monotonic() < end
-    assert "a writer" in of_writer[0]
+    pid = reader.info.backend_pid
+
+    def waiting() -> list[str]:
+        return [one for one in shown(capsys)["Sessions"] if f"waits for {pid}:" in one]
+
+    wait_for(waiting, "the writer waits for the reader")
+    assert "a writer" in waiting()[0]
     [of_reader] = [one for one in shown(capsys)["Sessions"] if "a reader" in one]
     assert re.match(rf"{pid}: \S+, a reader, from \S+, idle in transaction since .* UTC: select count", of_reader)
     assert under_way.main(["end", str(pid)]) == 0

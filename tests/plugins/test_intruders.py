@@ -131,13 +131,13 @@ def strangers(client: TestClient) -> dict[str, dict[str, str]]:
         "who has logged out": cookie(token),
         "a task of Airflow's": cookie(jwt.encode(of_a_task, get_signing_key("api_auth", "jwt_secret"), "HS512")),
         "who was let in before": cookie(manager.generate_jwt(admin, expiration_time_in_seconds=-60)),
-        "who signs by himself": cookie(jwt.encode(claims | {"jti": "2"}, "k" * 64, "HS512")),
+        "who signs with another key": cookie(jwt.encode(claims | {"jti": "2"}, "k" * 64, "HS512")),
         "who does not sign": cookie(jwt.encode(claims | {"jti": "3"}, None, "none")),
         "who changes what was signed": cookie(f"{head}.{as_another}.{signature}"),
         "who brings half a token": cookie(token[: len(token) // 2]),
         "a user without a role": cookie(manager.generate_jwt(SimpleAuthManagerUser(username="guest", role=None))),
         "who has a name alone": {"Authorization": "Basic YWRtaW46YWRtaW4="},
-        "who says that a proxy knows him": {"X-Forwarded-User": "admin", "Remote-User": "admin", "X-Remote-User": "a"},
+        "who claims to come by a proxy": {"X-Forwarded-User": "admin", "Remote-User": "admin", "X-Remote-User": "a"},
     }
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from include.slack.message import Message
 from plugins.data_health import mcp_server, mcp_tools
 from tests.plugins.shop import EMAIL, FACTS, built, of_test, run
 from tests.releases import make_release
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.db
 
@@ -245,15 +245,19 @@ def address(shop: Shop) -> Iterator[str]:
         env={**os.environ, "GREENERY_MCP_TOKEN": TOKEN, "GREENERY_HEALTH_TOKEN": MONITORS},
     )
     url = f"http://127.0.0.1:{port}/mcp"
-    limit = time.monotonic() + 60
-    while time.monotonic() < limit and process.poll() is None:
+
+    def answers() -> bool:
         with suppress(httpx.HTTPError):
             httpx.get(url)
-            break
-        time.sleep(0.05)
-    yield url
-    process.terminate()
-    process.wait(timeout=20)
+            return True
+        return process.poll() is not None  # the test says so
+
+    try:
+        wait_for(answers, "it answers")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
 
 
 def test_over_http_the_token_opens_it_and_nothing_else_does(address: str) -> None:

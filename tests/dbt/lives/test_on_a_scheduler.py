@@ -28,7 +28,7 @@ def world(dbts: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dep
     """A deployment of its own, whose processes go by the wire, and on which two days have been run."""
     with (
         wired() as wire,
-        deployed(dbts, wire) as deployment,
+        deployed(dbts, wire=wire) as deployment,
         pytest.MonkeyPatch.context() as environment,
     ):
         environment.setenv("GREENERY_STATE_DIR", str(deployment.stack.home))

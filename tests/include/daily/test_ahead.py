@@ -237,7 +237,7 @@ def test_a_dbt_that_is_frozen_keeps_no_later_try_and_no_table_from_its_tasks_and
             cursor.execute("select 'somebody else goes on'")
         assert came(itself) is None
         with begun.cursor() as cursor:
-            cursor.execute("set lock_timeout = '10s'; create table analytics_next.two ()")
+            cursor.execute("set lock_timeout = '2min'; create table analytics_next.two ()")
         os.kill(building.pid, signal.SIGCONT)
         building.join(LIMIT_SECONDS)
         assert building.exitcode == 1

@@ -8,10 +8,10 @@ import sys
 from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
 
-import psutil
 import pytest
 
 from include.daily import orphans
+from tests.include.local.test_guard import is_over
 from tests.waiting import wait_for
 
 
@@ -34,6 +34,6 @@ def test_a_worker_and_its_task_end_with_a_scheduler_that_is_killed() -> None:
     ours, its = get_context("fork").Pipe()
     scheduler = get_context("fork").Process(target=_schedule, args=(its,), daemon=True)
     scheduler.start()
-    family = [psutil.Process(ours.recv()) for _ in range(2)]
+    family = [str(ours.recv()) for _ in range(2)]
     scheduler.kill()
-    wait_for(lambda: not any(one.is_running() for one in family), "worker and task are gone")
+    wait_for(lambda: all(map(is_over, family)), "worker and task are gone")

@@ -432,9 +432,7 @@ def test_who_holds_publishing_back_is_named(watched: Connection, slack: Slack) -
 
 
 @pytest.mark.db
-def test_what_somebody_decided_who_was_killed_before_he_could_tell_it_is_told_once(
-    watched: Connection, slack: Slack
-) -> None:
+def test_a_decision_whose_decider_was_killed_before_telling_it_is_told_once(watched: Connection, slack: Slack) -> None:
     publish(watched, "24 06:05")
     with watched.cursor() as cursor:
         cursor.execute(

@@ -249,7 +249,7 @@ def test_the_command_line_says_what_it_did_or_why_not(days: Connection, capsys: 
 def test_at_a_shell_a_decision_carries_the_logins_and_a_name_is_a_note_beside_them(
     days: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LOGNAME", "ada")  # of which anybody says what he likes
+    monkeypatch.setenv("LOGNAME", "ada")  # which anybody may set to anything
     with days.cursor() as cursor:
         cursor.execute("create role grace login superuser")
     monkeypatch.setenv("WAREHOUSE_USER", "grace")

@@ -112,7 +112,7 @@ def test_readers_of_peoples_views_neither_die_nor_keep_publish_out(people: Conne
 
 
 @pytest.mark.parametrize("reads", ["view reporting.mine", "table analytics.m"])
-def test_who_keeps_publish_out_is_named_with_what_he_holds(people: Connection, open_as: Open, reads: str) -> None:
+def test_who_keeps_publish_out_is_named_with_what_they_hold(people: Connection, open_as: Open, reads: str) -> None:
     look_for_deadlocks_after(people, "300ms")
     build(people, "run 2", "m", "n")
     reader = open_as("analyst")
@@ -126,7 +126,7 @@ def test_who_keeps_publish_out_is_named_with_what_he_holds(people: Connection, o
     assert "through 2 attempts" in said
 
 
-def test_who_leaves_a_transaction_open_keeps_publish_out_for_as_long_as_he_is_held_to(
+def test_who_leaves_a_transaction_open_keeps_publish_out_for_as_long_as_idling_is_allowed(
     people: Connection, open_as: Open
 ) -> None:
     do(people, f"alter role analyst in database {people.info.dbname} set idle_in_transaction_session_timeout = '500ms'")
