@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -73,8 +74,11 @@ def test_the_mcp_server_is_handed_the_pages_password_and_no_other_secret(home: P
     async def start() -> dict[str, str]:
         async with Client(started) as client:
             assert (await client.list_tools()).tools
-            running = psutil.Process().children(recursive=True)
-            [server] = [one for one in running if "plugins.data_health.mcp_server" in one.cmdline()]
+            found = []
+            for one in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):  # it has ended meanwhile
+                    found += [one] if "plugins.data_health.mcp_server" in one.cmdline() else []
+            [server] = found
             return server.environ()
 
     given = asyncio.run(start())
