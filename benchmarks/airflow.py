@@ -1,11 +1,11 @@
 """What Airflow itself comes to after a thousand runs: memory, its database, `airflow db clean`: a part of `make bench`.
 
-A real Airflow runs thirty days of the demo shop one right after the other, a thousand runs of a DAG of the same number
+A real Airflow runs ten days of the demo shop one right after the other, a thousand runs of a DAG of the same number
 of tasks, none of which needs a worker, and a thousand tasks on its workers that do nothing. Then its database gets a
 thousand days of the daily DAG and of the watchdog as rows, copied from a run of each: nobody has pruned it in all that
 time. What was a run is said in the table that is printed, and what only rows.
 
-    python -m benchmarks.airflow --daily 30 --runs 1000 --days 1000
+    python -m benchmarks.airflow --daily 10 --runs 1000 --days 1000
 """
 
 from __future__ import annotations
@@ -280,7 +280,7 @@ def main() -> None:
     """Run the benchmark and print its table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.airflow", description=main.__doc__)
     parser.add_argument(
-        "--daily", type=int, default=30, help="days of the shop, one right after the other; default: %(default)s"
+        "--daily", type=int, default=10, help="days of the shop, one right after the other; default: %(default)s"
     )
     parser.add_argument(
         "--runs", type=int, default=1000, help="runs without a worker, and tasks on one; default: %(default)s"
@@ -304,7 +304,7 @@ def main() -> None:
             bench = Bench(stack, server, Progress())
             bench.run(DAG_ID)
             bench.look("after its first run", run=True)
-            bench.run_days(arguments.daily, every=max(1, arguments.daily // 3))
+            bench.run_days(arguments.daily, every=max(1, arguments.daily // 2))
             if arguments.runs:
                 lines.append(bench.run_many("without_workers", arguments.runs, WIDE * LONG))
                 bench.look(f"after {arguments.runs:,} runs whose tasks need no worker")
