@@ -27,6 +27,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from benchmarks import folder, processes
 from benchmarks.processes import Processes, memory_of
+from include import words
 from include.daily import DAG_ID
 from include.demo_shop import demo as demo_shop
 from include.local import warehouse
@@ -116,7 +117,7 @@ class Bench:
                 demo_shop.play_day(connection, demo_shop.next_day(connection))
             self.run(DAG_ID)
             if day % every == 0:
-                self.look(f"after {day} days more")
+                self.look(f"after {words.count(day, 'day')} more")
 
     def run_many(self, dag_id: str, runs: int, tasks: int) -> str:
         """Run a DAG of so many tasks so often, some runs at a time, until all have ended; what that took."""
