@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -49,6 +49,7 @@ from tests.include.raw.conftest import folder  # noqa: F401 - a fixture
 from tests.include.results.project import FACTS
 from tests.include.results.test_summary import BUILT as ALL_BUILT
 from tests.include.results.test_summary import DOUBLED
+from tests.meanwhile import meanwhile
 from tests.releases import make_release
 from tests.slack_server import Slack, slack_server
 from tests.waiting import wait_for
@@ -339,9 +340,8 @@ def left_over(db: Connection) -> list[object]:
 def reading(where: Warehouse) -> Iterator[list[Any]]:
     """Somebody reads two marts all the while; yields the mixes and errors seen."""
     wrong: list[Any] = []
-    over = threading.Event()
 
-    def reads() -> None:
+    def reads(over: Event) -> None:
         with closing(psycopg2.connect(**where.libpq())) as connection, connection.cursor() as cursor:
             connection.autocommit = True
             while not over.wait(0.01):
@@ -352,13 +352,8 @@ def reading(where: Warehouse) -> Iterator[list[Any]]:
                     wrong.append(error)
                     return
 
-    reader = threading.Thread(target=reads)
-    reader.start()
-    try:
+    with meanwhile(reads):
         yield wrong
-    finally:
-        over.set()
-        reader.join()
 
 
 # --- the test --------------------------------------------------------------------------------------------------------

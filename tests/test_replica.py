@@ -7,13 +7,14 @@ docs/managed-postgres.md, each sentence with its test here.
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from threading import Event
 
 import psycopg2
 import psycopg2.errorcodes
@@ -35,6 +36,7 @@ from tests.conftest import FORGETFUL
 from tests.faulty import end, half_way, opened
 from tests.include.publish import test_publish as of_a_run
 from tests.include.publish.test_exchange import build, do, publish
+from tests.meanwhile import meanwhile
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.db, pytest.mark.torture]
@@ -167,9 +169,9 @@ KINDS: dict[str, Read] = {
 @contextmanager
 def reading(where: Warehouse, kinds: dict[str, Read]) -> Iterator[dict[str, Seen]]:
     """A session of each kind reads again and again."""
-    over, seen = threading.Event(), {name: Seen() for name in kinds}
+    seen = {name: Seen() for name in kinds}
 
-    def reads(name: str) -> None:
+    def reads(name: str, over: Event) -> None:
         while not over.is_set():
             with suppress(psycopg2.OperationalError), opened(where) as connection:
                 while not over.is_set() and not connection.closed:
@@ -182,15 +184,8 @@ def reading(where: Warehouse, kinds: dict[str, Read]) -> Iterator[dict[str, Seen
                         seen[name].errors[error.pgcode or ("gone" if is_gone(error) else str(error))] += 1
                     seen[name].longest = max(seen[name].longest, time.monotonic() - began)
 
-    threads = [threading.Thread(target=reads, args=(name,)) for name in kinds]
-    for thread in threads:
-        thread.start()
-    try:
+    with meanwhile(*(partial(reads, name) for name in kinds)):
         yield seen
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
 
 
 # --- what they may see -----------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from threading import Event
 from urllib.parse import urlsplit
 
 import httpx
@@ -37,6 +37,7 @@ from tests.daily.test_own_project import A_DAY, TILL
 from tests.deployment import Deployment, deployed
 from tests.faulty import opened
 from tests.forks import Forks
+from tests.meanwhile import meanwhile
 from tests.own_project.page import blocks, follow
 from tests.slow_disk import Disk, slow_disk
 from tests.waiting import wait_for
@@ -149,9 +150,9 @@ def make_databases(server: LocalPostgres) -> None:
 @contextmanager
 def kept_up(deployment: Deployment) -> Iterator[Counter[str]]:
     """For the time of the block a component that ended is started again, and what it had left is ended before."""
-    stack, over, again = deployment.stack, threading.Event(), Counter[str]()
+    stack, again = deployment.stack, Counter[str]()
 
-    def watches() -> None:
+    def watches(over: Event) -> None:
         while not over.wait(1):
             running = stack._read_state()
             for component, pid in running.pids.items():
@@ -162,13 +163,8 @@ def kept_up(deployment: Deployment) -> Iterator[Counter[str]]:
                     stack._write_state(running)
                     again[component] += 1
 
-    watching = threading.Thread(target=watches)
-    watching.start()
-    try:
+    with meanwhile(watches):
         yield again
-    finally:
-        over.set()
-        watching.join()
 
 
 # --- what fails ------------------------------------------------------------------------------------------------------

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import NamedTuple
 
 import psycopg2
@@ -18,6 +18,7 @@ from include.local import warehouse
 from include.local.demo import Outcome
 from include.warehouse import roles
 from tests.deployment import EMPTY, Day, Deployment
+from tests.meanwhile import meanwhile
 
 pytestmark = [pytest.mark.db, pytest.mark.stack]
 
@@ -70,14 +71,14 @@ class Readers:
 @contextmanager
 def reading(deployment: Deployment, people: int = 3, thinks: float = 0.05) -> Iterator[Readers]:
     """Some who read as readers may, all the while: a query over marts that must agree, every so many seconds."""
-    seen, stop = Readers(), threading.Event()
+    seen = Readers()
 
-    def reads() -> None:
+    def reads(over: Event) -> None:
         where = deployment.server.database(warehouse.NAME, roles.READER)
         try:
             with closing(psycopg2.connect(**where.libpq())) as connection, connection.cursor() as cursor:
                 connection.autocommit = True  # a reader who keeps a transaction open would keep publish waiting
-                while not stop.wait(thinks):
+                while not over.wait(thinks):
                     cursor.execute(
                         "select (select count(*) from analytics.fact_orders), (select sum(orders) from "
                         "analytics.dim_users), (select sum(value) from analytics.daily_metrics where metric = 'orders')"
@@ -89,15 +90,8 @@ def reading(deployment: Deployment, people: int = 3, thinks: float = 0.05) -> It
         except psycopg2.Error as error:
             seen.wrong.append(error)
 
-    threads = [threading.Thread(target=reads) for _ in range(people)]
-    for thread in threads:
-        thread.start()
-    try:
+    with meanwhile(*[reads] * people):
         yield seen
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
 
 
 def test_of_real_data_with_faults_nothing_reaches_people_and_each_is_told(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
+from threading import Event
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ from include.local.airflow_api import AirflowApi
 from plugins.data_health.app import app
 from tests.daily.test_faults import reading
 from tests.deployment import Day, Deployment
+from tests.meanwhile import meanwhile
 from tests.plugins.routes import path
 from tests.waiting import wait_for
 
@@ -42,26 +44,19 @@ SCHEMAS = "select nspname from pg_namespace where nspname !~ '^pg_' order by 1"
 def looking(deployment: Deployment, paths: list[str]) -> Iterator[list[tuple[str, object]]]:
     """All the while people look at one path of the page after the other: each with its status, or the error."""
     seen: list[tuple[str, object]] = []
-    stop, in_turn = threading.Event(), itertools.cycle(paths)
+    in_turn = itertools.cycle(paths)
 
-    def looks(client: httpx.Client) -> None:
+    def looks(client: httpx.Client, over: Event) -> None:
         with closing(client):
-            while not stop.wait(THINKS):
+            while not over.wait(THINKS):
                 asked = next(in_turn)
                 try:
                     seen.append((asked, client.get(asked).status_code))
                 except httpx.HTTPError as error:
                     seen.append((asked, repr(error)))
 
-    threads = [threading.Thread(target=looks, args=(logged_in(deployment),)) for _ in range(USERS)]
-    for thread in threads:
-        thread.start()
-    try:
+    with meanwhile(*(partial(looks, logged_in(deployment)) for _ in range(USERS))):
         yield seen
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
 
 
 def logged_in(deployment: Deployment) -> httpx.Client:

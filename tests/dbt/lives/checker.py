@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from include.warehouse import connect
 from tests.dbt.conftest import KeptShop
 from tests.dbt.edits import replica
 from tests.dbt.lives.life import Cleared, Decided, Run, Step
+from tests.meanwhile import meanwhile
 from tests.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -314,39 +317,36 @@ class Checker:
         return self.shop.query(query)
 
 
+@dataclass
 class Reader:
-    """Somebody who queries across marts all the time, ten times by each connection, with a pause in seconds."""
+    """Who queried across marts: how often, and the mixes and errors that were seen."""
 
-    def __init__(self, shop: KeptShop, pause: float) -> None:
-        self.pause = pause
-        self.where = shop.where.libpq()
-        self.mixes: list[str] = []
-        self.errors: list[str] = []
-        self.queries = 0
-        self.done = threading.Event()
-        self.thread = threading.Thread(target=self._read, daemon=True)
+    queries: int = 0
+    mixes: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
-    def __enter__(self) -> Reader:
-        self.thread.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.done.set()
-        self.thread.join()
+@contextmanager
+def reading(shop: KeptShop, pause: float) -> Iterator[Reader]:
+    """Somebody queries across marts all the while, ten times by each connection, with a pause in seconds."""
+    reader, where = Reader(), shop.where.libpq()
 
-    def _read(self) -> None:
-        while not self.done.is_set():
+    def reads(over: threading.Event) -> None:
+        while not over.is_set():
             try:
-                with closing(psycopg2.connect(**self.where)) as connection, connection.cursor() as cursor:
+                with closing(psycopg2.connect(**where)) as connection, connection.cursor() as cursor:
                     for _ in range(10):
-                        if self.done.wait(self.pause):
+                        if over.wait(pause):
                             break
                         cursor.execute(ACROSS)
                         seen = cursor.fetchone()
                         connection.commit()
-                        self.queries += 1
+                        reader.queries += 1
                         if len(set(seen)) > 1:
-                            self.mixes.append(f"{seen}")
+                            reader.mixes.append(f"{seen}")
             except psycopg2.Error as error:
-                self.errors.append(f"{type(error).__name__}: {error}")
-                self.done.wait(self.pause)
+                reader.errors.append(f"{type(error).__name__}: {error}")
+                over.wait(pause)
+
+    with meanwhile(reads):
+        yield reader

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
+from threading import Event
 
 import psutil
 from dbt.tests.util import get_manifest
@@ -26,12 +26,13 @@ from include.local.demo import Outcome
 from include.publish.gate import NotPublishedError
 from tests.dbt.conftest import KeptShop
 from tests.dbt.days import ORDERS_PER_DAY, Project
-from tests.dbt.lives.checker import Reader
+from tests.dbt.lives.checker import reading
 from tests.dbt.lives.life import VERSIONS, Cut, Fault, Held, Killed, Life, LoadedBetween, Restarted
 from tests.dbt.lives.player import Living, Version, World
 from tests.dbt.lives.wire import Wire
 from tests.deployment import EMPTY, Deployment
 from tests.faulty import opened
+from tests.meanwhile import meanwhile
 from tests.waiting import wait_for
 
 # What is part of another step of the run, where its name does not say so.
@@ -130,7 +131,7 @@ class LivingOnAScheduler(Living):
         with (
             self._breaking(fault),
             self._held() if isinstance(fault, Held) else nullcontext(),
-            Reader(self.shop, self.pause) as reader,
+            reading(self.shop, self.pause) as reader,
         ):
             ended = self._airflow_runs(everything=everything)
         disturbed = self.wire.broke > broke or isinstance(fault, Held)
@@ -208,10 +209,9 @@ class LivingOnAScheduler(Living):
     @contextmanager
     def _held(self) -> Iterator[None]:
         """A reader who leaves their transaction open until a publish waits for it."""
-        ended = threading.Event()
         waits = "select from pg_stat_activity where application_name = 'greenery publish' and wait_event_type = 'Lock'"
 
-        def holds() -> None:
+        def holds(over: Event) -> None:
             with (
                 opened(self.shop.where) as holder,
                 holder.cursor() as cursor,
@@ -222,17 +222,12 @@ class LivingOnAScheduler(Living):
 
                 def is_over() -> bool:
                     looks.execute(waits)
-                    return ended.is_set() or bool(looks.rowcount)
+                    return over.is_set() or bool(looks.rowcount)
 
                 wait_for(is_over, "a publish waits for a reader", seconds=900)
 
-        holding = threading.Thread(target=holds)
-        holding.start()
-        try:
+        with meanwhile(holds):
             yield
-        finally:
-            ended.set()
-            holding.join()
 
     def take_effect(self, action: str) -> None:
         """By the trigger form. Raises NotPublishedError where it is refused."""

@@ -47,7 +47,7 @@ from tests.dbt.days import A_FEW, EVERYTHING, ORDERS_PER_DAY, Days, Project
 from tests.dbt.edits import EDITS, Edit, Tables, deliver, replica
 from tests.dbt.faults import FAULTS
 from tests.dbt.lives import edits_that_pass
-from tests.dbt.lives.checker import Broken, Checker, Reader
+from tests.dbt.lives.checker import Broken, Checker, Reader, reading
 from tests.dbt.lives.life import (
     VERSIONS,
     Cleared,
@@ -260,7 +260,7 @@ class Living(Days):
                 between()
             task("snapshot", lambda context: self._snapshot(context, version))
             task("history", lambda context: self._history(context, version), *states)
-            with self._held() if isinstance(fault, Held) else nullcontext(), Reader(self.shop, self.pause) as reader:
+            with self._held() if isinstance(fault, Held) else nullcontext(), reading(self.shop, self.pause) as reader:
                 task("publish", self._publish, *states)
             if tells == "report":
                 states["report"] = None  # it is under way
@@ -433,7 +433,7 @@ class Living(Days):
         if action == "publish" and self.runs == self.first:
             return
         decided = self.checker.decisions()
-        with Reader(self.shop, self.pause) as reader:
+        with reading(self.shop, self.pause) as reader:
             try:
                 self.take_effect(action)
             except NotPublishedError:

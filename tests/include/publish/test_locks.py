@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
+from threading import Event, Thread
 
 import psycopg2
 import pytest
@@ -20,6 +21,7 @@ from include.raw import lease
 from include.settings import Warehouse
 from include.warehouse import roles
 from tests.include.publish.test_exchange import build, do, publish
+from tests.meanwhile import meanwhile
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.db
@@ -77,10 +79,10 @@ def open_as(warehouse: Warehouse) -> Iterator[Open]:
 @contextmanager
 def reading(open_as: Open, *statements: str) -> Iterator[list]:
     """Sessions of an analyst that read again and again; yields what was wrong: errors, and rows of two publishes."""
-    stop, wrong = threading.Event(), []
+    wrong: list = []
 
-    def reads(connection: Connection, statement: str) -> None:
-        while not stop.is_set():
+    def reads(connection: Connection, statement: str, over: Event) -> None:
+        while not over.is_set():
             try:
                 with connection, connection.cursor() as cursor:
                     cursor.execute(statement)
@@ -89,15 +91,8 @@ def reading(open_as: Open, *statements: str) -> Iterator[list]:
                 wrong.append(error)
                 return
 
-    threads = [threading.Thread(target=reads, args=(open_as("analyst"), statement)) for statement in statements]
-    for thread in threads:
-        thread.start()
-    try:
+    with meanwhile(*(partial(reads, open_as("analyst"), statement) for statement in statements)):
         yield wrong
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
 
 
 def test_readers_of_peoples_views_neither_die_nor_keep_publish_out(people: Connection, open_as: Open) -> None:
@@ -144,7 +139,7 @@ def test_no_reader_dies_where_the_server_looks_for_deadlocks_sooner(people: Conn
     look_for_deadlocks_after(people, "300ms")
     build(people, "run 2", "m", "n")
     buffer, reader = buffers.current(people), open_as("analyst")
-    publishing = threading.Thread(target=exchange, args=("run 2", buffer))
+    publishing = Thread(target=exchange, args=("run 2", buffer))
     with reader, reader.cursor() as cursor:
         cursor.execute("select * from analytics.n")
         publishing.start()
@@ -194,7 +189,7 @@ def test_a_vacuum_that_does_not_give_way_is_named(people: Connection, open_as: O
         with suppress(psycopg2.errors.QueryCanceled):
             do(vacuum, "vacuum (freeze) analytics.m")
 
-    vacuuming = threading.Thread(target=vacuums)
+    vacuuming = Thread(target=vacuums)
     vacuuming.start()
     is_at_work = "select 1 from pg_stat_activity where query = 'vacuum (freeze) analytics.m'"
     wait_for(lambda: do(people, is_at_work), "the vacuum is at work")
@@ -219,7 +214,7 @@ def test_nobody_who_reads_or_loads_notices_that_it_is_published(
     for setting in ("autovacuum_naptime = '1s'", "autovacuum_vacuum_threshold = 0"):
         do(people, f"alter system set {setting}")
     do(people, "select pg_reload_conf()")
-    stop, loader = threading.Event(), open_as(roles.LOADER)
+    stop, loader = Event(), open_as(roles.LOADER)
 
     def loads() -> int:
         number = 0
