@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,6 +39,7 @@ RUN = "run"
 LIMIT_SECONDS = 20
 END_WITHOUT = ahead._end_without
 TASKS = {name: f"transform.models.{name}_model_build" for name in ("one", "two")}
+Play = Callable[[Callable[[Pipe], None]], tuple[ForkProcess, Pipe]]
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +64,29 @@ def pool() -> Iterator[ThreadPoolExecutor]:
     """Tasks that wait."""
     with ThreadPoolExecutor(4) as threads:
         yield threads
+
+
+@pytest.fixture
+def one_dbt(begun: Connection, pool: ThreadPoolExecutor) -> Iterator[Play]:
+    """Plays the one dbt in a process of its own, up to its first word by the pipe; what is left of it is killed."""
+    forks, played = get_context("fork"), []
+
+    def play(work: Callable[[Pipe], None]) -> tuple[ForkProcess, Pipe]:
+        ours, its = forks.Pipe()
+        played.append(forks.Process(target=_in_its_process, args=(work, its), daemon=True))
+        played[-1].start()
+        assert ours.poll(LIMIT_SECONDS)
+        return played[-1], ours
+
+    yield play
+    for process in played:
+        process.kill()  # before the pool waits for tasks that would wait for it
+        process.join()
+
+
+def _in_its_process(work: Callable[[Pipe], None], said: Pipe) -> None:
+    ahead._end_without = END_WITHOUT  # this process may end of it
+    work(said)
 
 
 def _node(kind: str, name: str, *parents: str, schema: str = "analytics_next") -> SimpleNamespace:
@@ -179,7 +204,6 @@ def test_a_task_builds_for_itself_only_when_the_one_dbt_is_over(pool: ThreadPool
 
 
 def _build_for_ever(said: Pipe) -> None:
-    ahead._end_without = END_WITHOUT
     with ahead.building(RUN) as connection:
         tell(connection, one="success", one_is_odd="pass")
         said.send("built one")
@@ -187,14 +211,10 @@ def _build_for_ever(said: Pipe) -> None:
 
 
 def test_a_dbt_that_loses_its_lock_ends_and_leaves_its_tasks_to_themselves(
-    begun: Connection, pool: ThreadPoolExecutor
+    begun: Connection, pool: ThreadPoolExecutor, one_dbt: Play
 ) -> None:
     """As one that is killed does: dbt would go on beside the tasks, and build what they build."""
-    forks = get_context("fork")
-    ours, its = forks.Pipe()
-    building = forks.Process(target=_build_for_ever, args=(its,), daemon=True)
-    building.start()
-    assert ours.poll(LIMIT_SECONDS)
+    building, _ = one_dbt(_build_for_ever)
     two = pool.submit(ahead.done, task("two"))
     assert waits(two)
     with begun.cursor() as cursor:
@@ -210,7 +230,6 @@ def test_a_dbt_that_loses_its_lock_ends_and_leaves_its_tasks_to_themselves(
 
 
 def _build_and_write_for_ever(said: Pipe) -> None:
-    ahead._end_without = END_WITHOUT
     with ahead.building(RUN), connect("dbt") as dbt, dbt.cursor() as cursor:
         cursor.execute("create table analytics_next.two ()")
         said.send("writing two")
@@ -220,29 +239,22 @@ def _build_and_write_for_ever(said: Pipe) -> None:
 
 @pytest.mark.torture
 def test_a_dbt_that_is_frozen_keeps_no_later_try_and_no_table_from_its_tasks_and_ends_when_it_wakes(
-    begun: Connection, pool: ThreadPoolExecutor
+    begun: Connection, pool: ThreadPoolExecutor, one_dbt: Play
 ) -> None:
-    forks = get_context("fork")
-    ours, its = forks.Pipe()
-    building = forks.Process(target=_build_and_write_for_ever, args=(its,), daemon=True)
-    building.start()
-    assert ours.poll(LIMIT_SECONDS)
+    building, _ = one_dbt(_build_and_write_for_ever)
     itself = pool.submit(ahead.wait_until_over, RUN)
     assert waits(itself)
     os.kill(building.pid, signal.SIGSTOP)
-    try:
-        with connect("dbt") as anas, anas.cursor() as cursor:
-            cursor.execute("create schema branch_ana; create table branch_ana.two ()")
-            assert came(pool.submit(_try_again)) is None, "its tasks build"
-            cursor.execute("select 'somebody else goes on'")
-        assert came(itself) is None
-        with begun.cursor() as cursor:
-            cursor.execute("set lock_timeout = '2min'; create table analytics_next.two ()")
-        os.kill(building.pid, signal.SIGCONT)
-        building.join(LIMIT_SECONDS)
-        assert building.exitcode == 1
-    finally:
-        building.kill()
+    with connect("dbt") as anas, anas.cursor() as cursor:
+        cursor.execute("create schema branch_ana; create table branch_ana.two ()")
+        assert came(pool.submit(_try_again)) is None, "its tasks build"
+        cursor.execute("select 'somebody else goes on'")
+    assert came(itself) is None
+    with begun.cursor() as cursor:
+        cursor.execute("set lock_timeout = '2min'; create table analytics_next.two ()")
+    os.kill(building.pid, signal.SIGCONT)
+    building.join(LIMIT_SECONDS)
+    assert building.exitcode == 1
 
 
 def _try_again() -> Connection | None:
@@ -251,20 +263,16 @@ def _try_again() -> Connection | None:
 
 
 def _raise_with_dbt_at_work(said: Pipe) -> None:
-    ahead._end_without = END_WITHOUT
     with suppress(TimeoutError), ahead.building(RUN):
         raise TimeoutError  # in the main thread, as Airflow does; dbt's threads hear nothing of it
     said.send("raised")
     said.recv()
 
 
-@pytest.mark.usefixtures("begun")
-def test_an_error_in_the_main_thread_frees_no_task_while_the_process_is_there(pool: ThreadPoolExecutor) -> None:
-    forks = get_context("fork")
-    ours, its = forks.Pipe()
-    building = forks.Process(target=_raise_with_dbt_at_work, args=(its,), daemon=True)
-    building.start()
-    assert ours.poll(LIMIT_SECONDS)
+def test_an_error_in_the_main_thread_frees_no_task_while_the_process_is_there(
+    pool: ThreadPoolExecutor, one_dbt: Play
+) -> None:
+    building, ours = one_dbt(_raise_with_dbt_at_work)
     itself = pool.submit(ahead.wait_until_over, RUN)
     assert waits(itself)
     ours.send("end")
