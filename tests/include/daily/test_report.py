@@ -146,6 +146,14 @@ def run_report(*, attempt: int, begun: datetime | None = None, **states: str) ->
         report.report.function()
 
 
+def report_without_a_warehouse(attempt: int = 4) -> None:
+    """An attempt of the report while the warehouse is down: the last one, if nothing else is said."""
+    with pytest.MonkeyPatch.context() as down:
+        down.setenv("WAREHOUSE_PORT", "1")
+        with pytest.raises(psycopg2.OperationalError):
+            run_report(attempt=attempt)
+
+
 def test_a_refusal_of_slack_s_is_no_failure_of_the_report(ops: Connection, slack: Slack) -> None:
     slack.answers[:] = [404]
     run_report(attempt=1)
@@ -190,23 +198,16 @@ def test_where_the_report_died_the_backstop_says_it(ops: Connection, slack: Slac
     assert len(slack.accepted) == 1
 
 
-def test_a_warehouse_that_is_down_is_said_at_the_last_attempt(
-    ops: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WAREHOUSE_PORT", "1")
+def test_a_warehouse_that_is_down_is_said_at_the_last_attempt(ops: Connection, slack: Slack) -> None:
     for attempt in (1, 4):
-        with pytest.raises(psycopg2.OperationalError):
-            run_report(attempt=attempt)
+        report_without_a_warehouse(attempt)
     assert [one["text"] for one in slack.accepted] == ["🔴 Greenery data: the warehouse can't be reached"]
 
 
 def test_what_was_said_while_the_warehouse_was_down_is_not_said_again_by_the_backstop(
-    ops: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
+    ops: Connection, slack: Slack
 ) -> None:
-    with monkeypatch.context() as down:
-        down.setenv("WAREHOUSE_PORT", "1")
-        with pytest.raises(psycopg2.OperationalError):
-            run_report(attempt=4)
+    report_without_a_warehouse()
     report.report_backstop(callback())
     assert len(slack.accepted) == 1
     node_results.record(ops, "run", "check_sources", 2, [DOUBLED])  # the run is cleared, and this time the report dies
@@ -303,13 +304,8 @@ def test_a_run_whose_report_and_backstop_were_killed_is_told_once_by_the_watchdo
     assert len(slack.accepted) == 1
 
 
-def test_what_a_report_said_past_the_outbox_the_watchdog_does_not_say_again(
-    ops: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as down:
-        down.setenv("WAREHOUSE_PORT", "1")
-        with pytest.raises(psycopg2.OperationalError):
-            run_report(attempt=4)
+def test_what_a_report_said_past_the_outbox_the_watchdog_does_not_say_again(ops: Connection, slack: Slack) -> None:
+    report_without_a_warehouse()
     look("run")
     assert told(ops) == []
 
@@ -358,9 +354,7 @@ def test_how_a_server_is_reached_is_for_engineers(
     ops: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_SLACK_ENGINEERS", slack.connection(ENGINEERS_PATH))
-    monkeypatch.setenv("WAREHOUSE_PORT", "1")
-    with pytest.raises(psycopg2.OperationalError):
-        run_report(attempt=4)
+    report_without_a_warehouse()
     # The tests' server listens on a socket, whose path names it.
     assert settings.warehouse().host in json.dumps(slack.engineers)
     assert settings.warehouse().host not in json.dumps(slack.accepted)
@@ -370,9 +364,7 @@ def test_one_audience_that_can_not_be_reached_keeps_nothing_from_the_other(
     ops: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_SLACK_ENGINEERS", slack.connection("/services/revoked"))
-    monkeypatch.setenv("WAREHOUSE_PORT", "1")
-    with pytest.raises(psycopg2.OperationalError):
-        run_report(attempt=4)
+    report_without_a_warehouse()
     assert len(slack.accepted) == 1
 
 
