@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from math import ceil
@@ -60,6 +60,8 @@ class Forked:
 
     def __init__(self, changes: Sequence[Change], answers: int) -> None:
         self.changes, self.answers = changes, answers
+        # What each test that passes as it is takes and touches.
+        self.seen: dict[pytest.Item, _Seen] = {}
         self.files = {str(Path(one.file).resolve()): one.file for one in changes if not one.macro}
         self.touched: set[str] = set()
         self.macros: dict[str, dict[int, Any]] = defaultdict(dict)
@@ -71,20 +73,19 @@ class Forked:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run the tests as they are, then once more for each change."""
-        seen: dict[pytest.Item, _Seen] = {}
         with self._watched():
-            for item, following in _with_the_next(session.items, session):
+            for item, following in _with_the_next(session.items):
                 self.touched, began = set(), time.monotonic()
                 if failed := _failed(item, following):
                     print(f"It fails without a change, and judges nothing: {item.nodeid}\n{failed}", file=sys.stderr)
                 else:
                     shared = (self.of_fixtures[name] for name in getattr(item, "fixturenames", ()))
-                    seen[item] = _Seen(time.monotonic() - began, self.touched.union(*shared))
+                    self.seen[item] = _Seen(time.monotonic() - began, self.touched.union(*shared))
         if self.shop:
             self.shop.connection.close()  # each fork has its own
         for change in self.changes:
-            tests = [item for item, one in seen.items() if one.touched & {*change.touches}]
-            answer = self._in_a_fork(change, _in_order(tests, seen), seen, session) if tests else ""
+            tests = self._that_touch(change)
+            answer = self._in_a_fork(change, tests) if tests else ""
             became = {"change": change.name, "tests": len(tests), "noticed": answer}
             os.write(self.answers, f"{json.dumps(became)}\n".encode())
         if self.shop:
@@ -102,56 +103,49 @@ class Forked:
                 self.of_fixtures[fixturedef.argname] |= self.touched
             self.touched |= of_test
 
-    def _in_a_fork(
-        self, change: Change, tests: Sequence[pytest.Item], seen: Mapping[pytest.Item, _Seen], session: pytest.Session
-    ) -> str:
+    def _that_touch(self, change: Change) -> list[pytest.Item]:
+        """Tests that may notice a change: cheapest first, those of a file together, which share what it makes once."""
+        touching = [item for item, one in self.seen.items() if one.touched & {*change.touches}]
+        of_files = defaultdict(list)
+        for item in sorted(touching, key=lambda one: self.seen[one].seconds):
+            of_files[item.path].append(item)
+        return [item for items in of_files.values() for item in items]
+
+    def _in_a_fork(self, change: Change, tests: Sequence[pytest.Item]) -> str:
         """The test that fails with the change, or how else it shows; "" where it doesn't."""
         file = Path(change.file)
         right = file.read_text()
         reads, writes = os.pipe()
         file.write_text(change.text)
         try:
-            if child := os.fork():
+            if child := os.fork():  # what tests/forks.py forks has no fixtures
                 os.close(writes)
                 return _answer(child, reads)
-            self._judge(change, tests, seen, session, writes)
+            self._judge(change, tests, writes)
             raise AssertionError("a fork does not come back")
         finally:
             file.write_text(right)
             os.close(reads)
 
-    def _judge(
-        self,
-        change: Change,
-        tests: Sequence[pytest.Item],
-        seen: Mapping[pytest.Item, _Seen],
-        session: pytest.Session,
-        answer: int,
-    ) -> None:
+    def _judge(self, change: Change, tests: Sequence[pytest.Item], answer: int) -> None:
         """In the fork; does not return."""
         try:
             os.setsid()
             nowhere = os.open(os.devnull, os.O_RDWR)
             for stream in (0, 1, 2):
                 os.dup2(nowhere, stream)
-            said = self._make(change) or self._first_that_fails(change, tests, seen, session)
+            said = self._make(change) or self._first_that_fails(change, tests)
         except BaseException as error:  # whatever it is, it does not go unnoticed
             said = f"{type(error).__name__}: {error}"
         os.write(answer, said.encode()[:4000])
         os._exit(0)
 
-    def _first_that_fails(
-        self,
-        change: Change,
-        tests: Sequence[pytest.Item],
-        seen: Mapping[pytest.Item, _Seen],
-        session: pytest.Session,
-    ) -> str:
+    def _first_that_fails(self, change: Change, tests: Sequence[pytest.Item]) -> str:
         if self.shop:
             self.shop.connect()
             self._keep_apart(change)
-        for item, following in _with_the_next(tests, session):
-            signal.alarm(SECONDS_MORE + TIMES_AS_LONG * ceil(seen[item].seconds))  # which ends the process
+        for item, following in _with_the_next(tests):
+            signal.alarm(SECONDS_MORE + TIMES_AS_LONG * ceil(self.seen[item].seconds))  # which ends the process
             if _failed(item, following):
                 return item.nodeid
         return ""
@@ -233,9 +227,9 @@ class Forked:
         return of_line
 
 
-def _with_the_next(items: Sequence[pytest.Item], session: pytest.Session) -> Iterator[tuple[pytest.Item, Any]]:
+def _with_the_next(items: Sequence[pytest.Item]) -> Iterator[tuple[pytest.Item, Any]]:
     """Each with the one that follows, up to which fixtures are kept; behind the last one those of the session are."""
-    nothing = SimpleNamespace(listchain=lambda: [session])
+    nothing = SimpleNamespace(listchain=lambda: [items[0].session])
     return zip(items, [*items[1:], nothing], strict=True)
 
 
@@ -243,14 +237,6 @@ def _failed(item: pytest.Item, following: Any) -> str:
     """What pytest says of a test that fails."""
     reports = runtestprotocol(item, log=False, nextitem=following)
     return "\n".join(str(one.longrepr) for one in reports if one.failed)
-
-
-def _in_order(tests: Iterable[pytest.Item], seen: Mapping[pytest.Item, _Seen]) -> list[pytest.Item]:
-    """Cheapest first, those of a file together: they share what that makes once."""
-    of_files = defaultdict(list)
-    for item in sorted(tests, key=lambda one: seen[one].seconds):
-        of_files[item.path].append(item)
-    return [item for items in of_files.values() for item in items]
 
 
 def _answer(child: int, reads: int) -> str:
