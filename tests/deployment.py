@@ -10,7 +10,6 @@ import filecmp
 import json
 import re
 import shutil
-import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -108,12 +107,14 @@ class Deployment:
 
     def wait_for_backstops(self) -> None:
         """Wait until each run that failed has called its last one: it would speak of the run in another warehouse."""
-        logs, end = self.stack.home / "airflow" / "logs" / "dag_processor", time.monotonic() + 60
-        while waiting := self.failed - Counter(
-            line for file in logs.glob("20*/**/greenery_daily.py.log") for line in _BACKSTOP.findall(file.read_text())
-        ):
-            assert time.monotonic() < end, f"the DAG's on_failure_callback was not called: {waiting}"
-            time.sleep(0.2)
+        logs = self.stack.home / "airflow" / "logs" / "dag_processor"
+
+        def called() -> Counter[str]:
+            files = logs.glob("20*/**/greenery_daily.py.log")
+            return Counter(run_id for file in files for run_id in _BACKSTOP.findall(file.read_text()))
+
+        wanted = f"the DAG's on_failure_callback was called for each run that failed: {self.failed}"
+        wait_for(lambda: self.failed <= called(), wanted, seconds=60, every=0.2)
 
     def _copy(self, this: str, to: str) -> None:
         with postgres.admin(self.server) as cursor:
