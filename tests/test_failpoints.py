@@ -43,7 +43,7 @@ from include.warehouse.client import BackupError, Transaction
 from tests import failpoints
 from tests.conftest import copy_warehouse, named_by_the_environment
 from tests.faulty import opened
-from tests.include.erase.test_erasure import fill
+from tests.include.erase.conftest import fill
 from tests.include.publish.test_publish import BUILT, MANIFEST, build
 from tests.include.raw.conftest import folder  # noqa: F401 - a fixture
 from tests.include.results.project import FACTS
