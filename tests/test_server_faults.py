@@ -1,7 +1,7 @@
 """Faults of a Postgres in the middle of a publish, a load or a report: what people see, and that a second try is well.
 
 What is tested elsewhere: a session that is ended (`test_connect.py`), who holds a publish up (`test_locks.py`), who
-keeps raw locked (`test_lease.py`, `test_roles.py`), a page after a restart (`plugins/test_reading.py`), a clock that
+keeps raw locked (`test_lease.py`, `test_limits.py`), a page after a restart (`plugins/test_reading.py`), a clock that
 was ahead (`test_lease.py`, `test_admission.py`), a disk that a full build would not fit on (`test_disk.py`).
 """
 

@@ -18,7 +18,7 @@ from include.local.postgres import LocalPostgres
 from include.warehouse import personal, roles
 from include.warehouse.roles import DEVELOPER, HEALTH, LOADER, PERSONAL, RAW, READER, TRANSFORMER
 from tests.conftest import a_warehouse
-from tests.include.warehouse.test_roles import publish
+from tests.include.warehouse.conftest import publish
 
 pytestmark = pytest.mark.db
 
