@@ -28,7 +28,8 @@ from tests.dbt.conftest import KeptShop
 from tests.dbt.days import ORDERS_PER_DAY, Project
 from tests.dbt.lives.checker import reading
 from tests.dbt.lives.life import VERSIONS, Cut, Fault, Held, Killed, Life, LoadedBetween, Restarted
-from tests.dbt.lives.player import Living, Version, World
+from tests.dbt.lives.player import Living, World
+from tests.dbt.lives.versions import Version
 from tests.dbt.lives.wire import Wire
 from tests.deployment import EMPTY, Deployment
 from tests.faulty import opened

@@ -6,13 +6,11 @@ order tasks come, which of them may still come when one has failed, and which is
 
 from __future__ import annotations
 
-import json
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from random import Random
 from types import SimpleNamespace
@@ -23,13 +21,10 @@ import psycopg2
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.execution_time.context import set_current_context
-from dbt.artifacts.resources import FileHash
 
 from include.answers import answers
 from include.answers.answer import About, Kind
 from include.daily import DAG_ID, admission, buffers, report, snapshots
-from include.dbt_project import manifest
-from include.dbt_project.manifest import Manifest
 from include.demo_shop import demo
 from include.local import postgres
 from include.publish import by_hand, exchange
@@ -43,13 +38,12 @@ from include.slack.transport import UnavailableError
 from include.warehouse import connect, migrate
 from tests.conftest import FORGETFUL
 from tests.dbt.conftest import KeptShop
-from tests.dbt.days import A_FEW, EVERYTHING, ORDERS_PER_DAY, Days, Project
+from tests.dbt.days import A_FEW, EVERYTHING, ORDERS_PER_DAY, Days
 from tests.dbt.edits import EDITS, Edit, Tables, deliver, replica
 from tests.dbt.faults import FAULTS
 from tests.dbt.lives import edits_that_pass
 from tests.dbt.lives.checker import Broken, Checker, Reader, reading
 from tests.dbt.lives.life import (
-    VERSIONS,
     Cleared,
     Cut,
     Decided,
@@ -70,8 +64,8 @@ from tests.dbt.lives.life import (
     Step,
     Upgraded,
 )
+from tests.dbt.lives.versions import Version, Versions
 from tests.dbt.lives.wire import Wire, wired
-from tests.releases import make_release
 from tests.slack_server import Slack
 
 BEFORE_THE_LAST = "0019"
@@ -81,61 +75,6 @@ ENDS_A_TASK = (AirflowFailException, LeaseHeldError, LoadError, UnavailableError
 
 class DbtFailedError(Exception):
     """A task of dbt's has failed: a model, a test, or dbt itself."""
-
-
-@dataclass(frozen=True)
-class Version:
-    """A version of the project: parsed, with the facts that its release has, and its name."""
-
-    project: Project
-    facts: Manifest
-    stamp: str
-
-
-@dataclass
-class Versions:
-    """Those that were deployed so far in this process."""
-
-    project: Project
-    made: dict[tuple[bool, bool, int], Version] = field(default_factory=dict)
-
-    def of(self, life: Life, number: int) -> Version:
-        """A version as a life has it, and its release."""
-        key = (life.few, life.tested, number)
-        if key not in self.made:
-            self.made[key] = self._make(*key)
-        return self.made[key]
-
-    def _make(self, few: bool, tested: bool, number: int) -> Version:
-        parsed = self.project
-        content = json.loads((parsed.work / "target" / "manifest.json").read_bytes())
-        if change := VERSIONS[number]:
-            name, this, to = change
-            unique_id = f"model.greenery.{name}"
-            node = deepcopy(parsed.manifest.nodes[unique_id])
-            assert this in node.raw_code
-            node.raw_code = node.raw_code.replace(this, to)
-            node.checksum = FileHash.from_contents(node.raw_code)
-            changed = replace(parsed.manifest, nodes={**parsed.manifest.nodes, unique_id: node})
-            changed.build_flat_graph()  # our macros keep in it what they found of each node
-            parsed = Project(parsed.project, parsed.work, changed)
-            content["nodes"][unique_id] |= {"checksum": node.checksum.to_dict(), "raw_code": node.raw_code}
-        # A view that is there stays what it is. Its tests would be left out with it.
-        views = () if tested else ("--exclude", "config.materialized:view")
-        names = parsed.untested.names("--select", *(A_FEW if few else EVERYTHING), *views)
-        kept = {key: node for key, node in content["nodes"].items() if node["name"] in names}
-        known = kept.keys() | content["sources"].keys()
-        if tested:
-            kept |= {
-                key: node
-                for key, node in content["nodes"].items()
-                if node["resource_type"] == "test" and set(node["depends_on"]["nodes"]) <= known
-            }
-        kinds = ("sources", "groups", "metrics", "semantic_models")
-        content = {"nodes": kept, **{kind: content[kind] for kind in kinds}}
-        stamp = f"{'few' if few else 'everything'}-{'tested' if tested else 'untested'}-{number}"
-        made = make_release(stamp, json.dumps(content))
-        return Version(parsed, manifest.read(made.manifest), stamp)
 
 
 class Living(Days):

@@ -21,7 +21,8 @@ from tests.dbt.conftest import KeptShop
 from tests.dbt.days import Project
 from tests.dbt.lives.cut_down import cut_down
 from tests.dbt.lives.life import Cleared, Decided, Edited, Held, Killed, Life, Load, Muted, Run, Step, draw
-from tests.dbt.lives.player import Living, Versions, World
+from tests.dbt.lives.player import Living, World
+from tests.dbt.lives.versions import Versions
 from tests.slack_server import slack_server
 from tests.waiting import wait_for
 
