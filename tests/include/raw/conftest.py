@@ -38,6 +38,19 @@ def contents(db: Connection, *, stamps: bool = False) -> dict[str, list[tuple]]:
     }
 
 
+def replace_in(path: Path, old: str, new: str) -> None:
+    """Change what a file says."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def append(path: Path, text: str) -> None:
+    """Add to a file."""
+    with path.open("a") as file:
+        file.write(text)
+
+
 @pytest.fixture(scope="session")
 def shop_database(server: postgres.LocalPostgres) -> Warehouse:
     """One database for all of these tests, since making one takes longer than most of them do."""
