@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 
 import pytest
 from psycopg2.extensions import connection as Connection
 
 from include.demo_shop import demo
+from include.demo_shop.customers import Shop
 from include.local import postgres
 from include.raw.load import LoadReport
 from tests.include.raw.conftest import connect_to, folder, query, shop_database, warehouse  # noqa: F401 - fixtures
 
 WEEKS = 5
+FIRST_DAY = date(2026, 3, 2)  # as tests/conftest.py sets it
+SHOP = Shop(1, 180, FIRST_DAY)
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from statistics import mean
 
 import pytest
@@ -10,9 +9,9 @@ import pytest
 from include.demo_shop.catalogue import PROMOS
 from include.demo_shop.customers import Shop, cohort_size, visitors
 from include.demo_shop.demand import demand
+from tests.include.demo_shop.conftest import SHOP
 
 DAYS = range(1, 366)
-SHOP = Shop(1, 180, date(2026, 3, 2))
 
 
 def orders(shop: Shop, day: int) -> int:
