@@ -7,144 +7,26 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import pytest
 from psycopg2.extensions import connection as Connection
 
 from include.daily.promise import warnings
-from include.daily.watchdog import (
-    FINE,
-    TOO_LATE,
-    UNKNOWN,
-    Facts,
-    Scheduled,
-    check,
-    due_tick,
-    known,
-    last_due,
-    note_schedule,
-    to_say,
-)
+from include.daily.watchdog import FINE, TOO_LATE, UNKNOWN, check, known, note_schedule
 from include.results import backups
 from include.results.backups import Made
 from include.settings import PROJECT_ROOT, Warehouse
 from include.slack.channels import to_all
 from include.slack.message import Message
-from include.slack.notices import BACK, LATE
 from include.slack.send import deliver
 from include.warehouse import connect, migrate
 from tests.forks import NO_AIRFLOW, Forks, command
+from tests.include.daily.test_due import HOUR, LONG_AGO, at
 from tests.slack_server import Slack, slack_server
 
-HOUR = timedelta(hours=1)
-LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def at(text: str) -> datetime:
-    """A moment of November 2026, in UTC: day, hour and minute."""
-    return datetime.strptime(f"2026-11-{text}+0000", "%Y-%m-%d %H:%M%z")
-
-
-@pytest.mark.parametrize(
-    ("now", "due"),
-    [
-        ("24 06:00", "23 06:00"),
-        ("24 06:59", "23 06:00"),
-        ("24 07:00", "24 06:00"),
-        ("24 23:59", "24 06:00"),
-        ("25 00:30", "24 06:00"),
-    ],
-)
-def test_a_tick_is_due_once_its_grace_is_over(now: str, due: str) -> None:
-    assert due_tick("0 6 * * *", at(now), HOUR, LONG_AGO) == at(due)
-
-
-@pytest.mark.parametrize(("now", "due"), [("25 00:20", "23 23:30"), ("25 00:30", "24 23:30"), ("25 01:00", "24 23:30")])
-def test_what_runs_before_midnight_may_be_due_after_it(now: str, due: str) -> None:
-    assert due_tick("30 23 * * *", at(now), HOUR, LONG_AGO) == at(due)
-
-
-def test_the_schedule_is_in_utc_wherever_somebody_asks() -> None:
-    tokyo = at("24 07:00").astimezone(ZoneInfo("Asia/Tokyo"))
-    assert due_tick("0 6 * * *", tokyo, HOUR, LONG_AGO) == at("24 06:00")
-
-
-def test_a_grace_longer_than_the_interval_looks_further_back() -> None:
-    assert due_tick("0 * * * *", at("24 09:10"), 2 * HOUR, LONG_AGO) == at("24 07:00")
-
-
-def test_weekdays_alone_are_due_on_weekdays_alone() -> None:
-    assert due_tick("0 6 * * 1-5", at("22 12:00"), HOUR, LONG_AGO) == at("20 06:00")  # a Sunday
-
-
-def test_without_a_schedule_nothing_is_ever_due() -> None:
-    assert due_tick(None, at("24 12:00"), HOUR, LONG_AGO) is None
-
-
-def test_what_was_due_before_anybody_watched_is_not() -> None:
-    assert due_tick("0 6 * * *", at("24 12:00"), HOUR, since=at("24 10:00")) is None
-    assert due_tick("0 6 * * *", at("25 07:00"), HOUR, since=at("24 10:00")) == at("25 06:00")
-
-
-def test_where_watching_begins_in_the_future_a_clock_was_wrong_and_all_is_due() -> None:
-    assert due_tick("0 6 * * *", at("24 12:00"), HOUR, since=at("30 00:00")) == at("24 06:00")
-
-
-SIX, NINE, THREE = "0 6 * * *", "0 9 * * *", "0 3 * * *"
-
-
-@pytest.mark.parametrize(
-    ("turns", "now", "due"),
-    [
-        ([(SIX, "01 00:00"), (NINE, "24 11:00")], "24 12:00", "24 06:00"),  # 9 was no promise of that day
-        ([(SIX, "01 00:00"), (NINE, "24 11:00")], "25 09:59", "24 06:00"),
-        ([(SIX, "01 00:00"), (NINE, "24 11:00")], "25 10:00", "25 09:00"),
-        ([(SIX, "01 00:00"), (THREE, "24 06:30")], "24 07:00", "24 06:00"),  # which was promised before
-        ([(SIX, "01 00:00"), (THREE, "24 06:30")], "25 03:59", "24 06:00"),
-        ([(SIX, "01 00:00"), (THREE, "24 05:59")], "24 12:00", "23 06:00"),
-        ([(SIX, "01 00:00"), (THREE, "24 06:00")], "24 12:00", "23 06:00"),
-        ([(SIX, "01 00:00"), (NINE, "24 07:00"), (THREE, "24 08:00")], "24 12:00", "24 06:00"),
-        ([(SIX, "01 00:00"), (None, "24 07:00"), (THREE, "26 08:00")], "26 12:00", "24 06:00"),
-        ([(SIX, "01 00:00"), (None, "24 07:00")], "24 08:00", None),
-        ([(SIX, "24 07:00"), (NINE, "24 08:00")], "24 08:30", None),
-    ],
-)
-def test_what_was_due_is_asked_of_the_schedule_that_counted_then(
-    turns: list[tuple[str | None, str]], now: str, due: str | None
-) -> None:
-    scheduled = [Scheduled(schedule, at(since)) for schedule, since in turns]
-    assert last_due(scheduled, at(now), HOUR) == (at(due) if due else None)
-
-
-def facts(published_at: str | None = None, said: str | None = None, of: str | None = None) -> Facts:
-    return Facts((), at(published_at) if published_at else None, said, at(of) if of else None)
-
-
-@pytest.mark.parametrize(
-    ("known", "word"),
-    [
-        (facts(), LATE),
-        (facts("23 06:05"), LATE),
-        (facts("24 05:59"), LATE),
-        (facts("24 06:05"), None),
-        (facts("23 06:05", LATE, "24 06:00"), None),
-        (facts("22 06:05", LATE, "23 06:00"), LATE),
-        (facts("23 09:00", BACK, "23 06:00"), LATE),
-        (facts("24 09:00", LATE, "24 06:00"), BACK),
-        (facts("24 09:00", LATE, "22 06:00"), BACK),
-        (facts("24 09:00", BACK, "24 06:00"), None),
-    ],
-)
-def test_late_is_said_once_a_day_and_back_once(known: Facts, word: str | None) -> None:
-    assert to_say(at("24 06:00"), known) == word
-
-
-def test_a_schedule_that_was_taken_away_is_no_recovery() -> None:
-    assert to_say(None, facts("22 06:05", LATE, "23 06:00")) is None
-    assert to_say(None, facts("23 09:00", LATE, "23 06:00")) == BACK
+pytestmark = pytest.mark.db
 
 
 @pytest.fixture
@@ -179,7 +61,6 @@ def said(slack: Slack) -> list[str]:
     return [one["text"] for one in slack.accepted]
 
 
-@pytest.mark.db
 def test_late_and_back_are_said_once_each(watched: Connection, slack: Slack) -> None:
     publish(watched, "23 06:05")
     assert check(at("24 06:55")).code == FINE
@@ -193,14 +74,12 @@ def test_late_and_back_are_said_once_each(watched: Connection, slack: Slack) -> 
     assert "came 3 hours later" in str(slack.accepted[1]["blocks"])
 
 
-@pytest.mark.db
 def test_what_stays_late_is_said_again_the_next_day(watched: Connection, slack: Slack) -> None:
     for moment in ("24 07:00", "24 23:55", "25 00:05", "25 06:55", "25 07:00"):
         check(at(moment))
     assert [text[-21:] for text in said(slack)] == ["24 Nov 2026 07:00 UTC"[-21:], "25 Nov 2026 07:00 UTC"[-21:]]
 
 
-@pytest.mark.db
 def test_what_was_published_while_a_clock_was_ahead_hides_nothing_that_is_late(
     watched: Connection, slack: Slack
 ) -> None:
@@ -210,7 +89,6 @@ def test_what_was_published_while_a_clock_was_ahead_hides_nothing_that_is_late(
     assert check(at("30 07:00")).code == FINE
 
 
-@pytest.mark.db
 def test_after_thirty_missed_days_it_is_told_since_when_it_was_late(watched: Connection, slack: Slack) -> None:
     publish(watched, "01 06:05")
     for day in ("02", "03", "29", "30"):
@@ -230,7 +108,6 @@ def test_after_thirty_missed_days_it_is_told_since_when_it_was_late(watched: Con
     assert "What was due at 01 Dec 2026 06:00 UTC came 60 minutes later." in str(slack.accepted[-1]["blocks"])
 
 
-@pytest.mark.db
 def test_a_schedule_that_was_changed_makes_nothing_late_that_nobody_had_promised(
     watched: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,7 +127,6 @@ def test_a_schedule_that_was_changed_makes_nothing_late_that_nobody_had_promised
     assert said(slack) == ["🔴 Greenery data is late: nothing was published by 25 Nov 2026 10:00 UTC"]
 
 
-@pytest.mark.db
 def test_who_asks_beside_airflow_goes_by_the_schedule_of_airflow(
     watched: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,7 +137,6 @@ def test_who_asks_beside_airflow_goes_by_the_schedule_of_airflow(
     assert check(at("25 07:00")).code == TOO_LATE
 
 
-@pytest.mark.db
 def test_a_schedule_that_is_none_is_not_noted(watched: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GREENERY_SCHEDULE", "0 6 * *")
     with pytest.raises(ValueError, match="Exactly"):
@@ -271,7 +146,6 @@ def test_a_schedule_that_is_none_is_not_noted(watched: Connection, monkeypatch: 
         assert cursor.rowcount == 0
 
 
-@pytest.mark.db
 def test_a_rollback_is_neither_a_publication_nor_late(watched: Connection, slack: Slack) -> None:
     publish(watched, "24 06:05")
     publish(watched, "24 08:00", as_of="23 06:05")
@@ -280,7 +154,6 @@ def test_a_rollback_is_neither_a_publication_nor_late(watched: Connection, slack
     assert check(at("25 07:00")).code == TOO_LATE
 
 
-@pytest.mark.db
 def test_a_run_that_is_under_way_and_one_that_failed_are_told_apart(watched: Connection, slack: Slack) -> None:
     with watched.cursor() as cursor:
         cursor.execute(
@@ -296,7 +169,6 @@ def test_a_run_that_is_under_way_and_one_that_failed_are_told_apart(watched: Con
     assert "Run run 1 failed; its message says of what." in str(slack.accepted[-1]["blocks"])
 
 
-@pytest.mark.db
 def test_engineers_alone_hear_once_that_a_promise_is_at_risk_before_everybody_hears_that_it_is_broken(
     watched: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,7 +191,6 @@ def test_engineers_alone_hear_once_that_a_promise_is_at_risk_before_everybody_he
     assert warned.was_right
 
 
-@pytest.mark.db
 def test_what_is_late_is_said_though_nobody_can_tell_what_will_be(watched: Connection, slack: Slack) -> None:
     with watched.cursor() as cursor:
         cursor.execute("alter table ops.risks rename to other")
@@ -327,7 +198,6 @@ def test_what_is_late_is_said_though_nobody_can_tell_what_will_be(watched: Conne
     assert said(slack) == ["🔴 Greenery data is late: nothing was published by 24 Nov 2026 07:00 UTC"]
 
 
-@pytest.mark.db
 def test_who_does_not_speak_gives_no_warning_either(watched: Connection) -> None:
     for day in range(3, 24):
         publish(watched, f"{day:02} 06:05")
@@ -349,7 +219,6 @@ def saved_daily(watched: Connection, monkeypatch: pytest.MonkeyPatch) -> Connect
     return watched
 
 
-@pytest.mark.db
 def test_a_backup_that_is_late_and_one_that_is_made_again_are_said_once_each(
     saved_daily: Connection, slack: Slack
 ) -> None:
@@ -366,7 +235,6 @@ def test_a_backup_that_is_late_and_one_that_is_made_again_are_said_once_each(
     assert said(slack)[2:] == ["✅ Greenery backups are made again"]
 
 
-@pytest.mark.db
 def test_a_backup_that_is_named_by_a_time_to_come_hides_none_that_is_late(
     saved_daily: Connection, slack: Slack
 ) -> None:
@@ -376,7 +244,6 @@ def test_a_backup_that_is_named_by_a_time_to_come_hides_none_that_is_late(
     assert said(slack) == ["🔴 Greenery backups: none was made since 24 Nov 2026 07:30 UTC, when one was due"]
 
 
-@pytest.mark.db
 def test_a_typo_in_the_schedule_of_backups_keeps_nothing_back_and_one_a_day_is_due(
     saved_daily: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -386,13 +253,11 @@ def test_a_typo_in_the_schedule_of_backups_keeps_nothing_back_and_one_a_day_is_d
     assert [text.partition(":")[0] for text in said(slack)] == ["🔴 Greenery data is late", "🔴 Greenery backups"]
 
 
-@pytest.mark.db
 def test_a_first_backup_that_is_never_made_is_late(saved_daily: Connection, slack: Slack) -> None:
     check(at("24 08:30"))
     assert "There is none at all." in str(slack.accepted[0]["blocks"])
 
 
-@pytest.mark.db
 @pytest.mark.parametrize(("schedule", "since"), [("", LONG_AGO), ("30 7 * * *", at("24 07:31"))])
 def test_where_backups_are_made_elsewhere_or_only_begin_none_is_late(
     saved_daily: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch, schedule: str, since: datetime
@@ -404,7 +269,6 @@ def test_where_backups_are_made_elsewhere_or_only_begin_none_is_late(
     assert slack.accepted == []
 
 
-@pytest.mark.db
 def test_engineers_alone_hear_of_backups(
     saved_daily: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -414,7 +278,6 @@ def test_engineers_alone_hear_of_backups(
         assert (said(slack), len(said(theirs))) == ([], 1)
 
 
-@pytest.mark.db
 def test_those_who_look_at_once_say_it_once(watched: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GREENERY_SCHEDULE", "0 * * * *")
     with ThreadPoolExecutor(4) as lookers:  # one of them about the next tick already
@@ -422,7 +285,6 @@ def test_those_who_look_at_once_say_it_once(watched: Connection, slack: Slack, m
     assert len(slack.accepted) == 1
 
 
-@pytest.mark.db
 def test_who_holds_publishing_back_is_named(watched: Connection, slack: Slack) -> None:
     with watched.cursor() as cursor:
         cursor.execute("insert into ops.decisions (action, decided_by, reason) values ('hold', 'ada', '<!channel> x')")
@@ -431,7 +293,6 @@ def test_who_holds_publishing_back_is_named(watched: Connection, slack: Slack) -
     assert "<!channel>" not in str(slack.accepted[0]["blocks"])
 
 
-@pytest.mark.db
 def test_a_decision_whose_decider_was_killed_before_telling_it_is_told_once(watched: Connection, slack: Slack) -> None:
     publish(watched, "24 06:05")
     with watched.cursor() as cursor:
@@ -449,7 +310,6 @@ def test_a_decision_whose_decider_was_killed_before_telling_it_is_told_once(watc
     assert "they are gone" in str(slack.accepted[0]["blocks"])
 
 
-@pytest.mark.db
 def test_on_the_first_day_nothing_is_late(empty_warehouse: Warehouse, slack: Slack) -> None:
     migrate.upgrade()
     verdict = check()
@@ -457,7 +317,6 @@ def test_on_the_first_day_nothing_is_late(empty_warehouse: Warehouse, slack: Sla
     assert slack.accepted == []
 
 
-@pytest.mark.db
 def test_an_alert_that_slack_does_not_take_is_said_at_the_next_look(watched: Connection, slack: Slack) -> None:
     slack.answers[:] = [403]
     assert check(at("24 07:00")).code == TOO_LATE
@@ -467,7 +326,6 @@ def test_an_alert_that_slack_does_not_take_is_said_at_the_next_look(watched: Con
     assert len(slack.accepted) == 1
 
 
-@pytest.mark.db
 def test_a_slack_that_is_down_changes_nothing_in_the_verdict(watched: Connection, slack: Slack) -> None:
     slack.answers[:] = [500] * 50
     assert check(at("24 07:00")).code == TOO_LATE
@@ -476,7 +334,6 @@ def test_a_slack_that_is_down_changes_nothing_in_the_verdict(watched: Connection
     assert len(slack.accepted) == 1
 
 
-@pytest.mark.db
 def test_each_look_sends_what_waits(watched: Connection, slack: Slack) -> None:
     slack.answers[:] = [403]
     with connect() as connection:
@@ -486,7 +343,6 @@ def test_each_look_sends_what_waits(watched: Connection, slack: Slack) -> None:
     assert said(slack) == ["🔴"]
 
 
-@pytest.mark.db
 def test_a_warehouse_that_is_down_is_said_once_and_that_it_is_back_once(
     watched: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -503,7 +359,6 @@ def test_a_warehouse_that_is_down_is_said_once_and_that_it_is_back_once(
     assert "out of reach for 20 minutes" in str(slack.accepted[1]["blocks"])
 
 
-@pytest.mark.db
 def test_a_restart_of_the_warehouse_is_not_worth_a_word(
     watched: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -524,7 +379,6 @@ def asked(forks: Forks, **environment: str | None) -> tuple[int, str]:
     return done.code, done.stdout
 
 
-@pytest.mark.db
 def test_the_command_needs_no_airflow_and_says_all_in_its_exit_code(
     watched: Connection, slack: Slack, forks: Forks
 ) -> None:
@@ -547,7 +401,6 @@ def test_the_command_needs_no_airflow_and_says_all_in_its_exit_code(
     assert words.count("\n") == 1
 
 
-@pytest.mark.db
 def test_a_command_that_knows_no_slack_leaves_the_word_to_the_dag(
     watched: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
