@@ -27,6 +27,7 @@ from include.daily import admission, buffers, report, snapshots, watchdog
 from include.daily.admission import holder_of
 from include.demo_shop import demo
 from include.erase import __main__ as erasing
+from include.erase import erasure
 from include.local import postgres
 from include.publish import __main__ as deciding
 from include.publish import publish as publishing
@@ -213,6 +214,17 @@ def with_people(db: Connection) -> None:
         sandbox.create(connection, "preview_ana", "a test")
 
 
+def with_somebody_who_came_back(db: Connection) -> None:
+    """Erased, and back by a loader that knows nothing of it; since then somebody has a sandbox."""
+    day_three_is_over(db)
+    fill(db)
+    erasure.erase("ann-0001", "asked for it", lambda _: "ada")
+    with db.cursor() as cursor:
+        cursor.execute("update raw.orders set user_id = 'ann-0001' where order_id = 'o1'")
+    with connect("test") as connection:
+        sandbox.create(connection, "preview_ana", "a test")
+
+
 def of_a_former_version(db: Connection) -> None:
     day_three_is_over(db)
     migrate.downgrade("0011", settings.warehouse())
@@ -259,6 +271,7 @@ DEEDS = {
     "a person is erased": Deed(
         with_people, (succeeds(erasing.main, "--user", "ann-0001", "--reason", "asked for it"),)
     ),
+    "who came back is erased again": Deed(with_somebody_who_came_back, (succeeds(erasing.main, "--again"),)),
     "the warehouse is migrated": Deed(
         of_a_former_version,
         (lambda: migrate.upgrade(settings.warehouse()),),

@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections import ChainMap
 from dataclasses import fields, replace
-from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -35,6 +34,7 @@ from dbt.clients.jinja import get_rendered
 from dbt.clients.jinja_static import statically_extract_macro_calls
 from dbt.contracts.graph.manifest import Manifest
 from dbt.events.types import NodeExecuting, NodeFinished, NodeStart
+from dbt.mp_context import get_mp_context
 from dbt.task.base import BaseRunner
 from dbt.task.runnable import GraphRunnableTask
 from dbt_common.behavior_flags import BehaviorFlagRendered
@@ -206,13 +206,14 @@ def test_a_name_is_found_in_the_whole_manifest_where_dbt_gets_a_part_of_it(manif
     )
 
 
-def test_python_knows_how_the_name_of_a_lock_is_taken_back() -> None:
-    """`include/fast_cosmos/invocation.py` does so, since a forked task ends without it."""
-    with invocation.leaving_no_lock():
-        lock = get_context("spawn").Lock()  # as dbt makes them
-        file = Path("/dev/shm") / f"sem.{lock._semlock.name.removeprefix('/')}"  # noqa: S108
-        assert file.exists()
-    assert not file.exists()
+def test_a_lock_of_dbts_has_no_name_where_it_is_told_so() -> None:
+    """`include/fast_cosmos/invocation.py` does: a name is a file in /dev/shm, which a task that is killed leaves."""
+    with invocation.nameless_locks():
+        locks = [Manifest()._lock, get_mp_context().RLock()]  # the manifest's, and the one of dbt's connections
+    assert [lock._semlock.name for lock in locks] == [None, None], (
+        "each task that is killed leaves a file in /dev/shm: Python no longer goes by the name of dbt's context"
+    )
+    assert get_mp_context().Lock()._semlock.name, "who spawns a process could not hand it a lock"
 
 
 def test_dbt_tells_of_a_node_as_it_begins_and_ends() -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from include import settings
@@ -36,8 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.user is None:
             told = [json.loads(file.read_text()) for file in options.again]
-            count = erasure.again(told, at_a_shell, settings.warehouse_admin())
-            print(f"Erased again: {count}.", file=sys.stderr)
+            done = erasure.again(told, at_a_shell, settings.warehouse_admin())
+            print(f"Erased again: {done.people}.{_of_sandboxes(done.dropped)}", file=sys.stderr)
         else:
             certificate = erasure.erase(options.user, options.reason, at_a_shell, settings.warehouse_admin())
             print(certificate.as_json())
@@ -55,15 +56,19 @@ def in_words(certificate: Certificate) -> str:
     """A certificate for a person."""
     counted = ", ".join(f"{rows:,} in {table}" for table, rows in certificate.changed.items())
     told = f"Erased (certificate {certificate.erasure_id}); rows changed: {counted}."
-    if certificate.dropped:
-        told += (
-            f" Dropped, as they may have held the person: {', '.join(certificate.dropped)}. They can be built again."
-        )
+    told += _of_sandboxes(certificate.dropped)
     if certificate.not_looked_at:
         told += (
             f" Not looked at, as they are not ours: schema {', '.join(certificate.not_looked_at)}. Ask their owners."
         )
     return told
+
+
+def _of_sandboxes(dropped: Collection[str]) -> str:
+    """What to say of sandboxes that went, behind another sentence; nothing where none did."""
+    if not dropped:
+        return ""
+    return f" Dropped, as they may have held who was erased: {', '.join(dropped)}. They can be built again."
 
 
 if __name__ == "__main__":

@@ -62,6 +62,22 @@ class Certificate:
         return json.dumps({**self.__dict__, "erased_at": self.erased_at.isoformat()}, ensure_ascii=False, indent=2)
 
 
+@dataclass(frozen=True)
+class Again:
+    """What erasing once more came to: how many people had come back, and the sandboxes that went."""
+
+    people: int
+    dropped: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Sandboxes:
+    """Those that were dropped after an erasure; and all schemas that are not ours now, which nobody has read."""
+
+    dropped: tuple[str, ...]
+    not_looked_at: tuple[str, ...]
+
+
 def erase(
     user_id: str,
     reason: str,
@@ -93,15 +109,18 @@ def erase(
         ) from None
     except psycopg2.Error as error:  # whose details may quote rows
         raise EraseError(f"Nothing was erased: {_said(error)}.") from None
-    return _without_sandboxes(certificate, developer or where)
+    if after := _drop_sandboxes(developer or where):
+        return replace(certificate, dropped=after.dropped, not_looked_at=after.not_looked_at)
+    return certificate
 
 
 def again(
     certificates: list[dict[str, Any]], by: Callable[[Connection], str], where: settings.Warehouse | None = None
-) -> int:
-    """Carry out all erasures that are known here or told by certificates, as after a restore; returns how many had to.
+) -> Again:
+    """Carry out all erasures that are known here or told by certificates, as after a restore. Raises EraseError.
 
-    What a restore kept aside counts as known. Raises EraseError.
+    What a restore kept aside counts as known. Sandboxes are dropped also where nobody had come back: an earlier call
+    may have been killed before it could drop them.
     """
     try:
         with connect("greenery erasure", where) as connection, connection.cursor() as cursor:
@@ -109,28 +128,27 @@ def again(
             stand_in.learn(cursor, certificates)
             found = stand_in.ids_of_the_erased(cursor, places.all_of_them(cursor))
             for user_id in found:
-                certificate = _erase(cursor, user_id, AGAIN, by(connection))
+                _erase(cursor, user_id, AGAIN, by(connection))
     except psycopg2.Error as error:
         raise EraseError(f"Nothing was erased: {_said(error)}.") from None
-    if found:
-        _without_sandboxes(certificate, where)
-    return len(found)
+    after = _drop_sandboxes(where)
+    return Again(len(found), after.dropped if after else ())
 
 
-def _without_sandboxes(certificate: Certificate, where: settings.Warehouse | None) -> Certificate:
-    """Drop sandboxes, which were built from rows of before, and can be built anew; the certificate that says so.
+def _drop_sandboxes(where: settings.Warehouse | None) -> _Sandboxes | None:
+    """Drop sandboxes, which were built from rows of before, and can be built anew; None where they can't be dropped.
 
-    It goes on to name the schemas of one that somebody works in, and all of them where they can't be dropped.
+    One that somebody works in stays, and its schemas are named.
     """
     try:
         with connect("greenery erasure", where) as connection, connection.cursor() as cursor:
             cursor.execute(sql.SQL("set lock_timeout = {}").format(sql.Literal(_PATIENCE)))
             connection.commit()
             dropped = tuple(one.name for one in sandbox.drop_unused(connection, timedelta(0)))
-            return replace(certificate, not_looked_at=places.schemas_of_others(cursor), dropped=dropped)
+            return _Sandboxes(dropped, places.schemas_of_others(cursor))
     except psycopg2.Error as error:
         log.warning("Sandboxes were not dropped: %s.", _said(error))
-        return certificate
+        return None
 
 
 def _be_alone(cursor: Cursor) -> None:

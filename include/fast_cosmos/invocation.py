@@ -5,14 +5,11 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
-from multiprocessing import util
-from multiprocessing.synchronize import SemLock
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
@@ -20,12 +17,14 @@ from typing import Any
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
 from dbt.events.types import NodeExecuting, NodeFinished, NodeStart
+from dbt.mp_context import get_mp_context
 from dbt_common.clients.jinja import template_cache
 from dbt_common.events.base_types import BaseEvent, EventLevel, EventMsg
 from dbt_common.events.event_manager import EventManager
 from dbt_common.events.event_manager_client import ctx_set_event_manager, get_event_manager
 from dbt_common.events.functions import env_scrubber
 
+from . import scratch
 from .releases import ProjectError, Release, verify
 
 log = logging.getLogger(__name__)
@@ -69,14 +68,14 @@ def invoke(
         # several are built side by side, one could ask while another is half replaced.
         *(("--cache-selected-only",) if populate_cache else ("--no-populate-cache",)),
     )
-    with tempfile.TemporaryDirectory(prefix="dbt-") as scratch:
-        arguments = [*command, *lean, *_flags(project, Path(scratch))]
+    with scratch.folder() as folder:
+        arguments = [*command, *lean, *_flags(project, folder)]
         whole = _read_from(load(project), elsewhere or {})
         asked = _with_tests(whole, tests, unit_tests)
         if nodes is not None:
             asked = _about(asked, nodes)
         dbt = dbtRunner(manifest=asked, callbacks=[hear])
-        with without_debugging(began, ended), leaving_no_lock():
+        with without_debugging(began, ended), nameless_locks():
             return _from_a_low_stack(dbt.invoke, arguments)
 
 
@@ -210,19 +209,19 @@ def without_debugging(
 
 
 @contextmanager
-def leaving_no_lock() -> Iterator[None]:
-    """Take back the names of the locks that dbt makes in the block, which are files in /dev/shm.
+def nameless_locks() -> Iterator[None]:
+    """For the time of the block dbt makes its locks as for processes that it forks: without a name.
 
-    They are for processes that it might spawn, and it spawns none. Python takes them back as a process ends, but a
-    forked task ends without that (`os._exit`): each would leave one, until the process ends that it was forked from.
+    A name is a file in /dev/shm, by which a process that dbt spawns would find the lock, and dbt spawns none. Python
+    removes it as a process ends, but a forked task ends without that (`os._exit`), and so does one that is killed: the
+    file would stay until the process ends that the task was forked from.
     """
-    before = {*util._finalizer_registry}
+    context = get_mp_context()
+    context._name = "fork"  # by which Python decides, as it makes a lock
     try:
         yield
     finally:
-        for key, end in [*util._finalizer_registry.items()]:
-            if key not in before and end._callback is SemLock._cleanup:
-                end()
+        context._name = type(context)._name
 
 
 def _from_a_low_stack(call: Callable[[list[str]], dbtRunnerResult], arguments: list[str]) -> dbtRunnerResult:
@@ -247,15 +246,15 @@ def load(project: Release) -> Manifest:
     """
     verify(project)
     log.info("Loading release %s of the dbt project", project.stamp)
-    with tempfile.TemporaryDirectory(prefix="dbt-") as scratch, leaving_no_lock():
+    with scratch.folder() as folder, nameless_locks():
         parsed = project.path / "target" / "partial_parse.msgpack"
         done = dbtRunner().invoke(
             [
                 *("--quiet", "parse", "--log-level-file", "none", "--no-write-json"),
-                *("--partial-parse-file-path", str(parsed), *_flags(project, Path(scratch))),
+                *("--partial-parse-file-path", str(parsed), *_flags(project, folder)),
             ]
         )
-        if done.success and (files := _parsed_files(Path(scratch) / "perf_info.json")):
+        if done.success and (files := _parsed_files(folder / "perf_info.json")):
             log.warning("%d files of release %s were parsed anew: dbt's settings differ here.", files, project.stamp)
     if not isinstance(done.result, Manifest):
         raise ProjectError(f"release {project.stamp} of the dbt project does not load: {done.exception}")
@@ -264,10 +263,11 @@ def load(project: Release) -> Manifest:
 
 def rehearse(project: Release) -> None:
     """Run a dbt command that needs no warehouse: dbt writes code for its classes when it first uses them."""
-    with tempfile.TemporaryDirectory(prefix="dbt-") as scratch, leaving_no_lock():
+    dbt = dbtRunner(manifest=load(project))
+    with scratch.folder() as folder, nameless_locks():
         quiet = ("--log-level", "none", "--log-level-file", "none", "--no-write-json")
-        command = ["list", "--output", "json", *quiet, *_flags(project, Path(scratch))]
-        dbtRunner(manifest=load(project)).invoke(command)
+        command = ["list", "--output", "json", *quiet, *_flags(project, folder)]
+        dbt.invoke(command)
 
 
 def compile_macros(manifest: Manifest) -> None:
@@ -281,10 +281,10 @@ def _parsed_files(performance: Path) -> int:
     return sum(project["parsed_path_count"] for project in told["projects"])
 
 
-def _flags(project: Release, scratch: Path) -> tuple[str, ...]:
+def _flags(project: Release, written: Path) -> tuple[str, ...]:
     # The same as the release was parsed with: dbt throws a parse away whose flags differ.
     return (
         *("--project-dir", str(project.path), "--profiles-dir", str(project.path)),
         *("--profile", project.profile, "--target", project.target, "--no-static-parser"),
-        *("--target-path", str(scratch), "--log-path", str(scratch)),
+        *("--target-path", str(written), "--log-path", str(written)),
     )

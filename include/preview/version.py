@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +19,7 @@ import yaml
 from include import settings
 from include.dbt_project import limits, manifest, release
 from include.dbt_project.manifest import Manifest
+from include.fast_cosmos import scratch
 from include.fast_cosmos.releases import ProjectError, Release, Releases
 from include.preview import kept
 from include.warehouse.relation import Relation
@@ -103,8 +103,7 @@ def of_commit(ref: str, sandbox: Sandbox) -> Version:
             f"{ref} is no commit, branch or tag that git knows in {folder} ({_said(error)}), so there is nothing to "
             "compare with, and nothing was built. Fetch it, or name another one as BASE."
         ) from error
-    with tempfile.TemporaryDirectory(prefix="dbt-of-a-commit-") as scratch:
-        source = Path(scratch)
+    with scratch.folder() as source:
         try:  # in a folder git archives what is below it alone
             archived = _git("archive", "--format=zip", commit, ".")
         except subprocess.CalledProcessError as error:

@@ -13,7 +13,7 @@ import logging
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from itertools import groupby
@@ -21,7 +21,6 @@ from pathlib import Path
 from random import Random
 
 import pytest
-import yaml
 
 from tests import conftest
 
@@ -36,7 +35,7 @@ from tests import in_memory  # noqa: E402
 from tests.dbt.conftest import PROJECT, WAREHOUSE, KeptShop  # noqa: E402
 from tests.dbt.days import Project  # noqa: E402
 from tests.lean_dbt import lean  # noqa: E402
-from tests.mutants import python  # noqa: E402
+from tests.mutants import excuses, python  # noqa: E402
 from tests.mutants.change import Mutant  # noqa: E402
 from tests.mutants.copied import asked_of_tests  # noqa: E402
 from tests.mutants.forked import Change  # noqa: E402
@@ -60,23 +59,23 @@ from tests.mutants.judge import (  # noqa: E402
 from tests.resume import files  # noqa: E402
 
 JUDGED = PROJECT_ROOT / ".local" / "mutants.jsonl"
-EQUIVALENT = Path(__file__).with_name("equivalent.yml")
 AT_A_TIME = 40
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Returns 1 where a mutant survived that nobody has looked at."""
+    """Returns 1 where a mutant survived that nobody has looked at, or whose text has changed since."""
     asked = _asked(arguments)
     log_to_stderr()
     logging.disable(logging.INFO)  # what each run of each day says
     if "python" in asked.names:
         asked.names.remove("python")
-        mutants = python.all_mutants()
-        chosen, code = _chosen(mutants, asked), {one.node: (PROJECT_ROOT / one.node).read_text() for one in mutants}
-        return _told(chosen, code, asked, lambda left: _by_tests(map(python.change, left), python.TESTS))
+        chosen = _chosen(python.all_mutants(), asked)
+        parts = {module: python.parts((PROJECT_ROOT / module).read_text()) for module in python.MODULES}
+        return _told(chosen, parts, asked, lambda left: _by_tests(map(python.change, left), python.TESTS))
     with lean(), _project() as project:
         chosen = _chosen(all_mutants(project.manifest), asked)
-        return _told(chosen, texts(project.manifest), asked, lambda left: _judged(project, left))
+        whole = {name: [text] for name, text in texts(project.manifest).items()}
+        return _told(chosen, whole, asked, lambda left: _judged(project, left))
 
 
 def _judged(project: Project, left: list[Mutant]) -> Iterator[Verdict]:
@@ -105,12 +104,12 @@ def _by_tests(changes: Iterable[Change], tests: Sequence[str]) -> Iterator[Verdi
 
 def _told(
     chosen: list[Mutant],
-    code: Mapping[str, str],
+    parts: excuses.Texts,
     asked: argparse.Namespace,
     judged: Callable[[list[Mutant]], Iterator[Verdict]],
 ) -> int:
     """Judge what is not judged yet, and tell of all."""
-    shown = {one.name: f"{one.node}: {one.shown(code[one.node])}" for one in chosen}
+    shown = {one.name: excuses.line(one, parts[one.node]) for one in chosen}
     if asked.list:
         print("\n".join(f"{name} {line}" for name, line in shown.items()))
         return 0
@@ -119,13 +118,15 @@ def _told(
         for verdict in judged(left):
             kept.add(verdict)
             print(f"{verdict.mutant}: {verdict.became} {verdict.detail}", flush=True)
-    known = {line for entry in yaml.safe_load(EQUIVALENT.read_text()) for line in entry["mutants"]}
-    verdicts = [_looked_at(kept.verdicts[one.name], shown[one.name], known) for one in chosen]
+    excused = excuses.lines()
+    verdicts = [_looked_at(kept.verdicts[one.name], shown[one.name], excused) for one in chosen]
     print(table(chosen, verdicts))
     survivors = [one for one in verdicts if one.became == SURVIVED]
     for one in survivors:
         print(f"\n{one.mutant} {shown[one.mutant]}\n  {one.detail}")
-    return 1 if survivors else 0
+    if refused := excuses.refused(excused, {one.node: parts[one.node] for one in chosen}):
+        print(f"\n{refused}")
+    return 1 if survivors or refused else 0
 
 
 def _asked(arguments: Sequence[str]) -> argparse.Namespace:
@@ -151,9 +152,9 @@ def _chosen(mutants: list[Mutant], asked: argparse.Namespace) -> list[Mutant]:
     return [one for _, one in sorted(turns, key=lambda turn: turn[0])]
 
 
-def _looked_at(verdict: Verdict, shown: str, known: set[str]) -> Verdict:
+def _looked_at(verdict: Verdict, shown: str, excused: Collection[str]) -> Verdict:
     """A survivor that somebody has looked at changes nothing that anybody asks."""
-    if verdict.became == SURVIVED and shown in known:
+    if verdict.became == SURVIVED and shown in excused:
         return Verdict(verdict.mutant, LOOKED_AT)
     return verdict
 

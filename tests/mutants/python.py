@@ -16,7 +16,7 @@ import tokenize
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from tests.mutants.forked import Change
 TESTS = (
     "tests/include/publish",
     "tests/include/raw/test_lease.py",
+    "tests/include/results/test_trust.py",
     "tests/include/daily/test_admission.py",
     "tests/include/daily/test_buffers.py",
     "tests/include/dbt_project/test_archive.py",
@@ -98,6 +99,11 @@ def own(source: str) -> Iterator[_Change]:
     yield from ((f"SQL {one.kind}", one.start, one.end, one.text) for one in mutants("", module.only_sql()))
 
 
+def parts(source: str) -> list[str]:
+    """A module in parts, which an excuse of a mutant may be about: its outermost statements."""
+    return _Module(source).parts()
+
+
 def change(mutant: Mutant) -> Change:
     """The file with the mutant in it, and the lines that a test has to run to notice."""
     source = (PROJECT_ROOT / mutant.node).read_text()
@@ -141,6 +147,12 @@ class _Module:
     def is_told(self, at: int) -> bool:
         """Whether a place is in what is only said to people, in a type, or in a docstring."""
         return any(begin <= at < end for begin, end in self.told)
+
+    def parts(self) -> list[str]:
+        """The text of each outermost statement, with what stands above it, as a decorator does, or a comment."""
+        ends = [self._span(node)[1] for node in self.tree.body]
+        ends[-1] = len(self.source)
+        return [self.source[begin:end] for begin, end in pairwise([0, *ends])]
 
     def statements(self) -> Iterator[_Change]:
         """Each statement that does something, or refuses, left out."""

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from pathlib import Path
-
 import pytest
-import yaml
 
-from include.settings import PROJECT_ROOT
 from tests.mutants.change import mutants
-
-MACRO = re.compile(r"\{%-? (?P<kind>macro|test) (?P<name>\w+)\(.*?\{%-? end(?P=kind) -?%\}", re.DOTALL)
 
 
 @pytest.mark.parametrize(
@@ -63,21 +55,3 @@ def test_a_mutant_is_shown_by_its_line_and_the_one_before():
     code = "select b\nfrom c\nwhere d < e\ngroup by b\n"
     mutant = next(mutants("a", code))
     assert (mutant.name, mutant.shown(code)) == ("a.filter.1", "from c where d < e -> from c where true or d < e")
-
-
-def test_each_mutant_that_was_looked_at_has_its_reason_and_can_be_made():
-    entries = yaml.safe_load(Path(__file__).with_name("equivalent.yml").read_text())
-    assert all(entry["because"] for entry in entries)
-    lines = [line for entry in entries for line in entry["mutants"]]
-    code = {file.stem: file.read_text() for file in (PROJECT_ROOT / "dbt" / "models").rglob("*.sql")}
-    for file in (PROJECT_ROOT / "dbt").rglob("*.sql"):
-        of_tests = {"test": "test_", "macro": ""}
-        code |= {of_tests[one["kind"]] + one["name"]: one[0] for one in MACRO.finditer(file.read_text())}
-    made = Counter(f"{name}: {one.shown(text)}" for name, text in code.items() for one in mutants(name, text))
-    # Once: a line that is shown of two mutants would excuse one that nobody has looked at.
-    assert {line: made[line] for line in lines if made[line] != 1 and not line.startswith("include/")} == {}
-    # Of Python it is cosmic-ray that makes most, which is not installed.
-    for line in lines:
-        if line.startswith("include/"):
-            file, shown = line.split(": ", 1)
-            assert shown.partition(" -> ")[0] in " ".join((PROJECT_ROOT / file).read_text().split()), line

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.db
 
 # Runs in a process of its own, since what a process has imported can't be taken back: prints what the test asks about.
 IN_A_PROCESS = """
-import json, os, signal, sys, threading
+import json, os, signal, sys, tempfile, threading
 from multiprocessing.process import current_process
 from pathlib import Path
 import psutil
@@ -49,15 +49,15 @@ told = {
 }
 
 
-def task(select):
-    # Forks a task; returns its process id and where it writes what it found.
+def task(select, began=None):
+    # Forks a task; returns its process id and where it writes what it found. `began` is called before dbt runs its SQL.
     read, write = os.pipe()
     if pid := os.fork():
         os.close(write)
         return pid, read
     before, misses = set(sys.modules), invocation.load.cache_info().misses
     tests = manifest.read(release.current().manifest).tests_of(f"model.small.{select}")
-    done = invocation.invoke(release.current(), ["build", "--quiet", "--select", select], tests=tests)
+    done = invocation.invoke(release.current(), ["build", "--quiet", "--select", select], tests=tests, began=began)
     found = {
         "imported": sorted(set(sys.modules) - before),
         "loads": invocation.load.cache_info().misses - misses,
@@ -72,12 +72,12 @@ def found_by(pid, read):
     return json.loads(os.read(read, 1_000_000) or "null")
 
 
-killed = task("stg_users")
-os.kill(killed[0], signal.SIGKILL)
-told["killed"] = found_by(*killed)
+told["killed"] = found_by(*task("stg_users", lambda _: os.kill(os.getpid(), signal.SIGKILL)))
+told["folders"] = [len(list(Path(tempfile.gettempdir()).glob("fast-cosmos-*")))]
 side_by_side = [task(name) for name in ("stg_promos", "stg_users", "stg_products")]
 told["tasks"] = [found_by(*one) for one in side_by_side]
 told["locks"] = len(list(Path("/dev/shm").glob(f"sem.of-{os.getpid()}-*")))
+told["folders"] += [len(list(Path(tempfile.gettempdir()).glob("fast-cosmos-*")))]
 print(json.dumps(told))
 """
 
@@ -134,10 +134,11 @@ def home(server: LocalPostgres, dbts: Forks, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="module")
-def told(home: Path) -> dict:
+def told(home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
     """What a warm process and tasks forked from it say of themselves."""
     command = [sys.executable, "-c", IN_A_PROCESS]
-    done = subprocess.run(command, cwd=PROJECT_ROOT, env=os.environ, capture_output=True, text=True)
+    environment = os.environ | {"TMPDIR": str(tmp_path_factory.mktemp("temporary"))}
+    done = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -154,9 +155,14 @@ def test_tasks_side_by_side_and_after_a_killed_one_find_everything_loaded(told: 
     assert [one["statuses"] for one in told["tasks"]] == [["pass", "success"]] * 3
 
 
-def test_neither_the_warm_up_nor_a_task_leaves_a_lock_of_dbts(told: dict) -> None:
-    """In /dev/shm, which is 64 MB in a container."""
+def test_neither_the_warm_up_nor_a_task_leaves_a_lock_of_dbts_nor_does_one_that_is_killed(told: dict) -> None:
+    """In /dev/shm, which is 64 MB in a container. The killed one had begun to build."""
     assert told["locks"] == 0
+
+
+def test_the_folder_that_a_killed_task_leaves_goes_with_the_next_one(told: dict) -> None:
+    """It holds the SQL that dbt compiled."""
+    assert told["folders"] == [1, 0]
 
 
 def test_a_dag_processor_imports_nothing_to_read_the_daily_dag(home: Path) -> None:

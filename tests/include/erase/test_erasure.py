@@ -8,6 +8,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
+from include.erase import __main__ as command
 from include.erase import erasure
 from include.erase.places import EraseError
 from include.raw import lease
@@ -105,9 +106,26 @@ def test_sandboxes_that_a_killed_erasure_left_are_dropped_by_the_next(
     with connect("test") as connection:
         sandbox.create(connection, "preview_ana", "a test")
     with monkeypatch.context() as killed:
-        killed.setattr(erasure, "_without_sandboxes", lambda certificate, _: certificate)
+        killed.setattr(erasure, "_drop_sandboxes", lambda _: None)
         forget("ann-0001")
     assert forget("ann-0001").dropped == ("preview_ana",)
+
+
+def test_sandboxes_that_a_killed_erasure_of_who_came_back_left_are_dropped_by_the_next(
+    shop: Connection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forget("ann-0001")
+    with shop.cursor() as cursor:
+        cursor.execute("update raw.orders set user_id = 'ann-0001' where order_id = 'o1'")
+    with connect("test") as connection:
+        sandbox.create(connection, "preview_ana", "a test")
+    with monkeypatch.context() as killed:
+        killed.setattr(erasure, "_drop_sandboxes", lambda _: None)
+        assert command.main(["--again"]) == 0
+    assert command.main(["--again"]) == 0
+    said = "Erased again: 0. Dropped, as they may have held who was erased: preview_ana. They can be built again."
+    assert capsys.readouterr().err.splitlines()[-2:] == ["Erased again: 1.", said]
+    assert ask(shop, "select nspname from pg_namespace where nspname ~ '^preview_'") == []
 
 
 def test_while_a_run_is_under_way_it_is_refused(shop: Connection) -> None:

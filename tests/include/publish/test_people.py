@@ -275,7 +275,7 @@ def test_a_function_of_a_marts_rows_is_named_and_never_made_a_second_time_as_the
     assert functions(builder) == [("who", "analyst")]
 
 
-@pytest.mark.parametrize(
+made_and_renamed = pytest.mark.parametrize(
     ("made", "instead"),
     [
         (
@@ -287,6 +287,9 @@ def test_a_function_of_a_marts_rows_is_named_and_never_made_a_second_time_as_the
     ],
     ids=["a function", "a view"],
 )
+
+
+@made_and_renamed
 def test_what_its_owner_renames_while_it_is_published_is_not_made_a_second_time_as_the_builders(
     builder: Connection, analyst: Connection, monkeypatch: pytest.MonkeyPatch, made: str, instead: str
 ) -> None:
@@ -302,6 +305,26 @@ def test_what_its_owner_renames_while_it_is_published_is_not_made_a_second_time_
     day(builder, 2)
     assert functions(builder) == ([("former", "analyst")] if "function" in made else [])
     assert do(builder, "select to_regclass('reporting.who')") == [(None,)]
+
+
+@made_and_renamed
+def test_once_it_is_locked_its_owner_can_rename_it_no_more_until_it_is_published(
+    builder: Connection, analyst: Connection, monkeypatch: pytest.MonkeyPatch, made: str, instead: str
+) -> None:
+    do(analyst, made)
+    do(analyst, "set lock_timeout = '50ms'")
+    lock = locks.keep_out_readers
+
+    def keep_out_readers(*arguments: object, **named: object) -> None:
+        lock(*arguments, **named)
+        with pytest.raises(psycopg2.errors.LockNotAvailable):
+            do(analyst, instead)
+
+    monkeypatch.setattr(locks, "keep_out_readers", keep_out_readers)
+    day(builder, 2)
+    reads = "select reporting.who()" if "function" in made else "select * from reporting.who"
+    assert do(builder, reads) == [("run 2",)]
+    do(analyst, instead)
 
 
 def test_what_is_made_again_is_made_as_its_owner(builder: Connection, db: Connection, analyst: Connection) -> None:

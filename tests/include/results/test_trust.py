@@ -196,6 +196,17 @@ def test_a_model_of_that_name_takes_the_place_of_the_view(shop: Connection) -> N
         assert rows(shop, "select * from analytics.trust") == [(7,)]
 
 
+def test_what_was_taken_from_who_reads_it_is_not_given_back(shop: Connection) -> None:
+    publish_run("run 1", FACTS)
+    may_read = f"select has_table_privilege('{roles.LOADER}', 'analytics.trust', 'select')"
+    assert rows(shop, may_read) == [(True,)]
+    rows(shop, "revoke select on analytics.trust from public")
+    build(shop, "run 2", "two", BUILT, PASSED)
+    publish_run("run 2", FACTS)
+    assert row(shop, "tests_passed") == (1,)
+    assert rows(shop, may_read) == [(False,)]
+
+
 def test_what_goes_wrong_with_it_costs_a_note_and_no_publish(shop: Connection) -> None:
     rows(shop, "alter table ops.publication_marts add check (tests_passed < 0)")
     publish_run("run 1", FACTS)
