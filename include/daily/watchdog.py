@@ -164,7 +164,7 @@ def watch() -> None:
     """The task of `greenery_watchdog`; red where it can't tell.
 
     It also lets loaders in again after a run that has ended without doing so, tells what became of one that has ended
-    without a word, and notes by which schedule runs come: it is told so by the same settings as the scheduler, which
+    without saying so, and notes by which schedule runs come: it is told so by the same settings as the scheduler, which
     who asks beside Airflow may not be.
     """
     verdict = check()
