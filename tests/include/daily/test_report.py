@@ -307,7 +307,7 @@ def test_a_run_whose_report_and_backstop_were_killed_is_told_once_by_the_watchdo
     assert len(slack.accepted) == 1
 
 
-def test_what_a_report_said_past_the_outbox_the_watchdog_does_not_say_again(
+def test_what_a_report_said_past_the_outbox_the_watchdog_does_not_say_again_but_what_came_since(
     ops: Connection, slack: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as down:
