@@ -9,7 +9,8 @@ tick, unless `GREENERY_PUBLISHED_BY_MINUTES` says otherwise.
 * It sends messages that Slack did not take before.
 * If a run ended without giving its lease on raw back (its `check_sources` was cleared alone), it gives it back, so
   that loaders can load again.
-* If a run ended and its report was killed before it said a word, it tells what became of the run.
+* If a run ended and its report was killed before it said so, it tells what became of the run; also of one that had told
+  something before it was cleared.
 
 The state of the data: [Data health](/data-health/).
 

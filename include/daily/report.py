@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg2
 from airflow.sdk import get_current_context, task
+from psycopg2.extensions import connection as Connection
 
 from include import settings
 from include.daily import DAG_ID, ahead, metrics
@@ -56,14 +57,13 @@ def report() -> None:
 
 def report_backstop(context: Any) -> None:
     """The DAG's on_failure_callback: says what became of the run where `report` itself could not."""
-    run_id, dag_id = context["run_id"], context["dag"].dag_id
-    posted_at, begun = _posted_at(context), _begun(context)
+    run_id, dag_id, begun = context["run_id"], context["dag"].dag_id, _begun(context)
+    posted_at = _posted_at(context, dag_id, run_id)
     with connect("greenery report") as connection:
         kinds = ("published", "overtaken") if publications.made_since(connection, run_id, begun) else ("failed",)
         told = any(send.told(connection, run_id, kind) for kind in kinds)
-        last_word_at = runs.last_word_at(connection, run_id)
-    # What a run that was cleared did since is news.
-    if told or (posted_at and (last_word_at is None or last_word_at < posted_at)):
+        told = told or _was_posted(connection, run_id, posted_at)
+    if told:
         log.info("%s: the report has told what became of it; there is nothing to add.", run_id)
     else:
         _tell(dag_id, run_id, {}, begun, run_failed=True)
@@ -72,28 +72,31 @@ def report_backstop(context: Any) -> None:
 def tell_of_ended(context: Any, now: datetime) -> None:
     """Tell what became of the runs of a day that ended without a word: their report was killed, and its backstop too.
 
-    `context` is that of any task, which can ask Airflow for runs and their tasks.
+    Also of one that had told something before it was cleared. `context` is that of any task, which can ask Airflow for
+    runs and their tasks.
     """
     instance = context["ti"]
     with connect("greenery report") as connection:
         untold = runs.untold(connection, now - _NEWS)
     for run in untold:
         asked = {"dag_id": DAG_ID, "run_ids": [run.run_id]}
-        has_ended = instance.get_dr_count(**asked, states=["success", "failed"])
-        if has_ended and not instance.xcom_pull(dag_id=DAG_ID, run_id=run.run_id, task_ids="report", key=POSTED_AT):
-            states = instance.get_task_states(**asked).get(run.run_id, {})
-            try:
-                _say(DAG_ID, run.run_id, states, run.started_at, run_failed=_has_failed(states))
-            except UnavailableError:
-                log.exception("The message is kept: the next run's report or the watchdog sends it.")
-            except Exception as error:
-                if is_gone(error):
-                    raise
-                log.exception("%s ended, and what became of it can't be told.", run.run_id)
-                with connect("greenery report") as connection:
-                    send.keep(
-                        connection, run.run_id, _last_words(run.run_id, settings.run_url(DAG_ID, run.run_id), error)
-                    )
+        if not instance.get_dr_count(**asked, states=["success", "failed"]):
+            continue
+        posted_at = _posted_at(context, DAG_ID, run.run_id)
+        with connect("greenery report") as connection:
+            if _was_posted(connection, run.run_id, posted_at):
+                continue
+        states = instance.get_task_states(**asked).get(run.run_id, {})
+        try:
+            _say(DAG_ID, run.run_id, states, run.since, run_failed=_has_failed(states))
+        except UnavailableError:
+            log.exception("The message is kept: the next run's report or the watchdog sends it.")
+        except Exception as error:
+            if is_gone(error):
+                raise
+            log.exception("%s ended, and what became of it can't be told.", run.run_id)
+            with connect("greenery report") as connection:
+                send.keep(connection, run.run_id, _last_words(run.run_id, settings.run_url(DAG_ID, run.run_id), error))
 
 
 def _has_failed(states: dict[str, str | None]) -> bool:
@@ -105,15 +108,23 @@ def _begun(context: Any) -> datetime | None:
     return context["dag_run"].start_date if "dag_run" in context else None
 
 
-def _posted_at(context: Any) -> datetime | None:
-    """When the run's report said its last words past the outbox, which knows nothing of them; None if it did not."""
+def _posted_at(context: Any, dag_id: str, run_id: str) -> datetime | None:
+    """When a run's report said its last words past the outbox, which knows nothing of them; None if it did not."""
     try:
-        posted_at = context["ti"].xcom_pull(task_ids="report", key=POSTED_AT)
+        posted_at = context["ti"].xcom_pull(dag_id=dag_id, run_id=run_id, task_ids="report", key=POSTED_AT)
         return datetime.fromisoformat(posted_at) if posted_at else None
     except Exception:
         # Airflow gives a callback no task where the file has changed. Twice is better than not at all.
         log.warning("Whether the report said anything could not be asked.", exc_info=True)
         return None
+
+
+def _was_posted(connection: Connection, run_id: str, posted_at: datetime | None) -> bool:
+    """Whether what its report said then was the last of it: what a run that was cleared did since is news."""
+    if posted_at is None:
+        return False
+    last_word_at = runs.last_word_at(connection, run_id)
+    return last_word_at is None or last_word_at < posted_at
 
 
 def _last_words(run_id: str, run_url: str, error: Exception) -> dict[Audience, Message]:

@@ -30,6 +30,7 @@ import psycopg2
 from airflow.sdk import get_current_context, task
 from croniter import croniter
 from psycopg2.extensions import connection as Connection
+from psycopg2.extras import NamedTupleCursor
 
 from include import settings
 from include.command_line import log_to_stderr
@@ -163,7 +164,7 @@ def watch() -> None:
     """The task of `greenery_watchdog`; red where it can't tell.
 
     It also lets loaders in again after a run that has ended without doing so, tells what became of one that has ended
-    without a word, and notes by which schedule runs come: it is told so by the same settings as the scheduler, which
+    without saying so, and notes by which schedule runs come: it is told so by the same settings as the scheduler, which
     who asks beside Airflow may not be.
     """
     verdict = check()
@@ -305,45 +306,63 @@ def note_schedule(now: datetime) -> None:
 
 def known(connection: Connection, now: datetime) -> Facts:
     """What the warehouse knows. A publication that is dated ahead of the clock keeps nothing from being late."""
-    with connection.cursor() as cursor:
+    with connection.cursor(cursor_factory=NamedTupleCursor) as cursor:
         cursor.execute(
             """
+            with said as (
+                select message_id, kind, run_id from ops.messages where run_id like %(of)s
+            ),
+
+            newest as (
+                select kind, run_id from said order by message_id desc limit 1
+            ),
+
+            first_late as (
+                select run_id
+                from said
+                where kind = %(late)s
+                    and message_id > coalesce((select max(message_id) from said where kind = %(back)s), 0)
+                order by message_id
+                limit 1
+            )
+
             select
-                (select min(since) from ops.watch),
                 (
                     select max(published_at) from ops.publications
-                    where published_at = data_as_of and published_at <= %s
-                )
+                    where published_at = data_as_of and published_at <= %(until)s
+                ) as published_at,
+                (select kind from newest) as said,
+                (select run_id from newest) as said_of,
+                (select run_id from first_late) as late_since
             """,
-            (now + PATIENCE,),
+            {"of": f"{_OF}%", "late": LATE, "back": BACK, "until": now + PATIENCE},
         )
-        since, published_at = cursor.fetchone()
-        cursor.execute(
-            "select kind, run_id from ops.messages where run_id like %s order by message_id desc limit 1", (f"{_OF}%",)
-        )
-        said, of = cursor.fetchone() or (None, None)
+        [row] = cursor.fetchall()
+    return Facts(
+        scheduled=_scheduled(connection),
+        published_at=row.published_at,
+        said=row.said,
+        said_of=_tick_of(row.said_of) if row.said_of else None,
+        late_since=_tick_of(row.late_since) if row.late_since else None,
+    )
+
+
+def _scheduled(connection: Connection) -> tuple[Scheduled, ...]:
+    """The schedules that counted so far; before one is noted, what is set has counted since somebody watches."""
+    with connection.cursor(cursor_factory=NamedTupleCursor) as cursor:
         cursor.execute(
             """
-            select run_id
-            from ops.messages
-            where run_id like %(of)s and kind = %(late)s and message_id > coalesce(
-                (select max(message_id) from ops.messages where run_id like %(of)s and kind = %(back)s), 0
-            )
-            order by message_id
-            limit 1
+            select schedule, since
+            from (
+                select schedule_id, schedule, since from ops.schedules
+                union all
+                select 0, %s, min(since) from ops.watch having not exists (select from ops.schedules)
+            ) as scheduled
+            order by schedule_id
             """,
-            {"of": f"{_OF}%", "late": LATE, "back": BACK},
+            (settings.schedule(),),
         )
-        first = cursor.fetchone()
-        cursor.execute("select schedule, since from ops.schedules order by schedule_id")
-        scheduled = tuple(Scheduled(*row) for row in cursor.fetchall())
-    return Facts(
-        scheduled or (Scheduled(settings.schedule(), since),),
-        published_at,
-        said,
-        _tick_of(of) if of else None,
-        _tick_of(first[0]) if first else None,
-    )
+        return tuple(Scheduled(schedule=row.schedule, since=row.since) for row in cursor.fetchall())
 
 
 def _begun_since(connection: Connection, due: datetime) -> str | None:

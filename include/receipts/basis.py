@@ -33,14 +33,6 @@ class BuiltModel:
     sql: str | None
 
 
-# SQL for when raw was last loaded before a row of `ops.publications` was built from it, as far as anybody noted that.
-# A UTC day that was not over then is not whole: a later load brings the rest of it.
-LOADED_AT = """coalesce(
-    (select max(loaded_at) from ops.publication_loads where publication_id = publications.publication_id),
-    publications.raw_as_of,
-    publications.data_as_of
-)"""
-
 # A moment of the clock, such as up to when a model has followed raw: it is another one in each run.
 _MOMENT = r"'\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\.\d+([+-]\d\d(:\d\d)?)?'"
 
@@ -136,10 +128,7 @@ def _copy(cursor: Cursor, publication_id: int) -> None:
 def loaded_at(connection: Connection, publication_id: int) -> datetime:
     """When raw was last loaded before a publication was built from it."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"select {LOADED_AT} from ops.publications where publication_id = %s",  # noqa: S608 - a constant
-            (publication_id,),
-        )
+        cursor.execute("select loaded_at from ops.publication_loaded_at where publication_id = %s", (publication_id,))
         [[at]] = cursor.fetchall()
         return at
 

@@ -17,7 +17,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from include.dbt_project.counted import Counted, Measure, counted
 from include.dbt_project.manifest import Manifest
-from include.receipts import basis, lateness, ours, rows, told
+from include.receipts import lateness, ours, rows, told
 from include.receipts.move import CENT, Found, Move, MovedRow, Period, Side
 from include.receipts.rows import Change
 from include.settings import BUILT
@@ -124,8 +124,8 @@ def _compared(cursor: Cursor, ways: Mapping[str, Counted]) -> list[_Metric]:
         sql.SQL(
             """
             with closed as (
-                select cast({loaded_at} at time zone 'UTC' as date) as until
-                from ops.publications
+                select cast(loaded_at at time zone 'UTC' as date) as until
+                from ops.publication_loaded_at
                 order by publication_id desc
                 limit 1
             ),
@@ -168,7 +168,7 @@ def _compared(cursor: Cursor, ways: Mapping[str, Counted]) -> list[_Metric]:
             where differs
             order by metric, day
             """
-        ).format(now=told.metrics_of(cursor.connection, BUILT), loaded_at=sql.SQL(basis.LOADED_AT))
+        ).format(now=told.metrics_of(cursor.connection, BUILT))
     )
     found: dict[str, _Metric] = {}
     for name, day, until, *numbers in cursor.fetchall():

@@ -20,6 +20,8 @@ from include.results.nodes import UNEXPLAINED, NodeResult
 COLUMNS = """unique_id, resource_type, name, status, severity, failures, message, seconds, rows_affected,
     null as compiled_sql, failing_rows, error_if"""
 
+# The values of a row. Postgres takes null and what is quoted for text in a list that is selected from.
+_ROW = "(%s, %s, %s, %s, %s, %s, %s, %s, %s::bigint, %s, %s, %s::bigint, %s::json, %s)"
 
 log = logging.getLogger(__name__)
 
@@ -40,14 +42,6 @@ def record(connection: Connection, run_id: str, task_id: str, attempt: int, resu
     Nothing is kept of an attempt that was given up, where a later one has spoken: frozen, and awake again, it tells of
     what was taken from it.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "select max(attempt) from ops.node_results where run_id = %s and task_id = %s", (run_id, task_id)
-        )
-        [[newest]] = cursor.fetchall()
-    if 0 < attempt < (newest or 0):
-        log.warning("Attempt %d of %s is not kept: attempt %d has spoken.", attempt, task_id, newest)
-        return
     rows = [
         (
             run_id,
@@ -68,21 +62,32 @@ def record(connection: Connection, run_id: str, task_id: str, attempt: int, resu
         for result in results
     ]
     with connection.cursor() as cursor:
-        execute_values(
+        kept = execute_values(
             cursor,
             """
             insert into ops.node_results (
                 run_id, task_id, attempt, unique_id, resource_type, name, status, severity,
                 failures, message, seconds, rows_affected, failing_rows, error_if
-            ) values %s
+            )
+            select *
+            from (values %s) as said (run_id, task_id, attempt)
+            where said.attempt = 0 or not exists (
+                select from ops.node_results as later
+                where later.run_id = said.run_id and later.task_id = said.task_id and later.attempt > said.attempt
+            )
             on conflict (run_id, task_id, attempt, unique_id) do update set
                 status = excluded.status, severity = excluded.severity, error_if = excluded.error_if,
                 failures = excluded.failures, message = excluded.message,
                 seconds = excluded.seconds, rows_affected = excluded.rows_affected,
                 failing_rows = excluded.failing_rows, recorded_at = clock_timestamp()
+            returning unique_id
             """,
             rows,
+            template=_ROW,
+            fetch=True,
         )
+    if rows and not kept:
+        log.warning("Attempt %d of %s is not kept: a later one has spoken.", attempt, task_id)
 
 
 def keep_compiled(connection: Connection, run_id: str, results: list[NodeResult]) -> None:

@@ -17,6 +17,14 @@ class RunStart:
     release: str
 
 
+@dataclass(frozen=True)
+class Untold:
+    """A run with something to tell; `since` is when it last told something, or began where it never has."""
+
+    run_id: str
+    since: datetime
+
+
 def begin(connection: Connection, run_id: str, release: str) -> str:
     """Note that a run started, with the release of the dbt project that it will run to its end; returns that release.
 
@@ -42,20 +50,37 @@ def find(connection: Connection, run_id: str) -> RunStart | None:
     return RunStart(*row) if row else None
 
 
-def untold(connection: Connection, since: datetime) -> list[RunStart]:
-    """The runs that began since then and of which no message but their progress is kept, the oldest first."""
+def untold(connection: Connection, since: datetime) -> list[Untold]:
+    """The runs that began, were published or showed progress since then, and have not told more; the oldest first.
+
+    A run that was cleared does so again. What somebody published by hand is told as their decision.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            select run_id, started_at, release
+            with news as (
+                select run_id, started_at as came_at from ops.runs
+                union all
+                select run_id, published_at from ops.publications where decision_id is null
+                union all
+                select run_id, created_at from ops.messages where kind = 'progress'
+            ),
+
+            told as (
+                select run_id, max(created_at) as told_at from ops.messages where kind <> 'progress' group by run_id
+            )
+
+            select runs.run_id, coalesce(told_at, started_at)
             from ops.runs
-            where started_at >= %s
-                and not exists (select from ops.messages where messages.run_id = runs.run_id and kind <> 'progress')
-            order by started_at
+            inner join news on news.run_id = runs.run_id
+            left join told on told.run_id = runs.run_id
+            where came_at >= %s and (told_at is null or came_at > told_at)
+            group by runs.run_id, told_at
+            order by min(came_at)
             """,
             (since,),
         )
-        return [RunStart(*row) for row in cursor.fetchall()]
+        return [Untold(*row) for row in cursor.fetchall()]
 
 
 def last_word_at(connection: Connection, run_id: str) -> datetime | None:

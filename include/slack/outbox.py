@@ -50,7 +50,7 @@ from ops.messages
 def keep(connection: Connection, run_id: str, audience: str, message: Message, *, waiting: bool) -> Kept:
     """Keep a message, in the caller's transaction: a row of its own, unless the run said the same last.
 
-    One of the same kind that was not sent, or one that shows progress, is replaced.
+    One of the same kind that was not sent, or one that shows progress, is replaced, and dated anew.
     """
     while True:
         last = newest(connection, run_id, audience)
@@ -181,8 +181,8 @@ def sending(connection: Connection) -> Iterator[None]:
 def _replace(connection: Connection, last: Kept, message: Message, *, waiting: bool) -> Kept | None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "update ops.messages set kind = %s, headline = %s, body = %s, blocks = %s, waiting = %s, sent_at = null"
-            " where message_id = %s",
+            "update ops.messages set kind = %s, headline = %s, body = %s, blocks = %s, waiting = %s, sent_at = null,"
+            " created_at = now() where message_id = %s",
             (message.kind, message.headline, message.body, Json(message.blocks), waiting, last.message_id),
         )
     return _one(connection, "where message_id = %s", last.message_id)

@@ -99,6 +99,7 @@ _OF_A_PREVIEW = (
     "buffer_models",
     "publications",
     "publication_loads",
+    "publication_loaded_at",
     "publication_marts",
     "publication_models",
     "told",

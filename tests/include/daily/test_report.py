@@ -19,7 +19,8 @@ from include import settings
 from include.daily import admission, ahead, report
 from include.raw import lease
 from include.results import node_results, publications, runs
-from include.slack import send
+from include.slack import notices, outbox, send
+from include.slack.channels import Audience
 from include.slack.transport import UnavailableError
 from include.warehouse import connect, roles, sandbox
 from tests.include.results.project import FACTS, ORDERS
@@ -275,14 +276,17 @@ def test_a_run_that_was_published_and_failed_when_it_was_cleared_is_told_as_fail
     assert [kind for kind, _ in told(ops)] == ["published", "failed"]
 
 
-def look(*ended: str, then: Callable[[], None] = lambda: None) -> None:
-    """The watchdog's task looks for runs that have ended; `then` is what happens once Airflow has said that one has."""
+def look(*ended: str, then: Callable[[], None] = lambda: None, **states: str) -> None:
+    """The watchdog's task looks for runs that have ended; `then` is what happens once Airflow has said that one has.
+
+    `states` are those of tasks; where nothing is said of them the run was published.
+    """
 
     def count(*, run_ids: list[str], **_: object) -> int:
         then()
         return int(run_ids[0] in ended)
 
-    of_any_task = instance(check_sources="success", publish="success")
+    of_any_task = instance(**(states or {"check_sources": "success", "publish": "success"}))
     of_any_task.get_dr_count = count
     report.tell_of_ended({"ti": of_any_task}, datetime.now(UTC))
 
@@ -304,10 +308,65 @@ def test_a_run_whose_report_and_backstop_were_killed_is_told_once_by_the_watchdo
     assert len(slack.accepted) == 1
 
 
-def test_what_a_report_said_past_the_outbox_the_watchdog_does_not_say_again(ops: Connection, slack: Slack) -> None:
+def test_what_a_report_said_past_the_outbox_the_watchdog_does_not_say_again_but_what_came_since(
+    ops: Connection, slack: Slack
+) -> None:
     report_without_a_warehouse()
     look("run")
     assert told(ops) == []
+    published(ops)  # the run is cleared, and this time the report is killed
+    look("run")
+    assert [kind for kind, _ in told(ops)] == ["published"]
+
+
+def test_a_run_that_was_told_as_failed_and_is_published_once_it_is_cleared_is_told_once_by_the_watchdog(
+    ops: Connection, slack: Slack
+) -> None:
+    run_report(attempt=1)
+    look("run")
+    assert [kind for kind, _ in told(ops)] == ["failed"]
+    published(ops)  # and the report is killed at each of its tries
+    look()
+    assert [kind for kind, _ in told(ops)] == ["failed"], "the report is yet to come"
+    for _ in range(2):
+        look("run")
+    assert [kind for kind, _ in told(ops)] == ["failed", "published"]
+    assert len(slack.accepted) == 2
+
+
+def test_a_failed_run_that_somebody_publishes_by_hand_is_told_as_their_decision_alone(
+    ops: Connection, slack: Slack
+) -> None:
+    run_report(attempt=1)
+    decision = publications.decide(ops, publications.PUBLISH, "run", "ada", "the double is known")
+    with ops.cursor() as cursor:
+        publications.note(cursor, "run", "analytics", as_of=None, decision=decision, notes=[])
+    look("run")
+    assert [kind for kind, _ in told(ops)] == ["failed"]
+
+
+def show_progress(ops: Connection) -> None:
+    """What a bot shows as a run begins, or begins again."""
+    message = notices.progress("run", "sources", url="http://run", health_url="http://health")
+    outbox.keep(ops, "run", Audience.ENGINEERS, message, waiting=False)
+
+
+def test_a_published_run_that_is_cleared_and_fails_does_not_stay_under_way(ops: Connection, slack: Slack) -> None:
+    published(ops)
+    run_report(attempt=1, publish="success")
+    show_progress(ops)
+    node_results.record(ops, "run", "check_sources", 2, [DOUBLED])  # and neither report nor backstop gets to speak
+    look("run", check_sources="failed", publish="upstream_failed")
+    assert [kind for kind, _ in told(ops)] == ["published", "failed"]
+
+
+def test_what_takes_the_place_of_progress_is_the_last_word_of_the_run(ops: Connection, slack: Slack) -> None:
+    show_progress(ops)
+    published(ops)
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    assert [one.run_id for one in runs.untold(ops, long_ago)] == ["run"]
+    run_report(attempt=1, publish="success")
+    assert runs.untold(ops, long_ago) == []
 
 
 def test_a_run_that_is_cleared_as_the_watchdog_tells_of_it_keeps_raw_to_itself(ops: Connection) -> None:

@@ -78,6 +78,23 @@ def test_what_was_published_and_stated_before_receipts_were_kept_stays(db: Conne
         assert cursor.fetchall() == [("run 1", 41207)]
 
 
+def test_what_took_the_place_of_progress_is_dated_as_it_was_sent(db: Connection) -> None:
+    migrate.downgrade("0021")
+    with db.cursor() as cursor:
+        cursor.execute(
+            """
+            insert into ops.messages (run_id, kind, headline, body, blocks, created_at, sent_at, ts)
+            values
+                ('run 1', 'published', 'a bot', 'x', '[]', '2026-11-24 06:00+00', '2026-11-24 06:05+00', '1.0'),
+                ('run 2', 'published', 'a webhook', 'x', '[]', '2026-11-24 06:00+00', '2026-11-24 06:05+00', null)
+            """
+        )
+    migrate.upgrade()
+    with db.cursor() as cursor:
+        cursor.execute("select headline from ops.messages where created_at = sent_at")
+        assert cursor.fetchall() == [("a bot",)]
+
+
 def test_the_outbox_takes_a_message_of_a_run_once(db: Connection) -> None:
     statement = (
         "insert into ops.messages (run_id, kind, headline, body, blocks, number) values ('a', 'x', '', '', '[]', 1)"

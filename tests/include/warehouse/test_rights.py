@@ -47,8 +47,8 @@ OF_A_TABLE = {
         (DEVELOPER, f"ops.{name}"): READ
         for name in (
             "runs", "node_results", "last_words", "metrics", "snapshots", "watermarks", "buffers", "buffer_models",
-            "publications", "publication_loads", "publication_marts", "publication_models", "told", "code", "releases",
-            "compiled_sql", "observations", "unusual", "leases", "personal_columns",
+            "publications", "publication_loads", "publication_loaded_at", "publication_marts", "publication_models",
+            "told", "code", "releases", "compiled_sql", "observations", "unusual", "leases", "personal_columns",
         )
     },
     # Erasures: what is personal is emptied, and a stand-in is put in the place of who is gone.
