@@ -135,7 +135,7 @@ def _sessions(cursor: Cursor) -> Iterator[str]:
             left(query, %s)
         from sessions
         where state is distinct from 'idle' or pid in (select unnest(waits_for) from sessions)
-        order by xact_start
+        order by xact_start, pid
         """,
         (STATEMENT,),
     )

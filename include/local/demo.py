@@ -127,10 +127,14 @@ def outcome(
 ) -> Outcome:
     """Wait for a run of the DAG, and tell how it ended."""
     state = api.wait_for_run(DAG_ID, run_id, tell)
+    return Outcome(run_id, state, messages_of(server, run_id), api.task_states(DAG_ID, run_id))
+
+
+def messages_of(server: postgres.LocalPostgres, run_id: str) -> tuple[str, ...]:
+    """What a run said, in that order: its messages to several audiences are of one moment."""
     with connect("greenery demo", warehouse.as_transformer(server)) as connection, connection.cursor() as cursor:
-        cursor.execute("select body from ops.messages where run_id = %s order by created_at", (run_id,))
-        messages = tuple(body for (body,) in cursor.fetchall())
-    return Outcome(run_id, state, messages, api.task_states(DAG_ID, run_id))
+        cursor.execute("select body from ops.messages where run_id = %s order by message_id", (run_id,))
+        return tuple(body for (body,) in cursor.fetchall())
 
 
 def _run(stack: Stack, server: postgres.LocalPostgres) -> bool:

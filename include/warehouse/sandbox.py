@@ -151,14 +151,14 @@ def drop(connection: Connection, sandbox: Sandbox) -> bool:
 
 
 def all_of(connection: Connection) -> list[Use]:
-    """The sandboxes of this role, those not used for longest first."""
+    """The sandboxes of this role, those not used for longest first; that is noted in whole seconds, so then by name."""
     with connection.cursor() as cursor:
         cursor.execute(
             "select nspname from pg_namespace where nspname ~ %s and pg_has_role(nspowner, 'usage')",
             (f"^{_NAME}$",),
         )
         found = [_use(cursor, Sandbox(name)) for (name,) in cursor.fetchall()]
-    return sorted((use for use in found if use), key=lambda use: use.last_used)
+    return sorted((use for use in found if use), key=lambda use: (use.last_used, use.sandbox.name))
 
 
 def drop_unused(connection: Connection, older_than: timedelta = KEPT_FOR) -> list[Sandbox]:

@@ -78,7 +78,7 @@ def of_models(reading: Reading, since: datetime) -> tuple[ModelTime, ...]:
             join ops.runs using (run_id)
             where runs.started_at >= %(since)s and results.resource_type = 'model' and results.status = 'success'
             group by results.unique_id
-            order by avg(results.seconds) desc
+            order by avg(results.seconds) desc, results.unique_id
             limit %(few)s
         )
 
@@ -91,7 +91,7 @@ def of_models(reading: Reading, since: datetime) -> tuple[ModelTime, ...]:
             order by recorded_at desc
             limit 1
         ) as newest
-        order by slowest.mean desc
+        order by slowest.mean desc, slowest.unique_id
         """,
         {"since": since, "few": MODELS},
     )

@@ -329,6 +329,12 @@ def test_the_list_has_the_last_days_of_each_metric(weeks: Weeks, ask: Ask) -> No
     assert ("+$10.10" in told, "Units, October 2026" in told, "Units, October 2026" in usual) == (True, False, True)
 
 
+def test_metrics_of_the_same_label_are_listed_by_name() -> None:
+    names = [f"m{number}" for number in range(8)]
+    alike = {f"metric.p.{name}": {"name": name, "label": "Orders"} for name in names}
+    assert list(figures.named_metrics(replace(FACTS, metrics=alike), {*names})) == names
+
+
 def test_before_receipts_were_kept_it_says_so(ops: Connection, weeks: Weeks, ask: Ask) -> None:
     with ops.cursor() as cursor:
         cursor.execute("delete from ops.told where publication_id = (select min(publication_id) from ops.told)")

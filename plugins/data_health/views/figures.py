@@ -143,7 +143,7 @@ def named_metrics(facts: Manifest, names: set[str]) -> dict[str, Metric]:
     ids = {one["name"]: unique_id for unique_id, one in facts.metrics.items()}
     first = [one.name for one in metrics.told(facts)]
     found = {name: metrics.one(ids.get(name, name), facts) for name in names}
-    place = {name: (first.index(name) if name in first else len(first), found[name].label) for name in names}
+    place = {name: (first.index(name) if name in first else len(first), found[name].label, name) for name in names}
     return {name: found[name] for name in sorted(names, key=place.__getitem__)}
 
 

@@ -26,10 +26,12 @@ from sqlalchemy import create_engine, text
 from include.demo_shop import demo as demo_shop
 from include.local import postgres, warehouse
 from include.local.__main__ import _backup
-from include.local.demo import use_warehouse_of
+from include.local.demo import messages_of, use_warehouse_of
 from include.local.progress import Progress, silent
 from include.local.stack import Running, Stack, StackError
 from include.settings import PROJECT_ROOT
+from include.slack import outbox
+from include.slack.message import Message
 from include.warehouse import connect, roles
 from tests import in_memory
 from tests.include.dbt_project.conftest import start as one_model
@@ -183,6 +185,18 @@ def test_each_kind_of_shop_has_a_warehouse_of_its_own_that_comes_back(
             if len(days) == 1:
                 demo_shop.play_day(connection, 1, orders_per_day=5)
     assert days == [1, 1, 2, 1, 2]
+
+
+def test_what_a_run_said_is_given_in_that_order(session: tuple[Path, postgres.LocalPostgres]) -> None:
+    """Its messages are of one moment, and the row of one that Slack took lies behind the others."""
+    _, server = session
+    with connect("test", warehouse.as_transformer(server)) as connection:
+        first, _ = [
+            outbox.keep(connection, "run", audience, Message("published", "", audience, [{}]), waiting=True)
+            for audience in ("engineers", "stakeholders")
+        ]
+        outbox.arrived(connection, first, None)
+    assert messages_of(server, "run") == ("engineers", "stakeholders")
 
 
 def test_everybody_is_asked_for_a_password_of_their_own(session: tuple[Path, postgres.LocalPostgres]) -> None:

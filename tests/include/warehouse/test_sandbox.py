@@ -89,6 +89,14 @@ def test_it_is_made_noted_and_dropped_with_all_that_is_in_it(session: Session, d
     sandbox.create(session("bob"), "branch_ana", "it is nobody's any more")
 
 
+def test_those_that_were_used_in_the_same_second_are_listed_by_name(session: Session, db: Connection) -> None:
+    ana = session("ana")
+    for name in ("branch_c", "branch_a", "branch_b"):
+        sandbox.create(ana, name, "a test")
+        grow_old(db, name)
+    assert [use.sandbox.name for use in sandbox.all_of(ana)] == ["branch_a", "branch_b", "branch_c"]
+
+
 def test_schemas_of_the_projects_own_go_with_it_and_those_of_another_sandbox_stay(
     session: Session, db: Connection
 ) -> None:
