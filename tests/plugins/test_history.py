@@ -187,14 +187,6 @@ def test_seconds_are_told_by_task_and_those_of_the_others_together(ops: Connecti
     assert [(model.name, model.mean, model.builds) for model in found.models][:2] == [("m9", 9, 2), ("m8", 8, 2)]
 
 
-def test_models_that_take_as_long_are_told_by_name(ops: Connection, over_time: Callable) -> None:
-    runs.begin(ops, "run", "release")
-    for name in "hgfedcba":
-        model = NodeResult(f"model.p.{name}", "model", name, "success", None, None, "", 2, 1)
-        node_results.record(ops, "run", f"transform.{name}_model_build", 1, [model])
-    assert "".join(model.name for model in over_time().models) == "abcdefgh"
-
-
 def test_the_repeat_rate_is_what_each_run_stated(ops: Connection, over_time: Callable) -> None:
     for days_ago, rate in ((2, 0.5), (1, 0.75)):
         figure = Figure("repeat_rate", "Repeat rate", Unit.PERCENT, rate)

@@ -193,10 +193,10 @@ def test_what_a_run_said_is_given_in_that_order(session: tuple[Path, postgres.Lo
     with connect("test", warehouse.as_transformer(server)) as connection:
         first, _ = [
             outbox.keep(connection, "run", audience, Message("published", "", audience, [{}]), waiting=True)
-            for audience in ("engineers", "stakeholders")
+            for audience in ("stakeholders", "engineers")
         ]
         outbox.arrived(connection, first, None)
-    assert messages_of(server, "run") == ("engineers", "stakeholders")
+    assert messages_of(server, "run") == ("stakeholders", "engineers")
 
 
 def test_everybody_is_asked_for_a_password_of_their_own(session: tuple[Path, postgres.LocalPostgres]) -> None:
