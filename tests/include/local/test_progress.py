@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -49,7 +50,7 @@ def at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Progress, T
 def test_in_a_terminal_a_step_is_one_line_that_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     with at_a_terminal(monkeypatch) as (progress, terminal):
         with progress.step("Starting Postgres"):
-            terminal.wait_for(lambda written: written.count(f"{CLEAR}Starting Postgres … 0 s") > 2)
+            terminal.wait_for(lambda written: len(re.findall(r"\r\x1b\[KStarting Postgres … \d+ s", written)) > 2)
         terminal.wait_for(lambda written: written.endswith(CLEAR))
         assert "\n" not in terminal.written
 
@@ -57,14 +58,14 @@ def test_in_a_terminal_a_step_is_one_line_that_moves(monkeypatch: pytest.MonkeyP
 def test_in_a_terminal_the_line_says_how_far_a_step_is(monkeypatch: pytest.MonkeyPatch) -> None:
     with at_a_terminal(monkeypatch) as (progress, terminal), progress.step("Running"):
         progress.at("5 of 40 tasks")
-        terminal.wait_for(lambda written: "Running … 5 of 40 tasks, 0 s" in written)
+        terminal.wait_for(lambda written: re.search(r"Running … 5 of 40 tasks, \d+ s", written) is not None)
 
 
 def test_what_is_said_during_a_step_stays_above_the_line_that_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     with at_a_terminal(monkeypatch) as (progress, terminal), progress.step("Starting"):
         terminal.wait_for(lambda written: "Starting" in written)
         progress.say("Port 8080 is in use")
-        terminal.wait_for(lambda written: f"{CLEAR}Port 8080 is in use\r\nStarting … 0 s" in written)
+        terminal.wait_for(lambda written: f"{CLEAR}Port 8080 is in use\r\nStarting … " in written)
 
 
 def test_a_line_that_moves_never_wraps(monkeypatch: pytest.MonkeyPatch) -> None:
