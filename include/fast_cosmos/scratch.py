@@ -17,14 +17,20 @@ _PREFIX = "fast-cosmos-"
 def folder() -> Iterator[Path]:
     """A new folder for the time of the block, where the system has such; what others left who were killed is removed.
 
-    It is locked meanwhile, and the kernel ends a lock with its process.
+    It is locked meanwhile, and the kernel ends a lock with its process. It gets the name that others look for once it
+    is locked.
     """
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as name, _locked(Path(name)):
-        for path in Path(name).parent.glob(f"{_PREFIX}*"):
-            # Else its process lives, or it is another user's, or gone.
-            with suppress(OSError), _locked(path, fcntl.LOCK_NB):
-                shutil.rmtree(path, ignore_errors=True)
-        yield Path(name)
+    made = Path(tempfile.mkdtemp(prefix=f"new-{_PREFIX}"))
+    with _locked(made):
+        path = made.rename(made.with_name(made.name.removeprefix("new-")))
+        try:
+            for left in path.parent.glob(f"{_PREFIX}*"):
+                # Else its process lives, or it is another user's, or gone.
+                with suppress(OSError), _locked(left, fcntl.LOCK_NB):
+                    shutil.rmtree(left, ignore_errors=True)
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

@@ -45,6 +45,22 @@ def test_what_a_killed_process_left_goes_with_the_next_and_nothing_else(where: P
     assert [*where.iterdir()] == [where / "dbt"]
 
 
+def test_who_looks_for_what_was_left_does_not_take_one_that_is_being_made(
+    where: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = tempfile.mkdtemp
+
+    def make_as_another_looks(prefix: str) -> str:
+        monkeypatch.setattr(tempfile, "mkdtemp", make)
+        made = make(prefix=prefix)
+        with scratch.folder():
+            return made
+
+    monkeypatch.setattr(tempfile, "mkdtemp", make_as_another_looks)
+    with scratch.folder() as folder:
+        assert folder.is_dir()
+
+
 def test_what_only_has_such_a_name_is_left_alone(where: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Whoever may write there can put it there: what it points to is somebody's, and a pipe would be waited for."""
     somebodys = tmp_path_factory.mktemp("somebodys")
