@@ -41,7 +41,7 @@ from include.warehouse import connect, migrate
 
 PROJECT = PROJECT_ROOT / "dbt"
 NOTHING_TO_PROVE = Manifest({}, {})
-DAYS_AFTER = 5
+DAYS_AFTER = 4
 SERVER = {"shared_buffers": "1GB", "max_wal_size": "8GB", "fsync": "off", "synchronous_commit": "off"}
 STEPS = {
     "sources": ("test", "--selector", "sources"),
