@@ -74,6 +74,7 @@ _WITH_AIRFLOW = (
 _AFTER_TWO_RUNS = ("tests/dbt/test_backup.py", "tests/dbt/test_incremental.py", "tests/dbt/test_prices.py")
 _AFTER_TWO_OF_A_FEW = ("tests/dbt/test_publishing.py", "tests/dbt/lives/")
 _PREVIEWS = ("tests/include/preview/",)
+_A_LIFE = "test_torture_of_a_life["
 # The longest ones. They begin first: side by side (`-n 2`), none is left over for one process alone at the end.
 _LONG = (
     *_WITH_AIRFLOW,
@@ -141,10 +142,13 @@ class _OneAirflowAtATime(LoadScopeScheduling):
     """For tests side by side (`-n 2`): those of a file in one process, and files that share what takes long to make.
 
     All that start an Airflow are such, those that go on from the same two runs, and previews of the same small shop.
+    Lives that seeds draw share little and take long, so each goes to whichever process is free.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.split("::", 1)[0]
+        file, _, name = nodeid.partition("::")
+        if name.startswith(_A_LIFE):
+            return nodeid
         alike = (_WITH_AIRFLOW, _AFTER_TWO_RUNS, _AFTER_TWO_OF_A_FEW, _PREVIEWS)
         shared = (files for files in alike if file.startswith(files))
         return next(shared, (file,))[0]
