@@ -125,8 +125,9 @@ def check_hooks(connection: Connection, run_id: str) -> None:
 def check_proven(
     manifest: Manifest, built: Built, passed: Mapping[str, Pass], waived: Collection[str] = frozenset()
 ) -> None:
-    """Raise NotPublishedError if an error-severity test has not passed on this build; `passed` says how each did.
+    """Raise NotPublishedError if an error-severity test has not passed on this build.
 
+    `passed` says how each did since the run last began.
     `waived` are the unique ids of tests that somebody lets through.
     """
     if missing := [one for one in unproven_tests(manifest, built.builds, passed) if one.unique_id not in waived]:

@@ -47,7 +47,10 @@ def keep(
             lambda inner: basis.note(inner, publication_id, manifest, buffer.since),
         ),
         ("what moved of what was told", lambda inner: kept_moves.keep(inner, publication_id, moved)),
-        ("how far each mart can be trusted", lambda inner: trust.note(inner, publication_id, run_id, manifest)),
+        (
+            "how far each mart can be trusted",
+            lambda inner: trust.note(inner, publication_id, run_id, manifest, buffer.since),
+        ),
         (f"the view {LIVE}.{trust.NAME}", lambda inner: trust.show(inner, publication_id)),
         ("what its figures tell", lambda inner: told.note(inner, publication_id, LIVE)),
     ):

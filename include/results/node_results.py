@@ -165,16 +165,20 @@ def tasks(connection: Connection, run_id: str) -> dict[str, str]:
         return dict(cursor.fetchall())
 
 
-def passed_tests(connection: Connection, run_id: str) -> dict[str, Pass]:
-    """How and when each test of a run passed, by unique id; those whose last word was another are left out."""
+def passed_tests(connection: Connection, run_id: str, since: datetime | None) -> dict[str, Pass]:
+    """How and when each test of a run passed, by unique id; those whose last word was another are left out.
+
+    So are those that have passed before a moment: the run has begun again since, and they say nothing of what it built.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
             select unique_id, recorded_at, severity, error_if, status = 'warn'
             from ops.last_words
             where run_id = %s and resource_type = 'test' and status in ('pass', 'warn')
+                and recorded_at > coalesce(%s, '-infinity'::timestamptz)
             """,
-            (run_id,),
+            (run_id, since),
         )
         return {unique_id: Pass(*passed) for unique_id, *passed in cursor.fetchall()}
 

@@ -157,9 +157,10 @@ def of_marts(connection: Connection) -> dict[str, Trust]:
         return {row[0]: Trust(*row) for row in cursor.fetchall()}
 
 
-def note(cursor: Cursor, publication_id: int, run_id: str, manifest: Manifest | None) -> None:
+def note(cursor: Cursor, publication_id: int, run_id: str, manifest: Manifest | None, since: datetime | None) -> None:
     """Call in the transaction that publishes, after `basis.note`: what is known of each mart.
 
+    `since` is when the run last began to build: what its tests said before that is not of these marts.
     Without a manifest it is a publication that comes back: it is as it was the first time.
     """
     if manifest is None:
@@ -178,7 +179,7 @@ def note(cursor: Cursor, publication_id: int, run_id: str, manifest: Manifest | 
             (publication_id,),
         )
         return
-    passed = node_results.passed_tests(cursor.connection, run_id)
+    passed = node_results.passed_tests(cursor.connection, run_id, since)
     warned = {test for test, one in passed.items() if one.warned}
     loaded = {load.table: load.loaded_at for load in basis.loads(cursor.connection, publication_id)}
     rows = []

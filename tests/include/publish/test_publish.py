@@ -357,6 +357,17 @@ def test_what_was_built_before_the_run_began_again_does_not_count(built: Connect
         publish_run("run 1", MANIFEST)
 
 
+def test_what_a_test_said_before_the_run_began_again_does_not_count(db: Connection) -> None:
+    """Somebody cleared check_sources, and the tests of raw were killed in the second try. They read nothing built."""
+    of_raw = {**MANIFEST.nodes["test.t"], "depends_on": {"nodes": ["source.shop.orders"]}}
+    of_no_model = Manifest({**MANIFEST.nodes, "test.t": of_raw}, {})
+    build(db, "run 1", "new")
+    build(db, "run 1", "newer", BUILT)
+    with pytest.raises(NotPublishedError, match="keys_are_unique"):
+        publish_run("run 1", of_no_model)
+    assert published(db) == []
+
+
 def test_what_somebody_built_by_hand_after_the_run_is_not_published(built: Connection) -> None:
     with built.cursor() as cursor:
         cursor.execute(

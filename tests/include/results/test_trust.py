@@ -167,6 +167,12 @@ def test_a_test_that_somebody_let_through_is_counted(shop: Connection) -> None:
     assert row(shop, "tests_passed, tests_warned, tests_let_through") == (0, 1, 1)
 
 
+def test_what_a_test_said_before_the_run_began_again_is_not_of_these_marts(shop: Connection) -> None:
+    build(shop, "run 1", "again", BUILT, PASSED)  # the warning's test left no result this time
+    publish_run("run 1", FACTS)
+    assert row(shop, "tests_passed, tests_warned, tests_let_through") == (1, 0, 1)
+
+
 @pytest.mark.parametrize(
     "made", ["create table analytics.trust as select 7 as mine", "create view analytics.trust as select 7 as mine"]
 )
