@@ -113,8 +113,8 @@ def begin(
 def published(cursor: Cursor, schema: str, *, proven: bool) -> None:
     """Call in the transaction that publishes a buffer, by the name that it has now: it is sound, as of its `begin`.
 
-    What was published although tests failed is not `proven`: the next run on it reads all of history. Else those tests
-    have done so whose turn it was as the run began.
+    What was published although a test failed is not `proven`: tests read all of history in the next run on it, and in
+    that on the other buffer, until all have passed. Else those have done so whose turn it was as the run began.
 
     Except where the products changed while the run read them: a price that the models saw and the snapshot didn't is
     forgotten, so what was built with it is built anew next time.
@@ -131,6 +131,8 @@ def published(cursor: Cursor, schema: str, *, proven: bool) -> None:
         """,
         {"products": _products(cursor), "proven": proven, "schema": schema},
     )
+    if not proven:  # what a test found may be an old row of the other buffer as well
+        cursor.execute("update ops.buffers set scan = true where not scan")
     cursor.execute(
         "update ops.buffer_models set written = false where schema_oid = to_regnamespace(%s)::oid", (schema,)
     )

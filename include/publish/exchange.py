@@ -39,6 +39,7 @@ def exchange(
     manifest: Manifest | None = None,
     as_of: datetime | None = None,
     decision: Decision | None = None,
+    proven: bool = True,
     attempts: int | None = None,
     notes: Collection[str] = (),
     moved: Collection[Found] = (),
@@ -47,9 +48,9 @@ def exchange(
 
     `buffer` is what was looked at and found fit. `manifest` says which tables in it models own:
     what nobody owns is dropped (None: nothing is). `as_of` is None where the marts are new, else when they were first
-    published. `notes` are for the message, `moved` is what of what was told changes with it. Raises
-    NotPublishedError, with nothing changed, where readers hold their locks through all attempts, or where somebody
-    else built or published meanwhile.
+    published. `proven` says that every test passed on it. `notes` are for the message, `moved` is what of what was told
+    changes with it. Raises NotPublishedError, with nothing changed, where readers hold their locks through all
+    attempts, or where somebody else built or published meanwhile.
     """
     attempts = attempts or ATTEMPTS
     refresh_statistics()
@@ -58,7 +59,7 @@ def exchange(
             try:
                 with connection.cursor() as cursor:
                     _check_nothing_came_between(cursor, buffer, by_hand=decision is not None)
-                    told_as_of = _exchange(cursor, buffer, run_id, manifest, as_of, decision, notes, moved)
+                    told_as_of = _exchange(cursor, buffer, run_id, manifest, as_of, decision, proven, notes, moved)
                     connection.commit()
                     return told_as_of
             except locks.NotGot:
@@ -116,6 +117,7 @@ def _exchange(
     manifest: Manifest | None,
     as_of: datetime | None,
     decision: Decision | None,
+    proven: bool,
     said: Collection[str],
     moved: Collection[Found],
 ) -> datetime:
@@ -159,7 +161,7 @@ def _exchange(
     publication_id, told_as_of = publications.note(cursor, run_id, LIVE, as_of=as_of, decision=decision, notes=notes)
     receipts.keep(cursor, publication_id, run_id, buffer, manifest if as_of is None else None, moved)
     if as_of is None:
-        buffers.published(cursor, LIVE, proven=decision is None)
+        buffers.published(cursor, LIVE, proven=proven)
     by = f", {decision.action} by {decision.by}: {decision.reason}" if decision else ""
     for schema, purpose in (
         (LIVE, f"published {told_as_of:%Y-%m-%d %H:%M} UTC by run {run_id}{by}"),

@@ -124,18 +124,20 @@ def check_hooks(connection: Connection, run_id: str) -> None:
 
 def check_proven(
     manifest: Manifest, built: Built, passed: Mapping[str, Pass], waived: Collection[str] = frozenset()
-) -> None:
-    """Raise NotPublishedError if an error-severity test has not passed on this build.
+) -> bool:
+    """Whether all error-severity tests have passed on this build; raise NotPublishedError if nobody lets one through.
 
     `passed` says how each did since the run last began.
     `waived` are the unique ids of tests that somebody lets through.
     """
-    if missing := [one for one in unproven_tests(manifest, built.builds, passed) if one.unique_id not in waived]:
+    unproven = unproven_tests(manifest, built.builds, passed)
+    if missing := [one for one in unproven if one.unique_id not in waived]:
         raise NotPublishedError(
             f"{len(missing)} tests of severity error have no passing result on what this run built, so nothing was "
             f"published:\n{_lines(_unproven(test, passed.get(test.unique_id)) for test in missing)}\n"
             "Clear the tasks that run them (their logs say what went wrong); publish follows."
         )
+    return not unproven
 
 
 def check_usual(run_id: str, manifest: Manifest, seen: Looked) -> None:

@@ -72,6 +72,7 @@ def publish_run(run_id: str, manifest: Manifest, decision: Decision | None = Non
         changed = admission.project_has_changed(connection, run_id)
         gate.check_built(connection, run_id, manifest, made, project_has_changed=changed)
         notes: list[str] = []
+        proven = False
         if decision is None:
             # Before what may refuse: days are observed whatever becomes of the run. By hand raw may be newer.
             seen = look(run_id, manifest, made.buffer.since)
@@ -79,8 +80,8 @@ def publish_run(run_id: str, manifest: Manifest, decision: Decision | None = Non
             gate.check_not_held(connection)
             gate.check_hooks(connection, run_id)
             passed = node_results.passed_tests(connection, run_id, made.buffer.since)
-            gate.check_proven(manifest, made, passed, answers.waived(connection))
+            proven = gate.check_proven(manifest, made, passed, answers.waived(connection))
             gate.check_usual(run_id, manifest, seen)
         moved = moves.find(connection, manifest)
-    exchange(run_id, made.buffer, manifest=manifest, decision=decision, notes=notes, moved=moved)
+    exchange(run_id, made.buffer, manifest=manifest, decision=decision, proven=proven, notes=notes, moved=moved)
     return True

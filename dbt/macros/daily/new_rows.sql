@@ -1,9 +1,9 @@
 {#
     What tests look at. A table that grows for ever is not read as a whole every day: on ordinary days its tests look at the
     rows that are new since this buffer was built the last time. All of history is read once a week, by each test in its
-    turn (`its_turn`), where `ops.buffers` asks for it (when the project changes or everything is rebuilt), where the model
-    itself was built in full, where a test lets rows through that it finds, where nothing says which rows are new, and where
-    `ops` says nothing. Anywhere else, the old rows have passed this very test.
+    turn (`its_turn`), where `ops.buffers` asks for it (when the project changes, everything is rebuilt, or somebody has let
+    a failed test through), where the model itself was built in full, where a test lets rows through that it finds, where
+    nothing says which rows are new, and where `ops` says nothing. Anywhere else, the old rows have passed this very test.
 
     What looks at each row by itself can be asked of new rows alone: of dbt's own tests those named here; one of the project's
     own says so by `only_new`.

@@ -163,6 +163,32 @@ def test_a_failed_test_that_is_muted_blocks_unless_somebody_lets_it_through(db: 
     assert published(db) == (["new"] if waives else [])
 
 
+def reads_all(db: Connection, run_id: str, *results: NodeResult) -> bool:
+    """Build a run: whether its tests read all rows, and not the new ones alone."""
+    build(db, run_id, run_id, *results)
+    with db.cursor() as cursor:
+        cursor.execute("select scan from ops.buffers where schema_oid = 'analytics_next'::regnamespace")
+        [(scan,)] = cursor.fetchall()
+        return scan
+
+
+def test_once_a_failed_test_was_let_through_tests_read_all_rows_until_it_has_passed_on_each_buffer(
+    db: Connection,
+) -> None:
+    for number in (1, 2):
+        build(db, f"run {number}", "new")
+        publish_run(f"run {number}", MANIFEST)
+    today = datetime.now(UTC).date()
+    answers.give(db, Kind.MUTE, About(PASSED.unique_id), "ada", "mended tomorrow", today, waives=True)
+    assert reads_all(db, "run 3") is False
+    publish_run("run 3", MANIFEST)  # nothing had to be let through
+    assert reads_all(db, "run 4", BUILT, replace(PASSED, status="fail")) is False
+    publish_run("run 4", MANIFEST)
+    for number, asked in ((5, True), (6, True), (7, False), (8, False)):
+        assert reads_all(db, f"run {number}") is asked
+        publish_run(f"run {number}", MANIFEST)
+
+
 HOOK = NodeResult(
     "operation.shop.end", "operation", "end", "error", None, 1, "shop.on-run-end.0 failed, error:\n  no role", 0.1, None
 )
