@@ -19,7 +19,7 @@ from include.dbt_project.manifest import Manifest
 from include.fast_cosmos import invocation
 from include.fast_cosmos.operators import OnRelease
 from include.fast_cosmos.releases import Release
-from include.raw import mapping
+from include.raw import lease, mapping
 from include.results import hooks, node_results, nodes
 from include.results.record import record
 from include.settings import BUILT, LIVE
@@ -38,6 +38,11 @@ class _OfARun(OnRelease):
     def release(self, context: Any) -> Release:
         """The run's own, if the task may work now. Raises RefusedError."""
         return admission.admit(context, builds=True)
+
+    def run_dbt(self, context: Any, release: Release, flags: list[str] | None = None, **how: Any) -> dbtRunnerResult:
+        """The same, and the run has the lease on raw for as long as that takes."""
+        with lease.kept(admission.holder_of(context["run_id"])):
+            return super().run_dbt(context, release, flags, **how)
 
     def tests(self, release: Release) -> Collection[str]:
         """Those of the task's home."""

@@ -15,6 +15,7 @@ from include.dbt_project.manifest import Manifest, read
 from include.publish import gate
 from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
+from include.raw import lease
 from include.receipts import moves
 from include.results import node_results, publications
 from include.results.failures import without_data
@@ -36,7 +37,8 @@ def publish() -> None:
     project = admission.admit(context, builds=False)
     progress.at(context, "publish")
     try:
-        published = publish_run(context["run_id"], read(project.manifest))
+        with lease.kept(admission.holder_of(context["run_id"])):
+            published = publish_run(context["run_id"], read(project.manifest))
     except NotPublishedError as refusal:
         if not published_by_another_try(context):  # else this one was given up, and nothing is wrong
             admission.leave_reason(context, str(refusal))

@@ -6,9 +6,12 @@ not count backfills, knows nothing of loaders, and lets tasks of an old run be c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from threading import Event, Thread
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
@@ -16,14 +19,16 @@ from psycopg2.extensions import cursor as Cursor
 
 from include.warehouse import connect, exists
 
-# A holder renews with each task that starts. One that is silent for longer is dead: its tasks don't take so long.
+# A holder renews with each task that starts, and while it works (`kept`). One that is silent for longer is dead.
 EXPIRES_AFTER = timedelta(hours=1)
+RENEWED_EVERY = timedelta(minutes=5)
 # Any number will do, as long as every load and every run asks for the same one. Loads hold it until they commit.
 _RAW = 7_047_733_679
 # The first half of the advisory lock that shows that a decision is still under way; the second is its lease's id.
 _UNDER_WAY = 704_773
 _DECISION = "decision"
 
+log = logging.getLogger(__name__)
 
 # Says of a holder whether it has ended without giving the lease back.
 Ended = Callable[[str], bool]
@@ -84,6 +89,34 @@ def take(connection: Connection, holder: str, *, ended: Ended = nobody_ended) ->
             cursor.execute("insert into ops.leases (holder) values (%s) returning lease_id::int", (holder,))
             if holder.startswith(f"{_DECISION} "):
                 cursor.execute("select pg_advisory_lock(%s, %s)", (_UNDER_WAY, *cursor.fetchone()))
+
+
+@contextmanager
+def kept(holder: str) -> Iterator[None]:
+    """Renew the lease of `holder`, if it has one, for as long as the block lasts: a model takes as long as it takes.
+
+    Of a process that is killed or frozen nothing is heard, so its lease expires.
+    """
+    over = Event()
+    renewing = Thread(target=_renew, args=(holder, over), daemon=True)
+    renewing.start()
+    try:
+        yield
+    finally:
+        over.set()
+        renewing.join()
+
+
+def _renew(holder: str, over: Event) -> None:
+    while not over.wait(RENEWED_EVERY.total_seconds()):
+        try:
+            with connect("greenery lease") as connection, connection.cursor() as cursor:
+                cursor.execute(
+                    "update ops.leases set renewed_at = clock_timestamp() where released_at is null and holder = %s",
+                    (holder,),
+                )
+        except psycopg2.Error:
+            log.warning("The lease on raw was not renewed; it is tried again.", exc_info=True)
 
 
 def release(connection: Connection, holder: str) -> None:

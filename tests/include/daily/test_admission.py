@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.execution_time.context import set_current_context
+from dbt.cli.main import dbtRunnerResult
 from psycopg2.extensions import connection as Connection
 
 from include.daily import DAG_ID, admission, ahead, buffers, task_groups
@@ -17,8 +20,9 @@ from include.daily.load_shop import load
 from include.daily.operators import BuildNode
 from include.dbt_project import release
 from include.demo_shop import demo
-from include.fast_cosmos import seal
+from include.fast_cosmos import invocation, seal
 from include.fast_cosmos.operators import arguments
+from include.publish import publish
 from include.publish.exchange import exchange
 from include.raw import lease
 from include.raw.contract import TABLES
@@ -28,6 +32,7 @@ from include.results import node_results, runs
 from include.settings import Warehouse
 from tests.pooler import pooled
 from tests.releases import make_release
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.db
 
@@ -256,6 +261,30 @@ def test_a_task_of_a_model_that_the_run_s_project_has_not_refuses(begun: Connect
     ):
         draw("newcomer").build_and_run_cmd(task("run"))
     assert "Trigger a new run" in said(begun, "run")
+
+
+@pytest.mark.parametrize("takes_long", ["a model", "the publish"])
+def test_a_task_that_takes_longer_than_a_lease_lasts_loses_none(
+    begun: Connection, monkeypatch: pytest.MonkeyPatch, takes_long: str
+) -> None:
+    def take_long(*_: object, **__: object) -> dbtRunnerResult:
+        with begun.cursor() as cursor:
+            cursor.execute("update ops.leases set renewed_at = renewed_at - %s", (lease.EXPIRES_AFTER,))
+            wait_for(lambda: lease.held(cursor), "the lease is renewed", 5)
+        return dbtRunnerResult(success=True, result=SimpleNamespace(results=[]))
+
+    node = {"resource_type": "model", "original_file_path": "models/m.sql", "fqn": ["m"], "package_name": "g"}
+    node |= {"name": "m", "config": {"materialized": "table"}, "depends_on": {"nodes": []}}
+    make_release("release", json.dumps({"nodes": {"model.g.m": node}, "sources": {}}))
+    ahead.leave("run")
+    monkeypatch.setattr(lease, "RENEWED_EVERY", timedelta(milliseconds=20))
+    if takes_long == "a model":
+        monkeypatch.setattr(invocation, "invoke", take_long)
+        draw("m").build_and_run_cmd(task("run") | {"params": {}})
+    else:
+        monkeypatch.setattr(publish, "publish_run", take_long)
+        with set_current_context(task("run", task_id="publish")):
+            publish.publish.function()
 
 
 def test_a_task_of_a_model_that_only_the_run_s_project_has_is_drawn_where_it_runs(

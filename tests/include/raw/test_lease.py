@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 
 import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
+from include import settings
 from include.demo_shop import demo
 from include.raw import lease
 from include.raw.lease import LeaseHeldError
@@ -114,6 +116,60 @@ def test_a_run_that_is_silent_for_too_long_holds_nobody_up(ops: Connection) -> N
         cursor.execute("update ops.leases set renewed_at = renewed_at - %s", (lease.EXPIRES_AFTER,))
     demo.play_day(ops, 1, orders_per_day=3)
     lease.take(ops, "run 2")
+
+
+@pytest.fixture
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "RENEWED_EVERY", timedelta(milliseconds=20))
+
+
+def silent(db: Connection) -> None:
+    """Nothing was heard of the holder for almost as long as a lease lasts."""
+    with db.cursor() as cursor:
+        cursor.execute("update ops.leases set renewed_at = clock_timestamp() - %s", (lease.EXPIRES_AFTER * 0.99,))
+
+
+def is_fresh(db: Connection) -> bool:
+    with db.cursor() as cursor:
+        held = lease.held(cursor)
+        cursor.execute("select clock_timestamp() at time zone 'UTC'")
+        return held is not None and held.until > cursor.fetchone()[0] + lease.EXPIRES_AFTER * 0.9
+
+
+@pytest.mark.usefixtures("_often")
+def test_while_a_task_works_its_run_keeps_the_lease(ops: Connection) -> None:
+    lease.take(ops, "run 1")
+    with lease.kept("run 1"):
+        for _ in range(2):
+            silent(ops)
+            wait_for(lambda: is_fresh(ops), "the lease is renewed", 30)
+    silent(ops)
+    assert not is_fresh(ops)
+
+
+@pytest.mark.usefixtures("_often")
+def test_a_lease_that_was_given_back_or_taken_over_is_not_renewed(ops: Connection) -> None:
+    lease.take(ops, "run 1")
+    lease.take(ops, "run 2", ended=lambda _: True)
+    silent(ops)
+    with lease.kept("run 1"), lease.kept("run 2"):
+        wait_for(lambda: is_fresh(ops), "the other's lease is renewed", 30)
+        with ops.cursor() as cursor:
+            assert lease.held(cursor).holder == "run 2"
+
+
+@pytest.mark.usefixtures("_often")
+def test_what_once_can_not_be_renewed_is_renewed_later(
+    ops: Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lease.take(ops, "run 1")
+    there = settings.warehouse()
+    monkeypatch.setenv("WAREHOUSE_PORT", "1")
+    with lease.kept("run 1"):
+        wait_for(lambda: "was not renewed" in caplog.text, "the server can't be reached", 30)
+        silent(ops)
+        monkeypatch.setenv("WAREHOUSE_PORT", str(there.port))
+        wait_for(lambda: is_fresh(ops), "the lease is renewed", 30)
 
 
 def test_a_run_that_was_heard_of_in_the_future_holds_nobody_up_until_then(ops: Connection) -> None:
