@@ -1,4 +1,4 @@
-"""Which part of the code may import which: arrows point one way, and nothing goes in a circle."""
+"""Which part of the code may import which: arrows point one way, and nothing goes in a circle. And what it may keep."""
 
 from __future__ import annotations
 
@@ -108,3 +108,16 @@ def test_arrows_point_one_way(below: str, above: str) -> None:
         if f"{name}.".startswith(f"{below}.") and f"{one}.".startswith(f"{above}.")
     }
     assert against == set()
+
+
+def test_what_is_kept_for_as_long_as_a_process_lives_has_a_limit() -> None:
+    """`@cache` keeps an answer to each argument that it was ever asked with; one without arguments has one answer."""
+    kept_for_good = [
+        f"{name}.{function.name}"
+        for name, file in modules().items()
+        for function in ast.parse(file.read_text()).body
+        if isinstance(function, ast.FunctionDef) and ast.unparse(function.args)
+        if {ast.unparse(one) for one in function.decorator_list}
+        & {"cache", "functools.cache", "lru_cache(maxsize=None)"}
+    ]
+    assert kept_for_good == []

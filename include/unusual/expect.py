@@ -13,7 +13,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from functools import cache
+from functools import lru_cache
 from statistics import NormalDist, median
 
 from include.unusual.series import Expected, Measure, Observation
@@ -246,7 +246,7 @@ class Past:
         return Expected(center, lowest, highest, len(self.values))
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _far(series_watched: int, errors: int) -> float:
     """How many usual errors are so many that chance makes them too seldom to be told: the more series, the more.
 

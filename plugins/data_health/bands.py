@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, timedelta
-from functools import lru_cache
+from threading import Lock
+
+from cachetools import LRUCache, cached
 
 from include.answers import answers
 from include.answers.answer import Kind
@@ -94,32 +97,47 @@ def _bands(
 ) -> dict[date, Expected]:
     """What was usual on each day from one on, as it is judged; not of days with too little before. See `find.usual`."""
     found = {}
-    known = tuple((one.day, one.value, one.afterwards) for one in observations)  # once: what is kept shares them
+    series = repr(observations[0].series)
+    known = [repr((one.day, one.value, one.afterwards)) for one in observations]
+    said = [(one, repr(one)) for one in told]
     for number, one in enumerate(observations):
         if one.day >= first:
+            begin = max(0, number - expect.LONGEST)
+            told_then = [(each, text) for each, text in said if each.day < one.day]
+            fine_then = sorted(day for day in fine if day < one.day)
             usual = _usual(
-                one.series,
-                known[max(0, number - expect.LONGEST) : number + 1],
-                tuple(each for each in told if each.day < one.day),
-                frozenset(day for day in fine if day < one.day),
+                _digest(
+                    series,
+                    *known[begin : number + 1],
+                    *(text for _, text in told_then),
+                    *map(str, fine_then),
+                    str(series_watched),
+                    str(rows.get(one.day)),
+                ),
+                observations[begin : number + 1],
+                [each for each, _ in told_then],
+                fine_then,
                 series_watched,
-                rows.get(one.day),
+                {one.day: rows[one.day]} if one.day in rows else {},
             )
             if usual:
                 found[one.day] = usual
     return found
 
 
-@lru_cache(maxsize=8192)
+def _digest(*of: str) -> bytes:
+    return hashlib.blake2b("\n".join(of).encode(), digest_size=16).digest()
+
+
+# By a digest of the rest: the rest itself, which each look reads anew, would be 17 kB a day.
+@cached(LRUCache(8192), key=lambda key, *_: key, lock=Lock())
 def _usual(
-    series: Series,
-    values: tuple[tuple[date, float | None, bool], ...],
-    told: tuple[Unusual, ...],
-    fine: frozenset[date],
+    _key: bytes,
+    observations: Sequence[Observation],
+    told: Sequence[Unusual],
+    fine: Collection[date],
     series_watched: int,
-    rows: float | None,
+    rows: Mapping[date, float],
 ) -> Expected | None:
     """What was usual on the last day. That takes a millisecond or two, and the past does not change: it is kept."""
-    observations = [Observation(series, *one) for one in values]
-    of_day = {} if rows is None else {observations[-1].day: rows}
-    return find.usual(observations, told, fine, series_watched, of_day)
+    return find.usual(observations, told, fine, series_watched, rows)

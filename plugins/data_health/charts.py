@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -158,7 +158,8 @@ def _iso(at: date) -> str:
 # Below here Altair is imported by what uses it: it takes a second and 60 MB, which only charts are worth.
 
 
-@cache
+# Bounded, since the axis depends on how many days there are.
+@lru_cache(maxsize=64)
 def _line(number_format: str, time_format: str, every: int, height: int = _HEIGHT, *, banded: bool = False) -> Spec:
     import altair as alt
 
@@ -206,7 +207,7 @@ def _mark(name: str) -> Any:
     return alt.Chart(alt.NamedData(name)).transform_calculate(when=_said("%-d %b %Y")).mark_rule(style=name)
 
 
-@cache
+@lru_cache(maxsize=8)
 def _stacked(tasks: tuple[str, ...]) -> Spec:
     import altair as alt
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -160,6 +162,24 @@ def test_a_series_has_its_band_as_it_was_learned_for_each_day(ops: Connection, a
     assert found.values[-1].usual.endswith(" to 110") or " to " in found.values[-1].usual
     young = ask(series.read, 90, *_parts(ROWS), facts=FACTS)
     assert [one.expected is None for one in young.values] == [True] * expect.LEAST_DAYS + [False] * 32
+
+
+def test_what_is_kept_of_a_band_is_not_the_past_that_it_was_worked_out_from(ops: Connection, ask: Ask) -> None:
+    """Which each look reads anew, 17 kB of it."""
+    of_page = tracemalloc.Filter(inclusive=True, filename_pattern="*/plugins/data_health/*")
+    history, new = of_weekdays(ROWS, 150), 10
+    observe(ops, "run", history[:-new])
+    ask(series.read, 30, *_parts(ROWS), facts=FACTS)
+    tracemalloc.start()
+    try:
+        for number, one in enumerate(history[-new:]):
+            observe(ops, f"run {number}", [one])
+            ask(series.read, 30, *_parts(ROWS), facts=FACTS)
+        gc.collect()
+        kept = tracemalloc.take_snapshot().filter_traces([of_page]).statistics("filename")
+    finally:
+        tracemalloc.stop()
+    assert sum(one.size for one in kept) < new * 4_000
 
 
 def test_a_share_is_judged_by_the_rows_that_it_is_of(ops: Connection, ask: Ask) -> None:
