@@ -24,6 +24,7 @@ from include.settings import PROJECT_ROOT, Warehouse
 from include.warehouse import migrate, planner
 from tests import deployment as deployments
 from tests import in_memory, marked
+from tests.dbt.lives import lived
 from tests.deployment import deployment, failed_day, first_day, second_day  # noqa: F401 - fixtures
 from tests.forks import OURS, Forks, loaded
 
@@ -74,7 +75,7 @@ _WITH_AIRFLOW = (
 _AFTER_TWO_RUNS = ("tests/dbt/test_backup.py", "tests/dbt/test_incremental.py", "tests/dbt/test_prices.py")
 _AFTER_TWO_OF_A_FEW = ("tests/dbt/test_publishing.py", "tests/dbt/lives/")
 _PREVIEWS = ("tests/include/preview/",)
-_A_LIFE = "test_torture_of_a_life["
+_A_LIFE, _A_LIFE_ON_A_SCHEDULER = "test_torture_of_a_life[", "test_torture_with_a_life_on_a_scheduler["
 # The longest ones. They begin first: side by side (`-n 2`), none is left over for one process alone at the end.
 _LONG = (
     *_WITH_AIRFLOW,
@@ -158,6 +159,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
     """Called by xdist where tests run side by side."""
     config.option.loadscopereorder = False  # by the number of tests in a file, which says little
     return _OneAirflowAtATime(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """After a night of lives, and when it is stopped: what there was in those of this commit."""
+    reports = (one for kind in terminalreporter.stats.values() for one in kind if isinstance(one, pytest.TestReport))
+    if any(_A_LIFE in one.nodeid or _A_LIFE_ON_A_SCHEDULER in one.nodeid for one in reports):
+        terminalreporter.section("lives")
+        terminalreporter.write_line(lived.table(lived.noted(lived.commit())))
 
 
 REAL_DATA = PROJECT_ROOT.parent / "shared" / "greenery"

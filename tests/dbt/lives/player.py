@@ -105,7 +105,7 @@ class Living(Days):
         """All of it. Raises Broken at the step after which a rule does not hold."""
         for number, day in enumerate(self.life.days):
             for step in day:
-                where = f"day {number}: {step}"
+                where, broke, self.fault = f"day {number}: {step}", self.wire.broke, None
                 try:
                     self.take(step)
                     self.checker.check(step)
@@ -113,7 +113,10 @@ class Living(Days):
                     raise Broken(broken.rule, where, broken.why) from broken
                 except Exception as error:
                     raise Broken("a step is taken", where, f"{type(error).__name__}: {error}") from error
-                self.tally[type(step).__name__] += 1
+                finally:
+                    if self.wire.broke > broke or isinstance(self.fault, Held | LoadedBetween):
+                        self.tally[f"fault {type(self.fault).__name__}"] += 1
+                    self.tally[type(step).__name__] += 1
         self.checker.end()
 
     def take(self, step: Step) -> None:

@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from time import monotonic
 
 import psycopg2
 import pytest
@@ -19,8 +20,10 @@ from include.publish.gate import NotPublishedError
 from include.warehouse import connect
 from tests.dbt.conftest import KeptShop
 from tests.dbt.days import Project
+from tests.dbt.lives import lived
 from tests.dbt.lives.cut_down import cut_down
 from tests.dbt.lives.life import Cleared, Decided, Edited, Held, Killed, Life, Load, Muted, Run, Step, draw
+from tests.dbt.lives.lived import Lived
 from tests.dbt.lives.player import Living, World
 from tests.dbt.lives.versions import Versions
 from tests.slack_server import slack_server
@@ -43,11 +46,18 @@ def world(shop: KeptShop, projects: Project, tmp_path_factory: pytest.TempPathFa
         yield World(shop, Versions(projects), slack)
 
 
-def is_lived(world: World, life: Life) -> Counter[str]:
-    """Every rule holds; where one doesn't, the shortest life that shows so is printed. Returns what there was in it."""
+def is_lived(world: World, life: Life, note: Callable[[Lived], None] = lambda _: None) -> Counter[str]:
+    """Every rule holds; where one doesn't, the shortest life that shows so is printed. Returns what there was in it.
+
+    `note` is told of it, and once more where it was cut down.
+    """
+    began = monotonic()
     broken, tally = world.live(life)
+    ended = lived.of(life, lived.ALONE, monotonic() - began, tally, broken.rule if broken else "")
+    note(ended)
     if broken:
         shortest = cut_down(life, breaks(world, broken.rule))
+        note(replace(ended, shortest=str(shortest)))
         pytest.fail(f"{broken}\nof {life}\ncut down to\n{shortest}", pytrace=False)
     return tally
 
@@ -217,4 +227,4 @@ def test_rows_that_go_and_that_no_model_hears_of_are_found_and_the_life_is_cut_d
 @pytest.mark.torture
 @pytest.mark.parametrize("seed", SEEDS)
 def test_torture_of_a_life(world: World, seed: int) -> None:
-    is_lived(world, draw(seed, DAYS))
+    is_lived(world, draw(seed, DAYS), Lived.note)

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from time import monotonic
 
 import pytest
 
 from include.local import warehouse
+from tests.dbt.lives import lived
 from tests.dbt.lives.life import Decided, Life, draw
 from tests.dbt.lives.on_a_scheduler import DeployedShop, DeployedVersions, DeployedWorld, LivingOnAScheduler
 from tests.dbt.lives.test_lives import MORE_UNITS, ONE, SEEDS
@@ -42,8 +44,9 @@ def world(dbts: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dep
 
 @pytest.mark.parametrize("seed", SEEDS if ONE else range(1, max(1, len(SEEDS) // OF_LIVES) + 1))
 def test_torture_with_a_life_on_a_scheduler(world: DeployedWorld, seed: int) -> None:
-    life = draw(seed, DAYS, whole=True)
-    broken, _ = world.live(life)
+    life, began = draw(seed, DAYS, whole=True), monotonic()
+    broken, tally = world.live(life)
+    lived.of(life, lived.ON_A_SCHEDULER, monotonic() - began, tally, broken.rule if broken else "").note()
     assert broken is None, f"{broken}\nof {life}"
 
 
