@@ -25,7 +25,7 @@ from dbt_common.events.event_manager_client import ctx_set_event_manager, get_ev
 from dbt_common.events.functions import env_scrubber
 
 from . import scratch
-from .releases import ProjectError, Release, verify
+from .releases import PARSED_WITH, ProjectError, Release, verify
 
 log = logging.getLogger(__name__)
 
@@ -285,6 +285,6 @@ def _flags(project: Release, written: Path) -> tuple[str, ...]:
     # The same as the release was parsed with: dbt throws a parse away whose flags differ.
     return (
         *("--project-dir", str(project.path), "--profiles-dir", str(project.path)),
-        *("--profile", project.profile, "--target", project.target, "--no-static-parser"),
+        *("--profile", project.profile, "--target", project.target, *PARSED_WITH),
         *("--target-path", str(written), "--log-path", str(written)),
     )

@@ -37,6 +37,9 @@ from . import seal
 # Runs that are under way read their release's files, so old ones stay for a while.
 KEPT = 5
 KEPT_SECONDS = 2 * 24 * 3600
+# What a release is parsed and loaded with. A seed of more than a megabyte dbt would know by its path alone, and nothing
+# would notice other rows in it.
+PARSED_WITH = ("--no-static-parser", "--maximum-seed-size-mib", "0")
 _PROFILES = "profiles.yml"
 # `env_var('NAME')`; a name that is put together is not found, nor followed. dbt shows secrets to no model.
 _ASKED = re.compile(r"""env_var\(\s*['"](?!DBT_ENV_SECRET)(\w+)['"]""")
@@ -235,7 +238,7 @@ class Releases:
                 *(sys.executable, "-m", "dbt.cli.main", "--quiet", "--no-use-colors", "parse"),
                 *("--project-dir", project, "--profiles-dir", project),
                 *("--profile", self.profile, "--target", self.target),
-                *("--no-static-parser", "--target-path", project / "target", "--log-path", project / "logs"),
+                *(*PARSED_WITH, "--target-path", project / "target", "--log-path", project / "logs"),
             ],
             cwd=project,
             env={**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "False"},

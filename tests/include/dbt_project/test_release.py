@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -79,6 +80,21 @@ def test_a_project_whose_last_release_lost_its_manifest_is_released(released: Pa
     release.refresh().manifest.unlink()
     (released / MODEL).write_text("select 2 as one")
     assert release.refresh().manifest.exists()
+
+
+def test_other_rows_in_a_large_seed_make_another_node_of_it(project: Path) -> None:
+    """dbt's own checksum of a seed of more than a megabyte is its path."""
+
+    def checksum() -> str:
+        return json.loads(release.refresh().manifest.read_bytes())["nodes"]["seed.greenery.zones"]["checksum"]
+
+    seed = project / "seeds" / "zones.csv"
+    seed.parent.mkdir()
+    rows = "zone\n" + "berlin\n" * 160_000
+    seed.write_text(rows)
+    before = checksum()
+    seed.write_text(rows.replace("berlin", "oslo", 1))
+    assert checksum() != before
 
 
 def test_a_broken_project_keeps_the_last_release_and_says_where_it_is_broken(broken: Path) -> None:

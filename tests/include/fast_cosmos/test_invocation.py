@@ -102,6 +102,15 @@ def test_no_file_is_parsed_a_second_time(released: Path, caplog: pytest.LogCaptu
     assert caplog.messages == []
 
 
+def test_nor_is_a_large_seed(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (project / "seeds").mkdir()
+    (project / "seeds" / "zones.csv").write_text("zone\n" + "berlin\n" * 160_000)
+    made = release.refresh()
+    with caplog.at_level(logging.WARNING, invocation.__name__):
+        invocation.load(made)
+    assert caplog.messages == []
+
+
 def test_a_parse_that_does_not_fit_is_told(released: Path, caplog: pytest.LogCaptureFixture) -> None:
     made = release.refresh()
     (made.path / MODEL).write_text("select 3 as one")
