@@ -115,6 +115,7 @@ SAYING = {
     "include/daily/operators.py": ("keep", "build_and_run_cmd", "execute"),
     "include/daily/admission.py": ("_refusal",),
     "include/daily/snapshots.py": ("_problem",),
+    "include/erase/__main__.py": ("_of_what_stayed",),
     "include/erase/erasure.py": ("_certificate_of_before",),
     "include/local/guard.py": ("end_what_was_left",),
     "include/preview/github.py": ("_tell_runner_alone",),

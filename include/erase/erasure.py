@@ -28,7 +28,7 @@ from include.erase.person import Person
 from include.erase.places import EraseError, Place
 from include.erase.stand_in import StandIns
 from include.raw import lease
-from include.warehouse import connect, exists, personal, sandbox, trust
+from include.warehouse import backups, connect, exists, personal, sandbox, trust
 
 AGAIN = "Erased before, and brought back by a restore or a load."
 # The certificate says who stands in for the person: who may have missed it is given it again, and later nobody.
@@ -64,18 +64,40 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Again:
-    """What erasing once more came to: how many people had come back, and the sandboxes that went."""
+    """What erasing once more came to: how many people had come back, and the sandboxes that went.
+
+    `stayed` names what may still hold who was erased, each with what to do about it.
+    """
 
     people: int
     dropped: tuple[str, ...]
+    stayed: tuple[str, ...] = ()
+    not_looked_at: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Sandboxes:
-    """Those that were dropped after an erasure; and all schemas that are not ours now, which nobody has read."""
+    """Those that were dropped after an erasure, and why others stayed, by their names.
+
+    And all schemas that are not ours now, which nobody has read.
+    """
 
     dropped: tuple[str, ...]
+    stayed: dict[str, str]
     not_looked_at: tuple[str, ...]
+
+    def reasons(self) -> tuple[str, ...]:
+        """Why sandboxes stayed, those of other roles included."""
+        others = [one for one in self.not_looked_at if one.startswith(sandbox.PREFIXES) and not self._is_known(one)]
+        told = (f"Schema {', '.join(others)} is another role's: ask who made it to drop it.",) if others else ()
+        return (*self.stayed.values(), *told)
+
+    def of_others(self) -> tuple[str, ...]:
+        """The schemas that nobody has read and that are no sandbox's."""
+        return tuple(one for one in self.not_looked_at if not one.startswith(sandbox.PREFIXES))
+
+    def _is_known(self, schema: str) -> bool:
+        return any(f"{schema}_".startswith(f"{name}_") for name in self.stayed)
 
 
 def erase(
@@ -129,26 +151,55 @@ def again(
             found = stand_in.ids_of_the_erased(cursor, places.all_of_them(cursor))
             for user_id in found:
                 _erase(cursor, user_id, AGAIN, by(connection))
+            cursor.execute("select max(erased_at) from ops.erasures")
+            [[erased_at]] = cursor.fetchall()
     except psycopg2.Error as error:
         raise EraseError(f"Nothing was erased: {_said(error)}.") from None
-    after = _drop_sandboxes(where)
-    return Again(len(found), after.dropped if after else ())
+    after, saved = _drop_sandboxes(where), _backups_before(erased_at)
+    if after is None:
+        return Again(len(found), (), ("Sandboxes could not be asked for: call this again.", *saved))
+    return Again(len(found), after.dropped, (*after.reasons(), *saved), after.of_others())
 
 
 def _drop_sandboxes(where: settings.Warehouse | None) -> _Sandboxes | None:
-    """Drop sandboxes, which were built from rows of before, and can be built anew; None where they can't be dropped.
+    """Drop sandboxes, which were built from rows of before, and can be built anew; None where nobody could ask for any.
 
-    One that somebody works in stays, and its schemas are named.
+    One that somebody works in or reads stays, and its schemas are named.
     """
     try:
         with connect("greenery erasure", where) as connection, connection.cursor() as cursor:
             cursor.execute(sql.SQL("set lock_timeout = {}").format(sql.Literal(_PATIENCE)))
             connection.commit()
-            dropped = tuple(one.name for one in sandbox.drop_unused(connection, timedelta(0)))
-            return _Sandboxes(dropped, places.schemas_of_others(cursor))
+            dropped, stayed = [], {}
+            for use in sandbox.all_of(connection):
+                try:
+                    sandbox.drop(connection, use.sandbox)
+                    dropped.append(use.sandbox.name)
+                except sandbox.SandboxError as error:
+                    stayed[use.sandbox.name] = str(error)
+                except psycopg2.Error as error:
+                    if connection.closed:
+                        raise
+                    connection.rollback()
+                    stayed[use.sandbox.name] = f"Sandbox {use.sandbox.name} could not be dropped: {_said(error)}."
+            return _Sandboxes(tuple(dropped), stayed, places.schemas_of_others(cursor))
     except psycopg2.Error as error:
         log.warning("Sandboxes were not dropped: %s.", _said(error))
         return None
+
+
+def _backups_before(erased_at: datetime | None) -> tuple[str, ...]:
+    """The backups that are kept here from before the last erasure, in a sentence; nothing where there are none."""
+    folder = settings.backup_folder()
+    if folder is None or erased_at is None:
+        return ()
+    # A backup is named by the second.
+    before = [path.name for path in backups.paths(folder) if backups.named_at(path) <= erased_at]
+    if not before:
+        return ()
+    return (
+        f"Backups from before the last erasure, in {folder}: {', '.join(before)}. Save a new one and delete these.",
+    )
 
 
 def _be_alone(cursor: Cursor) -> None:

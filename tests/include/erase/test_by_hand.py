@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg2
@@ -11,12 +12,13 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from psycopg2.extensions import connection as Connection
 
+from include import settings
 from include.erase import __main__ as command
 from include.erase import erasure
 from include.erase.by_hand import erase_in_airflow
 from include.erase.places import EraseError
 from include.settings import Warehouse
-from include.warehouse import connect, roles
+from include.warehouse import connect, roles, sandbox
 from include.warehouse.roles import LOADER, TRANSFORMER
 from tests.include.erase.conftest import ANN, SHOP, ask, everything, loaded
 
@@ -107,6 +109,91 @@ def test_after_a_restore_certificates_are_carried_out_again(
     assert ask(shop, "select distinct user_id from raw.orders where order_id in ('o1', 'o2')") == [(stand_in,)]
     assert capsys.readouterr().err.splitlines()[-2:] == ["Erased again: 1.", "Erased again: 0."]
     assert loaded(shop, SHOP).changed == 0
+
+
+def erased_again(capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """What the command ended with, and what it said."""
+    capsys.readouterr()
+    return command.main(["--again"]), capsys.readouterr().err
+
+
+def test_a_sandbox_that_another_session_works_in_stays_and_is_named(
+    shop: Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with connect("test of work") as at_work:
+        sandbox.create(at_work, "preview_ana", "a test")
+        with at_work.cursor() as cursor:
+            cursor.execute("create table preview_ana_staging.people as select * from raw.users")
+        at_work.commit()
+        code, said = erased_again(capsys)
+    assert code == 1
+    assert "Sandbox preview_ana is in use by" in said
+    assert "test of work" in said
+    assert "Not looked at" not in said, "it is named once"
+    assert erased_again(capsys)[0] == 0
+
+
+def test_a_branch_that_somebody_reads_stays_and_is_named_and_others_go(
+    shop: Connection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(erasure, "_PATIENCE", "100ms")
+    for name in ("branch_ana", "branch_bob"):
+        with connect("test") as connection:
+            sandbox.create(connection, name, "a test")
+            with connection.cursor() as cursor:
+                cursor.execute(f"create table {name}.people as select * from raw.users")
+    with connect("test") as reader, reader.cursor() as cursor:
+        cursor.execute("select count(*) from branch_ana.people")  # in a transaction that stays open
+        code, said = erased_again(capsys)
+    assert code == 1
+    assert "Dropped, as they may have held who was erased: branch_bob." in said
+    assert "Sandbox branch_ana could not be dropped: canceling statement due to lock timeout." in said
+
+
+def test_a_sandbox_of_another_role_stays_and_is_named(
+    shop: Connection, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    roles.ensure(shop, login=True)
+    with shop.cursor() as cursor:
+        cursor.execute("create role stranger; create schema branch_of_a_stranger authorization stranger")
+        cursor.execute("create table branch_of_a_stranger.people as select * from raw.users")
+        cursor.execute("create schema etl authorization stranger; create table etl.leads (email text)")
+    monkeypatch.setattr(settings, "warehouse_admin", lambda: replace(warehouse, user=TRANSFORMER))
+    code, said = erased_again(capsys)
+    assert code == 1
+    assert "Schema branch_of_a_stranger is another role's: ask who made it to drop it." in said
+    assert "Not looked at, as they are not ours: schema etl." in said
+
+
+def test_a_backup_from_before_an_erasure_is_named_until_it_is_deleted(
+    shop: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GREENERY_BACKUP_DIR", str(tmp_path))
+    before, after = tmp_path / "warehouse-20260301T073000Z", tmp_path / "warehouse-29990101T073000Z"
+    before.mkdir()
+    after.mkdir()
+    assert erased_again(capsys)[0] == 0, "nobody was erased so far"
+    assert command.main(["--user", "ann-0001", "--reason", "asked for it"]) == 0
+    code, said = erased_again(capsys)
+    assert code == 1
+    assert f"Backups from before the last erasure, in {tmp_path}: {before.name}. Save a new one" in said
+    before.rmdir()
+    assert erased_again(capsys)[0] == 0
+
+
+def test_where_nobody_can_ask_for_sandboxes_it_is_said(
+    shop: Connection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with connect("test") as connection:
+        sandbox.create(connection, "preview_ana", "a test")
+
+    def lost(_: Connection) -> list[sandbox.Use]:
+        raise psycopg2.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(sandbox, "all_of", lost)
+    code, said = erased_again(capsys)
+    assert code == 1
+    assert "Sandboxes could not be asked for" in said
 
 
 def test_a_certificate_of_another_warehouse_is_refused(
