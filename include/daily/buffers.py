@@ -156,13 +156,15 @@ def mark(connection: Connection) -> None:
 class Buffer:
     """The buffer that is built into: its schema's oid, who began on it last and when, and what was built since.
 
-    `built` says when each model was last written, by its unique id, whoever wrote it.
+    `built` says when each model was last written, by its unique id, whoever wrote it. `relations` has a text for each
+    table and view that is there, by its name: another where it was made anew or emptied, also by who left no word.
     """
 
     schema_oid: int
     run_id: str | None
     since: datetime | None
     built: dict[str, datetime]
+    relations: dict[str, str]
 
 
 def current(connection: Connection) -> Buffer:
@@ -184,7 +186,21 @@ def current(connection: Connection) -> Buffer:
         cursor.execute(
             "select unique_id, built_at from ops.buffer_models where schema_oid = %s and built_at > %s", (oid, since)
         )
-        return Buffer(oid, run_id, since, dict(cursor.fetchall()))
+        built = dict(cursor.fetchall())
+        cursor.execute(
+            """
+            select
+                relname,
+                concat_ws(
+                    ' ', oid, relfilenode,
+                    (select string_agg(xmin::text, ' ' order by rulename) from pg_rewrite where ev_class = pg_class.oid)
+                )
+            from pg_class
+            where relnamespace = %s and relkind in ('r', 'p', 'v', 'm')
+            """,
+            (oid,),
+        )
+        return Buffer(oid, run_id, since, built, dict(cursor.fetchall()))
 
 
 def is_written_over(connection: Connection, schema_oid: int) -> bool:

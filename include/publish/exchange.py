@@ -58,7 +58,6 @@ def exchange(
         for attempt in range(1, attempts + 1):
             try:
                 with connection.cursor() as cursor:
-                    _check_nothing_came_between(cursor, buffer, by_hand=decision is not None)
                     told_as_of = _exchange(cursor, buffer, run_id, manifest, as_of, decision, proven, notes, moved)
                     connection.commit()
                     return told_as_of
@@ -96,16 +95,29 @@ def refresh_statistics() -> None:
             (BUILT,),
         )
         for (name,) in cursor.fetchall():
-            cursor.execute(sql.SQL("analyze {}").format(sql.Identifier(BUILT, name)))
+            # Somebody may drop it meanwhile, which is found out once nobody can any more.
+            changes.attempt(cursor, sql.SQL("analyze {}").format(sql.Identifier(BUILT, name)))
 
 
-def _check_nothing_came_between(cursor: Cursor, buffer: Buffer, *, by_hand: bool) -> None:
-    """One exchange at a time, of what its caller looked at, and not if publishing was held back meanwhile."""
+def _take_turn(cursor: Cursor) -> None:
+    """One exchange at a time, and nobody builds meanwhile."""
     # Readers and the next try would wait for a process that is frozen from here on for as long as it is.
     cursor.execute("set local idle_in_transaction_session_timeout = '30s'")
     cursor.execute("select pg_advisory_xact_lock(hashtext('greenery exchange'))")
-    if buffers.current(cursor.connection) != buffer:
-        raise NotPublishedError("Somebody else has built or published at this moment; nothing more was changed.")
+    locks.keep_out_builders(cursor, BUILT)
+
+
+def _check_nothing_came_between(cursor: Cursor, buffer: Buffer, *, by_hand: bool) -> None:
+    """What is exchanged is what its caller looked at, and publishing was not held back meanwhile."""
+    now = buffers.current(cursor.connection)
+    if now != buffer:
+        built = dict(now.built.items() ^ buffer.built.items())
+        changed = sorted(built or dict(now.relations.items() ^ buffer.relations.items()))
+        what = f": {', '.join(changed)}" if changed else ""
+        raise NotPublishedError(
+            f"Somebody else has built or published at this moment{what}. Nothing more was changed. Where nothing was "
+            "published, trigger a new run, or clear check_sources with everything downstream of it."
+        )
     if not by_hand:
         gate.check_not_held(cursor.connection)
 
@@ -121,11 +133,13 @@ def _exchange(
     said: Collection[str],
     moved: Collection[Found],
 ) -> datetime:
+    _take_turn(cursor)
+    _check_nothing_came_between(cursor, buffer, by_hand=decision is not None)
     cursor.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(LIVE)))  # somebody dropped it
     # Readers wait for the commit, and would wait for a replica with it, which may be gone. What tells of the publish is
     # committed after it, and does wait where the server is set so.
     cursor.execute("set local synchronous_commit = local")
-    locks.keep_out_maintenance(cursor, LIVE, BUILT)
+    locks.keep_out_maintenance(cursor, LIVE)
     notes = [*said, *(_prune(cursor, manifest) if manifest and manifest.models else ())]
     models = _models(cursor, manifest)
     if trust.NAME in models[BUILT]:

@@ -7,6 +7,7 @@ each would wait for the other, and Postgres would end one of them, mostly the re
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 from collections import defaultdict
 from collections.abc import Collection, Iterator
@@ -24,20 +25,48 @@ from include.warehouse import connect
 LONGEST_WAIT = 800
 # Who stood in the way, by pid: what each look at them said.
 Seen = dict[int, list[str]]
-# What an attempt ends with that did not get its locks.
-NotGot = (psycopg2.errors.QueryCanceled, psycopg2.errors.DeadlockDetected)
-
 log = logging.getLogger(__name__)
 
 
-def keep_out_maintenance(cursor: Cursor, *schemas: str) -> None:
-    """Keep autovacuum, and whoever else changes no row, out of the tables of schemas; readers notice nothing of it.
+class GoneError(Exception):
+    """What was to be locked was dropped by whoever had locked it before."""
+
+
+# What an attempt ends with that did not get its locks.
+NotGot = (psycopg2.errors.QueryCanceled, psycopg2.errors.DeadlockDetected, GoneError)
+
+
+def keep_out_builders(cursor: Cursor, schema: str) -> None:
+    """Keep whoever builds out of a schema; readers notice nothing of it.
+
+    Nobody can change a row of its tables from then on, nor put another table or view in the place of one. What they
+    have begun is waited for.
+    """
+    _wait_for_at_most(cursor, _of_maintenance(cursor))
+    steps = [sql.SQL("lock table {} in share mode;").format(table) for table in _tables(cursor, (schema,))]
+    # Of a view a reader's lock is enough. LOCK takes none of a materialized one, and asks for rights on what one reads.
+    named = sql.Identifier(f"greenery {secrets.token_hex(8)}")
+    steps += [
+        sql.SQL("prepare {named} as select from {view}; deallocate {named};").format(
+            named=named, view=sql.Identifier(*view)
+        )
+        for _, view, _ in _views(cursor, schema, ())
+    ]
+    try:
+        if steps:
+            cursor.execute(sql.SQL(" ").join(steps))
+    except psycopg2.errors.UndefinedTable as error:
+        raise GoneError from error
+
+
+def keep_out_maintenance(cursor: Cursor, schema: str) -> None:
+    """Keep autovacuum, and whoever else changes no row, out of the tables of a schema; readers notice nothing of it.
 
     Postgres cancels an autovacuum for whoever has waited for longer than `deadlock_timeout`. Waiting for that long in
     the mode that keeps readers out would queue them all, and end in deadlocks.
     """
-    _wait_for_at_most(cursor, 3 * _deadlock_timeout(cursor) + 2000)
-    if tables := _tables(cursor, schemas):
+    _wait_for_at_most(cursor, _of_maintenance(cursor))
+    if tables := _tables(cursor, (schema,)):
         cursor.execute(sql.SQL("lock table {} in share update exclusive mode").format(sql.SQL(", ").join(tables)))
 
 
@@ -127,6 +156,11 @@ def _deadlock_timeout(cursor: Cursor) -> int:
     """In milliseconds."""
     cursor.execute("select setting::int from pg_settings where name = 'deadlock_timeout'")
     return cursor.fetchone()[0]
+
+
+def _of_maintenance(cursor: Cursor) -> int:
+    """How long an autovacuum may take to give way, in milliseconds."""
+    return 3 * _deadlock_timeout(cursor) + 2000
 
 
 def _wait_for_at_most(cursor: Cursor, milliseconds: float) -> None:

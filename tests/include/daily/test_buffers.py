@@ -283,7 +283,7 @@ def test_who_builds_is_told_with_what_was_built_since(sound: Connection) -> None
     told = buffers.current(sound)
     assert (told.schema_oid > 0, told.run_id, told.since, told.built) == (True, None, None, {})
     do(sound, f"drop schema {BUILT} cascade")
-    assert buffers.current(sound) == buffers.Buffer(0, None, None, {})
+    assert buffers.current(sound) == buffers.Buffer(0, None, None, {}, {})
 
 
 @pytest.mark.parametrize(

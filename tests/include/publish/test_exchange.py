@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -12,8 +13,14 @@ from include.dbt_project.manifest import Manifest
 from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
 from include.results import publications, runs
+from include.warehouse import connect
+from tests.faulty import half_way
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.db
+
+# Whether a session of an application waits for a lock.
+WAITS = "select 1 from pg_stat_activity where application_name = '{}' and wait_event_type = 'Lock'"
 
 
 @pytest.fixture
@@ -195,6 +202,95 @@ def test_what_is_built_while_publish_waits_for_readers_is_not_published_unseen(l
     with pytest.raises(NotPublishedError, match="Somebody else has built or published"):
         exchange("run 2", buffer)
     assert do(live, "select * from analytics.m") == [("run 1",)]
+
+
+# What somebody's dbt does in a transaction that ends while a publish waits. It leaves word of rows alone here; where it
+# makes a table or view anew, that is seen without.
+BY_HAND = {
+    "rows": "insert into analytics_next.m values ('by hand');"
+    " update ops.buffer_models set built_at = clock_timestamp() where schema_oid = 'analytics_next'::regnamespace",
+    "table": "create table analytics_next.m__dbt_tmp as select 'by hand' as built_by;"
+    " alter table analytics_next.m rename to m__dbt_backup; alter table analytics_next.m__dbt_tmp rename to m",
+    "truncated": "truncate analytics_next.m",
+    "view": "create view analytics_next.v__dbt_tmp as select 'by hand' as told;"
+    " alter view analytics_next.v rename to v__dbt_backup; alter view analytics_next.v__dbt_tmp rename to v",
+    "replaced view": "create or replace view analytics_next.v as select 'by hand' as told",
+    "materialized view": "refresh materialized view analytics_next.kept",
+}
+
+
+@pytest.fixture
+def with_views(live: Connection) -> Connection:
+    """The same, where run 2 has built a view and a materialized view beside the tables."""
+    do(live, "create view analytics_next.v as select 'run 2' as told")
+    do(live, "create materialized view analytics_next.kept as select 'run 2' as told")
+    do(
+        live,
+        "insert into ops.buffer_models (schema_oid, unique_id, rebuilt)"
+        " select 'analytics_next'::regnamespace, 'model.greenery.' || name, true"
+        " from unnest('{v, kept}'::text[]) as name",
+    )
+    return live
+
+
+def publish_while(db: Connection, statement: str) -> None:
+    """Publish run 2, which waits for a transaction of a dbt at a shell; that one commits then."""
+    buffer = buffers.current(db)
+    with connect("dbt") as shell, ThreadPoolExecutor(1) as pool:
+        do(shell, statement)
+        publishing = pool.submit(exchange, "run 2", buffer)
+        waits = WAITS.format("greenery publish")
+        wait_for(lambda: publishing.done() or do(db, waits), "the publish waits for dbt")
+        shell.commit()
+        publishing.result()
+
+
+@pytest.mark.parametrize("statement", BY_HAND.values(), ids=BY_HAND)
+def test_what_a_dbt_at_a_shell_commits_while_publish_waits_for_it_is_not_published(
+    with_views: Connection, statement: str
+) -> None:
+    with pytest.raises(NotPublishedError, match=r"built or published at this moment: \S*\b(m|v|kept)\b.* clear"):
+        publish_while(with_views, statement)
+    assert do(with_views, "select * from analytics.m") == [("run 1",)]
+
+
+@pytest.mark.parametrize("analyzed", [True, False])  # where it is not, publish waits to do that
+def test_a_table_that_is_dropped_while_publish_waits_for_it_stops_it(with_views: Connection, analyzed: bool) -> None:
+    if analyzed:
+        do(with_views, "analyze analytics_next.m")
+    with pytest.raises(NotPublishedError, match=r"Somebody else has built or published at this moment: m\."):
+        publish_while(with_views, "drop table analytics_next.m")
+    assert do(with_views, "select * from analytics.m") == [("run 1",)]
+
+
+@pytest.mark.parametrize("statement", BY_HAND.values(), ids=BY_HAND)
+def test_what_a_dbt_at_a_shell_begins_while_publish_has_its_locks_is_not_published(
+    with_views: Connection, statement: str
+) -> None:
+    """It waits, and goes on in the schema that is built in by then, if at all."""
+
+    def build_by_hand() -> None:
+        with connect("dbt") as shell:
+            do(shell, statement)
+            shell.commit()
+
+    with half_way("run 2") as publish, ThreadPoolExecutor(1) as pool:
+        building = pool.submit(build_by_hand)
+        wait_for(lambda: building.done() or do(with_views, WAITS.format("dbt")), "dbt waits for the publish")
+        publish.goes_on.set()
+        wait_for(building.done, "dbt has ended")
+    assert publish.ended_with is None
+    published = [do(with_views, f"select * from analytics.{name}") for name in ("m", "v", "kept")]
+    assert published == [[("run 2",)]] * 3
+
+
+def test_who_reads_what_is_built_keeps_no_publish_out(with_views: Connection) -> None:
+    """As a view of somebody's does that follows the former marts."""
+    with connect("a dashboard") as reader:
+        for name in ("m", "v", "kept"):
+            do(reader, f"select * from analytics_next.{name}")
+        exchange("run 2", buffers.current(with_views), attempts=1)
+        assert do(reader, "select * from analytics.m") == [("run 2",)]
 
 
 def test_what_was_held_back_at_the_last_moment_is_not_published(live: Connection) -> None:
