@@ -15,7 +15,7 @@ from psycopg2.extensions import connection as Connection
 
 from include import raw
 from include.daily import buffers
-from include.publish.exchange import exchange
+from include.publish.exchange import exchange, pause
 from include.publish.gate import NotPublishedError
 from include.raw import lease
 from include.settings import Warehouse
@@ -253,3 +253,20 @@ def test_nobody_who_reads_or_loads_notices_that_it_is_published(
 def look_for_deadlocks_after(db: Connection, time: str) -> None:
     """From the next session on; how long an exchange waits for others goes by it."""
     do(db, f"alter database {db.info.dbname} set deadlock_timeout = '{time}'")
+
+
+def test_a_publish_waits_between_its_attempts_and_not_after_the_last(
+    people: Connection, open_as: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_for_deadlocks_after(people, "300ms")
+    build(people, "run 2", "m", "n")
+    do(open_as("analyst"), "select * from analytics.m")
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    with pytest.raises(NotPublishedError, match="through 3 attempts"):
+        exchange("run 2", buffers.current(people), attempts=3)
+    assert waited == [0.1, 0.1]
+
+
+def test_who_reads_for_a_minute_is_waited_for_by_the_second() -> None:
+    assert [pause(attempt) for attempt in (1, 30, 31, 89)] == [1, 1, 5, 5]
