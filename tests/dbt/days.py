@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
@@ -137,7 +137,10 @@ class Days:
         everything = self.models == Days.models
         differences = self.differences(None if everything else self.project.names("--select", *self.models))
         # What a replay might not show again: whether a model was not built, or built without what had changed.
-        assert differences == {}, f"not built by this run: {left_out}; up to when raw was followed: {self.followed()}"
+        assert differences == {}, (
+            f"not built by this run: {left_out}; up to when raw was followed: {self.followed()}; "
+            f"what raw says of these rows: {self.stamped(differences)}"
+        )
 
     def run(self, *, full_refresh: bool = False) -> set[str]:
         """A whole run; returns the incremental models that it built in full."""
@@ -151,8 +154,23 @@ class Days:
         """By raw table, up to when each buffer has followed it, and when its newest rows were loaded."""
         return self.shop.query(
             "select source, schema_oid::regnamespace::text, loaded_at, newest from ops.watermarks left join"
-            " (select table_name as source, max(loaded_at) as newest from raw.loads where rows > 0 group by 1) as loads"
+            " (select table_name as source, max(loaded_at) as newest from raw.loads where rows > 0 group by 1"
+            " union all select 'deletions', max(deleted_at) from raw.deletions) as loads"
             " using (source) order by 1, 2"
+        )
+
+    def stamped(self, differences: Mapping[str, Collection[tuple]]) -> list[tuple]:
+        """By raw table and key of rows that differ, when it was loaded (True) or went (False)."""
+        keys = sorted({str(value) for rows in differences.values() for row in rows for value in row if value})
+        there = " union ".join(
+            f"select '{table.name}', {table.key[0]}, true, _loaded_at from raw.{table.name}"
+            for table in raw.TABLES.values()
+        )
+        return self.shop.query(
+            f"with stamps (source, key, is_there, at) as ({there}"
+            " union select table_name, key, false, deleted_at from raw.deletions)"
+            " select * from stamps where split_part(key, '/', 1) = any(%s) order by at desc",
+            keys,
         )
 
     def unseen(self) -> list[tuple]:
