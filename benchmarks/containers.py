@@ -18,6 +18,7 @@ import psutil
 
 from deploy import env_file
 from include.daily import DAG_ID
+from include.local import guard
 from include.settings import PROJECT_ROOT
 
 CHECK = PROJECT_ROOT.parent / "shared" / "containers" / "check-compose"
@@ -280,5 +281,6 @@ def up(home: Path, *, profiles: str, executor: str, **settings: str) -> Iterator
             time.sleep(1)
         yield Deployment(kept[1], environment)
     finally:
-        check.send_signal(signal.SIGTERM)
-        check.wait(120)
+        with guard.in_order():
+            check.send_signal(signal.SIGTERM)
+            check.wait(120)

@@ -55,6 +55,14 @@ def pytest_configure() -> None:
     os.environ["GREENERY_DEMO_FIRST_DAY"] = "2026-03-02"
 
 
+_ENDING = ExitStack()
+
+
+def pytest_keyboard_interrupt() -> None:
+    """What the tests end now, and what they say last, take longer than a guard waits for who has not heard it."""
+    _ENDING.enter_context(guard.in_order())
+
+
 def pytest_report_header() -> list[str]:
     """What tests of before had left that were killed, and their guards too."""
     return guard.end_what_was_left()

@@ -1,8 +1,11 @@
 """What a process starts ends with it, however the process ends: also by SIGKILL, or with its terminal.
 
-The process writes what it starts into a record, which it keeps locked as long as it lives. A guard waits for that lock,
-and then ends what the record still names. Where the guard was killed as well, the next command does
+The process writes what it starts into a record, which it keeps locked as long as it lives. A guard waits until the
+process is gone, and then ends what the record still names. Where the guard was killed as well, the next command does
 (`end_what_was_left`).
+
+The guard hears as well when the process is told to end. Something may keep the process from that: a thread, a query
+that waits for a lock, a child that ignores the signal. Then the guard kills it after `PATIENCE_SECONDS`.
 """
 
 from __future__ import annotations
@@ -10,17 +13,23 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import BinaryIO, TextIO
+
+import psutil
 
 from include import settings
 
@@ -30,6 +39,10 @@ TOLD_TO_END = tuple(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
 )
+# How long who was told to end may live on; and while it ends something in order, which has limits of its own.
+PATIENCE_SECONDS, PATIENCE_IN_ORDER_SECONDS = 5, 180
+# What a process says to its guard beside the numbers of signals, which Python writes itself.
+_IN_ORDER, _DONE = b"\xfe", b"\xff"
 # What a record's name ends with: while its process lives, and while somebody ends what it names.
 _OWNED, _ENDING = ".owned", ".ending"
 # By its argument it ends one thing, and says whether that was there. The guard finds it by its name.
@@ -37,7 +50,11 @@ End = Callable[[str], bool]
 
 
 def interrupt_once() -> None:
-    """Whatever tells this process to end raises KeyboardInterrupt, once: a second one does not disturb the end."""
+    """Whatever tells this process to end raises KeyboardInterrupt, once: a second one does not disturb the end.
+
+    Where it has not ended `PATIENCE_SECONDS` after, it is killed.
+    """
+    _own()
     for number in TOLD_TO_END:
         signal.signal(number, _interrupt)
 
@@ -48,17 +65,27 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+@contextmanager
+def in_order() -> Iterator[None]:
+    """What ends in this block has limits of its own: a guard that waits for our end gives it time."""
+    _say(_IN_ORDER)
+    try:
+        yield
+    finally:
+        _say(_DONE)
+
+
 class _Own:
-    """The record of this process, once it has started something; a fork makes one of its own."""
+    """The record of this process and the ear of its guard, once it has one; a fork gets its own."""
 
     file: TextIO | None = None
+    ear: BinaryIO | None = None
     process: int | None = None
 
 
 def ends_with_us(what: str, end: End, argument: str) -> None:
     """From now on `end(argument)` is called once this process is gone; `what` names it to people. Call it first."""
-    if _Own.process != os.getpid():
-        _Own.file, _Own.process = _begin(), os.getpid()
+    _own()
     _write(end, argument, what)
 
 
@@ -102,24 +129,47 @@ def _folder() -> Path:
     return settings.state_dir() / "started"
 
 
-def _begin() -> TextIO:
-    """A new record, locked, and a guard that waits for it."""
+def _own() -> None:
+    if _Own.process != os.getpid():
+        (_Own.file, _Own.ear), _Own.process = _begin(), os.getpid()
+
+
+def _begin() -> tuple[TextIO, BinaryIO]:
+    """A new record, locked, and a guard that waits for our end; what it hears is the second."""
     _folder().mkdir(parents=True, exist_ok=True)
     number, path = tempfile.mkstemp(prefix=f"{os.getpid()}-", dir=_folder())
     record = os.fdopen(number, "w")
     fcntl.flock(record, fcntl.LOCK_EX)
     path = Path(path).rename(f"{path}{_OWNED}")  # only now do others find it
-    os.register_at_fork(after_in_child=record.close)  # a fork that outlives us would keep the lock
+    heard, said = os.pipe()
+    os.set_blocking(said, False)
+    ear = os.fdopen(said, "wb", buffering=0)
+
+    def leave() -> None:
+        record.close()  # a fork that outlives us would keep the lock
+        ear.close()
+        signal.set_wakeup_fd(-1)
+
+    os.register_at_fork(after_in_child=leave)
     subprocess.Popen(
-        [sys.executable, "-m", __name__, path],
+        [sys.executable, "-m", __name__, path, str(os.getpid())],
         cwd=settings.PROJECT_ROOT,
         env={"PATH": os.environ.get("PATH", "")},
-        stdin=subprocess.DEVNULL,
+        stdin=heard,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
         start_new_session=True,  # what ends the process in its terminal is not for the guard
     ).returncode = 0  # nobody waits for it, and Python shall not say so
-    return record
+    os.close(heard)
+    if threading.current_thread() is threading.main_thread():
+        # Python's handler of a signal waits for the main thread, which may be stuck; this is written at once.
+        signal.set_wakeup_fd(said, warn_on_full_buffer=False)
+    return record, ear
+
+
+def _say(what: bytes) -> None:
+    if _Own.process == os.getpid():
+        with suppress(OSError):  # the guard was killed
+            _Own.ear.write(what)
 
 
 def _write(end: End, argument: str, what: str) -> None:
@@ -171,11 +221,61 @@ def _started(record: TextIO) -> dict[tuple[str, str], str]:
     return started
 
 
-def _guard(path: str) -> None:
+@dataclass
+class _Patience:
+    """How long a process may live on, by what it has said: `until` that moment of `time.monotonic`, None for ever."""
+
+    until: float | None = None
+    _in_order: int = 0
+
+    def hear(self, said: bytes, now: float) -> None:
+        """One byte of it."""
+        if said in (_IN_ORDER, _DONE):
+            self._in_order += 1 if said == _IN_ORDER else -1
+        # A second signal gives no more time; and Python also writes those that end nothing.
+        elif self.until is not None or said[0] not in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            return
+        else:
+            self.until = now
+        if self.until is not None:
+            self.until = now + (PATIENCE_IN_ORDER_SECONDS if self._in_order else PATIENCE_SECONDS)
+
+
+def _guard(path: Path, process: int) -> None:
     for number in TOLD_TO_END:
         signal.signal(number, signal.SIG_IGN)
-    _finish(Path(path), wait=True)
+    if not _ends(sys.stdin.fileno()):
+        _kill(process)
+    with suppress(FileNotFoundError):  # the next command was faster
+        _finish(path, wait=True)
+
+
+def _ends(ear: int) -> bool:
+    """Wait until the process is gone that speaks there; False where it was told to end and does not."""
+    patience = _Patience()
+    while True:
+        left = None if patience.until is None else max(patience.until - time.monotonic(), 0)
+        if not select.select([ear], [], [], left)[0]:
+            return False
+        if not (said := os.read(ear, 1)):
+            return True
+        patience.hear(said, time.monotonic())
+
+
+def _kill(number: int) -> None:
+    """Kill a process and what it started in its own session. Who has another one is in the record, or is to stay."""
+    with suppress(psutil.Error, ProcessLookupError):  # it has ended just now
+        process = psutil.Process(number)
+        session = os.getsid(number)
+        family = [process, *process.children(recursive=True)]
+        for one in family:
+            with suppress(psutil.Error, ProcessLookupError):
+                if os.getsid(one.pid) == session:
+                    one.kill()
+        with suppress(OSError):  # the terminal is closed
+            said = f"Process {number} was told to end and had not after {PATIENCE_SECONDS} s, so it was killed."
+            print(f"{said} What it had started is stopped now.", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    _guard(sys.argv[1])
+    _guard(Path(sys.argv[1]), int(sys.argv[2]))

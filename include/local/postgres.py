@@ -156,12 +156,13 @@ def stop(data: Path) -> bool:
         with suppress(ProcessLookupError):
             os.kill(running.process, signal.SIGINT)
     end = time.monotonic() + STOP_LIMIT_SECONDS
-    while _running(data):
-        if time.monotonic() > end:
-            raise PostgresError(
-                f"Postgres in {data} did not stop in {STOP_LIMIT_SECONDS} s; {data / 'server.log'} says why"
-            )
-        time.sleep(0.02)
+    with guard.in_order():
+        while _running(data):
+            if time.monotonic() > end:
+                raise PostgresError(
+                    f"Postgres in {data} did not stop in {STOP_LIMIT_SECONDS} s; {data / 'server.log'} says why"
+                )
+            time.sleep(0.02)
     guard.has_ended(end_left, str(data))
     return running is not None
 

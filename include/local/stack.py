@@ -379,7 +379,8 @@ def _undisturbed() -> Iterator[None]:
     """No Ctrl-C in this block: it must not leave half of what is being stopped running."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in guard.TOLD_TO_END}
     try:
-        yield
+        with guard.in_order():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

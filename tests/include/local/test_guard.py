@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -51,6 +52,48 @@ with stack.session():
 )
 
 
+# What keeps a process that is told to end from that. Each says so just before.
+STUCK = {
+    "a thread": """
+threading.Thread(target=threading.Event().wait).start()
+print("stuck", flush=True)
+threading.Event().wait()
+""",
+    "a call that lets no other thread run": """
+lock = ctypes.create_string_buffer(64)
+ctypes.PyDLL(None).pthread_mutex_lock(lock)
+print("stuck", flush=True)
+ctypes.PyDLL(None).pthread_mutex_lock(lock)
+""",
+    "a command that swallows it": """
+print("stuck", flush=True)
+while True:
+    with suppress(BaseException):
+        signal.pause()
+""",
+    "a child": """
+child = subprocess.Popen(["sh", "-c", "trap '' INT TERM HUP; echo stuck; while :; do sleep 600; done"])
+while True:
+    with suppress(KeyboardInterrupt):
+        child.wait()
+""",
+    "a query": """
+server = postgres.start(home / "postgres")
+first, second = (psycopg2.connect(**server.database("postgres").libpq()) for _ in range(2))
+first.cursor().execute("select pg_advisory_lock(1)")
+print("stuck", flush=True)
+second.cursor().execute("select pg_advisory_lock(1)")
+""",
+}
+
+
+def command(what: str) -> str:
+    """A command that does this, and hears that it is to end."""
+    return f"{BEGIN}\nimport ctypes, psycopg2, signal, threading\nfrom contextlib import suppress\n" + (
+        f"guard.interrupt_once()\n{what}"
+    )
+
+
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A state folder, which the environment names."""
@@ -62,8 +105,8 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @contextmanager
 def started(code: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A process that runs this, and what it says."""
-    command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True) as process:
+    run = [sys.executable, "-c", code]
+    with subprocess.Popen(run, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process, process.stdout.readline().strip()
         finally:
@@ -161,7 +204,6 @@ def test_a_fork_that_outlives_the_process_keeps_nothing_alive(home: Path) -> Non
 def test_what_the_next_command_has_ended_a_guard_that_comes_later_leaves_alone(home: Path) -> None:
     with started(A_FOLDER) as (process, folder):
         late = guard_of(home)
-        wait_for(lambda: bool(late.open_files()), "the guard waits")
         late.suspend()
         wait_for(lambda: late.status() == psutil.STATUS_STOPPED, "the guard is stopped")
         process.kill()
@@ -182,6 +224,27 @@ def test_the_number_of_a_process_that_is_gone_may_be_anothers_by_now(home: Path)
     [said] = guard.end_what_was_left()
     assert said.endswith(f": the folder {left}")
     assert not left.exists()
+
+
+def test_of_two_commands_that_end_what_is_left_only_one_does(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was ended may have been begun again by then."""
+    (home / "started").mkdir()
+    record = home / "started" / "1-a.owned"
+    record.write_text(guard._line("include.local.guard:remove", "left", "the folder left"))
+    ended: list[str] = []
+
+    def slow(path: str) -> bool:
+        ended.append(path)
+        opened = str(record.with_suffix(".ending"))
+        wait_for(lambda: sum(file.path == opened for file in psutil.Process().open_files()) == 2, "the other one waits")
+        return True
+
+    with monkeypatch.context() as patched, ThreadPoolExecutor(2) as pool:
+        patched.setattr(guard, "remove", slow)
+        first = pool.submit(guard.end_what_was_left)
+        wait_for(lambda: ended, "it is being ended")
+        second = pool.submit(guard.end_what_was_left)
+        assert (len(first.result()), second.result(), ended) == (1, [], ["left"])
 
 
 def test_a_stack_that_another_command_uses_by_now_is_that_ones(home: Path) -> None:
@@ -250,6 +313,63 @@ def test_who_ends_make_ends_its_command(command: list[str], tmp_path: Path) -> N
         process = (tmp_path / "process").read_text()
         make.terminate()
     wait_for(lambda: is_over(process), "it ends with make")
+
+
+def query_waits(data: Path) -> bool:
+    with postgres.admin(postgres.LocalPostgres(data, postgres.running_port(data))) as cursor:
+        cursor.execute("select count(*) from pg_locks where locktype = 'advisory' and not granted")
+        return cursor.fetchone() == (1,)
+
+
+@pytest.mark.db
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_is_told_to_end_ends_with_its_children_whatever_keeps_it(home: Path, number: signal.Signals) -> None:
+    with ExitStack() as stack:
+        begun = {by: stack.enter_context(started(command(code))) for by, code in STUCK.items()}
+        assert {said for _, said in begun.values()} == {"stuck"}
+        wait_for(lambda: query_waits(home / "postgres"), "the query waits")
+        below = [one for process, _ in begun.values() for one in psutil.Process(process.pid).children(recursive=True)]
+        server = str(postgres.server_process(home / "postgres"))
+        for process, _ in begun.values():
+            process.send_signal(number)
+        wait_for(lambda: not records(home), "the guards are done", seconds=60)
+        killed = dict.fromkeys(STUCK, -signal.SIGKILL)
+        assert {by: process.wait() for by, (process, _) in begun.items()} == killed
+    wait_for(lambda: all(is_over(one) for one in (server, *(str(one.pid) for one in below))), "so are the children")
+
+
+@pytest.mark.slow
+def test_who_ends_as_it_is_told_is_not_killed(home: Path) -> None:
+    with started(command("print('waits', flush=True)\nsignal.pause()")) as (process, _):
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == -signal.SIGINT
+        wait_for(lambda: not records(home), "its guard is done")
+
+
+IN_ORDER, DONE = guard._IN_ORDER, guard._DONE
+INT, CHLD = bytes([signal.SIGINT]), bytes([signal.SIGCHLD])
+
+
+@pytest.mark.parametrize(
+    ("said", "until"),
+    [
+        ([], None),
+        ([CHLD], None),
+        ([INT], 5),
+        ([INT, INT], 5),
+        ([INT, IN_ORDER], 181),
+        ([INT, IN_ORDER, INT], 181),
+        ([INT, IN_ORDER, DONE], 7),
+        ([INT, IN_ORDER, IN_ORDER, DONE], 183),
+        ([IN_ORDER, INT], 181),
+        ([IN_ORDER, DONE], None),
+    ],
+)
+def test_what_ends_in_order_is_given_time(said: list[bytes], until: float | None) -> None:
+    patience = guard._Patience()
+    for at, one in enumerate(said):
+        patience.hear(one, float(at))
+    assert patience.until == until
 
 
 @pytest.mark.slow
