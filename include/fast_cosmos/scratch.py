@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 _PREFIX = "fast-cosmos-"
@@ -17,12 +17,10 @@ _PREFIX = "fast-cosmos-"
 def folder() -> Iterator[Path]:
     """A new folder for the time of the block, where the system has such; what others left who were killed is removed.
 
-    It is locked meanwhile, and the kernel ends a lock with its process. It gets the name that others look for once it
-    is locked.
+    It is locked meanwhile, and the kernel ends a lock with its process.
     """
-    made = Path(tempfile.mkdtemp(prefix=f"new-{_PREFIX}"))
-    with _locked(made):
-        path = made.rename(made.with_name(made.name.removeprefix("new-")))
+    with ExitStack() as held:
+        path = _new(held)
         try:
             for left in path.parent.glob(f"{_PREFIX}*"):
                 # Else its process lives, or it is another user's, or gone.
@@ -31,6 +29,16 @@ def folder() -> Iterator[Path]:
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _new(held: ExitStack) -> Path:
+    """A folder that is locked until `held` ends; another one where it was removed before that."""
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        with suppress(FileNotFoundError):
+            held.enter_context(_locked(path))
+            if path.exists():
+                return path
 
 
 @contextmanager

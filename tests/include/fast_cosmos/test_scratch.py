@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,20 +47,32 @@ def test_what_a_killed_process_left_goes_with_the_next_and_nothing_else(where: P
     assert [*where.iterdir()] == [where / "dbt"]
 
 
-def test_who_looks_for_what_was_left_does_not_take_one_that_is_being_made(
-    where: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("killed_at", ["os.open", "fcntl.flock"])
+def test_a_process_that_is_killed_before_its_folder_is_locked_leaves_none_for_good(
+    where: Path, monkeypatch: pytest.MonkeyPatch, killed_at: str
 ) -> None:
-    make = tempfile.mkdtemp
-
-    def make_as_another_looks(prefix: str) -> str:
-        monkeypatch.setattr(tempfile, "mkdtemp", make)
-        made = make(prefix=prefix)
-        with scratch.folder():
-            return made
-
-    monkeypatch.setattr(tempfile, "mkdtemp", make_as_another_looks)
+    with monkeypatch.context() as patched:
+        patched.setattr(killed_at, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        leave()
+    assert len([*where.iterdir()]) == 1
     with scratch.folder() as folder:
-        assert folder.is_dir()
+        assert [*where.iterdir()] == [folder]
+
+
+@pytest.mark.parametrize("comes_at", ["os.open", "fcntl.flock"])
+def test_a_folder_that_somebody_removed_before_it_was_locked_is_made_again(
+    where: Path, monkeypatch: pytest.MonkeyPatch, comes_at: str
+) -> None:
+    really = {"os.open": os.open, "fcntl.flock": fcntl.flock}[comes_at]
+
+    def as_another_looks(*arguments: Any) -> Any:
+        monkeypatch.setattr(comes_at, really)
+        with scratch.folder():
+            return really(*arguments)
+
+    monkeypatch.setattr(comes_at, as_another_looks)
+    with scratch.folder() as folder:
+        assert [*where.iterdir()] == [folder]
 
 
 def test_what_only_has_such_a_name_is_left_alone(where: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
