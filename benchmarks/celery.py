@@ -88,8 +88,8 @@ class Ran(Measured):
 class Bench:
     """The deployment that is up, with the image of one project."""
 
-    def __init__(self, here: Deployment, runs: int, progress: Progress) -> None:
-        self._here, self._runs, self._progress = here, runs, progress
+    def __init__(self, here: Deployment, progress: Progress) -> None:
+        self._here, self._progress = here, progress
         self._workers = {here.hostname(one): one for one in here.workers()}
         self._family = Processes(None, here.pids())
 
@@ -103,8 +103,8 @@ class Bench:
             told.append(f"{_short(worker)} {loaded}.")
         return told
 
-    def build(self) -> Ran:
-        """`dbt build` of everything, in the first worker's container."""
+    def build(self, runs: int) -> Ran:
+        """So many runs of `dbt build` of everything, in the first worker's container."""
         measured = Ran("dbt build")
         worker = sorted(self._here.workers())[0]
 
@@ -113,10 +113,10 @@ class Bench:
             measured.megabytes |= Counter({DBT: used["megabytes"]})
             return used["seconds"], used["cpu"]
 
-        return self._measure(measured, run)
+        return self._measure(measured, run, runs)
 
-    def dag(self, name: str, dag_id: str, *, once: bool = False, **conf: object) -> Ran:
-        """Runs of a DAG, or one, after those of a way that has filled the caches."""
+    def dag(self, name: str, dag_id: str, runs: int, **conf: object) -> Ran:
+        """So many runs of a DAG."""
         measured = Ran(name)
 
         def look() -> None:
@@ -136,10 +136,13 @@ class Bench:
             self._note(measured, dag_id, run_id)
             return float(seconds), 0
 
-        return self._measure(measured, run, once=once)
+        return self._measure(measured, run, runs)
 
-    def _measure(self, measured: Ran, run: Callable[[], tuple[float, float]], *, once: bool = False) -> Ran:
-        """`run` returns its seconds, and those of the processors that no container's own process had."""
+    def _measure(self, measured: Ran, run: Callable[[], tuple[float, float]], runs: int) -> Ran:
+        """One run, or several after one that fills the caches.
+
+        `run` returns its seconds, and those of the processors that no container's own process had.
+        """
 
         def timed() -> Timed:
             began, before, busy = time.monotonic(), self._cpu(), processes.busy_seconds()
@@ -150,9 +153,9 @@ class Bench:
             others = (processes.busy_seconds() - busy - cpu.total()) / (time.monotonic() - began)
             return Timed(seconds, cpu, max(others, 0))
 
-        if not once:
-            timed()  # fills caches
-        measured.runs = [timed() for _ in range(1 if once else self._runs)]
+        if runs > 1:
+            timed()
+        measured.runs = [timed() for _ in range(runs)]
         self._progress.say(f"  {measured.name}: {', '.join(f'{one.seconds:.1f}' for one in measured.runs)} s")
         return measured
 
@@ -177,14 +180,14 @@ def measure(here: Deployment, home: Path, name: str, runs: int, progress: Progre
     progress.say(name)
     with progress.step("Putting it into an image and starting that"):
         deployment = _with_project(here, home / name, name)
-    bench = Bench(deployment, runs, progress)
+    bench = Bench(deployment, progress)
     ours = {"full_refresh": True} if name == "greenery" else {}
     # Ours before anything else: the first run makes the tables that later ones replace.
-    told = [bench.dag("ours", DAG_ID, **ours)]
+    told = [bench.dag("ours", DAG_ID, runs, **ours)]
     if name != "greenery":
-        told.append(bench.dag("each by itself", DAG_ID, once=True, ahead=False))
-    told.append(bench.dag("floor", "floor", once=True))
-    return table(name, [bench.build(), *told], bench.warm_ups())
+        told.append(bench.dag("each by itself", DAG_ID, 1, ahead=False))
+    told.append(bench.dag("floor", "floor", 1))
+    return table(name, [bench.build(runs), *told], bench.warm_ups())
 
 
 def _with_project(here: Deployment, home: Path, name: str) -> Deployment:

@@ -22,7 +22,7 @@ AIRFLOWS, WAREHOUSES = "Postgres for Airflow", "Postgres, the rest"
 SCHEDULER = "scheduler"
 # How Airflow calls the process of a task: by the id of the task instance; and what looks after such processes.
 _TASK = re.compile(r"airflow worker -- [0-9a-f]{8}-")
-_WORKER = re.compile(r"airflow worker -- ")
+_WORKER = re.compile(r"airflow worker\b")
 # A server process of Postgres: user and database.
 _ON_AIRFLOWS = re.compile(r"postgres: \S+ airflow ")
 
@@ -88,7 +88,7 @@ class Processes:
                 yield part, process
                 for child in process.children(recursive=True):
                     with suppress(psutil.Error):
-                        yield whose(part, " ".join(child.cmdline())), child
+                        yield whose(part, _called(child)), child
 
 
 @contextmanager
@@ -133,6 +133,14 @@ def busy_seconds() -> float:
     """What the machine's processors have worked so far, for whomever."""
     times = psutil.cpu_times()
     return sum(times) - times.idle - times.iowait - getattr(times, "guest", 0) - getattr(times, "guest_nice", 0)
+
+
+def _called(process: psutil.Process) -> str:
+    """How a process is called; of one that has ended, and that nobody has waited for yet, the first 15 characters."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.ZombieProcess:  # what it had of the processors is nobody else's so far
+        return process.name()
 
 
 def whose(leader: str, called: str) -> str:

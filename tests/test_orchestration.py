@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import threading
 from collections import Counter
 
@@ -166,6 +167,7 @@ def test_the_parts_are_told_side_by_side_each_with_the_build_beside_it() -> None
         (processes.SCHEDULER, "airflow serve-logs", processes.SCHEDULER),
         (processes.SCHEDULER, "airflow worker -- LocalExecutor: <idle>", processes.TASKS),
         (processes.SCHEDULER, "airflow worker -- 0199b1c2-1234", processes.TASKS),
+        (processes.SCHEDULER, "airflow worker ", processes.TASKS),
         (processes.SCHEDULER, "python -m dbt.cli.main build", processes.TASKS),
         ("dag-processor", "airflow dag-processor", "dag-processor"),
     ],
@@ -183,6 +185,28 @@ def test_what_the_server_works_for_is_found_by_the_database(server: LocalPostgre
         used = family.cpu_seconds() - before
     assert used[processes.WAREHOUSES] > 0
     assert used[processes.AIRFLOWS] == 0
+
+
+# A task's process works for a while and ends; who forked it says so, and has not waited for it.
+UNWAITED = """
+import os
+if not (task := os.fork()):
+    while sum(os.times()[:2]) < 0.3:
+        pass
+    os._exit(0)
+os.waitid(os.P_PID, task, os.WEXITED | os.WNOWAIT)
+print("ended", flush=True)
+input()
+"""
+
+
+def test_what_a_process_used_counts_before_anybody_has_waited_for_it() -> None:
+    scheduler = subprocess.Popen([sys.executable, "-c", UNWAITED], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with scheduler:
+        assert scheduler.stdout.readline() == b"ended\n"
+        used = Processes(None, {processes.SCHEDULER: scheduler.pid}).cpu_seconds()
+        scheduler.stdin.write(b"\n")
+    assert 0.3 <= used[processes.TASKS] < 0.6
 
 
 def test_memory_is_of_those_that_live() -> None:
