@@ -99,14 +99,29 @@ def pair() -> Iterator[Pair]:
 
 
 def copy(primary: LocalPostgres, to: Path) -> None:
-    """A copy of a server that will follow it."""
+    """A copy of a server that will follow it. What lies on a disk of its own lies beside the copy."""
+    rules = primary.data / "pg_hba.conf"
+    asked = rules.read_text()
+    with postgres.admin(primary) as cursor:
+        if primary.passwords:
+            rules.write_text(f"{asked}host replication all 127.0.0.1/32 scram-sha-256\n")
+            cursor.execute("select pg_reload_conf()")
+        cursor.execute("select pg_tablespace_location(oid) from pg_tablespace where pg_tablespace_location(oid) <> ''")
+        disks = {place: to.with_name(f"{to.name}-disk-{n}") for n, (place,) in enumerate(cursor.fetchall())}
     if Path("/proc/self").stat().st_uid == 0:
-        to.mkdir()
-        postgres._hand_to_system_user(to)
+        for folder in (to, *disks.values()):
+            folder.mkdir()
+            postgres._hand_to_system_user(folder)
     # Not `--checkpoint=spread`, which takes minutes.
     where = ("--host", primary.host, "--port", str(primary.port), "--username", postgres.SUPERUSER)
-    postgres._run("pg_basebackup", *where, "--pgdata", str(to), "--write-recovery-conf", "--checkpoint=fast")
+    moved = [f"--tablespace-mapping={place}={beside}" for place, beside in disks.items()]
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PGPASSWORD", primary.passwords.get(postgres.SUPERUSER, ""))
+        postgres._run(
+            *("pg_basebackup", *where, *moved, "--pgdata", str(to), "--write-recovery-conf", "--checkpoint=fast")
+        )
     to.chmod(0o700)
+    (to / "pg_hba.conf").write_text(asked)
     (to / "server.log").unlink(missing_ok=True)
 
 
@@ -270,11 +285,16 @@ def test_a_replica_that_is_waited_for_and_is_gone_keeps_no_reader_waiting(pair: 
 # --- failover --------------------------------------------------------------------------------------------------------
 
 
-def fail_over(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
+def promote(pair: Pair) -> None:
     """The primary dies at once, and the replica takes its place."""
     end(pair.primary, signal.SIGQUIT)
     with postgres.admin(pair.replica) as cursor:
         assert ask(cursor, "select pg_promote(wait_seconds => 60)")
+
+
+def fail_over(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
+    """The same of the warehouse, whose new address the environment names."""
+    promote(pair)
     where = pair.replica.database(NAME)
     for key, value in where.environment().items():
         monkeypatch.setenv(key, value)

@@ -40,6 +40,7 @@ from tests.forks import Forks
 from tests.meanwhile import meanwhile
 from tests.own_project.page import blocks, follow
 from tests.slow_disk import Disk, slow_disk
+from tests.test_replica import Pair, ask, copy, cut_off, promote
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.db, pytest.mark.stack, pytest.mark.torture]
@@ -51,7 +52,7 @@ SETTINGS = {"shared_buffers": "64MB", "max_connections": "70"}
 LONG_SECONDS = float(os.environ.get("OUTAGE", "40"))
 SHORT_SECONDS = LONG_SECONDS / 4
 # Nobody does anything by hand for so long.
-recovers = partial(wait_for, seconds=600, every=0.2)
+recovers = partial(wait_for, seconds=240, every=0.2)
 
 
 @dataclass
@@ -61,6 +62,7 @@ class Apart:
     deployment: Deployment
     server: LocalPostgres
     disk: Disk
+    until_it_ends: ExitStack
     day: int = 0
 
     @property
@@ -104,9 +106,9 @@ class Apart:
         return False
 
 
-def start(data: Path, disk: Disk) -> LocalPostgres:
+def start(data: Path, disk: Disk, port: int | None = None) -> LocalPostgres:
     with disk.below():
-        return postgres.start(data, passwords=PASSWORDS, settings=SETTINGS)
+        return postgres.start(data, passwords=PASSWORDS, settings=SETTINGS, port=port)
 
 
 @pytest.fixture(scope="module")
@@ -121,14 +123,15 @@ def apart(dbts: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apa
         disk = enter(slow_disk())
         home = enter(in_memory.folder("greenery-airflow-database-"))
         server = start(home / "postgres", disk)
-        until_it_ends.callback(postgres.stop, server.data)
+        of_servers = enter(ExitStack())
+        of_servers.callback(postgres.stop, server.data)
         make_databases(server)
         enter(faulty.small_disk(server, NAME, megabytes=128))
         address = server.url(NAME, NAME)
         deployment = enter(deployed(dbts, project, AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=address))
         deployment.query(TILL)
         deployment.query(blocks("sql")[0])
-        made = Apart(deployment, server, disk)
+        made = Apart(deployment, server, disk, of_servers)
         is_published(made, made.begins_a_run())
         yield made
 
@@ -294,18 +297,71 @@ def test_a_run_in_whose_middle(apart: Apart, fault: str) -> None:
         run_id = apart.begins_a_run()
         wait_for(lambda: apart.state(run_id, "check_sources") == "success", "the sources were checked")
         FAULTS[fault](apart)
-        over = time.monotonic()
-        recovers(apart.is_healthy, "all components are healthy")
-        healthy = time.monotonic() - over
-        recovers(lambda: apart.state(run_id) in ("success", "failed"), "the run ended")
-        print(
-            f"{fault}: healthy after {healthy:.1f} s, run after {time.monotonic() - over:.1f} s, again: {dict(again)}"
-        )
-        is_published(apart, run_id)
+        ends_well(apart, run_id, fault, again, before)
 
-        is_published(apart, apart.begins_a_run())
-        now = datetime.now(UTC)
-        apart.deployment.read_again()
-        apart.deployment.api.wait_for_dag(DAG_ID, since=now)
-        recovers(apart.is_healthy, "all components are healthy")
-        recovers(lambda: apart.processes() == before, f"as many processes as before: {before}")
+
+def ends_well(apart: Apart, run_id: str, fault: str, again: Counter[str], before: dict[str, int]) -> None:
+    """After a fault nobody does anything, and the run is published, and one after it; processes are as before."""
+    over = time.monotonic()
+    recovers(apart.is_healthy, "all components are healthy")
+    healthy = time.monotonic() - over
+    recovers(lambda: apart.state(run_id) in ("success", "failed"), "the run ended")
+    print(f"{fault}: healthy after {healthy:.1f} s, run after {time.monotonic() - over:.1f} s, again: {dict(again)}")
+    is_published(apart, run_id)
+
+    is_published(apart, apart.begins_a_run())
+    now = datetime.now(UTC)
+    apart.deployment.read_again()
+    apart.deployment.api.wait_for_dag(DAG_ID, since=now)
+    recovers(apart.is_healthy, "all components are healthy")
+    recovers(lambda: apart.processes() == before, f"as many processes as before: {before}")
+
+
+# --- a failover ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def followed(apart: Apart) -> Iterator[Pair]:
+    """For the time of the block a replica follows the server; then that is gone, and the replica has its address."""
+    port = apart.server.port
+    data = apart.server.data.with_name(f"{apart.server.data.name}-followed")
+    copy(apart.server, data)
+    apart.until_it_ends.callback(postgres.stop, data)
+    pair = Pair(apart.server, start(data, apart.disk))
+    pair.follow()
+    yield pair
+    promote(pair)
+    postgres.stop(data)
+    apart.server = start(data, apart.disk, port)
+    assert apart.server.port == port
+
+
+def test_a_run_in_whose_middle_airflows_database_fails_over_to_a_replica_that_has_all(apart: Apart) -> None:
+    before = apart.processes()
+    with kept_up(apart.deployment) as again:
+        with followed(apart) as pair:
+            with postgres.admin(pair.primary) as cursor:
+                cursor.execute("alter system set synchronous_standby_names = '*'")
+                cursor.execute("select pg_reload_conf()")
+                is_waited_for = "select exists (select from pg_stat_replication where sync_state = 'sync')"
+                wait_for(lambda: ask(cursor, is_waited_for), "commits wait for the replica")
+            run_id = apart.begins_a_run()
+            wait_for(lambda: apart.state(run_id, "check_sources") == "success", "the sources were checked")
+        assert apart.state(run_id, "check_sources") == "success"
+        ends_well(apart, run_id, "failover", again, before)
+
+
+@pytest.mark.parametrize("task", ["check_sources", "transform.models.marts.guests_model_build", "publish", "report"])
+def test_a_run_in_whose_middle_airflows_database_fails_over_to_a_replica_that_lacks_the_end_of(
+    apart: Apart, task: str
+) -> None:
+    """What Airflow noted last is gone: the task is done, and Airflow thinks that it is under way."""
+    before = apart.processes()
+    with kept_up(apart.deployment) as again:
+        with followed(apart) as pair:
+            run_id = apart.begins_a_run()
+            wait_for(lambda: apart.state(run_id, task) in ("queued", "running"), f"{task} is under way")
+            with cut_off(pair):
+                wait_for(lambda: apart.state(run_id, task) == "success", f"{task} is done")
+        assert apart.state(run_id, task) in ("queued", "running")
+        ends_well(apart, run_id, f"failover, {task} forgotten", again, before)
