@@ -365,3 +365,16 @@ def test_a_run_in_whose_middle_airflows_database_fails_over_to_a_replica_that_la
                 wait_for(lambda: apart.state(run_id, task) == "success", f"{task} is done")
         assert apart.state(run_id, task) in ("queued", "running")
         ends_well(apart, run_id, f"failover, {task} forgotten", again, before)
+
+
+def test_a_run_that_is_lost_as_airflows_database_fails_over_to_a_replica(apart: Apart) -> None:
+    """Airflow knows nothing of it any more: the next run publishes its day, too."""
+    before = apart.processes()
+    with kept_up(apart.deployment) as again:
+        with followed(apart) as pair, cut_off(pair):
+            lost = apart.begins_a_run()
+            wait_for(lambda: apart.state(lost, "check_sources") == "success", "the sources were checked")
+        assert apart.ask(f"select state from dag_run where run_id = '{lost}'") == []
+        recovers(apart.is_healthy, "all components are healthy")
+        ends_well(apart, apart.begins_a_run(), "failover, run forgotten", again, before)
+        assert lost not in str(apart.deployment.query("select run_id from ops.publications"))
