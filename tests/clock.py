@@ -71,3 +71,4 @@ def let_pass(query: Callable[[str], list[tuple]], days: int) -> None:
     for table, stamps in columns.items():
         earlier = ", ".join(f"{stamp} = {stamp} - interval '{days} days'" for stamp in stamps)
         query(f"update {table} set {earlier}")
+    query(f"update ops.answers set until = until - {days}")

@@ -20,6 +20,9 @@ VERSIONS: tuple[tuple[str, str, str] | None, ...] = (
 TESTS_PASS = (0, 3)
 
 
+# For how many days somebody mutes a test.
+MUTED_FOR = 7
+
 # The tasks of a run, and about how often each commits.
 COMMITS = {"check_sources": 6, "transform": 30, "snapshot": 14, "history": 8, "publish": 10, "report": 14}
 
@@ -70,9 +73,10 @@ Fault = Killed | Cut | Restarted | Held | LoadedBetween
 
 @dataclass(frozen=True)
 class Load:
-    """The shop's next day comes."""
+    """The shop's next day comes. Whether the loader tries `again` where it was stopped, the same day."""
 
     fault: Killed | Cut | Restarted | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,9 +131,16 @@ class Decided:
 
 @dataclass(frozen=True)
 class Muted:
-    """Somebody mutes a test for a week."""
+    """Somebody mutes a test for a week: one that failed or warned last, where any did."""
 
     seed: int
+
+
+@dataclass(frozen=True)
+class Waited:
+    """Days pass in which nothing happens."""
+
+    days: int
 
 
 @dataclass(frozen=True)
@@ -144,7 +155,7 @@ class Upgraded:
     """A new version of Greenery is deployed: its migrations are gone through, on a warehouse in use."""
 
 
-Step = Load | Edited | Refused | Spoilt | Mended | Run | Cleared | Decided | Muted | Deployed | Upgraded
+Step = Load | Edited | Refused | Spoilt | Mended | Run | Cleared | Decided | Muted | Waited | Deployed | Upgraded
 
 
 @dataclass(frozen=True)
@@ -200,9 +211,7 @@ def draw(seed: int, days: int = 30, *, whole: bool = False) -> Life:
 def _day(random: Random, tested: bool, faults: float) -> tuple[Step, ...]:
     """What happens on a day, in any order: only what mends comes after what it mends. `faults`: of all runs."""
     chance = random.random
-    before: list[Step] = (
-        [Load(_on_the_wire(random, {"load": 1}) if chance() < 0.15 else None)] if chance() < 0.8 else []
-    )
+    before: list[Step] = [_load(random)] if chance() < 0.8 else []
     if chance() < 0.6:
         before.append(Edited(random.getrandbits(32), random.randint(1, 12)))
     if chance() < 0.1:
@@ -213,24 +222,45 @@ def _day(random: Random, tested: bool, faults: float) -> tuple[Step, ...]:
         before.append(Upgraded())
     if chance() < 0.1:
         before.append(Muted(random.getrandbits(32)))
+    if chance() < 0.04:
+        before.append(Waited(MUTED_FOR + 1))
     if chance() < 0.15:
         before.append(Decided(random.choice(["roll back", "roll back", "hold", "release", "publish"])))
     random.shuffle(before)
-    runs: list[Step] = [_run(random, faults)]
-    if tested and chance() < 0.4:
-        runs = [
-            Spoilt(random.getrandbits(32)),
-            _run(random, faults),
-            Mended(),
-            *([Cleared()] if chance() < 0.5 else []),
-        ]
-    elif chance() < 0.2:
-        runs.append(Cleared(_fault(random) if chance() < 0.3 else None))
+    runs = _runs(random, tested, faults)
+    if chance() < 0.08:  # a hold, and its end
+        by_hand = [Decided("publish")] if chance() < 0.4 else []
+        runs = [Decided("hold"), *runs, *by_hand, Decided("release"), _run(random, faults)]
     if chance() < 0.1:
         runs.append(Decided("roll back"))
     if chance() < 0.15:
         runs.insert(0, Decided("release"))  # or nothing would be published from the first hold on
     return (*before, *runs)
+
+
+def _runs(random: Random, tested: bool, faults: float) -> list[Step]:
+    """The day's run, and what somebody does about it."""
+    chance = random.random
+    upgraded = [Upgraded()] if chance() < 0.1 else []
+    if tested and chance() < 0.4:
+        cleared = [*upgraded, Cleared()] if chance() < 0.5 else []
+        # Somebody mutes what failed, and does not come back to it before the mute is over.
+        muted = [Muted(random.getrandbits(32)), Waited(MUTED_FOR + 1), _run(random, faults)] if chance() < 0.2 else []
+        return [Spoilt(random.getrandbits(32)), *_run_and_by_hand(random, faults), *muted, Mended(), *cleared]
+    cleared = [*upgraded, Cleared(_fault(random) if chance() < 0.3 else None)] if chance() < 0.2 else []
+    return [*_run_and_by_hand(random, faults), *cleared]
+
+
+def _run_and_by_hand(random: Random, faults: float) -> list[Step]:
+    """A run, and more often where it may fail to publish, somebody who does so by hand."""
+    run = _run(random, faults)
+    failed = isinstance(run.fault, Held) or getattr(run.fault, "task", None) in ("history", "publish")
+    return [run, *([Decided("publish")] if random.random() < (0.4 if failed else 0.03) else [])]
+
+
+def _load(random: Random) -> Load:
+    fault = _on_the_wire(random, {"load": 1}) if random.random() < 0.15 else None
+    return Load(fault, again=fault is not None and random.random() < 0.5)
 
 
 def _run(random: Random, faults: float) -> Run:

@@ -36,6 +36,7 @@ from include.results import nodes, runs
 from include.results.record import record
 from include.slack.transport import UnavailableError
 from include.warehouse import connect, migrate
+from tests.clock import let_pass
 from tests.conftest import FORGETFUL
 from tests.dbt.conftest import KeptShop
 from tests.dbt.days import A_FEW, EVERYTHING, ORDERS_PER_DAY, Days
@@ -44,6 +45,7 @@ from tests.dbt.faults import FAULTS
 from tests.dbt.lives import edits_that_pass
 from tests.dbt.lives.checker import Broken, Checker, Reader, reading
 from tests.dbt.lives.life import (
+    MUTED_FOR,
     Cleared,
     Cut,
     Decided,
@@ -63,6 +65,7 @@ from tests.dbt.lives.life import (
     Spoilt,
     Step,
     Upgraded,
+    Waited,
 )
 from tests.dbt.lives.versions import Version, Versions
 from tests.dbt.lives.wire import Wire, wired
@@ -114,19 +117,15 @@ class Living(Days):
                 except Exception as error:
                     raise Broken("a step is taken", where, f"{type(error).__name__}: {error}") from error
                 finally:
-                    if self.wire.broke > broke or isinstance(self.fault, Held | LoadedBetween):
+                    if self.fault and (self.wire.broke > broke or isinstance(self.fault, Held | LoadedBetween)):
                         self.tally[f"fault {type(self.fault).__name__}"] += 1
                     self.tally[type(step).__name__] += 1
-        self.checker.end()
 
     def take(self, step: Step) -> None:
         """A step."""
         match step:
-            case Load(fault):
-                self.working = "load"
-                fails = suppress(*ENDS_A_TASK) if fault else nullcontext()
-                with self._breaking(fault), fails, connect("a loader") as connection:
-                    demo.play_day(connection, demo.next_day(connection), orders_per_day=ORDERS_PER_DAY)
+            case Load(fault, again):
+                self._load(fault, again=again)
             case Edited(seed, times):
                 self._deliver_changed(seed, edits_that_pass.EDITS if self.life.tested else EDITS, times)
             case Refused(seed):
@@ -148,15 +147,43 @@ class Living(Days):
             case Decided(action):
                 self._decide(action)
             case Muted(seed):
-                tests = [test.unique_id for test in self.version.facts.data_tests] or ["test.greenery.none"]
-                test = Random(seed).choice(sorted(tests))  # noqa: S311
-                self._mute(test, datetime.now(UTC).date() + timedelta(days=7))
+                test = Random(seed).choice(self._to_mute())  # noqa: S311
+                self._mute(test, datetime.now(UTC).date() + timedelta(days=MUTED_FOR))
+            case Waited(days):
+                let_pass(self.shop.query, days)
+                # The marts hold moments of their own, so they are made anew.
+                self.shop.query("update ops.buffer_models set checksum = null")
+                self.checker.waited(timedelta(days=days))
             case Deployed(version):
                 self.version = self.versions.of(self.life, version)
                 self.project = self.version.project
             case Upgraded():
-                migrate.downgrade(BEFORE_THE_LAST)
-                migrate.upgrade()
+                self._upgrade()
+
+    def _load(self, fault: Fault | None, *, again: bool) -> None:
+        self.working, day = "load", demo.next_day(self.shop.connection)
+        before = self.checker.raw()
+
+        def load() -> None:
+            with connect("a loader") as connection:
+                demo.play_day(connection, day, orders_per_day=ORDERS_PER_DAY)
+
+        with self._breaking(fault), suppress(*ENDS_A_TASK) if fault else nullcontext():
+            load()
+        loaded = demo.next_day(self.shop.connection) > day
+        self.checker.holds("a load is whole or nothing", loaded or self.checker.raw() == before, "raw has changed")
+        if again:
+            load()
+            self.checker.holds("a load is whole or nothing", demo.next_day(self.shop.connection) == day + 1, "not once")
+
+    def _to_mute(self) -> list[str]:
+        """The tests that failed or warned in the last run, or else all."""
+        bad = self.shop.query(
+            "select unique_id from ops.last_words where status in ('fail', 'warn') and unique_id like 'test.%'"
+            " and run_id = (select run_id from ops.runs order by started_at desc limit 1)"
+        )
+        tests = [test for (test,) in bad] or [test.unique_id for test in self.version.facts.data_tests]
+        return sorted(tests) or ["test.greenery.none"]
 
     @property
     def run_id(self) -> str:
@@ -178,6 +205,10 @@ class Living(Days):
     def _begin_run(self) -> None:
         with connect() as connection:
             runs.begin(connection, self.run_id, self.version.stamp)
+
+    def _upgrade(self) -> None:
+        migrate.downgrade(BEFORE_THE_LAST)
+        migrate.upgrade()
 
     def _mute(self, test: str, until: date) -> None:
         with connect() as connection:

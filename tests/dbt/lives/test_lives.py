@@ -22,7 +22,21 @@ from tests.dbt.conftest import KeptShop
 from tests.dbt.days import Project
 from tests.dbt.lives import lived
 from tests.dbt.lives.cut_down import cut_down
-from tests.dbt.lives.life import Cleared, Decided, Edited, Held, Killed, Life, Load, Muted, Run, Step, draw
+from tests.dbt.lives.life import (
+    Cleared,
+    Decided,
+    Edited,
+    Held,
+    Killed,
+    Life,
+    Load,
+    Muted,
+    Run,
+    Spoilt,
+    Step,
+    Waited,
+    draw,
+)
 from tests.dbt.lives.lived import Lived
 from tests.dbt.lives.player import Living, World
 from tests.dbt.lives.versions import Versions
@@ -187,6 +201,12 @@ BROKEN_CODE: dict[str, tuple[str, Callable[..., object], tuple[Step, ...], str]]
         UNDISTURBED,
         "no reader sees a mix or an error",
     ),
+    "a mute that is over and that nobody hears of": (
+        "include.results.answered.answers.passed_since",
+        lambda *_: (),
+        (Spoilt(3), Run(), Muted(1), Waited(8), Run()),
+        "a mute that is over is told",
+    ),
     "a schema that stays": ("include.publish.publish.exchange", leaves_a_schema, UNDISTURBED, LEFT_OVER),
 }
 
@@ -197,7 +217,8 @@ def test_what_our_code_does_wrong_breaks_a_rule(world: World, monkeypatch: pytes
     name, wrong, day, rule = BROKEN_CODE[what]
     world.live(Life(0, few=True, tested=False, days=()))  # what each begins with is made by code that is sound
     monkeypatch.setattr(name, wrong)
-    broken, _ = world.live(Life(0, few=True, tested=False, days=(day,)))
+    tested = any(isinstance(step, Spoilt) for step in day)
+    broken, _ = world.live(Life(0, few=True, tested=tested, days=(day,)))
     assert broken
     assert broken.rule == rule
 
