@@ -81,7 +81,7 @@ _WITH_AIRFLOW = (
     "tests/dbt/lives/test_on_a_scheduler.py",
 )
 _AFTER_TWO_RUNS = ("tests/dbt/test_backup.py", "tests/dbt/test_incremental.py", "tests/dbt/test_prices.py")
-_AFTER_TWO_OF_A_FEW = ("tests/dbt/test_publishing.py", "tests/dbt/lives/")
+_AFTER_TWO_OF_A_FEW = ("tests/dbt/test_publishing.py", "tests/dbt/test_lost_rows.py", "tests/dbt/lives/")
 _PREVIEWS = ("tests/include/preview/",)
 _A_LIFE, _A_LIFE_ON_A_SCHEDULER = "test_torture_of_a_life[", "test_torture_with_a_life_on_a_scheduler["
 # The longest ones. They begin first: side by side (`-n 2`), none is left over for one process alone at the end.

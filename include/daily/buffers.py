@@ -9,6 +9,8 @@ apart, and each remembers for itself
 * `ops.buffers`: whether everything in it has to be built anew, and whether a model has begun to write to it since it
   was published: dbt marks it so before that, in a transaction of its own, and only publish takes the mark back. Also
   since when a run builds in it, and which of raw's stamps were ahead of the clock then: they are no later loads.
+
+As a run begins the rows of raw are counted as well (`rows_of_raw.py`).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from include import raw, settings
+from include.daily import rows_of_raw
 from include.raw.contract import TABLES
 from include.settings import BUILT
 
@@ -106,6 +109,11 @@ def begin(
                 """,
                 (buffer, source, newest, overlap, files.get(source)),
             )
+        cursor.execute(
+            "select source, loaded_at from ops.watermarks where schema_oid = %s and loaded_at > '-infinity' and not %s",
+            (buffer, rebuild),
+        )
+        rows_of_raw.count(cursor, dict(cursor.fetchall()))
     log.info("Run %s builds %s", run_id, "everything anew" if rebuild else "what changed")
     return rebuild
 

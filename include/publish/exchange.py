@@ -15,7 +15,7 @@ from datetime import datetime
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from include.daily import buffers
+from include.daily import buffers, rows_of_raw
 from include.daily.buffers import Buffer
 from include.dbt_project.manifest import Manifest
 from include.publish import beside_marts, changes, gate, locks, on_marts, receipts
@@ -176,6 +176,7 @@ def _exchange(
     receipts.keep(cursor, publication_id, run_id, buffer, manifest if as_of is None else None, moved)
     if as_of is None:
         buffers.published(cursor, LIVE, proven=proven)
+        rows_of_raw.keep(cursor, publication_id)
     by = f", {decision.action} by {decision.by}: {decision.reason}" if decision else ""
     for schema, purpose in (
         (LIVE, f"published {told_as_of:%Y-%m-%d %H:%M} UTC by run {run_id}{by}"),

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 class Table:
     """A raw table: `columns` maps each column's name to its Postgres type, `key` names a row.
 
-    `personal` names the columns that tell of a person, but for keys: they are emptied where a person is erased.
+    `personal` names the columns that tell of a person, but for keys: they are emptied where a person is erased. `kind`
+    names the column that says which of the others are filled, as the status of an order does.
     """
 
     name: str
     key: tuple[str, ...]
     columns: dict[str, str]
     personal: tuple[str, ...] = ()
+    kind: str | None = None
 
 
 TABLES: dict[str, Table] = {
@@ -70,6 +72,7 @@ TABLES: dict[str, Table] = {
                 "status": "text",
             },
             ("tracking_id",),
+            "status",
         ),
         Table(
             "order_items",
@@ -90,6 +93,7 @@ TABLES: dict[str, Table] = {
                 "product_id": "text",
             },
             ("page_url",),
+            "event_type",
         ),
     )
 }

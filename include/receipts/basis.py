@@ -116,6 +116,7 @@ def _copy(cursor: Cursor, publication_id: int) -> None:
         return
     for table, columns in (
         ("publication_loads", "table_name, loaded_at, rows"),
+        ("rows_of_raw", "table_name, rows, filled"),
         ("publication_models", "unique_id, checksum, code"),
     ):
         cursor.execute(

@@ -16,6 +16,8 @@ from include.results.nodes import UNEXPLAINED, NodeResult
 
 BROKEN = ("fail", "error")
 _PASSED_BY_DEFAULT = ("!= 0", "!=0", None)
+# Tests of what raw has lost since it was last published, which may be right: nothing in raw can be mended then.
+_COMPARED_WITH_BEFORE = ("keeps_most_rows", "filled_for_most")
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,10 @@ def expectation(test: str, facts: Manifest) -> str:
             return f"`{arguments.get('expression')}` in every row"
         case "holds_for_most":
             return f"`{arguments.get('expression')}` in most rows"
+        case "keeps_most_rows":
+            return "at least half as many rows as when data was last published"
+        case "filled_for_most":
+            return "a value in most new rows of each column in which nine of ten had one when data was last published"
     expected = _of_test(metadata.get("name"), arguments, 0)[1]
     return "no row that its SQL finds" if expected == "none" else expected
 
@@ -285,6 +291,8 @@ def _measured(result: NodeResult, facts: Manifest) -> tuple[str, str | None]:
         expected = f"{expected}, and it {'fails' if result.status == 'fail' else 'warns'} where the count is {limit}"
     if description := _description(node):
         expected = description
+    if metadata.get("name") in _COMPARED_WITH_BEFORE and result.status == "fail":
+        expected += f". If that is right: `mute {result.name} --waives` (docs/runbook.md), then clear check_sources"
     return found, expected
 
 
@@ -353,6 +361,10 @@ def _of_test(name: str | None, arguments: Mapping[str, Any], count: int) -> tupl
             return f"{rows} where it does not hold", str(arguments.get("expression"))
         case "holds_for_most":
             return "it does not hold for most rows", str(arguments.get("expression"))
+        case "keeps_most_rows":
+            return "less than half as many rows as when data was last published", "at least half"
+        case "filled_for_most":
+            return f"{words.count(count, 'column')} empty for most new rows", "a value in most, as before"
     return f"{rows} found", "none"
 
 

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from dbt.cli.main import dbtRunner
 
+from include.warehouse import migrate
 from tests.dbt.conftest import PROJECT, Dbt, Shop
 
 pytestmark = pytest.mark.db
@@ -82,6 +83,10 @@ TESTS = {
         ),
     },
     "shapes": {"shapes_have_shape": ("has_shape", {})},
+    **{
+        table: {f"{table}_keeps": ("keeps_most_rows", {}), f"{table}_is_filled": ("filled_for_most", {})}
+        for table in ("halved", "less_than_halved", "small", "come_later", "not_counted")
+    },
     "none_declared": {"anything_has_shape": ("has_shape", {})},
 }
 SINGULAR = {
@@ -171,6 +176,25 @@ ROWS = """
     alter table shapes drop column gone, drop column c;
     create table none_declared (a text);
 """
+# What `ops` has counted of tables, whose rows nobody looks at: before two publications, and as a run begins.
+COUNTED = """
+    insert into ops.runs (run_id, release) values ('run', 'a release');
+    insert into ops.publications (published_at, run_id, schema_oid, data_as_of)
+    select now(), 'run', 0, now() from generate_series(1, 2);
+    insert into ops.rows_of_raw (publication_id, table_name, rows, filled)
+    select nullif(ordinal, 3), table_name, rows, filled::jsonb
+    from (
+        values
+        (1, 'halved', 9000, '{}'), (2, 'halved', 200, '{"": {"": 1000, "a": 900, "b": 899, "c": 1000, "d": 0}}'),
+        (3, 'halved', 100, '{"": {"": 200, "a": 100, "b": 0, "c": 99, "d": 0}, "new": {"": 100, "c": 0}}'),
+        (1, 'less_than_halved', 1, '{}'),
+        (2, 'less_than_halved', 200, '{"x": {"": 1000, "a": 900}, "y": {"": 1000, "a": 900}}'),
+        (3, 'less_than_halved', 99, '{"x": {"": 100, "a": 49}, "y": {"": 100, "a": 50}}'),
+        (2, 'small', 199, '{}'), (3, 'small', 0, '{}'),
+        (3, 'come_later', 0, '{"": {"": 100, "a": 0}}'),
+        (2, 'not_counted', 1000, '{}')
+    ) as counted (ordinal, table_name, rows, filled)
+"""
 
 
 LONG = "longer than 1,000 bytes"
@@ -223,6 +247,16 @@ FOUND: dict[str, list[tuple]] = {
         ("wrong", "price", "more than two decimals"),
         ("wrong", "url", "no url"),
     ],
+    "halved_keeps": [],
+    "less_than_halved_keeps": [(99, 200)],
+    "small_keeps": [],
+    "come_later_keeps": [],
+    "not_counted_keeps": [],
+    "halved_is_filled": [("c", "a value in 99 of 200 new rows", 1000, 1000)],
+    "less_than_halved_is_filled": [("a", "a value in 49 of 100 new rows (x)", 900, 1000)],
+    "small_is_filled": [],
+    "come_later_is_filled": [],
+    "not_counted_is_filled": [],
     "shapes_have_shape": [("b", "bigint", "integer"), ("c", "date", "no such column")],
     "anything_has_shape": [],
     "undeclared": [("d", "bigint")],
@@ -267,9 +301,12 @@ def compiled(own_kinds: Dbt, shop: Shop) -> Iterator[dict[str, str]]:
     """The SQL of each test, and beside it the tables as they are made up."""
     shop.query("drop schema if exists made_up cascade; create schema made_up")
     shop.query(f"set search_path to made_up; {ROWS}; reset search_path")
+    shop.query("drop schema if exists ops cascade")
+    migrate.upgrade()
+    shop.query(COUNTED)
     done = own_kinds.results("compile")
     yield {one.node.name: one.node.compiled_code for one in done}
-    shop.query("drop schema made_up cascade")
+    shop.query("drop schema made_up, ops cascade")
 
 
 @pytest.mark.parametrize("test", FOUND)

@@ -353,6 +353,7 @@ FOR_GOOD = {
     "publication_loads",
     "publication_marts",
     "publication_models",
+    "rows_of_raw",
     "metrics",
     "told",
     "moves",

@@ -36,10 +36,10 @@ NO_PROSE = """
     observations.column_name observations.item observations.measure observations.run_id observations.unique_id
     personal_columns.column_name personal_columns.key_of publication_loads.table_name publication_marts.mart
     publication_models.checksum publication_models.code publication_models.unique_id publications.macros
-    publications.run_id releases.stamp risks.awaited risks.why runs.release runs.run_id schedules.schedule
-    snapshots.config snapshots.name snapshots.run_id stand_ins.content stand_ins.hash stand_ins.of_user
-    stand_ins.stand_in stand_ins.table_name told.metric unusual.because unusual.column_name unusual.item
-    unusual.measure unusual.run_id unusual.unique_id watermarks.source
+    publications.run_id releases.stamp risks.awaited risks.why rows_of_raw.filled rows_of_raw.table_name runs.release
+    runs.run_id schedules.schedule snapshots.config snapshots.name snapshots.run_id stand_ins.content stand_ins.hash
+    stand_ins.of_user stand_ins.stand_in stand_ins.table_name told.metric unusual.because unusual.column_name
+    unusual.item unusual.measure unusual.run_id unusual.unique_id watermarks.source
 """
 
 

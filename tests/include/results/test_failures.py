@@ -146,6 +146,17 @@ def test_a_test_says_what_it_measured_and_what_it_expected(
             "most orders to cost something",
         ),
         (
+            generic("keeps_most_rows", ORDERS),
+            "less than half as many rows as when data was last published",
+            "at least half. If that is right: `mute known --waives` (docs/runbook.md), then clear check_sources",
+        ),
+        (
+            generic("filled_for_most", ORDERS),
+            "3 columns empty for most new rows",
+            "a value in most, as before. If that is right: `mute known --waives` (docs/runbook.md), then clear "
+            "check_sources",
+        ),
+        (
             generic("well_formed", ORDERS, columns={"id": "code"}, key="id"),
             "3 values not well formed",
             "what the column is for, as people write it",
