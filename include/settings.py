@@ -42,7 +42,10 @@ class Tls:
 
 @dataclass(frozen=True)
 class Warehouse:
-    """Where the warehouse database is, as whom to connect, and how that is encrypted."""
+    """Where the warehouse database is, as whom to connect, and how that is encrypted.
+
+    `is_limited` says that sessions take no longer than an administrator lets them: of who only reads, or tries out.
+    """
 
     host: str
     port: int
@@ -50,6 +53,7 @@ class Warehouse:
     user: str
     password: str = field(repr=False)
     tls: Tls = Tls()
+    is_limited: bool = False
 
     def environment(self) -> dict[str, str]:
         """The same settings as environment variables, for a child process or for `dbt/profiles.yml`."""
@@ -109,7 +113,7 @@ def warehouse_admin() -> Warehouse:
 
 def warehouse_health() -> Warehouse:
     """The same as the one who only reads: the data-health page."""
-    return replace(warehouse(), user=HEALTH_USER, password=role_password("health") or "")
+    return replace(warehouse(), user=HEALTH_USER, password=role_password("health") or "", is_limited=True)
 
 
 def warehouse_developer() -> Warehouse:
@@ -122,7 +126,7 @@ def warehouse_developer() -> Warehouse:
             "writes in schemas of its own alone. Set it (the administrator has it), or WAREHOUSE_DEVELOPER_USER to a "
             "login that stands for that role"
         )
-    return replace(warehouse(), user=user or DEVELOPER_USER, password=password)
+    return replace(warehouse(), user=user or DEVELOPER_USER, password=password, is_limited=True)
 
 
 def warehouse_loader() -> Warehouse:

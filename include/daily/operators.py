@@ -24,7 +24,7 @@ from include.results import hooks, node_results, nodes
 from include.results.record import record
 from include.settings import BUILT, LIVE
 from include.slack import progress
-from include.warehouse import connect, disk, pooler, trust
+from include.warehouse import connect, disk, pooler, session, trust
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +40,10 @@ class _OfARun(OnRelease):
         return admission.admit(context, builds=True)
 
     def run_dbt(self, context: Any, release: Release, flags: list[str] | None = None, **how: Any) -> dbtRunnerResult:
-        """The same, and the run has the lease on raw for as long as that takes."""
-        with lease.kept(admission.holder_of(context["run_id"])):
+        """The same, in sessions like ours, and the run has the lease on raw for as long as that takes."""
+        with connect("greenery run") as connection:
+            options = session.options(connection)
+        with lease.kept(admission.holder_of(context["run_id"])), session.begun_with(options):
             return super().run_dbt(context, release, flags, **how)
 
     def tests(self, release: Release) -> Collection[str]:

@@ -101,6 +101,8 @@ def refresh_statistics() -> None:
 
 def _take_turn(cursor: Cursor) -> None:
     """One exchange at a time, and nobody builds meanwhile."""
+    # How long it waits for tables is a matter of the statement, and for another exchange of its attempts.
+    cursor.execute("set local lock_timeout = 0")
     # Readers and the next try would wait for a process that is frozen from here on for as long as it is.
     cursor.execute("set local idle_in_transaction_session_timeout = '30s'")
     cursor.execute("select pg_advisory_xact_lock(hashtext('greenery exchange'))")

@@ -83,12 +83,11 @@ def _be_alone(warehouse: Connection, cursor: Cursor) -> None:
 
     Postgres frees the lock of a load that has ended only once it notices that its connection is closed.
     """
-    cursor.execute("set lock_timeout = '3s'")
+    cursor.execute("set local lock_timeout = '3s'")
     try:
         cursor.execute("select pg_advisory_lock(%s)", (_ALONE,))
     except psycopg2.errors.LockNotAvailable:
         raise LoadError("another live load is under way; wait for it to end, then load again") from None
-    cursor.execute("reset lock_timeout")
     warehouse.commit()
 
 

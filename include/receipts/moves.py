@@ -22,6 +22,7 @@ from include.receipts.move import CENT, Found, Move, MovedRow, Period, Side
 from include.receipts.rows import Change
 from include.settings import BUILT
 from include.warehouse import transaction
+from include.warehouse.session import limit_kept
 
 # What moved is looked for so long, in seconds, and then the rows behind it: a publish waits no longer for a receipt.
 PATIENCE = 10.0
@@ -99,10 +100,12 @@ def find(connection: Connection, manifest: Manifest) -> tuple[Found, ...]:
     """
     try:
         with transaction(connection) as cursor:
-            cursor.execute("set local statement_timeout = %s", (int(PATIENCE * 1000),))  # for a table that is a view
-            ways = counted(manifest)
-            metrics = _compared(cursor, ways)
-            cursor.execute("set local statement_timeout to default")
+            with limit_kept(cursor):
+                cursor.execute(
+                    "set local statement_timeout = %s", (int(PATIENCE * 1000),)
+                )  # for a table that is a view
+                ways = counted(manifest)
+                metrics = _compared(cursor, ways)
             return lateness.marked(connection, _found(connection, manifest, ways, metrics))
     except Exception as error:
         by_postgres = isinstance(error, psycopg2.Error)  # which quotes values

@@ -17,6 +17,7 @@ from include.dbt_project.manifest import Manifest
 from include.receipts.move import MovedRow, Part, Side, What
 from include.settings import BUILT, LIVE
 from include.warehouse import personal, transaction
+from include.warehouse.session import limit_kept
 
 # More would be no correction but another history: nobody reads it row by row.
 MOST = 50_000
@@ -46,7 +47,7 @@ def changes(connection: Connection, measure: Measure, days: Collection[date], se
     """
     if seconds <= 0:
         raise ValueError("not compared, since no time was left for it")
-    with transaction(connection) as cursor:
+    with transaction(connection) as cursor, limit_kept(cursor):
         cursor.execute("set local statement_timeout = %s", (max(1, int(seconds * 1000)),))
         cursor.execute(
             sql.SQL(
@@ -92,7 +93,6 @@ def changes(connection: Connection, measure: Measure, days: Collection[date], se
             {"days": sorted(days), "most": MOST + 1},
         )
         found = [Change(*row[:-1], tuple(row[-1])) for row in cursor.fetchall()]
-        cursor.execute("set local statement_timeout to default")
     if len(found) > MOST:
         raise ValueError(f"not compared, since more than {MOST} rows differ")
     if len({one.key for one in found} - {None}) < len(found):

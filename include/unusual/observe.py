@@ -29,6 +29,7 @@ from include.unusual import rows
 from include.unusual.rows import Known, Table
 from include.unusual.series import LASTING, Measure, Observation, Series
 from include.warehouse import connect, transaction
+from include.warehouse.session import limit_kept
 
 # Of missed days, and of those before anything was observed, so many are caught up.
 CAUGHT_UP, PAST = 7, 120
@@ -79,7 +80,7 @@ def observe(connection: Connection, run_id: str, facts: Manifest, as_of: datetim
     """
     day = as_of.astimezone(UTC).date() - timedelta(days=1)
     until = monotonic() + _PATIENCE_IN_ALL
-    with transaction(connection) as cursor:
+    with transaction(connection) as cursor, limit_kept(cursor):
         _be_patient(cursor, until)
         missed = _missed(cursor, day)
         span = (min(missed), day)
@@ -100,7 +101,6 @@ def observe(connection: Connection, run_id: str, facts: Manifest, as_of: datetim
                 not_seen[unique_id] = NotSeen(unique_id, why, may_hold(facts, unique_id))
         _be_patient(cursor, monotonic() + _PATIENCE)
         _keep(cursor, run_id, as_of, missed, [one for one in found if one.day in missed or one.day < span[0]])
-        cursor.execute("set local statement_timeout to default")
     return tuple(not_seen.values())
 
 

@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from include import settings
-from include.warehouse import refused
+from include.warehouse import refused, session
 
 # A host that is gone is noticed within half a minute, and not when TCP gives up. In seconds; the last in milliseconds.
 TIMEOUTS = {
@@ -41,7 +41,7 @@ def connect(application: str = "greenery", where: settings.Warehouse | None = No
 def open_connection(application: str, where: settings.Warehouse) -> Connection:
     """The same for who keeps it open and closes it later."""
     try:
-        return psycopg2.connect(
+        connection = psycopg2.connect(
             **where.libpq(),
             application_name=application,
             options="-c timezone=UTC",
@@ -49,6 +49,8 @@ def open_connection(application: str, where: settings.Warehouse) -> Connection:
         )
     except psycopg2.OperationalError as error:
         raise refused.explained(error, lambda keyword: f"WAREHOUSE_{keyword.upper()}") from None
+    session.make_ours(connection, is_limited=where.is_limited)
+    return connection
 
 
 @contextmanager

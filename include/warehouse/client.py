@@ -24,7 +24,8 @@ from include.warehouse import connect
 PROGRAMS = ("pg_dump", "pg_restore", "psql")
 DEBIAN = Path("/usr/lib/postgresql")
 _BEGIN = """\\set SHOW_CONTEXT never
-begin;
+begin isolation level read committed;
+set local statement_timeout = 0;
 set local client_min_messages = warning;
 set local lock_timeout = '10s';
 set local idle_in_transaction_session_timeout = 0;

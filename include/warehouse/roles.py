@@ -352,7 +352,8 @@ def _hold_to(cursor: Cursor) -> None:
             else:
                 log.warning("Not set for %s, who is not yours to change: %s", name, ", ".join(wanted))
     for role, wanted in held_to.items():
-        for setting in wanted.keys() - _set_for(cursor, role):
+        # What is set for everybody is not meant for who loads or builds (`include.warehouse.session`).
+        for setting in wanted.keys() - _set_for(cursor, role, or_all=role not in (LOADER, TRANSFORMER)):
             if superuser or setting != _OF_A_SUPERUSER:
                 _set(cursor, role, setting, wanted[setting])
     # A policy on a table that somebody else owns would run as who builds. Now to read that table fails.
@@ -396,16 +397,16 @@ def _warn_of_people(cursor: Cursor) -> None:
         )
 
 
-def _set_for(cursor: Cursor, role: str) -> set[str]:
-    """The names of what is set for a role, here or in all databases, or here for all roles."""
+def _set_for(cursor: Cursor, role: str, *, or_all: bool) -> set[str]:
+    """The names of what is set for a role, here or in all databases; with `or_all` for all roles as well."""
     cursor.execute(
         """
         select split_part(unnest(setconfig), '=', 1)
         from pg_db_role_setting
-        where setrole in (0, to_regrole(quote_ident(%s)))
+        where (setrole = to_regrole(quote_ident(%s)) or %s and setrole = 0)
             and setdatabase in (0, (select oid from pg_database where datname = current_database()))
         """,
-        (role,),
+        (role, or_all),
     )
     return {name for (name,) in cursor.fetchall()}
 

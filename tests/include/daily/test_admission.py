@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
+import psycopg2
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.execution_time.context import set_current_context
 from dbt.cli.main import dbtRunnerResult
 from psycopg2.extensions import connection as Connection
 
+from include import settings
 from include.daily import DAG_ID, admission, ahead, buffers, task_groups
 from include.daily.admission import RefusedError
 from include.daily.load_shop import load
@@ -30,6 +33,7 @@ from include.raw.lease import LeaseHeldError
 from include.raw.load import LoadError
 from include.results import node_results, runs
 from include.settings import Warehouse
+from include.warehouse import session
 from tests.pooler import pooled
 from tests.releases import make_release
 from tests.waiting import wait_for
@@ -263,6 +267,35 @@ def test_a_task_of_a_model_that_the_run_s_project_has_not_refuses(begun: Connect
     assert "Trigger a new run" in said(begun, "run")
 
 
+def draw_a_model() -> BuildNode:
+    """The task of one that the run's release has, and that is not built ahead."""
+    node = {"resource_type": "model", "original_file_path": "models/m.sql", "fqn": ["m"], "package_name": "g"}
+    node |= {"name": "m", "config": {"materialized": "table"}, "depends_on": {"nodes": []}}
+    make_release("release", json.dumps({"nodes": {"model.g.m": node}, "sources": {}}))
+    ahead.leave("run")
+    return draw("m")
+
+
+def test_dbt_waits_and_builds_however_short_an_administrator_lets_others_wait(
+    begun: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held_to = {"statement_timeout": "100ms", "lock_timeout": "50ms", "default_transaction_isolation": "serializable"}
+    for name, value in held_to.items():
+        begun.cursor().execute(f"alter database {begun.info.dbname} set {name} = '{value}'")
+    shown = {}
+
+    def begin_a_session(*_: object, **__: object) -> dbtRunnerResult:
+        """As dbt does."""
+        with closing(psycopg2.connect(**settings.warehouse().libpq())) as connection, connection.cursor() as cursor:
+            cursor.execute("select name, setting from pg_settings where name = any(%s)", (list(held_to),))
+            shown.update(cursor.fetchall())
+        return dbtRunnerResult(success=True, result=SimpleNamespace(results=[]))
+
+    monkeypatch.setattr(invocation, "invoke", begin_a_session)
+    draw_a_model().build_and_run_cmd(task("run") | {"params": {}})
+    assert shown == {name: session.OURS[name] for name in held_to}
+
+
 @pytest.mark.parametrize("takes_long", ["a model", "the publish"])
 def test_a_task_that_takes_longer_than_a_lease_lasts_loses_none(
     begun: Connection, monkeypatch: pytest.MonkeyPatch, takes_long: str
@@ -273,14 +306,11 @@ def test_a_task_that_takes_longer_than_a_lease_lasts_loses_none(
             wait_for(lambda: lease.held(cursor), "the lease is renewed", 5)
         return dbtRunnerResult(success=True, result=SimpleNamespace(results=[]))
 
-    node = {"resource_type": "model", "original_file_path": "models/m.sql", "fqn": ["m"], "package_name": "g"}
-    node |= {"name": "m", "config": {"materialized": "table"}, "depends_on": {"nodes": []}}
-    make_release("release", json.dumps({"nodes": {"model.g.m": node}, "sources": {}}))
-    ahead.leave("run")
+    drawn = draw_a_model()
     monkeypatch.setattr(lease, "RENEWED_EVERY", timedelta(milliseconds=20))
     if takes_long == "a model":
         monkeypatch.setattr(invocation, "invoke", take_long)
-        draw("m").build_and_run_cmd(task("run") | {"params": {}})
+        drawn.build_and_run_cmd(task("run") | {"params": {}})
     else:
         monkeypatch.setattr(publish, "publish_run", take_long)
         with set_current_context(task("run", task_id="publish")):

@@ -106,6 +106,24 @@ def test_readers_of_peoples_views_neither_die_nor_keep_publish_out(people: Conne
     assert do(people, "select * from reporting.wide") == [("run 5", "run 5")]
 
 
+def test_publish_waits_for_readers_however_short_an_administrator_lets_it_wait(
+    people: Connection, open_as: Open
+) -> None:
+    do(people, f"alter role postgres in database {people.info.dbname} set lock_timeout = '20ms'")
+    reader = open_as("analyst")
+    do(reader, "begin; select * from analytics.m")
+    build(people, "run 2", "m", "n")
+    with ThreadPoolExecutor(1) as pool:
+        publishing = pool.submit(publish, people, "run 2", "m", "n")
+        waiting = "select pid from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+        for _ in range(2):
+            wait_for(lambda: do(people, waiting), "the publish waits", 20)
+            wait_for(lambda: not do(people, waiting), "it tries again", 20)
+        do(reader, "commit")
+        publishing.result()
+    assert do(people, "select built_by from analytics.m") == [("run 2",)]
+
+
 @pytest.mark.parametrize("reads", ["view reporting.mine", "table analytics.m"])
 def test_who_keeps_publish_out_is_named_with_what_they_hold(people: Connection, open_as: Open, reads: str) -> None:
     look_for_deadlocks_after(people, "300ms")
