@@ -12,7 +12,7 @@ import pytest
 
 from include.local import warehouse
 from tests.dbt.lives import lived
-from tests.dbt.lives.life import Decided, Life, draw
+from tests.dbt.lives.life import Cleared, Decided, Edited, Life, Load, Run, Upgraded, draw
 from tests.dbt.lives.on_a_scheduler import DeployedShop, DeployedVersions, DeployedWorld, LivingOnAScheduler
 from tests.dbt.lives.test_lives import MORE_UNITS, ONE, SEEDS
 from tests.dbt.lives.wire import wired
@@ -48,6 +48,26 @@ def test_torture_with_a_life_on_a_scheduler(world: DeployedWorld, seed: int) -> 
     broken, tally = world.live(life)
     lived.of(life, lived.ON_A_SCHEDULER, monotonic() - began, tally, broken.rule if broken else "").note()
     assert broken is None, f"{broken}\nof {life}"
+
+
+# What few of these lives would come to: a hold that ends, publishes by hand, upgrades, and a report that never runs.
+SELDOM = Life(
+    0,
+    few=False,
+    tested=True,
+    days=(
+        (Load(), Decided("hold"), Run(), Decided("publish"), Decided("release"), Upgraded(), Cleared()),
+        (Edited(3, 4), Run(tells="callback"), Upgraded(), Cleared()),
+    ),
+)
+
+
+def test_what_lives_seldom_come_to_on_a_scheduler(world: DeployedWorld) -> None:
+    broken, tally = world.live(SELDOM)
+    assert broken is None, f"{broken}"
+    # The run that was held back, that of the callback, and both once more.
+    seen = {name: tally[name] for name in ("publish failed", "runs timed out", "publish skipped", "publish success")}
+    assert seen == {"publish failed": 1, "runs timed out": 1, "publish skipped": 1, "publish success": 2}
 
 
 def test_harm_behind_everybody_s_back_on_a_scheduler_breaks_a_rule(
