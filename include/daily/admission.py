@@ -53,6 +53,7 @@ def admit(context: Any, *, builds: bool) -> Release:
     try:
         with connect("greenery run") as connection:
             project = _begin(connection, context["run_id"])
+            runs.note_begun(connection, context["run_id"], context["dag_run"].start_date)
             release.check(project)
             connection.commit()
             reason = _refusal(connection, context, builds=builds)

@@ -60,8 +60,12 @@ def report_backstop(context: Any) -> None:
     run_id, dag_id, begun = context["run_id"], context["dag"].dag_id, _begun(context)
     posted_at = _posted_at(context, dag_id, run_id)
     with connect("greenery report") as connection:
-        kinds = ("published", "overtaken") if publications.made_since(connection, run_id, begun) else ("failed",)
-        told = any(send.told(connection, run_id, kind) for kind in kinds)
+        kinds = ("failed",)
+        if publications.made_since(connection, run_id, begun):
+            # That somebody published by hand what was told as failed is told as their decision.
+            by_hand = publications.of_run(connection, run_id).decision is not None
+            kinds = ("published", "overtaken", *(kinds if by_hand else ()))
+        told = any(send.told(connection, run_id, kind, begun) for kind in kinds)
         told = told or _was_posted(connection, run_id, posted_at)
     if told:
         log.info("%s: the report has told what became of it; there is nothing to add.", run_id)
@@ -87,6 +91,8 @@ def tell_of_ended(context: Any, now: datetime) -> None:
             if _was_posted(connection, run.run_id, posted_at):
                 continue
         states = instance.get_task_states(**asked).get(run.run_id, {})
+        if run.was_cleared and not _has_failed(states):
+            continue  # as where a task was cleared alone: what it told still holds
         try:
             _say(DAG_ID, run.run_id, states, run.since, run_failed=_has_failed(states))
         except UnavailableError:

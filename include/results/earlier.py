@@ -73,7 +73,10 @@ def since(
 
 
 def fixed(connection: Connection, run_id: str) -> list[NodeResult]:
-    """What is well in this run and was broken in the last one before it that tells."""
+    """What is well in this run and was broken in the last one before it that tells.
+
+    Or in this run itself, as it was last told before it was cleared.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
@@ -87,7 +90,18 @@ def fixed(connection: Connection, run_id: str) -> list[NodeResult]:
                     join ops.runs as others using (run_id)
                     where results.unique_id = latest.unique_id
                         and results.status <> 'skipped'
-                        and others.started_at < (select started_at from ops.runs where runs.run_id = latest.run_id)
+                        and (
+                            others.started_at < (select started_at from ops.runs where runs.run_id = latest.run_id)
+                            or (
+                                results.run_id = latest.run_id
+                                and results.recorded_at < (
+                                    select max(created_at)
+                                    from ops.messages
+                                    where messages.run_id = latest.run_id and kind <> 'progress'
+                                        and created_at < latest.recorded_at
+                                )
+                            )
+                        )
                     order by results.recorded_at desc
                     limit 1
                 ) = any(%s)
@@ -101,34 +115,42 @@ def fixed(connection: Connection, run_id: str) -> list[NodeResult]:
 def recovery(connection: Connection, run_id: str) -> Recovery | None:
     """What a published run ended: the days without since the publish before it. None where there were none.
 
-    A run that had failed, was mended and cleared, ends its own; of others, their last word on each node counts.
+    A run that had failed, was mended and cleared, ends its own; of others, their last word on each node counts. One
+    that was published before, and failed when it was cleared, counts from that on.
     """
     with connection.cursor() as cursor:
         cursor.execute(
             """
             with own as (
-                select max(published_at) as published_at
+                select runs.started_at, max(published_at) as published_at
                 from ops.publications
+                join ops.runs using (run_id)
                 where run_id = %(run_id)s
+                group by runs.started_at
+            ),
+
+            before as (
+                select coalesce(max(made.published_at), '-infinity') as published_at
+                from ops.publications as made
+                cross join own
+                where made.published_at < own.published_at and made.published_at = made.data_as_of
             )
 
-            select run_id, started_at, (select published_at from own)
+            select
+                runs.run_id,
+                greatest(runs.started_at, before.published_at),
+                own.published_at
             from ops.runs
-            where started_at <= (select started_at from ops.runs where run_id = %(run_id)s)
-                and started_at > coalesce(
-                    (
-                        select max(runs.started_at)
-                        from ops.publications
-                        join ops.runs using (run_id)
-                        where run_id <> %(run_id)s
-                            and published_at < (select published_at from own)
-                    ),
-                    '-infinity'
-                )
-                and (
-                    run_id <> %(run_id)s
-                    or exists (select from ops.messages where run_id = %(run_id)s and kind = 'failed')
-                )
+            cross join own
+            cross join before
+            where runs.started_at <= own.started_at
+                and case
+                    when runs.run_id = %(run_id)s then exists (
+                        select from ops.messages
+                        where messages.run_id = runs.run_id and kind = 'failed' and created_at > before.published_at
+                    )
+                    else coalesce(begun_at, runs.started_at) > before.published_at
+                end
             """,
             {"run_id": run_id},
         )

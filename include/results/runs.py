@@ -19,10 +19,14 @@ class RunStart:
 
 @dataclass(frozen=True)
 class Untold:
-    """A run with something to tell; `since` is when it last told something, or began where it never has."""
+    """A run with something to tell. `since` is when it was last triggered or cleared, as far as that was noted.
+
+    `was_cleared` says that this is all there is: it has told how it ended before, and nothing more is known.
+    """
 
     run_id: str
     since: datetime
+    was_cleared: bool
 
 
 def begin(connection: Connection, run_id: str, release: str) -> str:
@@ -42,6 +46,18 @@ def begin(connection: Connection, run_id: str, release: str) -> str:
         return cursor.fetchone()[0]
 
 
+def note_begun(connection: Connection, run_id: str, begun_at: datetime | None) -> None:
+    """Note when a run was last triggered or cleared, as Airflow knows it; a clock that is ahead is not believed."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            update ops.runs set begun_at = least(%(begun_at)s, clock_timestamp())
+            where run_id = %(run_id)s and coalesce(begun_at, '-infinity') < %(begun_at)s::timestamptz
+            """,
+            {"run_id": run_id, "begun_at": begun_at},
+        )
+
+
 def find(connection: Connection, run_id: str) -> RunStart | None:
     """The run, if it got as far as to begin."""
     with connection.cursor() as cursor:
@@ -51,26 +67,28 @@ def find(connection: Connection, run_id: str) -> RunStart | None:
 
 
 def untold(connection: Connection, since: datetime) -> list[Untold]:
-    """The runs that began, were published or showed progress since then, and have not told more; the oldest first.
+    """The runs that began, were cleared, were published or showed progress since then, and have not told more.
 
-    A run that was cleared does so again. What somebody published by hand is told as their decision.
+    The oldest first. What somebody published by hand is told as their decision.
     """
     with connection.cursor() as cursor:
         cursor.execute(
             """
             with news as (
-                select run_id, started_at as came_at from ops.runs
+                select run_id, started_at as came_at, false as was_cleared from ops.runs
                 union all
-                select run_id, published_at from ops.publications where decision_id is null
+                select run_id, begun_at, true from ops.runs where begun_at > started_at
                 union all
-                select run_id, created_at from ops.messages where kind = 'progress'
+                select run_id, published_at, false from ops.publications where decision_id is null
+                union all
+                select run_id, created_at, false from ops.messages where kind = 'progress'
             ),
 
             told as (
                 select run_id, max(created_at) as told_at from ops.messages where kind <> 'progress' group by run_id
             )
 
-            select runs.run_id, coalesce(told_at, started_at)
+            select runs.run_id, coalesce(begun_at, told_at, started_at), bool_and(was_cleared)
             from ops.runs
             inner join news on news.run_id = runs.run_id
             left join told on told.run_id = runs.run_id

@@ -50,7 +50,8 @@ from ops.messages
 def keep(connection: Connection, run_id: str, audience: str, message: Message, *, waiting: bool) -> Kept:
     """Keep a message, in the caller's transaction: a row of its own, unless the run said the same last.
 
-    One of the same kind that was not sent, or one that shows progress, is replaced, and dated anew.
+    One of the same kind that was not sent, or one that shows progress, is replaced, and dated anew. One that was not
+    sent goes behind all that the audience was to be told since, so that the newest is read last.
     """
     while True:
         last = newest(connection, run_id, audience)
@@ -58,7 +59,11 @@ def keep(connection: Connection, run_id: str, audience: str, message: Message, *
         if same_kind and last.sent and last.message.body == message.body:
             kept = last
         elif last and (last.message.kind == PROGRESS or (same_kind and not last.sent)):
-            kept = _replace(connection, last, message, waiting=waiting)
+            if last.place is None and _is_followed(connection, last):
+                _drop(connection, last)
+                kept = _add(connection, Label(run_id, audience, last.label.number + 1), message, waiting)
+            else:
+                kept = _replace(connection, last, message, waiting=waiting)
         else:
             kept = _add(connection, Label(run_id, audience, last.label.number + 1 if last else 1), message, waiting)
         if kept:  # or somebody else has added one just now
@@ -176,6 +181,21 @@ def sending(connection: Connection) -> Iterator[None]:
                 connection.rollback()
                 cursor.execute("select pg_advisory_unlock(hashtext('greenery outbox'))")
                 connection.commit()
+
+
+def _is_followed(connection: Connection, kept: Kept) -> bool:
+    """Whether its audience is to be told, or was told, something of another run or decision since."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select exists (select from ops.messages where audience = %s and message_id > %s)",
+            (kept.label.audience, kept.message_id),
+        )
+        return cursor.fetchone()[0]
+
+
+def _drop(connection: Connection, kept: Kept) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("delete from ops.messages where message_id = %s", (kept.message_id,))
 
 
 def _replace(connection: Connection, last: Kept, message: Message, *, waiting: bool) -> Kept | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from datetime import datetime
 
 from psycopg2.extensions import connection as Connection
 
@@ -80,9 +81,10 @@ def said(connection: Connection, run_id: str, kind: str) -> bool:
     return _last(connection, run_id, "kind = %s", kind)
 
 
-def told(connection: Connection, run_id: str, kind: str) -> bool:
-    """The same, and it reached whoever there is to reach."""
-    return _last(connection, run_id, "kind = %s and not waiting", kind)
+def told(connection: Connection, run_id: str, kind: str, since: datetime | None = None) -> bool:
+    """The same, and it reached whoever there is to reach; where `since` is given, it got its words after that."""
+    later = "created_at >= coalesce(%s, '-infinity'::timestamptz)"
+    return _last(connection, run_id, f"kind = %s and not waiting and {later}", kind, since)
 
 
 def post(run_id: str, messages: Mapping[Audience, Message]) -> bool:
@@ -105,7 +107,7 @@ def post(run_id: str, messages: Mapping[Audience, Message]) -> bool:
     return taken > 0
 
 
-def _last(connection: Connection, run_id: str, condition: str, *parameters: str) -> bool:
+def _last(connection: Connection, run_id: str, condition: str, *parameters: str | datetime | None) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(
             f"""

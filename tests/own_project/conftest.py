@@ -183,7 +183,7 @@ def context(run_id: str, task_id: str, **params: object) -> Any:
     return {
         "run_id": run_id,
         "dag": SimpleNamespace(dag_id="greenery_daily"),
-        "dag_run": SimpleNamespace(run_type="manual"),
+        "dag_run": SimpleNamespace(run_type="manual", start_date=None),
         "params": params,
         "ti": SimpleNamespace(
             dag_id="greenery_daily", run_id=run_id, task_id=task_id, try_number=1, get_dr_count=lambda _dag, **_: 0

@@ -49,7 +49,7 @@ def task(run_id: str, run_type: str = "manual", task_id: str = "model_build") ->
     return {
         "run_id": run_id,
         "dag": SimpleNamespace(dag_id="greenery_daily"),
-        "dag_run": SimpleNamespace(run_type=run_type),
+        "dag_run": SimpleNamespace(run_type=run_type, start_date=None),
         "ti": SimpleNamespace(
             dag_id=DAG_ID,
             run_id=run_id,

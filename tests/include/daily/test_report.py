@@ -338,11 +338,42 @@ def test_a_failed_run_that_somebody_publishes_by_hand_is_told_as_their_decision_
     ops: Connection, slack: Slack
 ) -> None:
     run_report(attempt=1)
+    publish_by_hand(ops)
+    look("run")
+    assert [kind for kind, _ in told(ops)] == ["failed"]
+
+
+def publish_by_hand(ops: Connection) -> None:
+    """Somebody publishes what the run built."""
     decision = publications.decide(ops, publications.PUBLISH, "run", "ada", "the double is known")
     with ops.cursor() as cursor:
         publications.note(cursor, "run", "analytics", as_of=None, decision=decision, notes=[])
-    look("run")
+
+
+def test_a_backstop_that_fires_once_somebody_has_published_by_hand_adds_nothing(ops: Connection, slack: Slack) -> None:
+    run_report(attempt=1)
+    publish_by_hand(ops)
+    report.report_backstop(callback())
     assert [kind for kind, _ in told(ops)] == ["failed"]
+
+
+def test_a_backstop_tells_of_a_run_that_was_cleared_and_failed_again_of_something_else(
+    ops: Connection, slack: Slack
+) -> None:
+    run_report(attempt=1)
+    cleared = datetime.now(UTC)
+    node_results.record(ops, "run", "check_sources", 2, [DOUBLED])
+    report.report_backstop(callback(cleared))
+    assert [kind for kind, _ in told(ops)] == ["failed", "failed"]
+
+
+def test_a_run_whose_task_was_cleared_alone_and_did_its_work_is_not_told_again(ops: Connection, slack: Slack) -> None:
+    published(ops)
+    run_report(attempt=1, publish="success")
+    runs.note_begun(ops, "run", datetime.now(UTC))
+    node_results.record(ops, "run", "task", 2, [*BUILT, PASSED])
+    look("run")
+    assert [kind for kind, _ in told(ops)] == ["published"]
 
 
 def show_progress(ops: Connection) -> None:

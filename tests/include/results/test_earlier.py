@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from psycopg2.extensions import connection as Connection
@@ -131,4 +131,49 @@ def test_a_run_that_had_said_that_it_failed_ends_its_own_failure(ops: Connection
         )
     recovery = earlier.recovery(ops, "run")
     assert recovery is not None
+    assert [one.unique_id for one in recovery.failed] == ["test.t"]
+
+
+def said(ops: Connection, kind: str) -> None:
+    """The run `run` has told what became of it."""
+    with ops.cursor() as cursor:
+        cursor.execute(
+            "insert into ops.messages (run_id, kind, headline, body, blocks, number, created_at)"
+            " select 'run', %s, '', '', '[]', count(*) + 1, clock_timestamp() from ops.messages",
+            (kind,),
+        )
+
+
+def test_a_run_that_was_published_by_hand_and_is_mended_ends_no_days_without_and_what_failed_is_fixed(
+    ops: Connection,
+) -> None:
+    node_results.record(ops, "run", "task", 1, [result("fail")])
+    said(ops, "failed")
+    publish(ops, "run", 0)
+    node_results.record(ops, "run", "task", 2, [result("pass")])
+    with ops.cursor() as cursor:
+        publications.note(cursor, "run", "analytics", as_of=None, decision=None, notes=[])
+    for _ in range(2):
+        assert earlier.recovery(ops, "run") is None
+        assert [one.unique_id for one in earlier.fixed(ops, "run")] == ["test.t"]
+        said(ops, "published")  # and again, as where its report is tried again
+
+
+def test_a_retry_that_passes_has_fixed_nothing_that_was_told(ops: Connection) -> None:
+    node_results.record(ops, "run", "task", 1, [result("fail")])
+    node_results.record(ops, "run", "task", 2, [result("pass")])
+    said(ops, "published")
+    node_results.record(ops, "run", "task", 3, [result("pass")])
+    assert earlier.fixed(ops, "run") == []
+
+
+def test_a_published_run_that_failed_when_it_was_cleared_is_ended_by_the_next(ops: Connection) -> None:
+    begin(ops, "day 3", 3)
+    publish(ops, "day 3", 2)
+    runs.note_begun(ops, "day 3", datetime.now(UTC) - timedelta(days=1))
+    node_results.record(ops, "day 3", "task", 2, [result("fail")])
+    publish(ops, "run", 0)
+    recovery = earlier.recovery(ops, "run")
+    assert recovery is not None
+    assert round(recovery.after.total_seconds() / 86_400) == 2, "since when there was nothing new"
     assert [one.unique_id for one in recovery.failed] == ["test.t"]

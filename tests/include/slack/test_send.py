@@ -408,3 +408,12 @@ def test_messages_are_forgotten_after_their_time_but_for_what_waits(outbox: Conn
         cursor.execute("update ops.messages set created_at = now() - interval '401 days' where run_id <> 'run 2'")
     assert store_of.forget(outbox, timedelta(days=400)) == 1
     assert [run_id for run_id, *_ in kept(outbox)] == ["run 1", "run 2"]
+
+
+def test_what_waited_and_has_new_words_is_read_after_what_came_meanwhile(webhook: Slack) -> None:
+    for message, run_id in ((FAILED, "run 1"), (MESSAGE, "decision 1"), (SHORT, "run 1")):
+        webhook.answers[:] = [404]
+        send(message, run_id)
+    with connect() as connection:
+        send_waiting(connection)
+    assert heard(webhook) == ["✅ fine", "🔴 not published"]

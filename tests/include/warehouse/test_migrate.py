@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psycopg2
 import pytest
+from alembic import command as alembic
 from psycopg2.extensions import connection as Connection
 
 from include.results import figures, publications
@@ -78,21 +79,61 @@ def test_what_was_published_and_stated_before_receipts_were_kept_stays(db: Conne
         assert cursor.fetchall() == [("run 1", 41207)]
 
 
-def test_what_took_the_place_of_progress_is_dated_as_it_was_sent(db: Connection) -> None:
+def test_what_a_bot_has_said_is_dated_by_when_it_got_its_words(db: Connection) -> None:
+    """Once it came to be dated as it was sent, for it may have shown progress before; and some had waited for Slack."""
     migrate.downgrade("0021")
     with db.cursor() as cursor:
         cursor.execute(
             """
-            insert into ops.messages (run_id, kind, headline, body, blocks, created_at, sent_at, ts)
+            insert into ops.messages
+                (run_id, audience, kind, headline, body, blocks, created_at, tried_at, sent_at, ts)
+            select run_id, audience, 'published', what, 'x', '[]', created_at, tried_at, sent_at, ts
+            from (values
+                ('run 1', 'engineers', 'showed progress', timestamptz '2026-11-24 06:00+00',
+                    timestamptz '2026-11-24 06:00+00', timestamptz '2026-11-24 06:05+00', '1.0'),
+                ('run 1', 'stakeholders', 'waited', '2026-11-24 06:04:59+00',
+                    '2026-11-24 06:05+00', '2026-11-24 09:00+00', '1.0'),
+                ('decision 1', 'engineers', 'waited as well', '2026-11-24 06:04:59+00',
+                    '2026-11-24 06:05+00', '2026-11-24 09:00+00', '1.0'),
+                ('run 2', 'engineers', 'by a webhook', '2026-11-24 06:04+00',
+                    '2026-11-24 06:04+00', '2026-11-24 09:00+00', null),
+                ('run 4', 'engineers', 'results forgotten', '2026-11-24 06:04+00',
+                    '2026-11-24 06:04+00', '2026-11-24 06:04:01+00', '1.0')
+            ) as said (run_id, audience, what, created_at, tried_at, sent_at, ts);
+            insert into ops.runs (run_id, release) values ('run 1', 'x'), ('run 3', 'x');
+            insert into ops.node_results (
+                run_id, task_id, attempt, unique_id, resource_type, name, status, seconds, failing_rows, recorded_at
+            )
+            select run_id, 'build', 1, 'model.m', 'model', 'm', 'success', 1, '[]', recorded_at
+            from (values ('run 1', timestamptz '2026-11-24 06:04:50+00'), ('run 3', '2026-11-24 10:00+00'))
+                as built (run_id, recorded_at)
+            """
+        )
+    with migrate._migrating(None) as (config, _):
+        alembic.upgrade(config, "0022")
+    with db.cursor() as cursor:  # the old version goes on for a while, and the new one begins
+        cursor.execute(
+            """
+            insert into ops.messages (run_id, kind, headline, body, blocks, number, created_at, tried_at, sent_at, ts)
             values
-                ('run 1', 'published', 'a bot', 'x', '[]', '2026-11-24 06:00+00', '2026-11-24 06:05+00', '1.0'),
-                ('run 2', 'published', 'a webhook', 'x', '[]', '2026-11-24 06:00+00', '2026-11-24 06:05+00', null)
+                ('run 3', 'failed', 'since', 'x', '[]', 1,
+                    '2026-11-24 09:58+00', '2026-11-24 09:58+00', '2026-11-24 10:01+00', '2.0'),
+                ('run 3', 'failed', 'by the new version', 'x', '[]', 2,
+                    '2026-11-24 10:20+00', '2026-11-24 10:10+00', '2026-11-24 10:30+00', '2.0')
             """
         )
     migrate.upgrade()
     with db.cursor() as cursor:
-        cursor.execute("select headline from ops.messages where created_at = sent_at")
-        assert cursor.fetchall() == [("a bot",)]
+        cursor.execute("select headline, to_char(created_at, 'HH24:MI:SS') from ops.messages order by message_id")
+        assert dict(cursor.fetchall()) == {
+            "showed progress": "06:04:50",
+            "waited": "06:05:00",
+            "waited as well": "06:05:00",
+            "by a webhook": "06:04:00",
+            "results forgotten": "06:04:00",
+            "since": "10:00:00",
+            "by the new version": "10:20:00",
+        }
 
 
 def test_the_outbox_takes_a_message_of_a_run_once(db: Connection) -> None:
