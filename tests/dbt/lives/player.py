@@ -71,7 +71,7 @@ from tests.dbt.lives.versions import Version, Versions
 from tests.dbt.lives.wire import Wire, wired
 from tests.slack_server import Slack
 
-BEFORE_THE_LAST = "0022"
+BEFORE_THE_LAST = "0023"
 # What may end a task. Anything else is a fault of ours, and ends the life.
 ENDS_A_TASK = (AirflowFailException, LeaseHeldError, LoadError, UnavailableError, psycopg2.Error)
 

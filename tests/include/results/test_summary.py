@@ -37,9 +37,15 @@ def summed_up(
     return gather(ops, "run", "url", run_failed=failed, facts=facts)
 
 
-def publish(ops: Connection, run_id: str) -> None:
+def publish(ops: Connection, run_id: str, days_ago: int = 0) -> None:
     with ops.cursor() as cursor:
-        publications.note(cursor, run_id, "analytics", as_of=None, decision=None, notes=[])
+        made, _ = publications.note(cursor, run_id, "analytics", as_of=None, decision=None, notes=[])
+        ago = "clock_timestamp() - make_interval(days => %s)"
+        cursor.execute(
+            f"update ops.publications set published_at = at, data_as_of = at from (select {ago} as at) as moment"
+            " where publication_id = %s",
+            (days_ago, made),
+        )
 
 
 def earlier(ops: Connection, run_id: str, days_ago: int, *results: NodeResult) -> None:
@@ -100,7 +106,7 @@ def test_a_failure_of_yesterday_is_known_and_one_of_before_is_fixed(ops: Connect
 
 def test_a_publish_after_failed_runs_is_a_recovery_and_the_next_is_none(ops: Connection) -> None:
     earlier(ops, "before", 3)
-    publish(ops, "before")
+    publish(ops, "before", 3)
     earlier(ops, "yesterday", 1, DOUBLED)
     publish(ops, "run")
     report = summed_up(ops, *BUILT, replace(DOUBLED, status="pass"))
@@ -197,7 +203,7 @@ def test_before_the_first_publish_there_are_no_figures(ops: Connection) -> None:
 
 def test_what_a_retry_mended_was_never_resolved(ops: Connection) -> None:
     earlier(ops, "before", 3)
-    publish(ops, "before")
+    publish(ops, "before", 3)
     earlier(ops, "yesterday", 1, DOUBLED, node("model.p.orders", "error"))
     node_results.record(ops, "yesterday", "task", 2, [node("model.p.orders")])
     publish(ops, "run")

@@ -410,7 +410,7 @@ def test_messages_are_forgotten_after_their_time_but_for_what_waits(outbox: Conn
     assert [run_id for run_id, *_ in kept(outbox)] == ["run 1", "run 2"]
 
 
-def test_what_waited_and_has_new_words_is_read_after_what_came_meanwhile(webhook: Slack) -> None:
+def test_what_waited_and_has_new_words_is_read_after_what_came_meanwhile(outbox: Connection, webhook: Slack) -> None:
     for message, run_id in ((FAILED, "run 1"), (MESSAGE, "decision 1"), (SHORT, "run 1")):
         webhook.answers[:] = [404]
         send(message, run_id)

@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0024"
-down_revision = "0022"
+down_revision = "0023"
 
 # Unknown of the runs of before.
 BEGUN_AT = "alter table ops.runs add column begun_at timestamptz"
