@@ -101,6 +101,7 @@ class Living(Days):
         self.sound: Tables | None = None
         self.first = self.runs
         self.tally: Counter[str] = Counter()
+        self.tries: Counter[tuple[str, str]] = Counter()  # by run and task
         self.said: dict[str, int] = {}
         self.checker = Checker(shop, self)
 
@@ -240,7 +241,7 @@ class Living(Days):
                 self._task("report", lambda _: report.report.function(), {}, states=states, retries=3)
             else:
                 with suppress(*ENDS_A_TASK):
-                    report.report_backstop(self._context("report", 1, {}, states))
+                    report.report_backstop(self._context("report", {}, states))
             self.wire.mend()
         self.active = set()
         disturbed = self.wire.broke > broke or isinstance(fault, Held | LoadedBetween)
@@ -265,13 +266,18 @@ class Living(Days):
         states: dict[str, str | None] | None = None,
         retries: int = 1,
     ) -> str:
-        """A task as Airflow has it: what state it ends in. It is tried again where the wire broke."""
-        self.working = name
-        for attempt in range(1, retries + 2):
+        """A task as Airflow has it: what state it ends in. It is tried again where the wire broke.
+
+        Tries of a task that was cleared are counted on.
+        """
+        self.working, of_before = name, self.tries[self.run_id, name]
+        for attempt in range(of_before + 1, of_before + retries + 2):
+            self.tries[self.run_id, name] = attempt
+            context = self._context(name, params, states or {}, max_tries=of_before + retries)
             broken = self.wire.broke
             try:
-                with set_current_context(self._context(name, attempt, params, states or {})):
-                    work(self._context(name, attempt, params, states or {}))
+                with set_current_context(context):
+                    work(context)
                 state = "success"
             except AirflowSkipException:
                 state = "skipped"
@@ -289,14 +295,14 @@ class Living(Days):
                 return state
         return "failed"
 
-    def _context(self, task_id: str, attempt: int, params: dict[str, Any], states: dict[str, str | None]) -> Any:
+    def _context(self, task_id: str, params: dict[str, Any], states: dict[str, str | None], max_tries: int = 0) -> Any:
         """What Airflow gives to a task."""
         instance = SimpleNamespace(
             dag_id=DAG_ID,
             run_id=self.run_id,
             task_id=task_id,
-            try_number=attempt,
-            max_tries=3,
+            try_number=self.tries[self.run_id, task_id],
+            max_tries=max_tries,
             get_dr_count=lambda _dag, run_ids, **_: len(self.active & set(run_ids)),
             get_task_states=lambda **_: {self.run_id: states},
             xcom_push=lambda **_: None,
