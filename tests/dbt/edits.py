@@ -51,8 +51,7 @@ def an_event_goes(tables: Tables, random: Random) -> None:
 
 def an_event_comes_late(tables: Tables, random: Random) -> None:
     """A copy of another, in the same session, at another time: a second view, checkout or shipping."""
-    event = random.choice(tables["events"])
-    tables["events"].append(event | {"event_id": f"late-{random.random()}", "created_at": _shifted(event, random)})
+    tables["events"].append(copied_at_another_time(random.choice(tables["events"]), random))
 
 
 def the_first_view_or_checkout_goes(tables: Tables, random: Random) -> None:
@@ -226,6 +225,11 @@ EDITS: tuple[Edit, ...] = (
     a_price_changes,
     a_product_goes,
 )
+
+
+def copied_at_another_time(event: Row, random: Random) -> Row:
+    """A second, a minute, or a day and an hour earlier or later."""
+    return event | {"event_id": f"late-{random.random()}", "created_at": _shifted(event, random)}
 
 
 def _shifted(event: Row, random: Random) -> str:

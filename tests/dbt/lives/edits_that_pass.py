@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from tests.dbt.edits import Edit, Tables, an_address_changes, an_event_comes_late
+from tests.dbt.edits import Edit, Tables, an_address_changes, copied_at_another_time
 
 
 def a_phone_number_changes(tables: Tables, random: Random) -> None:
@@ -29,11 +29,17 @@ def an_order_goes_with_all_that_is_its(tables: Tables, random: Random) -> None:
         tables[name] = [row for row in tables[name] if row["order_id"] != order]
 
 
+def an_event_of_no_order_comes_late(tables: Tables, random: Random) -> None:
+    """One of an order would come before it, or after its delivery, now and then."""
+    event = random.choice([event for event in tables["events"] if event["order_id"] is None])
+    tables["events"].append(copied_at_another_time(event, random))
+
+
 EDITS: tuple[Edit, ...] = (
     a_phone_number_changes,
     a_price_changes,
     an_order_is_shipped,
     an_order_goes_with_all_that_is_its,
     an_address_changes,
-    an_event_comes_late,
+    an_event_of_no_order_comes_late,
 )
