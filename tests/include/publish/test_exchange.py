@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from threading import Thread
 
+import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
@@ -13,6 +15,7 @@ from include.dbt_project.manifest import Manifest
 from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
 from include.results import publications, runs
+from include.settings import Warehouse
 from include.warehouse import connect
 from tests.faulty import half_way
 from tests.waiting import wait_for
@@ -365,3 +368,17 @@ def test_a_view_that_a_model_makes_elsewhere_reads_what_is_published_and_is_no_n
     publish(live, "run 2", "m", views=("finance.v",))
     assert do(live, "select built_by from finance.v") == [("run 2",)]
     assert "view" not in notes(live)
+
+
+def test_an_exchange_waits_for_one_that_is_under_way(live: Connection, warehouse: Warehouse) -> None:
+    other = psycopg2.connect(**warehouse.libpq())
+    do(other, "select pg_advisory_xact_lock(hashtext('greenery exchange'))")
+    publishing = Thread(target=publish, args=(live, "run 2", "m", "old"))
+    publishing.start()
+    try:
+        waits = "select 1 from pg_locks where locktype = 'advisory' and not granted"
+        wait_for(lambda: do(other, waits), "the second one waits")
+    finally:
+        other.close()
+        publishing.join()
+    assert do(live, "select built_by from analytics.m") == [("run 2",)]
