@@ -90,20 +90,23 @@ def check_built(
         )
 
 
-def check_clock(connection: Connection) -> None:
-    """Raise NotPublishedError where the clock was set back behind the last publish: what was built since looks older.
+def check_clock(connection: Connection, begun_at: datetime | None) -> None:
+    """Raise NotPublishedError where the clock was set back behind the last publish or behind the begin of the run.
 
-    Nobody can waive this either, as it can't be told then what this run built.
+    What was built since looks older. Nobody can waive this either, as it can't be told then what this run built.
     """
     with connection.cursor() as cursor:
         cursor.execute("select max(published_at), clock_timestamp() from ops.publications")
         published_at, now = cursor.fetchone()
-    if published_at and published_at > now:
-        raise NotPublishedError(
-            f"By the server's clock it is {now:%d %b %Y %H:%M:%S} UTC, and marts were published at "
-            f"{published_at:%d %b %Y %H:%M:%S} UTC, which is still to come; nothing was published. The clock was set "
-            "back, or was ahead before: set it right, or wait until then. Then trigger a new run."
-        )
+    for event, at, way_on in (
+        ("marts were published", published_at, "Set it right, or wait until then; then trigger a new run."),
+        ("the run began", begun_at, "See that it is right, then trigger a new run."),
+    ):
+        if at and at > now:
+            raise NotPublishedError(
+                f"By the server's clock it is {now:%d %b %Y %H:%M:%S} UTC, and {event} at {at:%d %b %Y %H:%M:%S} UTC, "
+                f"which is still to come; nothing was published. The clock was set back, or was ahead before. {way_on}"
+            )
 
 
 def check_not_held(connection: Connection) -> None:

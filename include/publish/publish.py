@@ -70,7 +70,7 @@ def publish_run(run_id: str, manifest: Manifest, decision: Decision | None = Non
         made = gate.built(connection)
         if publications.of_run(connection, run_id) and run_id not in {builder for builder, _ in made.builds.values()}:
             return False
-        gate.check_clock(connection)
+        gate.check_clock(connection, made.buffer.since)
         changed = admission.project_has_changed(connection, run_id)
         gate.check_built(connection, run_id, manifest, made, project_has_changed=changed)
         notes: list[str] = []

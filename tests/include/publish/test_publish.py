@@ -114,6 +114,17 @@ def test_a_clock_that_was_set_back_behind_the_last_publish_is_named(built: Conne
     assert published(built) == ["new"]
 
 
+def test_a_clock_that_was_set_back_while_a_run_built_is_named(built: Connection) -> None:
+    with built.cursor() as cursor:
+        cursor.execute("update ops.buffers set since = since + interval '2 hours'")
+    with pytest.raises(NotPublishedError, match=r"By the server's clock it is .*, and the run began at"):
+        publish_run("run 1", MANIFEST)
+    assert published(built) == []
+    build(built, "run 2", "newer")
+    publish_run("run 2", MANIFEST)
+    assert published(built) == ["newer"]
+
+
 @pytest.mark.parametrize("status", ["fail", "error", "skipped"])
 def test_a_test_that_did_not_pass_blocks(db: Connection, status: str) -> None:
     build(db, "run 1", "new", BUILT, replace(PASSED, status=status))
