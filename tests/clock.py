@@ -56,7 +56,8 @@ _STAMPS = ("_loaded_at", "loaded_at", "deleted_at", "dbt_valid_from", "dbt_valid
 def let_pass(query: Callable[[str], list[tuple]], days: int) -> None:
     """Let days pass in which nothing happened: each moment that a warehouse has noted lies so much further back.
 
-    `query` runs SQL there. The days and times that the shop tells of itself stay.
+    With fewer than none its clock is set back. `query` runs SQL there. The days and times that the shop tells of itself
+    stay.
     """
     columns: dict[str, list[str]] = {}
     for table, column in query(
@@ -68,7 +69,9 @@ def let_pass(query: Callable[[str], list[tuple]], days: int) -> None:
         f" and (nspname = 'ops' or nspname in ('raw', 'snapshots') and attname in {_STAMPS})"
     ):
         columns.setdefault(table, []).append(column)
-    for table, stamps in columns.items():
-        earlier = ", ".join(f"{stamp} = {stamp} - interval '{days} days'" for stamp in stamps)
-        query(f"update {table} set {earlier}")
-    query(f"update ops.answers set until = until - {days}")
+    statements = [
+        f"update {table} set " + ", ".join(f"{stamp} = {stamp} - interval '{days} days'" for stamp in stamps)
+        for table, stamps in columns.items()
+    ]
+    # In one transaction: which came after which is told by these as well.
+    query("; ".join([*statements, f"update ops.answers set until = until - {days}"]))

@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
@@ -50,8 +50,8 @@ def begin(
     turn (`dbt/macros/daily/new_rows.sql`), if that came after `scanned_at`.
 
     It is rebuilt where `ops` doesn't know it, where something was built into it that was never published (half a run,
-    or a `dbt run` by hand), where a table that was built is gone, where a raw table was emptied or made anew, or where
-    `full_refresh` asks for it. What is noted of raw counts from the publish of this run on.
+    or a `dbt run` by hand), where a table that was built is gone, where a raw table was emptied or made anew, where the
+    clock was set back, or where `full_refresh` asks for it. What is noted of raw counts from this run's publish on.
     """
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(BUILT)))  # somebody dropped it
@@ -59,7 +59,13 @@ def begin(
         (buffer,) = cursor.fetchone()
         _let_rows_be_published(cursor)
         files = _files(cursor)
-        rebuild = full_refresh or _is_unsound(cursor, buffer) or _lost_rows(cursor, buffer, files)
+        _mark_those_ahead(cursor)
+        rebuild = (
+            full_refresh
+            or _is_unsound(cursor, buffer)
+            or _lost_rows(cursor, buffer, files)
+            or _passes_rows_over(cursor, buffer, files)
+        )
         # A release that says so by its moment alone: the run that begins is younger than that.
         cursor.execute(
             "update ops.buffer_models as models set written = true from ops.buffers"
@@ -371,7 +377,7 @@ def _is_unsound(cursor: Cursor, buffer: int) -> bool:
 
 
 def _files(cursor: Cursor) -> dict[str, int]:
-    """The file that each raw table lies in, `deletions` among them; a view lies in none.
+    """The file that each raw table lies in, `deletions` and `loads` among them; a view lies in none.
 
     Postgres gives a table another file where it is made anew, truncated, or written anew as a whole.
     """
@@ -379,7 +385,7 @@ def _files(cursor: Cursor) -> dict[str, int]:
         "select relname, pg_relation_filenode(pg_class.oid) from pg_class"
         " join pg_namespace as spaces on spaces.oid = relnamespace"
         " where nspname = %s and relname = any(%s) and pg_relation_filenode(pg_class.oid) is not null",
-        (settings.raw_schema(), [*TABLES, "deletions"]),
+        (settings.raw_schema(), [*TABLES, "deletions", "loads"]),
     )
     return dict(cursor.fetchall())
 
@@ -388,6 +394,62 @@ def _lost_rows(cursor: Cursor, buffer: int, files: Mapping[str, int]) -> bool:
     """Whether raw was lost or emptied since a buffer followed it: which keys are gone then, `deletions` doesn't say."""
     cursor.execute("select source, file from ops.watermarks where schema_oid = %s and file is not null", (buffer,))
     return any(files.get(source) != file for source, file in cursor.fetchall())
+
+
+def _mark_those_ahead(cursor: Cursor) -> None:
+    """Have each buffer built anew that was noted to be followed at a moment that is still to come.
+
+    The clock was set back since, and may pass that moment before the buffer's turn has come: what is stamped until then
+    would look as if the buffer had it.
+    """
+    cursor.execute(
+        "update ops.buffers set rebuild = true where since > clock_timestamp() and not rebuild returning since"
+    )
+    for (since,) in cursor.fetchall():
+        log.warning(
+            "The clock was set back: what was built at %s UTC is to come. That buffer is built anew in its next run.",
+            since.astimezone(UTC).strftime("%d %b %Y %H:%M:%S"),
+        )
+
+
+def _passes_rows_over(cursor: Cursor, buffer: int, files: Mapping[str, int]) -> bool:
+    """Whether something came into raw after a buffer was published, and is stamped as if the buffer had followed it.
+
+    Postgres numbers transactions, whatever the clock says. By the table of loads, since raw is long; and only lately,
+    since the numbers come again.
+    """
+    came = [
+        sql.SQL("select {source} as source, {stamp} as stamp, {table}.xmin from {table}").format(
+            source=source, stamp=sql.Identifier(stamp), table=raw.named(name)
+        )
+        for name, source, stamp in (
+            ("loads", sql.Identifier("table_name"), "loaded_at"),
+            ("deletions", sql.Literal("deletions"), "deleted_at"),
+        )
+        if name in files
+    ]
+    if not came:
+        return False
+    cursor.execute(
+        sql.SQL(
+            """
+            select source, stamp::text
+            from ({}) as came
+            join ops.watermarks as followed using (source)
+            where followed.schema_oid = %s
+                and stamp <= loaded_at and stamp > loaded_at - interval '1 week'
+                and age(came.xmin) < age(followed.xmin)
+            limit 1
+            """
+        ).format(sql.SQL(" union all ").join(came)),
+        (buffer,),
+    )
+    found = cursor.fetchone()
+    if found:
+        log.warning(
+            "The clock was set back: raw.%s came after what is stamped later than %s. All is built anew.", *found
+        )
+    return found is not None
 
 
 def _let_rows_be_published(cursor: Cursor) -> None:

@@ -20,6 +20,7 @@ from include.dbt_project import release
 from include.demo_shop import demo
 from include.publish.publish import publish_run
 from include.raw.contract import TABLES
+from tests.clock import let_pass
 from tests.dbt.conftest import KeptShop
 from tests.dbt.days import NOTHING_TO_PROVE, ORDERS_PER_DAY, TAKING_CHANGES, Days, Project
 
@@ -207,6 +208,35 @@ def test_a_change_that_the_snapshot_dated_ahead_costs_no_later_change(days: Days
     for _ in range(2):
         days.load_a_day()
         assert days.run() == set()
+
+
+def test_what_is_loaded_after_the_clock_was_set_back_is_in_both_buffers(days: Days):
+    """A run that begins meanwhile tells of it, though no load is noted."""
+    days.two_full_runs()
+    days.run()
+    let_pass(days.shop.query, -1)
+    days.load_a_day()
+    days.shop.query("truncate raw.loads")
+    days.begin()
+    let_pass(days.shop.query, 2)
+    built_anew = [days.run() for _ in range(4)]
+    assert [bool(models) for models in built_anew] == [True, True, False, False]
+
+
+def test_a_clock_that_was_set_back_and_has_caught_up_hides_no_load(days: Days):
+    days.two_full_runs()
+    days.run()
+    days.load_a_day()
+    first = days.shop.value("select min(loaded_at) from ops.watermarks where loaded_at > '-infinity'")
+    newest = days.shop.value("select max(loaded_at) from raw.loads")
+    for table, stamp in [
+        *((table, "_loaded_at") for table in TABLES),
+        ("loads", "loaded_at"),
+        ("deletions", "deleted_at"),
+    ]:
+        days.shop.query(f"update raw.{table} set {stamp} = %s - interval '1 minute' where {stamp} = %s", first, newest)
+    built_anew = [days.run() for _ in range(4)]
+    assert [bool(models) for models in built_anew] == [True, True, False, False]
 
 
 # To each mart a column from a table that it reads already: its name and type, and where the SQL says it.

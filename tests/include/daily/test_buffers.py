@@ -208,6 +208,48 @@ def test_raw_is_followed_up_to_its_newest_stamp_once_that_is_published(sound: Co
     } == {("-infinity", "2021-01-01")}
 
 
+def test_after_the_clock_was_set_back_each_buffer_is_built_anew_that_was_noted_later(sound: Connection) -> None:
+    do(sound, f"update ops.buffers set rebuild = false, since = now() + interval '1 hour' where schema_oid = {OTHER}")
+    assert begin(sound, "run 2") is False
+    assert do(sound, f"select rebuild from ops.buffers where schema_oid = {OTHER}") == [(True,)]
+    do(sound, "update ops.buffers set since = now() + interval '1 hour'")
+    assert begin(sound, "run 3") is True
+
+
+@pytest.mark.parametrize(
+    ("came", "stamp", "rebuilt"),
+    [
+        ("loads", "2021-02-12 06:00Z", True),
+        ("loads", "2021-02-12 06:01Z", False),
+        ("loads", "2021-02-05 06:01Z", True),
+        ("loads", "2021-02-05 06:00Z", False),  # of a time of which transactions say nothing
+        ("deletions", "2021-02-12 06:00Z", True),
+        ("deletions", "2021-02-12 06:01Z", False),
+    ],
+)
+def test_what_came_later_than_it_is_stamped_has_everything_built_anew(
+    sound: Connection, came: str, stamp: str, rebuilt: bool
+) -> None:
+    do(sound, f"insert into raw.deletions values ('promos', 'p', '{LONG_AGO}')")
+    begin(sound, "run 2")
+    publish(sound)
+    row = f"('promos', '{stamp}', 1, 'a test')" if came == "loads" else f"('promos', 'q', '{stamp}')"
+    do(sound, f"insert into raw.{came} values {row}")
+    assert begin(sound, "run 3") is rebuilt
+
+
+def test_a_load_of_before_the_last_run_is_none_that_came_later(sound: Connection) -> None:
+    do(sound, f"insert into raw.loads values ('promos', '{LONG_AGO}', 1, 'a test')")
+    begin(sound, "run 2")
+    publish(sound)
+    assert begin(sound, "run 3") is False
+
+
+def test_a_shop_whose_loads_are_a_view_is_followed_all_the_same(sound: Connection) -> None:
+    do(sound, "alter table raw.loads rename to of_the_shop; create view raw.loads as select * from raw.of_the_shop")
+    assert begin(sound, "run 2") is False
+
+
 def test_what_was_stamped_a_moment_ago_is_looked_at_again(sound: Connection) -> None:
     load(sound, "new", "now()")
     before = datetime.now(UTC)
