@@ -180,17 +180,18 @@ def check_what_is_read(story: Story, way: tuple[Step, ...], around: Around) -> N
     elif way[-1] is Step.BY_HAND:
         waited = way[-2] is Step.FAILED_UNTOLD and around is not Around.WATCHED
         told = "data was published by hand" if waited else "data: published by hand"
-        assert headline == f"✋ Greenery {told}"
+        # A try that fails in the words of the one before is not told anew, so the watchdog may tell of it once more.
+        same_words = len(way) > 2 and way[-3] in FAILURES
+        assert headline in (f"✋ Greenery {told}", "✋ Greenery data was published by hand" if same_words else None)
     else:
         assert headline == "✅ Greenery data is up to date"
     assert ("ublished by hand by ada" in last) == (live is Step.BY_HAND)
     for told in (story.read(), story.details()):
         assert [one for one, other in pairwise(told) if one == other] == []
-    heard = [
-        step
-        for step, after in zip(way, (*way[1:], None), strict=True)
-        if step in FAILURES and (step is Step.FAILED or after in (None, Step.BY_HAND) or around is Around.WATCHED)
-    ]
+    # What failed untold and was followed by something else before the watchdog looked is no news any more.
+    latest = way[-2:] if way[-1] is Step.BY_HAND else way[-1:]
+    told_of = {Step.FAILED, *(FAILURES if around is Around.WATCHED else ())}
+    heard = told_of & {*way} or {*FAILURES} & {*latest}
     assert any("fact_unique" in one for one in story.details()) == bool(heard)
     decided = [one for one in story.read() if one.startswith("✋ Greenery data: published by hand")]
     assert len(decided) == way.count(Step.BY_HAND)
