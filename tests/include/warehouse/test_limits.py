@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
+import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
 from include.publish import exchange as exchanges
 from include.raw import lease
-from include.settings import Warehouse
+from include.settings import PROJECT_ROOT, Warehouse
 from include.warehouse import connect, roles
 from include.warehouse.roles import DEVELOPER, HEALTH, LOADER, READER, TRANSFORMER
 from tests.include.warehouse.conftest import May
@@ -56,6 +58,33 @@ def test_readers_are_held_to_less_than_a_publish_waits(may: May, db: Connection,
         finally:
             cursor.execute("drop role ann, bob")
     assert sum(map(exchanges.pause, range(1, exchanges.ATTEMPTS))) > 5 * 60
+
+
+def test_the_line_that_lets_a_bi_tool_in_holds_it_to_what_the_page_says(
+    may: May, db: Connection, warehouse: Warehouse
+) -> None:
+    page = (PROJECT_ROOT / "docs" / "publishing.md").read_text().partition("## Connect a BI tool")[2]
+    [line] = re.findall(r"^create role dashboards .+;$", page, re.MULTILINE)
+    tool = replace(warehouse, user="dashboards")
+    with db.cursor() as cursor:
+        cursor.execute(line)
+        try:
+            roles.ensure(db, login=True)
+            assert may("dashboards", "select * from analytics.fact_orders")
+            assert [show(tool, name) for name in ("statement_timeout", "idle_in_transaction_session_timeout")] == [
+                "5min",
+                "1min",
+            ]
+            assert show(tool, "default_transaction_isolation") in page
+            for said, statement in (
+                ("relation … does not exist", "select * from fact_orders"),
+                ("canceling statement due to statement timeout", "set statement_timeout = 1; select pg_sleep(60)"),
+            ):
+                with pytest.raises(psycopg2.Error, match=said.replace("…", ".+")):
+                    may("dashboards", statement)
+                assert f"| *{said}* |" in page
+        finally:
+            cursor.execute("drop role dashboards")
 
 
 def test_of_a_machine_that_is_gone_the_server_lets_go_soon_and_not_of_who_reads_slowly(
