@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import psycopg2
 import pytest
@@ -10,14 +11,35 @@ from psycopg2.extensions import connection as Connection
 
 from include import raw
 from include.daily import buffers
+from include.local import postgres
 from include.publish.exchange import exchange
 from include.results import runs
 from include.settings import Warehouse
 from include.warehouse import connect, roles
 from include.warehouse.roles import TRANSFORMER
+from tests import in_memory
+from tests.conftest import FORGETFUL, named_by_the_environment
 
 May = Callable[[str, str], bool]
+ADMIN = "administrator"
 PEOPLE = "select 'u1' as user_id, 'ann@example.com' as email, 'Ohio' as state"
+
+
+@pytest.fixture
+def managed() -> Iterator[Warehouse]:
+    """A warehouse that its administrator made, on a server where no role is a superuser's; the environment names it."""
+    with in_memory.folder("greenery-managed-") as home:
+        server = postgres.start(home / "postgres", settings=FORGETFUL)
+        with postgres.admin(server) as cursor:
+            cursor.execute(f"create role {ADMIN} login createrole createdb")
+            cursor.execute("revoke create on schema public from public")
+        with closing(psycopg2.connect(**server.database("postgres", ADMIN).libpq())) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("create database warehouse")
+        with named_by_the_environment(server.database("warehouse", ADMIN), server) as where:
+            yield where
+        postgres.stop(server.data)
 
 
 @pytest.fixture

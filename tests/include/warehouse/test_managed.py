@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 
-import psycopg2
 import pytest
 
 from include import raw
 from include.daily import buffers
 from include.demo_shop import demo
-from include.local import postgres
 from include.publish.exchange import exchange
 from include.results import runs
 from include.settings import Warehouse
 from include.warehouse import connect, migrate, pooler, roles
-from tests import in_memory
-from tests.conftest import FORGETFUL, named_by_the_environment
 
 pytestmark = pytest.mark.db
-
-ADMIN = "administrator"
-
-
-@pytest.fixture
-def managed() -> Iterator[Warehouse]:
-    """A warehouse that its administrator made, on a server where no role is a superuser's; the environment names it."""
-    with in_memory.folder("greenery-managed-") as home:
-        server = postgres.start(home / "postgres", settings=FORGETFUL)
-        with postgres.admin(server) as cursor:
-            cursor.execute(f"create role {ADMIN} login createrole createdb")
-            cursor.execute("revoke create on schema public from public")
-        with closing(psycopg2.connect(**server.database("postgres", ADMIN).libpq())) as connection:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute("create database warehouse")
-        with named_by_the_environment(server.database("warehouse", ADMIN), server) as where:
-            yield where
-        postgres.stop(server.data)
 
 
 def test_an_administrator_who_is_no_superuser_sets_it_up_and_each_role_does_its_work(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import closing
 from dataclasses import replace
 
+import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
@@ -11,10 +14,10 @@ from include import raw
 from include.daily import buffers
 from include.demo_shop import demo
 from include.raw.load import LoadError
-from include.settings import Warehouse
-from include.warehouse import connect, roles
+from include.settings import PROJECT_ROOT, Warehouse
+from include.warehouse import connect, migrate, roles, sandbox
 from include.warehouse.roles import LOADER, RAW, TRANSFORMER
-from tests.include.warehouse.conftest import May, publish
+from tests.include.warehouse.conftest import ADMIN, May, publish
 
 pytestmark = pytest.mark.db
 
@@ -137,3 +140,58 @@ def test_that_who_builds_could_act_as_somebody_who_logs_in_is_said(
         cursor.execute("drop role ann, shown")
     [said] = [text for text in caplog.messages if "act as" in text]
     assert said.startswith("Who writes dbt models can act as ann")
+
+
+# All that Greenery may leave in a database and on its server, in words.
+THERE = """
+select 'role ' || rolname from pg_roles
+union all select format('%s is a member of %s', member::regrole, roleid::regrole) from pg_auth_members
+union all select format('schema %s %s', nspname, nspacl) from pg_namespace where nspname !~ '^pg_(toast|temp)'
+union all select format('database %s %s', datname, coalesce(datacl, acldefault('d', datdba)))
+    from pg_database where datname = current_database()
+union all select format('%s for %s', setconfig, setrole) from pg_db_role_setting
+union all select format('default rights %s', defaclacl) from pg_default_acl
+union all select format('relation %s', oid::regclass) from pg_class where oid >= 16384 and relkind <> 't'
+union all select format('function %s', oid::regprocedure) from pg_proc where oid >= 16384
+union all select 'large object' from pg_largeobject_metadata
+union all select 'extension ' || extname from pg_extension
+union all select 'event trigger ' || evtname from pg_event_trigger
+"""
+
+
+@pytest.mark.parametrize("admin", [ADMIN, "postgres"])
+def test_the_lines_that_take_it_away_leave_nothing(
+    managed: Warehouse, monkeypatch: pytest.MonkeyPatch, admin: str
+) -> None:
+    where = replace(managed, user=admin)
+    monkeypatch.setenv("WAREHOUSE_USER", admin)
+    with closing(psycopg2.connect(**where.libpq())) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+
+        def there() -> set[str]:
+            cursor.execute(THERE)
+            return {what for (what,) in cursor.fetchall()}
+
+        cursor.execute("create role ada login")
+        before = there()
+        migrate.upgrade(where)
+        raw.create(cursor)
+        roles.ensure(connection, login=True)
+        cursor.execute("grant greenery_personal to ada")
+        roles.ensure(connection, login=True)
+        monkeypatch.setenv("WAREHOUSE_USER", TRANSFORMER)
+        for number in (1, 2):
+            with connect("test") as builder, builder.cursor() as builds:
+                builds.execute(f"create table analytics_next.fact_orders as select {number} as order_id")
+            publish(f"run {number}")
+        with connect("test", replace(where, user=roles.DEVELOPER)) as developer:
+            sandbox.create(developer, "branch_ada", "a test")
+        cursor.execute("create view public.mine as select * from analytics.fact_orders")
+
+        page = (PROJECT_ROOT / "docs" / "deployment.md").read_text()
+        [_, lines, *_] = re.split(r"^ *```(?:sql)?$", page.partition("### Taking it away again")[2], flags=re.MULTILINE)
+        statements = re.sub(r"--.*", "", lines.replace("administrator", admin)).split(";")
+        for statement in filter(str.strip, statements):
+            cursor.execute(statement)
+
+        assert there() == before
