@@ -54,8 +54,8 @@ def admit(context: Any, *, builds: bool) -> Release:
         with connect("greenery run") as connection:
             project = _begin(connection, context["run_id"])
             runs.note_begun(connection, context["run_id"], context["dag_run"].start_date)
-            release.check(project)
             connection.commit()
+            release.check(project)
             reason = _refusal(connection, context, builds=builds)
             if reason:
                 connection.rollback()  # who is refused keeps no lease

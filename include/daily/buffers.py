@@ -28,6 +28,7 @@ from include import raw, settings
 from include.daily import rows_of_raw
 from include.raw.contract import TABLES
 from include.settings import BUILT
+from include.warehouse import has_columns
 
 # A row can be stamped some time before the transaction that writes it commits, so a run looks again at what was stamped
 # within this time before the former run began.
@@ -115,9 +116,9 @@ def begin(
                 """,
                 (buffer, source, newest, overlap, files.get(source)),
             )
+        # Also where all is built anew: the rows of before were published, and tell nothing of what came since.
         cursor.execute(
-            "select source, loaded_at from ops.watermarks where schema_oid = %s and loaded_at > '-infinity' and not %s",
-            (buffer, rebuild),
+            "select source, loaded_at from ops.watermarks where schema_oid = %s and loaded_at > '-infinity'", (buffer,)
         )
         rows_of_raw.count(cursor, dict(cursor.fetchall()))
     log.info("Run %s builds %s", run_id, "everything anew" if rebuild else "what changed")
@@ -422,11 +423,12 @@ def _passes_rows_over(cursor: Cursor, buffer: int, files: Mapping[str, int]) -> 
         sql.SQL("select {source} as source, {stamp} as stamp, {table}.xmin from {table}").format(
             source=source, stamp=sql.Identifier(stamp), table=raw.named(name)
         )
-        for name, source, stamp in (
-            ("loads", sql.Identifier("table_name"), "loaded_at"),
+        for name, source, stamp, *others in (
+            ("loads", sql.Identifier("table_name"), "loaded_at", "table_name"),
             ("deletions", sql.Literal("deletions"), "deleted_at"),
         )
-        if name in files
+        # A table of the shop's own may have that name.
+        if name in files and has_columns(cursor.connection, raw.called(name), stamp, *others)
     ]
     if not came:
         return False

@@ -176,7 +176,8 @@ def _drop_sandboxes(where: settings.Warehouse | None) -> _Sandboxes | None:
                     sandbox.drop(connection, use.sandbox)
                     dropped.append(use.sandbox.name)
                 except sandbox.SandboxError as error:
-                    stayed[use.sandbox.name] = str(error)
+                    # What else it says is for who wants to make one.
+                    stayed[use.sandbox.name] = f"{str(error).partition(' Nothing was changed.')[0]} Let that end."
                 except psycopg2.Error as error:
                     if connection.closed:
                         raise
@@ -344,6 +345,8 @@ def _forget_deletions(cursor: Cursor, user_id: str, known: StandIns) -> int:
             (to, table, key),
         )
         changed += cursor.rowcount
+    if changed:  # else they would look as if they had come after the runs that followed them (`buffers.begin`)
+        cursor.execute("update ops.watermarks set source = source where source = 'deletions'")
     return changed
 
 

@@ -273,7 +273,7 @@ def _kill(number: int) -> None:
                 if os.getsid(one.pid) == session:
                     one.kill()
         with suppress(OSError):  # the terminal is closed
-            said = f"Process {number} was told to end and had not after {PATIENCE_SECONDS} s, so it was killed."
+            said = f"Process {number} was told to end and did not, so it was killed."
             print(f"{said} What it had started is stopped now.", file=sys.stderr, flush=True)
 
 

@@ -81,6 +81,8 @@ def pause(attempt: int) -> int:
 def refresh_statistics() -> None:
     """ANALYZE what was built and has changed much since the planner last looked at it."""
     with connect("greenery publish") as connection, connection.cursor() as cursor:
+        # Whoever holds a table for longer is waited for, and named, by the exchange.
+        cursor.execute("set local lock_timeout = '5s'")
         cursor.execute(
             """
             select relname
@@ -113,8 +115,10 @@ def _check_nothing_came_between(cursor: Cursor, buffer: Buffer, *, by_hand: bool
     """What is exchanged is what its caller looked at, and publishing was not held back meanwhile."""
     now = buffers.current(cursor.connection)
     if now != buffer:
-        built = dict(now.built.items() ^ buffer.built.items())
-        changed = sorted(built or dict(now.relations.items() ^ buffer.relations.items()))
+        changed: list[str] = []
+        if (now.schema_oid, now.since) == (buffer.schema_oid, buffer.since):  # else another run began, or published
+            built = dict(now.built.items() ^ buffer.built.items())
+            changed = sorted(built or dict(now.relations.items() ^ buffer.relations.items()))
         what = f": {', '.join(changed)}" if changed else ""
         raise NotPublishedError(
             f"Somebody else has built or published at this moment{what}. Nothing more was changed. Where nothing was "

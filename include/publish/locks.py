@@ -55,7 +55,7 @@ def keep_out_builders(cursor: Cursor, schema: str) -> None:
     try:
         if steps:
             cursor.execute(sql.SQL(" ").join(steps))
-    except psycopg2.errors.UndefinedTable as error:
+    except (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName) as error:
         raise GoneError from error
 
 

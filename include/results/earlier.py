@@ -149,10 +149,17 @@ def recovery(connection: Connection, run_id: str) -> Recovery | None:
                         select from ops.messages
                         where messages.run_id = runs.run_id and kind = 'failed' and created_at > before.published_at
                     )
-                    else coalesce(begun_at, runs.started_at) > before.published_at
+                    else runs.started_at > before.published_at
+                        -- Cleared since, and broken again: a task that was cleared alone changed nothing.
+                        or begun_at > before.published_at and exists (
+                            select from ops.node_results as results
+                            where results.run_id = runs.run_id
+                                and results.status = any(%(broken)s)
+                                and results.recorded_at > before.published_at
+                        )
                 end
             """,
-            {"run_id": run_id},
+            {"run_id": run_id, "broken": list(BROKEN)},
         )
         runs = cursor.fetchall()
         if not runs:

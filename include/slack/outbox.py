@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import psycopg2
@@ -57,13 +57,12 @@ def keep(connection: Connection, run_id: str, audience: str, message: Message, *
         last = newest(connection, run_id, audience)
         same_kind = last and last.message.kind == message.kind
         if same_kind and last.sent and last.message.body == message.body:
+            _date_anew(connection, last)  # it says so now, too: a run that was cleared has nothing more to tell
             kept = last
         elif last and (last.message.kind == PROGRESS or (same_kind and not last.sent)):
             if last.place is None and _is_followed(connection, last):
-                _drop(connection, last)
-                kept = _add(connection, Label(run_id, audience, last.label.number + 1), message, waiting)
-            else:
-                kept = _replace(connection, last, message, waiting=waiting)
+                last = _moved_behind(connection, last)
+            kept = _replace(connection, last, message, waiting=waiting)
         else:
             kept = _add(connection, Label(run_id, audience, last.label.number + 1 if last else 1), message, waiting)
         if kept:  # or somebody else has added one just now
@@ -193,9 +192,21 @@ def _is_followed(connection: Connection, kept: Kept) -> bool:
         return cursor.fetchone()[0]
 
 
-def _drop(connection: Connection, kept: Kept) -> None:
+def _moved_behind(connection: Connection, kept: Kept) -> Kept:
+    """The same row behind all others. It keeps its label: by that is found what may have arrived."""
     with connection.cursor() as cursor:
-        cursor.execute("delete from ops.messages where message_id = %s", (kept.message_id,))
+        cursor.execute(
+            "update ops.messages set message_id = default where message_id = %s returning message_id",
+            (kept.message_id,),
+        )
+        return replace(kept, message_id=cursor.fetchone()[0])
+
+
+def _date_anew(connection: Connection, kept: Kept) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "update ops.messages set created_at = clock_timestamp() where message_id = %s", (kept.message_id,)
+        )
 
 
 def _replace(connection: Connection, last: Kept, message: Message, *, waiting: bool) -> Kept | None:

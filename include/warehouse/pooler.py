@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from contextlib import closing
 
+import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from include.settings import Warehouse
-from include.warehouse import open_connection
+from include.warehouse import TIMEOUTS, open_connection, session
 
 _NAME = "greenery pooler check"
 # On a busy day any session may come free first.
@@ -21,7 +22,7 @@ _ROUNDS = 3
 def problem(where: Warehouse) -> str | None:
     """What is wrong with the way to the warehouse; None where nothing is.
 
-    It takes two connections, so ask where a run or a migration starts.
+    It takes two connections or three, so ask where a run or a migration starts.
     """
     at = f"{where.host}:{where.port}"
     with closing(open_connection(_NAME, where)) as one, closing(open_connection(_NAME, where)) as other:
@@ -37,7 +38,23 @@ def problem(where: Warehouse) -> str | None:
                 "and UTC was asked for. Nothing was changed. Let WAREHOUSE_HOST and WAREHOUSE_PORT name the server "
                 "itself, or let the pooler pass `options` on."
             )
+        wanted = session.options(one)
+    if wanted and (why := _why_not_begun_with(wanted, where)):
+        return (
+            f"At {at} dbt's sessions can't begin with `{wanted}`: {why}. Nothing was changed. Let the administrator "
+            f"set the same for {where.user} in this database (`alter role … in database … set …`), or let WAREHOUSE_HOST "
+            "and WAREHOUSE_PORT name the server itself."
+        )
     return None
+
+
+def _why_not_begun_with(options: str, where: Warehouse) -> str | None:
+    """Why a session, begun as dbt begins its own, is without these options; None where it has them."""
+    try:
+        with closing(psycopg2.connect(**where.libpq(), options=options, **TIMEOUTS)) as connection:
+            return "a pooler drops them" if session.options(connection) else None
+    except psycopg2.OperationalError as error:
+        return str(error).strip()
 
 
 def _is_shared(one: Connection, other: Connection) -> bool:

@@ -29,7 +29,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from include import raw, settings
 from include.raw.contract import PERSONS, TABLES
-from include.warehouse import connect, personal, trust
+from include.warehouse import connect, personal, session, trust
 
 LOADER, TRANSFORMER, READER, HEALTH, DEVELOPER = LOGINS = (
     "greenery_loader",
@@ -398,15 +398,21 @@ def _warn_of_people(cursor: Cursor) -> None:
 
 
 def _set_for(cursor: Cursor, role: str, *, or_all: bool) -> set[str]:
-    """The names of what is set for a role, here or in all databases; with `or_all` for all roles as well."""
+    """The names of what is set for a role, here or in all databases; with `or_all` for all roles as well.
+
+    Without it a limit counts here alone: sessions of ours pass over any other (`include.warehouse.session`).
+    """
     cursor.execute(
         """
-        select split_part(unnest(setconfig), '=', 1)
-        from pg_db_role_setting
+        select split_part(one, '=', 1)
+        from pg_db_role_setting cross join unnest(setconfig) as held (one)
         where (setrole = to_regrole(quote_ident(%s)) or %s and setrole = 0)
-            and setdatabase in (0, (select oid from pg_database where datname = current_database()))
+            and (
+                setdatabase = (select oid from pg_database where datname = current_database())
+                or setdatabase = 0 and (%s or split_part(one, '=', 1) <> all(%s))
+            )
         """,
-        (role, or_all),
+        (role, or_all, or_all, list(session.LIMITS)),
     )
     return {name for (name,) in cursor.fetchall()}
 

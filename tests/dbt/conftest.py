@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 PROJECT = PROJECT_ROOT / "dbt"
 WAREHOUSE = "dbt_tests"
-SCHEMAS = ("raw", "staging", "snapshots", "analytics_next")
+SCHEMAS = ("raw", "staging", "snapshots", "analytics", "analytics_next")
 
 
 @dataclass

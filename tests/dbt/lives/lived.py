@@ -9,6 +9,7 @@ import json
 import subprocess
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -59,7 +60,10 @@ def commit() -> str:
 
 def noted(of_commit: str | None, file: Path = NOTED) -> list[Lived]:
     """The lives of a commit, or of all; of each the last line."""
-    lines = [Lived(**json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
+    lines = []
+    for line in file.read_text().splitlines() if file.exists() else ():
+        with suppress(ValueError):  # of a process that was killed while it wrote
+            lines.append(Lived(**json.loads(line)))
     lives = {(one.commit, one.where, one.days, one.seed): one for one in lines}
     return [one for one in lives.values() if of_commit in (None, one.commit)]
 

@@ -31,9 +31,9 @@ def load(db: Connection, status: str | None, rows: int, loaded_at: str = "2021-0
         )
 
 
-def begin(db: Connection) -> None:
+def begin(db: Connection, *, full_refresh: bool = False) -> None:
     runs.begin(db, "run 1", "release")
-    buffers.begin(db, "run 1")
+    buffers.begin(db, "run 1", full_refresh=full_refresh)
 
 
 def publish(db: Connection) -> int:
@@ -74,11 +74,12 @@ def test_a_table_without_a_kind_and_rows_of_none_are_one_kind(shop: Connection) 
     assert do(shop, "select filled -> '' ->> '' from ops.rows_of_raw where table_name = 'orders'") == [("100",)]
 
 
-def test_old_rows_are_not_looked_at_and_what_was_known_of_them_stays(shop: Connection) -> None:
+@pytest.mark.parametrize("full_refresh", [False, True])
+def test_old_rows_are_not_looked_at_and_what_was_known_of_them_stays(shop: Connection, full_refresh: bool) -> None:
     begin(shop)
     publish(shop)
     load(shop, "preparing", 100, "now()")
-    begin(shop)
+    begin(shop, full_refresh=full_refresh)
     [(filled,)] = do(shop, FILLED.format("null"))
     assert filled.keys() == {"preparing"}
     last = publish(shop)

@@ -129,6 +129,7 @@ def test_a_sandbox_that_another_session_works_in_stays_and_is_named(
     assert code == 1
     assert "Sandbox preview_ana is in use by" in said
     assert "test of work" in said
+    assert "Nothing was changed" not in said
     assert "Not looked at" not in said, "it is named once"
     assert erased_again(capsys)[0] == 0
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
+from include.daily import buffers
 from include.erase import __main__ as command
 from include.erase import erasure
 from include.erase.places import EraseError
 from include.raw import lease
+from include.results import runs
 from include.warehouse import connect, sandbox
-from tests.include.erase.conftest import ANN, ask, everything, forget
+from tests.include.erase.conftest import ANN, SHOP, ask, everything, forget, loaded
 
 pytestmark = pytest.mark.db
 
@@ -166,3 +169,18 @@ def test_runs_and_loads_wait_for_it(shop: Connection, monkeypatch: pytest.Monkey
     monkeypatch.setattr(erasure, "_look", look)
     forget("ann-0001")
     assert waited == ["run 2"]
+
+
+def test_an_erasure_does_not_look_as_if_the_clock_had_been_set_back(shop: Connection) -> None:
+    def begin() -> bool:
+        runs.begin(shop, "run 1", "release")
+        return buffers.begin(shop, "run 1", overlap=timedelta(0))
+
+    loaded(shop, SHOP | {"users": [row for row in SHOP["users"] if row["user_id"] != "ann-0001"]})
+    for _ in range(2):
+        begin()
+        with shop.cursor() as cursor:
+            buffers.published(cursor, "analytics_next", proven=True)
+    assert ask(shop, "select count(*) from raw.deletions where key = 'ann-0001'") == [(1,)]
+    forget("ann-0001")
+    assert begin() is False

@@ -41,6 +41,20 @@ def test_the_server_itself_is_fine(empty: Warehouse) -> None:
     assert pooler.problem(empty) is None
 
 
+def test_one_that_drops_what_dbt_begins_with_is_refused_where_an_administrator_set_it_otherwise(
+    empty: Warehouse,
+) -> None:
+    with closing(psycopg2.connect(**empty.libpq())) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute(f"alter database {empty.database} set statement_timeout = '1h'")
+        try:
+            assert pooler.problem(empty) is None
+            with pooled(empty, 3, keeps=True) as where:
+                assert "`-c statement_timeout=0`: a pooler drops them" in (pooler.problem(where) or "")
+        finally:
+            cursor.execute(f"alter database {empty.database} reset statement_timeout")
+
+
 def test_no_migration_starts_through_one(
     empty: Warehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
