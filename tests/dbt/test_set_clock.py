@@ -103,7 +103,15 @@ def test_a_clock_that_is_set_by_an_hour_in_a_run_after(
     is_right_once_it_has_caught_up(runs, clock, NEXT_DAY + then)
 
 
-def test_a_clock_that_is_set_forward_by_an_hour_between_two_runs(runs: Runs, clock: Clock) -> None:
-    clock.put(NEXT_DAY + HOUR)
-    assert a_day(runs) is None
-    is_right_once_it_has_caught_up(runs, clock, NEXT_DAY + HOUR)
+@pytest.mark.parametrize(
+    ("by", "then"),
+    [(HOUR, HOUR), (HOUR, RIGHT), (-HOUR, -HOUR), (-HOUR, RIGHT)],
+    ids=["forward", "forward and right again", "back", "back and right again"],
+)
+def test_a_clock_that_is_set_by_an_hour_between_two_runs(
+    runs: Runs, clock: Clock, by: timedelta, then: timedelta
+) -> None:
+    for ahead in (by, then):
+        clock.put(NEXT_DAY + ahead)
+        assert names_the_clock(a_day(runs))
+    is_right_once_it_has_caught_up(runs, clock, NEXT_DAY + then)
