@@ -42,8 +42,8 @@ def problem(where: Warehouse) -> str | None:
     if wanted and (why := _why_not_begun_with(wanted, where)):
         return (
             f"At {at} dbt's sessions can't begin with `{wanted}`: {why}. Nothing was changed. Let the administrator "
-            f"set the same for {where.user} in this database (`alter role … in database … set …`), or let WAREHOUSE_HOST "
-            "and WAREHOUSE_PORT name the server itself."
+            f"set the same for {where.user} in this database (`alter role … in database … set …`), or let "
+            "WAREHOUSE_HOST and WAREHOUSE_PORT name the server itself."
         )
     return None
 
