@@ -32,7 +32,7 @@ def test_what_is_built_from_a_masked_copy_tells_the_same(dbt: Dbt, greenery: Sho
     where = settings.warehouse()
     save(tmp_path / "copy", where)
     for schema in SCHEMAS:
-        greenery.query(f"drop schema {schema} cascade")
+        greenery.query(f"drop schema if exists {schema} cascade")
     migrate.upgrade(where)
     fill(tmp_path / "copy", where)
 
