@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -105,7 +106,9 @@ def copy(primary: LocalPostgres, to: Path) -> None:
     with postgres.admin(primary) as cursor:
         if primary.passwords:
             rules.write_text(f"{asked}host replication all 127.0.0.1/32 scram-sha-256\n")
-            cursor.execute("select pg_reload_conf()")
+            cursor.execute("select pg_conf_load_time(), pg_reload_conf()")
+            [loaded, _] = cursor.fetchone()
+            wait_for(lambda: _loaded(primary) > loaded, "a new connection has the new rules")
         cursor.execute("select pg_tablespace_location(oid) from pg_tablespace where pg_tablespace_location(oid) <> ''")
         disks = {place: to.with_name(f"{to.name}-disk-{n}") for n, (place,) in enumerate(cursor.fetchall())}
     if Path("/proc/self").stat().st_uid == 0:
@@ -123,6 +126,14 @@ def copy(primary: LocalPostgres, to: Path) -> None:
     to.chmod(0o700)
     (to / "pg_hba.conf").write_text(asked)
     (to / "server.log").unlink(missing_ok=True)
+
+
+def _loaded(server: LocalPostgres) -> datetime:
+    """When the server last read its settings and rules, as a connection of now has them."""
+    with postgres.admin(server) as cursor:
+        cursor.execute("select pg_conf_load_time()")
+        [at] = cursor.fetchone()
+    return at
 
 
 # --- readers ---------------------------------------------------------------------------------------------------------
