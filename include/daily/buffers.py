@@ -10,7 +10,8 @@ apart, and each remembers for itself
   was published: dbt marks it so before that, in a transaction of its own, and only publish takes the mark back. Also
   since when a run builds in it, and which of raw's stamps were ahead of the clock then: they are no later loads.
 
-As a run begins the rows of raw are counted as well (`rows_of_raw.py`).
+As a run begins it is asked whether raw is still what a buffer followed (`followed.py`), and the rows of raw are counted
+(`rows_of_raw.py`).
 """
 
 from __future__ import annotations
@@ -18,17 +19,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from include import raw, settings
-from include.daily import rows_of_raw
+from include.daily import followed, rows_of_raw
 from include.raw.contract import TABLES
 from include.settings import BUILT
-from include.warehouse import has_columns
 
 # A row can be stamped some time before the transaction that writes it commits, so a run looks again at what was stamped
 # within this time before the former run began.
@@ -59,13 +59,13 @@ def begin(
         cursor.execute("select to_regnamespace(%s)::oid", (BUILT,))
         (buffer,) = cursor.fetchone()
         _let_rows_be_published(cursor)
-        files = _files(cursor)
-        _mark_those_ahead(cursor)
+        files = followed.files(cursor)
+        followed.mark_those_ahead(cursor)
         rebuild = (
             full_refresh
             or _is_unsound(cursor, buffer)
-            or _lost_rows(cursor, buffer, files)
-            or _passes_rows_over(cursor, buffer, files)
+            or followed.lost_rows(cursor, buffer, files)
+            or followed.passes_rows_over(cursor, buffer, files)
         )
         # A release that says so by its moment alone: the run that begins is younger than that.
         cursor.execute(
@@ -375,83 +375,6 @@ def _is_unsound(cursor: Cursor, buffer: int) -> bool:
     )
     known = cursor.fetchone()
     return known is None or known[0]
-
-
-def _files(cursor: Cursor) -> dict[str, int]:
-    """The file that each raw table lies in, `deletions` and `loads` among them; a view lies in none.
-
-    Postgres gives a table another file where it is made anew, truncated, or written anew as a whole.
-    """
-    cursor.execute(
-        "select relname, pg_relation_filenode(pg_class.oid) from pg_class"
-        " join pg_namespace as spaces on spaces.oid = relnamespace"
-        " where nspname = %s and relname = any(%s) and pg_relation_filenode(pg_class.oid) is not null",
-        (settings.raw_schema(), [*TABLES, "deletions", "loads"]),
-    )
-    return dict(cursor.fetchall())
-
-
-def _lost_rows(cursor: Cursor, buffer: int, files: Mapping[str, int]) -> bool:
-    """Whether raw was lost or emptied since a buffer followed it: which keys are gone then, `deletions` doesn't say."""
-    cursor.execute("select source, file from ops.watermarks where schema_oid = %s and file is not null", (buffer,))
-    return any(files.get(source) != file for source, file in cursor.fetchall())
-
-
-def _mark_those_ahead(cursor: Cursor) -> None:
-    """Have each buffer built anew that was noted to be followed at a moment that is still to come.
-
-    The clock was set back since, and may pass that moment before the buffer's turn has come: what is stamped until then
-    would look as if the buffer had it.
-    """
-    cursor.execute(
-        "update ops.buffers set rebuild = true where since > clock_timestamp() and not rebuild returning since"
-    )
-    for (since,) in cursor.fetchall():
-        log.warning(
-            "The clock was set back: what was built at %s UTC is to come. That buffer is built anew in its next run.",
-            since.astimezone(UTC).strftime("%d %b %Y %H:%M:%S"),
-        )
-
-
-def _passes_rows_over(cursor: Cursor, buffer: int, files: Mapping[str, int]) -> bool:
-    """Whether something came into raw after a buffer was published, and is stamped as if the buffer had followed it.
-
-    Postgres numbers transactions, whatever the clock says. By the table of loads, since raw is long; and only lately,
-    since the numbers come again.
-    """
-    came = [
-        sql.SQL("select {source} as source, {stamp} as stamp, {table}.xmin from {table}").format(
-            source=source, stamp=sql.Identifier(stamp), table=raw.named(name)
-        )
-        for name, source, stamp, *others in (
-            ("loads", sql.Identifier("table_name"), "loaded_at", "table_name"),
-            ("deletions", sql.Literal("deletions"), "deleted_at"),
-        )
-        # A table of the shop's own may have that name.
-        if name in files and has_columns(cursor.connection, raw.called(name), stamp, *others)
-    ]
-    if not came:
-        return False
-    cursor.execute(
-        sql.SQL(
-            """
-            select source, stamp::text
-            from ({}) as came
-            join ops.watermarks as followed using (source)
-            where followed.schema_oid = %s
-                and stamp <= loaded_at and stamp > loaded_at - interval '1 week'
-                and age(came.xmin) < age(followed.xmin)
-            limit 1
-            """
-        ).format(sql.SQL(" union all ").join(came)),
-        (buffer,),
-    )
-    found = cursor.fetchone()
-    if found:
-        log.warning(
-            "The clock was set back: raw.%s came after what is stamped later than %s. All is built anew.", *found
-        )
-    return found is not None
 
 
 def _let_rows_be_published(cursor: Cursor) -> None:

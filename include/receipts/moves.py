@@ -22,7 +22,7 @@ from include.receipts.move import CENT, Found, Move, MovedRow, Period, Side
 from include.receipts.rows import Change
 from include.settings import BUILT
 from include.warehouse import transaction
-from include.warehouse.session import limit_kept
+from include.warehouse.session import limited
 
 # What moved is looked for so long, in seconds, and then the rows behind it: a publish waits no longer for a receipt.
 PATIENCE = 10.0
@@ -100,10 +100,7 @@ def find(connection: Connection, manifest: Manifest) -> tuple[Found, ...]:
     """
     try:
         with transaction(connection) as cursor:
-            with limit_kept(cursor):
-                cursor.execute(
-                    "set local statement_timeout = %s", (int(PATIENCE * 1000),)
-                )  # for a table that is a view
+            with limited(cursor, PATIENCE):  # what is compared may be a view
                 ways = counted(manifest)
                 metrics = _compared(cursor, ways)
             return lateness.marked(connection, _found(connection, manifest, ways, metrics))

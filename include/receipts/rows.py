@@ -17,7 +17,7 @@ from include.dbt_project.manifest import Manifest
 from include.receipts.move import MovedRow, Part, Side, What
 from include.settings import BUILT, LIVE
 from include.warehouse import personal, transaction
-from include.warehouse.session import limit_kept
+from include.warehouse.session import limited
 
 # More would be no correction but another history: nobody reads it row by row.
 MOST = 50_000
@@ -47,8 +47,7 @@ def changes(connection: Connection, measure: Measure, days: Collection[date], se
     """
     if seconds <= 0:
         raise ValueError("not compared, since no time was left for it")
-    with transaction(connection) as cursor, limit_kept(cursor):
-        cursor.execute("set local statement_timeout = %s", (max(1, int(seconds * 1000)),))
+    with transaction(connection) as cursor, limited(cursor, seconds):
         cursor.execute(
             sql.SQL(
                 """

@@ -29,7 +29,7 @@ from include.unusual import rows
 from include.unusual.rows import Known, Table
 from include.unusual.series import LASTING, Measure, Observation, Series
 from include.warehouse import connect, transaction
-from include.warehouse.session import limit_kept
+from include.warehouse.session import limited
 
 # Of missed days, and of those before anything was observed, so many are caught up.
 CAUGHT_UP, PAST = 7, 120
@@ -80,8 +80,7 @@ def observe(connection: Connection, run_id: str, facts: Manifest, as_of: datetim
     """
     day = as_of.astimezone(UTC).date() - timedelta(days=1)
     until = monotonic() + _PATIENCE_IN_ALL
-    with transaction(connection) as cursor, limit_kept(cursor):
-        _be_patient(cursor, until)
+    with transaction(connection) as cursor, limited(cursor, _PATIENCE):
         missed = _missed(cursor, day)
         span = (min(missed), day)
         watched = tables(facts, settings.raw_schema())

@@ -55,10 +55,14 @@ def make_ours(connection: Connection, *, is_limited: bool) -> None:
 
 
 @contextmanager
-def limit_kept(cursor: Cursor) -> Iterator[None]:
-    """A `set local statement_timeout` in the block ends with it; where the block raises, with the rollback."""
+def limited(cursor: Cursor, seconds: float) -> Iterator[None]:
+    """A statement in the block takes no longer. What was the limit is again after it, and by the rollback if it raises.
+
+    The block may set another by `set local statement_timeout`, which ends with it too.
+    """
     cursor.execute("select current_setting('statement_timeout')")
     [[former]] = cursor.fetchall()
+    cursor.execute("set local statement_timeout = %s", (max(1, int(seconds * 1000)),))
     yield
     cursor.execute("set local statement_timeout = %s", (former,))
 

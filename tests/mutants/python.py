@@ -37,6 +37,7 @@ MODULES = (
     "include/publish/gate.py",
     "include/publish/exchange.py",
     "include/daily/buffers.py",
+    "include/daily/followed.py",
     "include/daily/admission.py",
     "include/raw/lease.py",
 )

@@ -96,8 +96,8 @@ def test_who_only_reads_or_tries_out_is_held_to_what_everybody_is(
 
 def test_a_limit_of_one_statement_ends_with_it(strict: Connection) -> None:
     with connect() as connection, connection.cursor() as cursor:
-        with session.limit_kept(cursor):
-            cursor.execute("set local statement_timeout = '2s'")
+        with session.limited(cursor, 2):
+            assert shown(connection)["statement_timeout"] == "2000"
         assert shown(connection)["statement_timeout"] == "0"
         cursor.execute("select pg_sleep(0.2)")
 
