@@ -1,0 +1,93 @@
+"""Whether raw is still what a buffer followed: a table that was lost or emptied, a clock that was set back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from include import raw, settings
+from include.raw.contract import TABLES
+from include.warehouse import has_columns
+
+log = logging.getLogger(__name__)
+
+
+def files(cursor: Cursor) -> dict[str, int]:
+    """The file that each raw table lies in, `deletions` and `loads` among them; a view lies in none.
+
+    Postgres gives a table another file where it is made anew, truncated, or written anew as a whole.
+    """
+    cursor.execute(
+        "select relname, pg_relation_filenode(pg_class.oid) from pg_class"
+        " join pg_namespace as spaces on spaces.oid = relnamespace"
+        " where nspname = %s and relname = any(%s) and pg_relation_filenode(pg_class.oid) is not null",
+        (settings.raw_schema(), [*TABLES, "deletions", "loads"]),
+    )
+    return dict(cursor.fetchall())
+
+
+def lost_rows(cursor: Cursor, buffer: int, files: Mapping[str, int]) -> bool:
+    """Whether raw was lost or emptied since a buffer followed it: which keys are gone then, `deletions` doesn't say."""
+    cursor.execute("select source, file from ops.watermarks where schema_oid = %s and file is not null", (buffer,))
+    return any(files.get(source) != file for source, file in cursor.fetchall())
+
+
+def mark_those_ahead(cursor: Cursor) -> None:
+    """Have each buffer built anew that was noted to be followed at a moment that is still to come.
+
+    The clock was set back since, and may pass that moment before the buffer's turn has come: what is stamped until then
+    would look as if the buffer had it.
+    """
+    cursor.execute(
+        "update ops.buffers set rebuild = true where since > clock_timestamp() and not rebuild returning since"
+    )
+    for (since,) in cursor.fetchall():
+        log.warning(
+            "The clock was set back: what was built at %s UTC is to come. That buffer is built anew in its next run.",
+            since.astimezone(UTC).strftime("%d %b %Y %H:%M:%S"),
+        )
+
+
+def passes_rows_over(cursor: Cursor, buffer: int, files: Mapping[str, int]) -> bool:
+    """Whether something came into raw after a buffer was published, and is stamped as if the buffer had followed it.
+
+    Postgres numbers transactions, whatever the clock says. By the table of loads, since raw is long; and only lately,
+    since the numbers come again.
+    """
+    came = [
+        sql.SQL("select {source} as source, {stamp} as stamp, {table}.xmin from {table}").format(
+            source=source, stamp=sql.Identifier(stamp), table=raw.named(name)
+        )
+        for name, source, stamp, *others in (
+            ("loads", sql.Identifier("table_name"), "loaded_at", "table_name"),
+            ("deletions", sql.Literal("deletions"), "deleted_at"),
+        )
+        # A table of the shop's own may have that name.
+        if name in files and has_columns(cursor.connection, raw.called(name), stamp, *others)
+    ]
+    if not came:
+        return False
+    cursor.execute(
+        sql.SQL(
+            """
+            select source, stamp::text
+            from ({}) as came
+            join ops.watermarks as followed using (source)
+            where followed.schema_oid = %s
+                and stamp <= loaded_at and stamp > loaded_at - interval '1 week'
+                and age(came.xmin) < age(followed.xmin)
+            limit 1
+            """
+        ).format(sql.SQL(" union all ").join(came)),
+        (buffer,),
+    )
+    found = cursor.fetchone()
+    if found:
+        log.warning(
+            "The clock was set back: raw.%s came after what is stamped later than %s. All is built anew.", *found
+        )
+    return found is not None
