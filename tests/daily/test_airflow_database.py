@@ -64,6 +64,7 @@ class Apart:
     disk: Disk
     until_it_ends: ExitStack
     day: int = 0
+    failovers: int = 0
 
     @property
     def database(self) -> Warehouse:
@@ -324,7 +325,9 @@ def ends_well(apart: Apart, run_id: str, fault: str, again: Counter[str], before
 def followed(apart: Apart) -> Iterator[Pair]:
     """For the time of the block a replica follows the server; then that is gone, and the replica has its address."""
     port = apart.server.port
-    data = apart.server.data.with_name(f"{apart.server.data.name}-followed")
+    apart.failovers += 1
+    # Not by the name of what is copied: pg_basebackup takes a disk's path of 99 characters at most.
+    data = apart.server.data.with_name(f"replica-{apart.failovers}")
     copy(apart.server, data)
     apart.until_it_ends.callback(postgres.stop, data)
     pair = Pair(apart.server, start(data, apart.disk))
