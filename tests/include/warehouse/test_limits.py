@@ -60,6 +60,27 @@ def test_readers_are_held_to_less_than_a_publish_waits(may: May, db: Connection,
     assert sum(map(exchanges.pause, range(1, exchanges.ATTEMPTS))) > 5 * 60
 
 
+def test_a_limit_of_who_builds_counts_where_it_is_set_in_this_very_database_and_all_else_wherever_it_is(
+    db: Connection, warehouse: Warehouse
+) -> None:
+    """A session of ours has no limit that is set for its role in all databases, so it gets that of ours."""
+    roles.ensure(db, login=True)
+    with db.cursor() as cursor:
+        cursor.execute(f'alter role {TRANSFORMER} in database "{warehouse.database}" reset all')
+        cursor.execute(
+            f"alter role {TRANSFORMER} set lock_timeout = '20ms'; alter role {TRANSFORMER} set temp_file_limit = '1GB';"
+            f'alter role {TRANSFORMER} in database "{warehouse.database}"'
+            " set idle_in_transaction_session_timeout = '3min'"
+        )
+        try:
+            roles.ensure(db, login=True)
+            builder = replace(warehouse, user=TRANSFORMER)
+            names = ("lock_timeout", "idle_in_transaction_session_timeout", "temp_file_limit")
+            assert [show(builder, name) for name in names] == ["10min", "3min", "1GB"]
+        finally:
+            cursor.execute(f"alter role {TRANSFORMER} reset all")
+
+
 def test_the_line_that_lets_a_bi_tool_in_holds_it_to_what_the_page_says(
     may: May, db: Connection, warehouse: Warehouse
 ) -> None:
