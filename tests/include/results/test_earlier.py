@@ -177,3 +177,12 @@ def test_a_published_run_that_failed_when_it_was_cleared_is_ended_by_the_next(op
     assert recovery is not None
     assert round(recovery.after.total_seconds() / 86_400) == 2, "since when there was nothing new"
     assert [one.unique_id for one in recovery.failed] == ["test.t"]
+
+
+def test_a_task_of_a_published_run_that_is_cleared_alone_and_does_well_began_no_days_without(ops: Connection) -> None:
+    begin(ops, "day 3", 3, result("fail"))  # somebody published it by hand
+    publish(ops, "day 3", 2)
+    runs.note_begun(ops, "day 3", datetime.now(UTC) - timedelta(days=1))
+    node_results.record(ops, "day 3", "task", 2, [result("pass")])
+    publish(ops, "run", 0)
+    assert earlier.recovery(ops, "run") is None
