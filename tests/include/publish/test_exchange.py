@@ -266,6 +266,16 @@ def test_a_table_that_is_dropped_while_publish_waits_for_it_stops_it(with_views:
     assert do(with_views, "select * from analytics.m") == [("run 1",)]
 
 
+@pytest.mark.parametrize("analyzed", [True, False])
+def test_so_does_the_whole_schema(with_views: Connection, analyzed: bool) -> None:
+    if analyzed:
+        do(with_views, "analyze analytics_next.kept; analyze analytics_next.m; analyze analytics_next.old")
+    with pytest.raises(NotPublishedError, match=r"Somebody else has built or published at this moment\. .* new run"):
+        publish_while(with_views, "drop schema analytics_next cascade")
+    assert do(with_views, "select * from analytics.m") == [("run 1",)]
+    assert buffers.begin(with_views, "run 3") is True
+
+
 @pytest.mark.parametrize("statement", BY_HAND.values(), ids=BY_HAND)
 def test_what_a_dbt_at_a_shell_begins_while_publish_has_its_locks_is_not_published(
     with_views: Connection, statement: str
