@@ -30,7 +30,7 @@ def current_release() -> Release:
 def release_of(run_id: str) -> Release:
     """The release that a run is made with; the run begins with the current one if it has not begun yet."""
     with connect("greenery run") as connection:
-        return _begin(connection, run_id)
+        return release.of_run(connection, _begin(connection, run_id))
 
 
 def project_has_changed(connection: Connection, run_id: str) -> bool:
@@ -52,9 +52,10 @@ def admit(context: Any, *, builds: bool) -> Release:
     """
     try:
         with connect("greenery run") as connection:
-            project = _begin(connection, context["run_id"])
+            stamp = _begin(connection, context["run_id"])
             runs.note_begun(connection, context["run_id"], context["dag_run"].start_date)
             connection.commit()
+            project = release.of_run(connection, stamp)
             release.check(project)
             reason = _refusal(connection, context, builds=builds)
             if reason:
@@ -104,12 +105,13 @@ def let_go_of_ended(context: Any) -> None:
         lease.release_ended(connection, lambda holder: has_ended(context, DAG_ID, holder))
 
 
-def _begin(connection: Connection, run_id: str) -> Release:
+def _begin(connection: Connection, run_id: str) -> str:
+    """The release's stamp; the run begins if it has not."""
     if begun := runs.find(connection, run_id):
-        return release.of_run(connection, begun.release)
+        return begun.release
     project = current_release()
     archive.keep(connection, project)
-    return release.of_run(connection, runs.begin(connection, run_id, project.stamp))
+    return runs.begin(connection, run_id, project.stamp)
 
 
 def _refusal(connection: Connection, context: Any, *, builds: bool) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -190,6 +190,22 @@ def test_a_release_that_was_changed_after_it_was_made_is_not_run(begun: Connecti
     assert "so nothing was run from it" in said(begun, "run")
     make_release("release")
     admission.admit(task("run"), builds=True)
+
+
+@pytest.mark.parametrize("why", ["was changed after it was made", "is gone"])
+def test_that_a_run_was_cleared_is_kept_where_its_release_can_not_be_used(begun: Connection, why: str) -> None:
+    """Else the watchdog would not know that it has begun anew, and failed."""
+    project, cleared = release.named("release"), task("run")
+    cleared["dag_run"].start_date = datetime.now(UTC) - timedelta(seconds=1)
+    if why == "is gone":
+        shutil.rmtree(project.path)
+    else:
+        project.manifest.write_text('{"nodes": {}}')
+    with pytest.raises(RefusedError, match=why):
+        admission.admit(cleared, builds=True)
+    with begun.cursor() as cursor:
+        cursor.execute("select begun_at from ops.runs where run_id = 'run'")
+        assert cursor.fetchall() == [(cleared["dag_run"].start_date,)]
 
 
 def test_a_run_does_not_go_on_with_another_version_of_dbt_and_its_report_does(begun: Connection) -> None:
