@@ -12,6 +12,7 @@ import time
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
+import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
@@ -28,6 +29,8 @@ from include.warehouse import connect, personal, roles
 
 # With the pauses between them, longer than what readers are held to (`roles.HELD_TO`): more than six minutes.
 ATTEMPTS = 90
+# How long statistics may wait for a table. Whoever holds one for longer is waited for, and named, by the exchange.
+LONGEST_WAIT_FOR_STATISTICS = "5s"
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +82,13 @@ def pause(attempt: int) -> int:
 
 
 def refresh_statistics() -> None:
-    """ANALYZE what was built and has changed much since the planner last looked at it."""
+    """ANALYZE what was built and has changed much since the planner last looked at it, as far as that can be done now.
+
+    Each table in a transaction of its own: who waits for one that it has, while it waits for theirs, is a deadlock.
+    """
     with connect("greenery publish") as connection, connection.cursor() as cursor:
-        # Whoever holds a table for longer is waited for, and named, by the exchange.
-        cursor.execute("set local lock_timeout = '5s'")
+        connection.autocommit = True
+        cursor.execute("set lock_timeout = %s", (LONGEST_WAIT_FOR_STATISTICS,))
         cursor.execute(
             """
             select relname
@@ -97,8 +103,13 @@ def refresh_statistics() -> None:
             (BUILT,),
         )
         for (name,) in cursor.fetchall():
-            # Somebody may drop it meanwhile, which is found out once nobody can any more.
-            changes.attempt(cursor, sql.SQL("analyze {}").format(sql.Identifier(BUILT, name)))
+            try:
+                cursor.execute(sql.SQL("analyze {}").format(sql.Identifier(BUILT, name)))
+            except psycopg2.Error as error:
+                if connection.closed:
+                    raise
+                # Held or cancelled; or dropped, which is found out once nobody can do that any more.
+                log.warning("%s.%s has no new statistics: %s", BUILT, name, error)
 
 
 def _take_turn(cursor: Cursor) -> None:

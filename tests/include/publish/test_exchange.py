@@ -12,6 +12,8 @@ from psycopg2.extensions import connection as Connection
 
 from include.daily import buffers
 from include.dbt_project.manifest import Manifest
+from include.publish import exchange as exchanges
+from include.publish import locks
 from include.publish.exchange import exchange
 from include.publish.gate import NotPublishedError
 from include.results import publications, runs
@@ -175,6 +177,46 @@ def test_what_is_published_has_statistics(live: Connection) -> None:
     do(live, "insert into analytics_next.m select 'more' from generate_series(1, 5000)")
     publish(live, "run 2", "m", "old")
     assert do(live, "select reltuples from pg_class where oid = 'analytics.m'::regclass") == [(5001,)]
+
+
+def test_who_holds_a_table_that_has_no_statistics_yet_is_named_and_publish_gives_up(
+    live: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchanges, "LONGEST_WAIT_FOR_STATISTICS", "100ms")
+    monkeypatch.setattr(locks, "_of_maintenance", lambda _: 500)
+    with connect("a shell") as shell, ThreadPoolExecutor(1) as pool:
+        do(shell, "lock table analytics_next.m")
+        publishing = pool.submit(exchange, "run 2", buffers.current(live), attempts=1)
+        try:
+            wait_for(publishing.done, "the publish has given up", 20)
+        finally:
+            shell.rollback()
+        with pytest.raises(NotPublishedError, match=r"table analytics_next\.m was held by postgres \(a shell, pid"):
+            publishing.result()
+    assert do(live, "select * from analytics.m") == [("run 1",)]
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        "lock table analytics_next.m",  # the one before, of which it has taken them
+        "select pg_cancel_backend(pid) from pg_stat_activity where application_name = 'greenery publish'",
+    ],
+)
+def test_nothing_that_is_done_while_publish_waits_to_take_statistics_ends_it_or_takes_those_of_others_back(
+    live: Connection, meanwhile: str
+) -> None:
+    with connect("a shell") as shell, ThreadPoolExecutor(1) as pool:
+        do(shell, "lock table analytics_next.old")
+        publishing = pool.submit(exchange, "run 2", buffers.current(live))
+        waits = f"{WAITS.format('greenery publish')} and query like 'analyze%'"
+        wait_for(lambda: publishing.done() or do(live, waits), "the publish waits")
+        do(shell, meanwhile)
+        shell.rollback()
+        publishing.result()
+    assert do(live, "select * from analytics.m") == [("run 2",)]
+    taken = "select attname from pg_stats where schemaname = 'analytics' and tablename = 'm'"
+    assert do(live, taken) == [("built_by",)]
 
 
 def test_a_model_that_is_gone_is_forgotten_so_that_its_buffer_stays_sound(live: Connection) -> None:
