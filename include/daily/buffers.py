@@ -120,7 +120,7 @@ def begin(
         cursor.execute(
             "select source, loaded_at from ops.watermarks where schema_oid = %s and loaded_at > '-infinity'", (buffer,)
         )
-        rows_of_raw.count(cursor, dict(cursor.fetchall()))
+        rows_of_raw.count(cursor, {source: at for source, at in cursor.fetchall() if source in stamps})
     log.info("Run %s builds %s", run_id, "everything anew" if rebuild else "what changed")
     return rebuild
 
@@ -400,13 +400,7 @@ def _let_rows_be_published(cursor: Cursor) -> None:
 
 def _stamps(cursor: Cursor) -> dict[str, sql.Identifier]:
     """By raw table that is there, `deletions` among them, the column that says when a row was loaded."""
-    cursor.execute(
-        "select relname from pg_class join pg_namespace as spaces on spaces.oid = relnamespace where nspname = %s",
-        (settings.raw_schema(),),
-    )
-    there = {name for (name,) in cursor.fetchall()}
-    stamps = dict.fromkeys(TABLES, "_loaded_at") | {"deletions": "deleted_at"}
-    return {source: sql.Identifier(stamp) for source, stamp in stamps.items() if source in there}
+    return followed.stamps(cursor, dict.fromkeys(TABLES, "_loaded_at") | {"deletions": "deleted_at"})
 
 
 def _newest(cursor: Cursor, stamps: Mapping[str, sql.Identifier]) -> dict[str, datetime | None]:

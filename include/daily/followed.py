@@ -30,6 +30,21 @@ def files(cursor: Cursor) -> dict[str, int]:
     return dict(cursor.fetchall())
 
 
+def stamps(cursor: Cursor, columns: Mapping[str, str]) -> dict[str, sql.Identifier]:
+    """Of the columns that are asked for by raw table, those that are there and hold moments, by table.
+
+    A table of the shop's own may have a name of ours; what has another shape is told by the tests of the sources.
+    """
+    cursor.execute(
+        "select relname, attname from pg_attribute join pg_class on pg_class.oid = attrelid"
+        " join pg_namespace as spaces on spaces.oid = relnamespace"
+        " where nspname = %s and not attisdropped and atttypid = any('{date, timestamp, timestamptz}'::regtype[])",
+        (settings.raw_schema(),),
+    )
+    there = set(cursor.fetchall())
+    return {table: sql.Identifier(column) for table, column in columns.items() if (table, column) in there}
+
+
 def lost_rows(cursor: Cursor, buffer: int, files: Mapping[str, int]) -> bool:
     """Whether raw was lost or emptied since a buffer followed it: which keys are gone then, `deletions` doesn't say."""
     cursor.execute("select source, file from ops.watermarks where schema_oid = %s and file is not null", (buffer,))
@@ -59,15 +74,13 @@ def passes_rows_over(cursor: Cursor, buffer: int, files: Mapping[str, int]) -> b
     since the numbers come again.
     """
     came = [
-        sql.SQL("select {source} as source, {stamp} as stamp, {table}.xmin from {table}").format(
-            source=source, stamp=sql.Identifier(stamp), table=raw.named(name)
+        sql.SQL("select {source}::text as source, {stamp} as stamp, {table}.xmin from {table}").format(
+            source=sql.Identifier("table_name") if name == "loads" else sql.Literal(name),
+            stamp=stamp,
+            table=raw.named(name),
         )
-        for name, source, stamp, *others in (
-            ("loads", sql.Identifier("table_name"), "loaded_at", "table_name"),
-            ("deletions", sql.Literal("deletions"), "deleted_at"),
-        )
-        # A table of the shop's own may have that name.
-        if name in files and has_columns(cursor.connection, raw.called(name), stamp, *others)
+        for name, stamp in stamps(cursor, {"loads": "loaded_at", "deletions": "deleted_at"}).items()
+        if name in files and (name != "loads" or has_columns(cursor.connection, raw.called(name), "table_name"))
     ]
     if not came:
         return False

@@ -250,6 +250,37 @@ def test_a_shop_whose_loads_are_a_view_is_followed_all_the_same(sound: Connectio
     assert begin(sound, "run 2") is False
 
 
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("loads", "load_id bigint, started_at timestamptz"),
+        ("loads", "table_name text"),
+        ("loads", "loaded_at timestamptz"),
+        ("loads", "table_name text, loaded_at text"),
+        ("deletions", "order_id text, at timestamptz"),
+        ("deletions", "deleted_at bigint"),
+        ("orders", "order_id text"),
+        ("orders", "order_id text, _loaded_at text"),
+    ],
+)
+def test_a_table_of_the_shop_s_own_that_is_called_like_one_of_ours_ends_no_begin(
+    sound: Connection, name: str, columns: str
+) -> None:
+    do(sound, f"drop table raw.{name}; create table raw.{name} ({columns}); insert into raw.{name} default values")
+    begin(sound, "run 2")
+    publish(sound)
+    assert begin(sound, "run 3") is False
+    assert buffers.loaded_since_begin(sound) is None
+
+
+def test_nor_does_one_whose_stamps_are_text_from_now_on(sound: Connection) -> None:
+    do(sound, "insert into raw.orders (order_id, _loaded_at) values ('o', now() - interval '1 day')")
+    begin(sound, "run 2")
+    publish(sound)
+    do(sound, "alter table raw.orders alter _loaded_at type text")
+    assert begin(sound, "run 3") is True
+
+
 def test_what_was_stamped_a_moment_ago_is_looked_at_again(sound: Connection) -> None:
     load(sound, "new", "now()")
     before = datetime.now(UTC)
