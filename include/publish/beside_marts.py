@@ -105,7 +105,8 @@ def in_the_way(cursor: Cursor, live: str, models: Mapping[str, Collection[str]])
 def readers(cursor: Cursor, live: str, built: str, of_models: Collection[str]) -> list[Reader]:
     """Views and functions of people on marts; those in schemas of ours, and of models, are not counted.
 
-    Nor those on what stays where it is, as `stay` leaves it: they read on.
+    Nor those on what stays where it is, as `stay` leaves it: they read on. Nor what is temporary: it ends with its
+    session, which alone may touch it.
     """
     marts = [name for name in of_models if name.split(".")[0] in (live, built)]
     cursor.execute(
@@ -147,6 +148,7 @@ def readers(cursor: Cursor, live: str, built: str, of_models: Collection[str]) -
             and (%(marts)s::text[] = '{}' or marts.nspname || '.' || tables.relname = any(%(marts)s))
             and spaces.nspname not in ('staging', 'snapshots', 'ops', %(raw)s)
             and spaces.nspname || '.' || things.name <> all(%(of_models)s)
+            and not pg_is_other_temp_schema(spaces.oid)
         order by 3
         """,
         {"live": live, "built": built, "marts": marts, "raw": settings.raw_schema(), "of_models": list(of_models)},

@@ -29,9 +29,9 @@ def attempt(cursor: Cursor, statement: str | sql.Composable) -> bool:
     cursor.execute("savepoint attempt")
     try:
         cursor.execute(statement)
-    except locks.NotGot:
-        raise
     except psycopg2.Error as error:
+        if locks.not_got(error):
+            raise
         log.warning("%s", error)
         cursor.execute("rollback to savepoint attempt")
         return False

@@ -64,7 +64,9 @@ def exchange(
                     told_as_of = _exchange(cursor, buffer, run_id, manifest, as_of, decision, proven, notes, moved)
                     connection.commit()
                     return told_as_of
-            except locks.NotGot:
+            except (psycopg2.Error, locks.GoneError) as error:
+                if not locks.not_got(error):
+                    raise
                 connection.rollback()
                 log.info("Attempt %d of %d: %s.", attempt, attempts, locks.in_words(in_the_way))
                 if attempt < attempts:

@@ -32,8 +32,11 @@ class GoneError(Exception):
     """What was to be locked was dropped by whoever had locked it before."""
 
 
-# What an attempt ends with that did not get its locks.
-NotGot = (psycopg2.errors.QueryCanceled, psycopg2.errors.DeadlockDetected, GoneError)
+def not_got(error: Exception) -> bool:
+    """Whether an attempt ended because somebody else held, changed or dropped what it needs: it is worth another."""
+    # A row of the catalog that somebody had changed, by a GRANT say, and committed while it was waited for.
+    overtaken = isinstance(error, psycopg2.errors.InternalError_) and "tuple concurrently" in str(error)
+    return overtaken or isinstance(error, (psycopg2.errors.QueryCanceled, psycopg2.errors.DeadlockDetected, GoneError))
 
 
 def keep_out_builders(cursor: Cursor, schema: str) -> None:
@@ -127,8 +130,16 @@ def _in_the_way(connection: Connection, pid: int) -> list[tuple[int, str]]:
         cursor.execute(
             """
             select
-                case relations.relkind when 'v' then 'view ' when 'm' then 'materialized view ' else 'table ' end
-                || format('%%I.%%I', spaces.nspname, relations.relname),
+                coalesce(
+                    case
+                        when waits.locktype = 'transactionid' then 'a row of '
+                        when relations.relkind = 'v' then 'view '
+                        when relations.relkind = 'm' then 'materialized view '
+                        else 'table '
+                    end
+                    || relations.oid::regclass,
+                    pg_describe_object(waits.classid, waits.objid, 0)
+                ),
                 case
                     when sessions.backend_type = 'autovacuum worker' then sessions.query
                     else coalesce(sessions.usename, 'somebody')
@@ -138,11 +149,14 @@ def _in_the_way(connection: Connection, pid: int) -> list[tuple[int, str]]:
                 coalesce(sessions.state, 'state unknown')
                 || coalesce(to_char(sessions.xact_start at time zone 'UTC', '" since "YYYY-MM-DD HH24:MI:SS" UTC"'), '')
             from pg_locks as waits
-            join pg_class as relations on relations.oid = waits.relation
-            join pg_namespace as spaces on spaces.oid = relations.relnamespace
+            -- Who waits for another's change of a row, as by a GRANT, has a lock on that row.
+            left join pg_locks as rows
+                on rows.pid = waits.pid and rows.locktype = 'tuple' and rows.granted
+                and waits.locktype = 'transactionid'
+            left join pg_class as relations on relations.oid = coalesce(waits.relation, rows.relation)
             cross join unnest(pg_blocking_pids(waits.pid)) as holders (pid)
             left join pg_stat_activity as sessions on sessions.pid = holders.pid
-            where waits.pid = %s and not waits.granted
+            where waits.pid = %s and not waits.granted and (relations.oid is not null or waits.locktype = 'object')
             """,
             (pid,),
         )

@@ -139,6 +139,48 @@ def test_who_keeps_publish_out_is_named_with_what_they_hold(people: Connection, 
     assert "through 2 attempts" in said
 
 
+CHANGES = pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("grant usage on schema analytics to greenery_loader", "a row of pg_namespace"),
+        ("comment on schema analytics is 'ours'", "schema analytics"),
+    ],
+)
+
+
+@CHANGES
+def test_who_leaves_a_change_of_the_schema_open_is_named(
+    people: Connection, open_as: Open, change: str, what: str
+) -> None:
+    build(people, "run 2", "m", "n")
+    administrator = open_as("postgres")
+    do(administrator, change)
+    with pytest.raises(NotPublishedError) as refused:
+        exchange("run 2", buffers.current(people), attempts=2)
+    said = f"{what} was held by postgres (a dashboard, pid {administrator.info.backend_pid}, idle in transaction"
+    assert said in str(refused.value)
+
+
+@CHANGES
+def test_what_somebody_changes_of_the_schema_while_publish_waits_for_it_ends_no_publish(
+    people: Connection, open_as: Open, change: str, what: str
+) -> None:
+    build(people, "run 2", "m", "n")
+    administrator = open_as("postgres")
+    do(administrator, change)
+    with ThreadPoolExecutor(1) as pool:
+        publishing = pool.submit(publish, people, "run 2", "m", "n")
+        waiting = "select 1 from pg_locks where locktype in ('object', 'transactionid') and not granted"
+        try:
+            wait_for(lambda: do(people, waiting), "the publish waits", 20)
+        finally:
+            administrator.commit()
+        publishing.result()
+    assert do(people, "select built_by from analytics.m") == [("run 2",)]
+    if "grant" in change:
+        assert do(people, "select has_schema_privilege('greenery_loader', 'analytics', 'usage')") == [(True,)]
+
+
 def test_who_leaves_a_transaction_open_keeps_publish_out_for_as_long_as_idling_is_allowed(
     people: Connection, open_as: Open
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import psycopg2
 import pytest
@@ -188,6 +189,23 @@ def test_a_view_of_somebody_elses_on_what_stays_reads_on(builder: Connection, db
     for number in (2, 3, 4):
         assert day(builder, number) == ""
         assert do(db, "select * from public.seen order by mart") == [("m", 1), ("n", 1)]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "create temporary view on_m as select * from analytics.m",
+        "create function pg_temp.who() returns setof text begin atomic select built_by from analytics.m; end",
+    ],
+    ids=["a view", "a function"],
+)
+def test_what_is_temporary_on_a_mart_keeps_no_publish_out(builder: Connection, warehouse: Warehouse, made: str) -> None:
+    dsn = warehouse.libpq() | {"user": roles.TRANSFORMER}
+    with closing(psycopg2.connect(**dsn)) as somebody:
+        somebody.autocommit = True
+        do(somebody, made)
+        assert day(builder, 2) == ""
+        assert do(builder, "select built_by from analytics.m") == [("run 2",)]
 
 
 def test_a_table_of_somebody_elses_in_analytics_is_named_and_never_dropped(builder: Connection, db: Connection) -> None:
