@@ -1,8 +1,9 @@
 """Greenery's releases of the dbt project (`include.fast_cosmos.releases`): where they are, and what makes a new one.
 
 They are kept in `<state>/dbt`. One file of a copy differs from the project's: `macros/daily/macros_hash.sql` holds a
-hash over all macros and variables, and over what is read as raw (`include/raw/mapping.py`), and asks for the same
-values of the environment. dbt itself leaves these out of the checksums of the models that use them.
+hash over all macros and variables, those of packages among them, and over what is read as raw
+(`include/raw/mapping.py`), and asks for the same values of the environment. dbt itself leaves these out of the
+checksums of the models that use them.
 
     python -m include.dbt_project.release
 
@@ -12,6 +13,7 @@ makes one, for an image or before Airflow starts.
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 from dataclasses import asdict
 from importlib.metadata import version
@@ -26,6 +28,12 @@ from include.raw import mapping
 
 PROFILE = "greenery"
 TARGET = "warehouse"
+# Where dbt's own macros are, besides dbt-core: `{{ dbt.datediff(…) }}` comes from these.
+_ADAPTERS = ("dbt-adapters", "dbt-postgres")
+PACKAGES = ("dbt-core", *_ADAPTERS)
+# What holds variables, of a project or a package.
+VARIABLES = ("dbt_project.yml", "vars.yml")
+_MACRO = re.compile(rb"\{%-?\s*(macro|materialization)\b")
 
 
 def releases() -> Releases:
@@ -37,7 +45,7 @@ def releases() -> Releases:
         home=settings.state_dir() / "dbt",
         profile=PROFILE,
         target=TARGET,
-        packages=("dbt-core", "dbt-postgres"),
+        packages=PACKAGES,
         depends_on=(where.host, str(where.port), where.database, where.user, tls),
         prepare=write_macros_hash,
         refuse=lambda release: limits.problem(manifest.read(release.manifest)),
@@ -86,10 +94,17 @@ def write_macros_hash(project: Path) -> None:
     file = next((path for path in files(project) if path.name == usual.name), usual)
     file.unlink(missing_ok=True)
     file.parent.mkdir(parents=True, exist_ok=True)
-    others = (project / "dbt_project.yml", project / mapping.FILE)
-    packages = (path for path in files(project / "dbt_packages") if path.suffix == ".sql")
-    read = (*files(file.parent.parent), *packages, *(other for other in others if other.exists()))
-    digest = hash_files(hashlib.blake2b(version("dbt-postgres").encode(), digest_size=8), project, read)
+    # Wherever they lie: `macro-paths` may name any folder, and so may a package.
+    read = (
+        path
+        for path in files(project)
+        if path.name in VARIABLES
+        or path == project / mapping.FILE
+        or (path.suffix == ".sql"
+        and _MACRO.search(path.read_bytes()))
+    )
+    versions = " ".join(map(version, _ADAPTERS))
+    digest = hash_files(hashlib.blake2b(versions.encode(), digest_size=8), project, read)
     parts = [f"'{digest}'", *(f"'{name}', env_var('{name}', '')" for name in environment(project))]
     file.write_text(f"{{% macro macros_hash() %}}{{{{ return([{', '.join(parts)}] | join(' ')) }}}}{{% endmacro %}}\n")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from include.dbt_project import metrics
+from include.dbt_project import metrics, release
 from include.dbt_project.helpers import is_helper
 from include.dbt_project.manifest import Manifest
 from include.preview import code
@@ -65,10 +65,12 @@ class _State:
 
     @cached_property
     def variables(self) -> dict[str, Any]:
-        """Those of dbt_project.yml; of a package, by the package's name."""
-        file = self.version.release.path / "dbt_project.yml"
-        said = (yaml.safe_load(file.read_text()) if file.exists() else None) or {}
-        given = dict(said.get("vars") or {})
+        """Those of dbt_project.yml or vars.yml, of which dbt takes one; of a package, by the package's name."""
+        said, apart = (
+            yaml.safe_load(file.read_text()) or {} if file.exists() else {}
+            for file in (self.version.release.path / name for name in release.VARIABLES)
+        )
+        given = dict(said.get("vars") or apart.get("vars") or {})
         own = given.pop(said.get("name"), None)
         return given | own if isinstance(own, dict) else given
 

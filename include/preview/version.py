@@ -141,7 +141,7 @@ def _parsed(label: str, commit: str, source: Path, sandbox: Sandbox) -> Version:
         home=kept.home(sandbox),
         profile=release.PROFILE,
         target=release.TARGET,
-        packages=("dbt-core", "dbt-postgres"),
+        packages=release.PACKAGES,
         depends_on=(profiles,),
         prepare=partial(_prepare, profiles, sandbox.name.startswith(BRANCH)),
     )

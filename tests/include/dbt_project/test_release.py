@@ -197,6 +197,46 @@ def test_packages_that_dbt_deps_installed_are_part_of_a_release(project: Path) -
     assert release.refresh() != made
 
 
+@pytest.mark.parametrize(
+    ("file", "before", "after"),
+    [
+        ("vars.yml", "vars: {days: 7}", "vars: {days: 8}"),
+        ("lib/cents.sql", "{% macro cents() %}100{% endmacro %}", "{% macro cents() %}1000{% endmacro %}"),
+        ("dbt_packages/shared/dbt_project.yml", "vars: {days: 7}", "vars: {days: 8}"),
+        (
+            "bought/shared/macros/cents.sql",
+            "{%- macro cents() -%}1{%- endmacro %}",
+            "{%- macro cents() -%}2{%- endmacro %}",
+        ),
+    ],
+)
+def test_what_a_macro_or_a_variable_says_is_part_of_every_checksum_wherever_it_lies(
+    file: str, before: str, after: str, tmp_path: Path
+) -> None:
+    hashes = []
+    for text in (before, after):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(text)
+        release.write_macros_hash(tmp_path)
+        hashes.append((tmp_path / "macros/daily/macros_hash.sql").read_text())
+    assert hashes[0] != hashes[1]
+
+
+def test_another_version_of_dbts_own_macros_is_another_release_and_part_of_every_checksum(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GREENERY_DBT_DIR", str(tmp_path))
+    hashes, stamps = [], []
+    for other in ("", "1"):
+        monkeypatch.setattr(release, "version", lambda name, other=other: name + other * (name == "dbt-adapters"))
+        monkeypatch.setattr(releases, "version", lambda name, other=other: name + other * (name == "dbt-adapters"))
+        stamps.append(release.releases().stamp_of(tmp_path / "dbt"))
+        release.write_macros_hash(tmp_path)
+        hashes.append((tmp_path / "macros/daily/macros_hash.sql").read_text())
+    assert hashes[0] != hashes[1]
+    assert stamps[0] != stamps[1]
+
+
 def test_a_package_that_holds_the_project_is_read_once(project: Path) -> None:
     (project / "dbt_packages").mkdir()
     (project / "dbt_packages/whole").symlink_to(project)

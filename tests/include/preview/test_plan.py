@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from include.dbt_project import manifest, release
 from include.fast_cosmos.releases import Release
@@ -254,6 +255,26 @@ def test_a_macro_that_dbt_itself_calls_changes_the_models_that_it_is_called_for(
 def test_a_variable_changes_the_models_that_ask_for_it(planned: Planned) -> None:
     plan = planned(replaced("dbt_project.yml", ("[1, 7, 30]", "[1, 7, 31]")))
     assert reasons(plan, *OUTCOMES) == {"repeat_purchase_indicators": ("variable come_back_days",)}
+
+
+def test_a_variable_in_a_file_of_variables_changes_the_models_that_ask_for_it(
+    edited: Callable[[Edit], Version],
+) -> None:
+    """dbt takes them from dbt_project.yml or from vars.yml."""
+
+    def moved(days: str) -> Edit:
+        def edit(project: Path) -> None:
+            said = yaml.safe_load((project / "dbt_project.yml").read_text())
+            apart = said.pop("vars") | {"come_back_days": json.loads(days)}
+            (project / "dbt_project.yml").write_text(yaml.safe_dump(said, sort_keys=False))
+            (project / "vars.yml").write_text(yaml.safe_dump({"vars": apart}))
+
+        return edit
+
+    before, after = edited(moved("[1, 7, 30]")), edited(moved("[1, 7, 31]"))
+    plan = compare(before, after)
+    assert reasons(plan, *OUTCOMES) == {"repeat_purchase_indicators": ("variable come_back_days",)}
+    assert rebuilt(plan) == incremental(before)
 
 
 def test_a_new_model_a_moved_one_and_a_renamed_table(planned: Planned) -> None:
