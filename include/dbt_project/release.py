@@ -100,8 +100,7 @@ def write_macros_hash(project: Path) -> None:
         for path in files(project)
         if path.name in VARIABLES
         or path == project / mapping.FILE
-        or (path.suffix == ".sql"
-        and _MACRO.search(path.read_bytes()))
+        or (path.suffix == ".sql" and _MACRO.search(path.read_bytes()))
     )
     versions = " ".join(map(version, _ADAPTERS))
     digest = hash_files(hashlib.blake2b(versions.encode(), digest_size=8), project, read)
