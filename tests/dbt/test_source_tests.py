@@ -43,6 +43,7 @@ FAULTS = {
         "source_relationships_greenery_order_items_order_id__order_id__source_greenery_orders_",
     ),
     "a dropped column": ("alter table raw.orders drop column shipping_service", "source_has_shape_greenery_orders_"),
+    "a stamp that is text": ("alter table raw.orders alter _loaded_at type text", "source_has_shape_greenery_orders_"),
     "a retyped column": (
         "alter table raw.products alter column price type text",
         "source_has_shape_greenery_products_",
