@@ -15,7 +15,8 @@ from include.warehouse import roles
 def rights(cursor: Cursor, live: str, built: str) -> list[Change]:
     """Give what people were given on what is live to what will be, and take it from what will be built into.
 
-    Those of our own roles are `roles.open_to_readers`'.
+    What each publish lets our own roles read is `roles.open_to_readers`'. Default privileges of a role that we are not
+    stay with the schema that is renamed, so they are named.
     """
     cursor.execute(
         """
@@ -31,36 +32,46 @@ def rights(cursor: Cursor, live: str, built: str) -> list[Change]:
                 on twins.relname = tables.relname and twins.relnamespace = to_regnamespace(names.other)
             where tables.relkind in ('r', 'p', 'v', 'm') and pg_has_role(tables.relowner, 'usage')
         ),
-        granted (kind, schema, role, name, twin, column_name, grantee, privilege, is_grantable) as (
-            select 'schema', nspname, nspowner, nspname, null::oid, null, acl.grantee, privilege_type, is_grantable
+        granted (kind, objects, schema, role, name, twin, column_name, grantee, privilege, is_grantable) as (
+            select
+                'schema', null, nspname, nspowner, nspname, null::oid, null, acl.grantee, privilege_type, is_grantable
             from pg_namespace cross join aclexplode(nspacl) as acl
             where pg_has_role(nspowner, 'usage')
             union all
-            select 'table', nspname, relowner, relname, twin, null, acl.grantee, privilege_type, is_grantable
+            select 'table', null, nspname, relowner, relname, twin, null, acl.grantee, privilege_type, is_grantable
             from relations cross join aclexplode(relacl) as acl
             where nspname = %(live)s
             union all
-            select 'table', nspname, relowner, relname, twin, attname, acl.grantee, privilege_type, is_grantable
+            select 'table', null, nspname, relowner, relname, twin, attname, acl.grantee, privilege_type, is_grantable
             from relations
             join pg_attribute on attrelid = relations.oid
             cross join aclexplode(attacl) as acl
             where nspname = %(live)s
             union all
-            select 'default', nspname, defaclrole, null, null, null, acl.grantee, privilege_type, is_grantable
+            select
+                case when pg_has_role(defaclrole, 'usage') then 'default' else 'default of others' end,
+                case defaclobjtype
+                    when 'r' then 'tables' when 'S' then 'sequences' when 'f' then 'functions' when 'T' then 'types'
+                end,
+                nspname, defaclrole, null, null, null, acl.grantee, privilege_type, is_grantable
             from pg_default_acl
             join pg_namespace on pg_namespace.oid = defaclnamespace
             cross join aclexplode(defaclacl) as acl
-            where defaclobjtype = 'r' and pg_has_role(defaclrole, 'usage')
         ),
         people as (
             select
-                kind, schema, names.other, role, name, twin, column_name,
+                kind, objects, schema, names.other, role, name, twin, column_name,
                 case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end as grantee,
                 privilege || coalesce(' (' || quote_ident(column_name) || ')', '') as privilege,
                 case when is_grantable then ' with grant option' else '' end as option
             from granted
             join names using (schema)
-            where grantee <> role and pg_get_userbyid(grantee) <> all(%(ours)s)
+            where grantee <> role
+                and (
+                    pg_get_userbyid(grantee) <> all(%(ours)s)
+                    or is_grantable
+                    or (kind, privilege) not in (('schema', 'USAGE'), ('table', 'SELECT'))
+                )
         )
         select 1, format('revoke all on schema %%I from %%s cascade', other, grantee), grantee
         from people where kind = 'schema' group by other, grantee
@@ -72,10 +83,10 @@ def rights(cursor: Cursor, live: str, built: str) -> list[Change]:
         from people where kind = 'table' group by grantee
         union all
         select 1,
-            format('alter default privileges for role %%I in schema %%I revoke all on tables from %%s',
-                pg_get_userbyid(role), other, grantee),
+            format('alter default privileges for role %%I in schema %%I revoke all on %%s from %%s',
+                pg_get_userbyid(role), other, objects, grantee),
             grantee
-        from people where kind = 'default' group by role, other, grantee
+        from people where kind = 'default' group by role, other, objects, grantee
         union all
         select 2, format('grant %%s on schema %%I to %%s%%s', privilege, schema, grantee, option), grantee
         from people where kind = 'schema'
@@ -93,10 +104,19 @@ def rights(cursor: Cursor, live: str, built: str) -> list[Change]:
         group by privilege, grantee, option
         union all
         select 2,
-            format('alter default privileges for role %%I in schema %%I grant %%s on tables to %%s%%s',
-                pg_get_userbyid(role), schema, privilege, grantee, option),
+            format('alter default privileges for role %%I in schema %%I grant %%s on %%s to %%s%%s',
+                pg_get_userbyid(role), schema, privilege, objects, grantee, option),
             grantee
-        from people where kind = 'default'
+        from people
+        where kind = 'default'
+            or kind = 'default of others'
+            and schema = %(live)s
+            and not exists (
+                select from people as others
+                where others.schema = people.other
+                    and (others.kind, others.role, others.objects, others.grantee, others.privilege)
+                    = (people.kind, people.role, people.objects, people.grantee, people.privilege)
+            )
         union all
         select 2,
             format('grant %%s on table %%s to %%s%%s', privilege, string_agg(format('%%I.%%I', schema, relname), ', '),
@@ -104,7 +124,7 @@ def rights(cursor: Cursor, live: str, built: str) -> list[Change]:
             grantee
         from people
         join relations on relations.nspname = other and relations.twin is null and relations.relowner = people.role
-        where kind = 'default' and schema = %(live)s
+        where kind = 'default' and objects = 'tables' and schema = %(live)s
         group by privilege, grantee, option
         order by 1, 2
         """,

@@ -88,6 +88,72 @@ def test_what_was_taken_from_people_is_not_given_back(builder: Connection, bi_to
         assert not may(builder, "schema", "analytics", "usage"), number
 
 
+def test_what_somebody_grants_to_one_of_our_roles_beyond_what_it_has_stays_as_well(
+    builder: Connection, bi_tool: str
+) -> None:
+    do(builder, "grant create on schema analytics to greenery_developer")
+    do(builder, "grant references on analytics.m to greenery_developer")
+    for number in (2, 3):
+        assert day(builder, number) == ""
+        for schema, table, is_meant in (("analytics", "m", True), ("analytics_next", "m", False)):
+            assert do(
+                builder,
+                f"select has_schema_privilege('greenery_developer', '{schema}', 'create'),"
+                f" has_table_privilege('greenery_developer', '{schema}.{table}', 'references')",
+            ) == [(is_meant, is_meant)]
+
+
+@pytest.mark.parametrize(
+    ("granted", "had"),
+    [
+        ("usage on schema analytics", ("schema", "analytics", "usage")),
+        ("select on analytics.m", ("table", "analytics.m", "select")),
+    ],
+    ids=["schema", "table"],
+)
+def test_what_one_of_our_roles_has_passed_on_stays_with_what_is_published(
+    builder: Connection, db: Connection, granted: str, had: tuple[str, ...]
+) -> None:
+    do(db, "create role bi_tool")
+    do(builder, f"grant {granted} to greenery_reader with grant option")
+    do(db, f"set role greenery_reader; grant {granted} to bi_tool; reset role")
+    try:
+        for number in (2, 3):
+            assert day(builder, number) == ""
+            assert may(db, *had)
+    finally:
+        do(builder, f"revoke {granted} from greenery_reader cascade")
+        do(db, "drop owned by bi_tool; drop role bi_tool")
+
+
+@pytest.mark.parametrize(
+    ("objects", "privilege"), [("sequences", "usage"), ("functions", "execute"), ("types", "usage")]
+)
+def test_default_privileges_stay_with_the_name(builder: Connection, bi_tool: str, objects: str, privilege: str) -> None:
+    do(builder, f"alter default privileges in schema analytics grant {privilege} on {objects} to bi_tool")
+    of_them = (
+        "select defaclnamespace::regnamespace::text from pg_default_acl where defaclobjtype <> 'r'"
+        " and defaclnamespace <> 0"
+    )
+    for number in (2, 3):
+        assert day(builder, number) == ""
+        assert do(builder, of_them) == [("analytics",)]
+
+
+def test_default_privileges_of_another_role_are_named_where_they_do_not_hold_any_more(
+    builder: Connection, db: Connection, bi_tool: str
+) -> None:
+    given = "alter default privileges for role postgres in schema analytics grant select on tables to bi_tool"
+    do(db, given)
+    assert day(builder, 2) == (
+        "a right of bi_tool could not go with the publish, so it has to be given again: "
+        + given.replace("select", "SELECT")
+    )
+    do(db, given)
+    for number in (3, 4):
+        assert day(builder, number) == ""
+
+
 def policies(builder: Connection, schema: str) -> list[tuple]:
     return do(
         builder,
