@@ -187,7 +187,11 @@ def _owned_tables(
         left join pg_attribute on attrelid = pg_class.oid and attnum > 0 and not attisdropped
         where relnamespace = to_regnamespace(%(schema)s)
             and relkind in ('r', 'p', 'v', 'm', 'f')
+            -- Not what belongs to a role that is granted to us so that publish may write its views again.
             and pg_has_role(relowner, 'usage')
+            and relowner in (
+                current_user::regrole, (select nspowner from pg_namespace where pg_namespace.oid = relnamespace)
+            )
         group by relname
         order by relname
         """,

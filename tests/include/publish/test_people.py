@@ -274,6 +274,17 @@ def test_what_is_temporary_on_a_mart_keeps_no_publish_out(builder: Connection, w
         assert do(builder, "select built_by from analytics.m") == [("run 2",)]
 
 
+def test_who_owns_a_table_in_analytics_decides_who_reads_it(
+    builder: Connection, db: Connection, analyst: Connection
+) -> None:
+    do(db, "grant create on schema analytics to analyst")
+    do(analyst, "create table analytics.salaries as select 1 as one")
+    for number in (2, 3):
+        assert day(builder, number) == ""
+        roles.ensure(db)
+        assert do(db, "select relacl from pg_class where oid = 'analytics.salaries'::regclass") == [(None,)]
+
+
 def test_a_table_of_somebody_elses_in_analytics_is_named_and_never_dropped(builder: Connection, db: Connection) -> None:
     do(db, "create table analytics.theirs as select 1 as one")
     assert "table theirs of postgres is in analytics_next now" in day(builder, 2)
