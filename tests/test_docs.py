@@ -119,7 +119,7 @@ SAYING = {
     "include/erase/erasure.py": ("_certificate_of_before",),
     "include/local/guard.py": ("end_what_was_left",),
     "include/preview/github.py": ("_tell_runner_alone",),
-    "include/publish/beside_marts.py": ("stay", "point_to"),
+    "include/publish/beside_marts.py": ("stay", "point_to", "_is_lost"),
     "include/publish/exchange.py": ("_prune",),
     "include/publish/publish.py": ("publish_run",),
     "include/publish/on_marts.py": ("rights", "row_security", "comments_and_options", "left_behind"),

@@ -17,7 +17,7 @@ from include.publish.changes import Change, attempt, make
 
 @dataclass(frozen=True)
 class Reader:
-    """A view of somebody's, or a function with a body of SQL, on a mart: it follows the table, and not the name.
+    """A view of somebody's, or a function with a body of SQL or a mart's row type: it follows the table, not the name.
 
     `schema` is the mart's; `statement` makes the reader again, None where we may not.
     """
@@ -120,12 +120,12 @@ def readers(cursor: Cursor, live: str, built: str, of_models: Collection[str]) -
                     format('create or replace view %%I.%%I', spaces.nspname, things.name)
                     || coalesce(' with (' || array_to_string(things.options, ', ') || ')', '')
                     || ' as ' || pg_get_viewdef(things.oid)
-                when things.kind = 'function' then pg_get_functiondef(things.oid)
+                when things.kind = 'function' and not things.aggregates then pg_get_functiondef(things.oid)
             end
         from (
             select
                 pg_depend.refobjid, views.oid, case views.relkind when 'v' then 'view' else 'materialized view' end,
-                views.relname, views.relnamespace, views.relowner, views.reloptions, ''
+                views.relname, views.relnamespace, views.relowner, views.reloptions, '', false
             from pg_depend
             join pg_rewrite on pg_rewrite.oid = pg_depend.objid
             join pg_class as views on views.oid = pg_rewrite.ev_class and views.relkind in ('v', 'm')
@@ -134,13 +134,16 @@ def readers(cursor: Cursor, live: str, built: str, of_models: Collection[str]) -
                 and pg_depend.refobjid <> views.oid
             union all
             select
-                pg_depend.refobjid, functions.oid, 'function',
+                coalesce(row_types.typrelid, pg_depend.refobjid), functions.oid, 'function',
                 functions.proname, functions.pronamespace, functions.proowner, null,
-                '(' || pg_get_function_identity_arguments(functions.oid) || ')'
+                '(' || pg_get_function_identity_arguments(functions.oid) || ')', functions.prokind = 'a'
             from pg_depend
-            join pg_proc as functions on functions.oid = pg_depend.objid and functions.prosqlbody is not null
-            where pg_depend.classid = 'pg_proc'::regclass and pg_depend.refclassid = 'pg_class'::regclass
-        ) as things (mart, oid, kind, name, schema, owner, options, arguments)
+            join pg_proc as functions on functions.oid = pg_depend.objid
+            left join pg_type as types on refclassid = 'pg_type'::regclass and types.oid = refobjid
+            left join pg_type as row_types on row_types.oid in (types.oid, types.typelem) and row_types.typrelid <> 0
+            where pg_depend.classid = 'pg_proc'::regclass
+                and (pg_depend.refclassid = 'pg_class'::regclass or row_types.typrelid is not null)
+        ) as things (mart, oid, kind, name, schema, owner, options, arguments, aggregates)
         join pg_namespace as spaces on spaces.oid = things.schema
         join pg_class as tables on tables.oid = things.mart
         join pg_namespace as marts on marts.oid = tables.relnamespace
@@ -156,13 +159,62 @@ def readers(cursor: Cursor, live: str, built: str, of_models: Collection[str]) -
     return [Reader(*row) for row in cursor.fetchall()]
 
 
+def tied(cursor: Cursor, live: str, of_models: Collection[str]) -> list[str]:
+    """What to say of what else of somebody's stands on a mart, and would be dropped with it: it can't be made again.
+
+    Policies and rules of tables of theirs that read it, foreign keys to it, tables that inherit from it and columns of
+    its row type.
+    """
+    cursor.execute(
+        """
+        with marts as (
+            select pg_class.oid, pg_class.reltype
+            from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+            where nspname = %(live)s and nspname || '.' || relname = any(%(of_models)s)
+        ),
+        dependents as (
+            select classid, objid, objsubid
+            from pg_depend join marts on refclassid = 'pg_class'::regclass and refobjid = marts.oid
+            where deptype = 'n'
+            union
+            select classid, objid, objsubid
+            from pg_depend
+            join pg_type on refclassid = 'pg_type'::regclass and pg_type.oid = refobjid
+            join marts on marts.reltype in (pg_type.oid, pg_type.typelem)
+            where deptype = 'n'
+        ),
+        tables as (
+            select
+                classid, objid, objsubid,
+                case classid
+                    when 'pg_policy'::regclass then (select polrelid from pg_policy where oid = objid)
+                    when 'pg_constraint'::regclass then (select conrelid from pg_constraint where oid = objid)
+                    when 'pg_rewrite'::regclass then (select ev_class from pg_rewrite where oid = objid)
+                    when 'pg_class'::regclass then objid
+                end as relation
+            from dependents
+        )
+        select distinct pg_describe_object(classid, objid, objsubid)
+        from tables join pg_class on pg_class.oid = relation
+        where relkind in ('r', 'p', 'f', 'c') and not exists (select from marts where marts.oid = relation)
+        order by 1
+        """,
+        {"live": live, "of_models": list(of_models)},
+    )
+    return [_is_lost(what) for (what,) in cursor.fetchall()]
+
+
 def point_to(cursor: Cursor, live: str, reader: Reader) -> str | None:
     """Make a reader read the new marts by the names that it was written with; returns what to say where it can't."""
     if reader.schema == live and reader.statement and attempt(cursor, _replacing(cursor, reader)):
         return None
+    return _is_lost(f"{reader.kind} {reader.name} of {reader.owner}")
+
+
+def _is_lost(what: str) -> str:
     return (
-        f"{reader.kind} {reader.name} of {reader.owner} does not read what is published now, and is dropped with the "
-        "former marts: its owner has to create it again"
+        f"{what} does not read what is published now, and is dropped with the former marts: its owner has to create it "
+        "again"
     )
 
 

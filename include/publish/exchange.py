@@ -167,6 +167,7 @@ def _exchange(
     of_models = _of_models(manifest, models)
     found = beside_marts.readers(cursor, LIVE, BUILT, of_models)
     notes += on_marts.left_behind(cursor, LIVE, BUILT)
+    notes += beside_marts.tied(cursor, LIVE, of_models)
     locks.keep_out_readers(
         cursor,
         LIVE,

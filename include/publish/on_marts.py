@@ -286,8 +286,13 @@ def left_behind(cursor: Cursor, live: str, built: str) -> list[str]:
             where indexes.relname !~ '^[0-9a-f]{32}$'  -- dbt's own
                 and not exists (select from pg_constraint where conindid = indexrelid)
             union all
-            select 'constraint', conname, conrelid, pg_get_constraintdef(oid)
+            select
+                'constraint', conname, conrelid,
+                -- Each of two marts refers to the one beside it.
+                replace(pg_get_constraintdef(pg_constraint.oid), coalesce(referred.oid::regclass || '(', ''),
+                    coalesce(referred.relname || '(', ''))
             from pg_constraint
+            left join pg_class as referred on referred.oid = confrelid
             where contype in ('c', 'u', 'p', 'x', 'f')
             union all
             select 'statistics', stxname, stxrelid, stxkind::text || pg_get_statisticsobjdef_columns(oid)

@@ -334,6 +334,66 @@ def test_a_function_with_a_body_of_sql_reads_the_new_marts(builder: Connection, 
         assert do(builder, "select reporting.who()") == [(f"run {number}",)]
 
 
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (
+            "create function reporting.rows() returns setof analytics.m language sql as 'select * from analytics.m'",
+            "function reporting.rows() of greenery_transformer",
+        ),
+        (
+            "create function reporting.first(analytics.m[]) returns text language sql as 'select $1[1].built_by'",
+            "function reporting.first(analytics.m[]) of greenery_transformer",
+        ),
+        (
+            "create function reporting.keep(analytics.m, analytics.m) returns analytics.m language sql as 'select $1';"
+            " create aggregate reporting.any_of(analytics.m) (sfunc = reporting.keep, stype = analytics.m)",
+            "function reporting.any_of(analytics.m) of greenery_transformer",
+        ),
+        (
+            "create table reporting.mine (one text); alter table reporting.mine enable row level security;"
+            " create policy by_hand on reporting.mine using (exists (select from analytics.m where built_by = one))",
+            "policy by_hand on table reporting.mine",
+        ),
+        (
+            "create table reporting.mine (one text);"
+            " create rule by_hand as on insert to reporting.mine do also select * from analytics.m",
+            "rule by_hand on table reporting.mine",
+        ),
+        (
+            "alter table analytics.m add unique (built_by);"
+            " create table reporting.mine (one text constraint by_hand references analytics.m (built_by))",
+            "constraint by_hand on table reporting.mine",
+        ),
+        ("create table reporting.mine (one text) inherits (analytics.m)", "table reporting.mine"),
+        ("create table reporting.mine (one analytics.m)", "column one of table reporting.mine"),
+        ("create table analytics.mine (one analytics.m[])", "column one of table analytics.mine"),
+    ],
+    ids=["rows", "argument", "aggregate", "policy", "rule", "foreign key", "inherits", "column", "array"],
+)
+def test_what_stands_on_a_mart_and_is_dropped_with_it_is_named(builder: Connection, made: str, told: str) -> None:
+    do(builder, "create schema reporting")
+    do(builder, made)
+    build(builder, "run 2", "m", "n")
+    publish(builder, "run 2", "m", "n")
+    assert f"{told} does not read what is published now, and is dropped with the former marts" in notes(builder)
+    assert do(builder, "select * from analytics.m") == [("run 2",)]
+
+
+def test_what_marts_have_with_each_other_is_no_news(builder: Connection) -> None:
+    build(builder, "run 2", "m", "n")
+    for schema in ("analytics", "analytics_next"):
+        do(
+            builder,
+            f"alter table {schema}.m add unique (built_by);"
+            f" alter table {schema}.n add foreign key (built_by) references {schema}.m (built_by)",
+        )
+    do(builder, "alter table analytics.n enable row level security")
+    do(builder, "create policy known on analytics.n using (exists (select from analytics.m))")
+    publish(builder, "run 2", "m", "n")
+    assert notes(builder) == ""
+
+
 @pytest.fixture
 def analyst(db: Connection, builder: Connection) -> Iterator[Connection]:
     """Somebody whose views and functions the builder may mend, with their own schema; as them."""
