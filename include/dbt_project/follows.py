@@ -10,12 +10,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from include.dbt_project.manifest import Manifest
+from include.raw.contract import TABLES
 
 STRATEGY = "replace_changed"
 # With what it adds for the tables beside a mart, Postgres would cut a longer name.
 _LONGEST_ALIAS = 63 - len("__changes")
 _CAST = re.compile(r"cast\((?P<column>\w+) as \w+\)")
 _ENTRY = {"of", "on", "in", "parent_key", "rows_where"}
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/|\{#.*?#\}", re.DOTALL)
+# In a staging view: what may leave rows out, and what makes other rows as time goes by.
+_LEAVES_OUT = re.compile(
+    r"\b(where|group\s+by|having|limit|offset|fetch|(?<!is )(?<!is not )distinct)\b", re.IGNORECASE
+)
+_CLOCK = re.compile(
+    r"\b(current_timestamp|current_date|localtime\w*|((clock|statement)_timestamp|now)\()", re.IGNORECASE
+)
 
 
 def problems(facts: Manifest, unique_id: str, raw_schema: str) -> Iterator[str]:
@@ -67,15 +76,41 @@ def _can_be_followed(
     node = facts.nodes.get(parent) or facts.sources[parent]
     if node["resource_type"] == "snapshot" or takes_changes(node):
         return
-    if not _shows_a_raw_table(facts, parent, raw_schema):
+    source = _raw_table(facts, parent, raw_schema)
+    if not source:
         yield (
             f"model {name} can't follow {called}, which is built as a whole in each run, so that nothing says what "
             f"changed in it. Build {name} as a table, or let {called} follow what it reads itself."
+        )
+    elif source["identifier"] not in TABLES:
+        yield (
+            f"model {name} can't follow {called}: nothing says which rows left {raw_schema}.{source['identifier']}, "
+            f"which is none of {', '.join(TABLES)}. Build {name} as a table."
         )
     elif column not in _unique_columns(facts, parent):
         yield (
             f"model {name} follows {called} by {column}, and a row that is gone from raw is known by its key alone. "
             f"Follow it by its key (`on`), which its `unique` test names."
+        )
+    elif parent not in facts.sources:
+        yield from _shows_other_rows(facts.nodes[parent], name, source, called, column)
+
+
+def _shows_other_rows(
+    view: dict[str, Any], name: str, source: dict[str, Any], called: str, column: str
+) -> Iterator[str]:
+    """Whether a row may leave a staging view, or become another, of which no load tells."""
+    code = _COMMENT.sub("", view["raw_code"])
+    if found := _CLOCK.search(code):
+        yield (
+            f"model {name} follows {called}, which looks at the clock ({found[1].rstrip('(')}): a row of it changes "
+            f"then though nothing was loaded. Move that to a model that is a table."
+        )
+    raw_columns = source.get("columns", {})
+    if raw_columns and column not in raw_columns and (found := _LEAVES_OUT.search(code)):
+        yield (
+            f"model {name} follows {called} by {column}, which is no column of raw, and {called} leaves rows out "
+            f"(`{found[1].lower()}`): one that it no longer shows would stay in {name}. Leave them out in {name}."
         )
 
 
@@ -123,17 +158,15 @@ def takes_changes(node: dict[str, Any]) -> bool:
     )
 
 
-def _shows_a_raw_table(facts: Manifest, unique_id: str, raw_schema: str) -> bool:
-    if source := facts.sources.get(unique_id):
-        return source["schema"] == raw_schema
-    node = facts.nodes[unique_id]
-    parents = node["depends_on"]["nodes"]
-    return (
-        node["config"].get("materialized") == "view"
-        and len(parents) == 1
-        and parents[0] in facts.sources
-        and facts.sources[parents[0]]["schema"] == raw_schema
-    )
+def _raw_table(facts: Manifest, unique_id: str, raw_schema: str) -> dict[str, Any] | None:
+    """The source in raw that a source or a staging view is of; None for anything else."""
+    source = facts.sources.get(unique_id)
+    if not source:
+        node = facts.nodes[unique_id]
+        parents = node["depends_on"].get("nodes", ())  # a seed has none
+        shows_one = node["config"].get("materialized") == "view" and len(parents) == 1
+        source = facts.sources.get(parents[0]) if shows_one else None
+    return source if source and source["schema"] == raw_schema else None
 
 
 def _unique_columns(facts: Manifest, unique_id: str) -> set[str]:

@@ -115,6 +115,21 @@ def test_a_run_takes_changes_alone(one: One) -> None:
     assert one.orders() == ["a", "b", "new"]
 
 
+def test_a_row_that_a_staging_view_leaves_out_from_now_on_is_in_no_mart_any_more(one: One) -> None:
+    """A shop that marks what is deleted, say."""
+    one.write(
+        "models/staging/stg_orders.sql", "select * from {{ source('greenery', 'orders') }} where promo_id is null"
+    )
+    one.write(
+        "models/marts/one.sql",
+        MODEL.replace("greenery.orders", "stg_orders").replace('source("greenery", "orders")', 'ref("stg_orders")'),
+    )
+    one.run()
+    one.shop.query("update raw.orders set promo_id = 'gone', _loaded_at = clock_timestamp() where order_id = 'b'")
+    one.run()
+    assert one.orders() == ["a", "new"]
+
+
 def test_a_buffer_is_marked_before_it_is_first_written_to_and_the_run_after_a_killed_one_builds_anew(one: One) -> None:
     is_dirty = "select dirty from ops.buffers where schema_oid = 'analytics_next'::regnamespace"
     assert one.begin() is False

@@ -128,6 +128,11 @@
         {%- endif -%}
     {%- elif table -%}
         select {{ selected }} from {{ node.relation_name }} where {{ is_new(table) }}
+        {#- What the view leaves out now, and may have shown before. #}
+        {%- if node.resource_type != 'source' and has_columns([(source_of(node).relation_name, expression)]) %}
+        union
+        select cast({{ expression }} as {{ dbt.type_string() }}) from {{ source_of(node).relation_name }} where {{ is_new(table) }}
+        {%- endif %}
         union
         select key from {{ raw_table('deletions') }} where table_name = '{{ table }}' and {{ is_new('deletions', 'deleted_at') }}
     {%- else -%}
@@ -137,6 +142,11 @@
         ) }}
     {%- endif -%}
 {%- endmacro %}
+
+{# The source table that a staging view shows. #}
+{% macro source_of(view) %}
+    {{ return(node_by_id(view.depends_on.nodes[0])) }}
+{% endmacro %}
 
 {# Where the changes of a model are written. #}
 {% macro changes_of(node) %}

@@ -9,9 +9,21 @@ import pytest
 from include.dbt_project import follows
 from include.dbt_project.manifest import Manifest
 
-RAW = {"source.shop.shop.orders": {"resource_type": "source", "source_name": "shop", "name": "orders", "schema": "raw"}}
+ORDERS, RETURNS = "source.shop.shop.orders", "source.shop.shop.returns"
+RAW = {
+    f"source.shop.shop.{table}": {
+        "resource_type": "source",
+        "source_name": "shop",
+        "name": table,
+        "identifier": table,
+        "schema": "raw",
+        "config": {},
+    }
+    for table in ("orders", "returns")
+}
 VIEW, MART, TABLE = "model.shop.stg_orders", "model.shop.int_orders", "model.shop.kinds"
 USERS, ADDRESSES, SNAPSHOT = "model.shop.dim_users", "model.shop.dim_addresses", "snapshot.shop.history"
+SEED = "seed.shop.states"
 
 
 COLUMNS = {
@@ -40,12 +52,13 @@ def unique(unique_id: str, column: str) -> dict[str, Any]:
     }
 
 
-def said(reads: list[str], **meta: Any) -> list[str]:
-    """What is said of a mart that reads these."""
+def said(reads: list[str], code: str = "", raw: tuple[str, ...] = ("id", "line"), **meta: Any) -> list[str]:
+    """What is said of a mart that reads these, of a staging view with such code over such columns of raw."""
     nodes = {
-        VIEW: node(VIEW, "view", ["source.shop.shop.orders"]),
+        VIEW: node(VIEW, "view", [ORDERS]),
         MART: node(MART, "incremental", [VIEW], key="order_id", follows=[{"of": "stg_orders"}]),
         TABLE: node(TABLE, "table", [VIEW]),
+        SEED: node(SEED, "seed", []) | {"depends_on": {"macros": []}},
         SNAPSHOT: node(SNAPSHOT, "snapshot", []),
         USERS: node(USERS, "incremental", [VIEW], key="user_id", follows=[{"of": "stg_orders", "on": "order_id"}]),
         ADDRESSES: node(ADDRESSES, "incremental", [VIEW], key="address_id", follows=[{"of": "stg_orders"}]),
@@ -54,7 +67,9 @@ def said(reads: list[str], **meta: Any) -> list[str]:
         "test.shop.3": unique(ADDRESSES, "address_id"),
         "model.shop.facts": node("model.shop.facts", "incremental", reads, **meta),
     }
-    return list(follows.problems(Manifest(nodes, RAW), "model.shop.facts", "raw"))
+    nodes[VIEW]["raw_code"] = code
+    sources = RAW | {ORDERS: RAW[ORDERS] | {"columns": {column: {} for column in raw}}}
+    return list(follows.problems(Manifest(nodes, sources), "model.shop.facts", "raw"))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +140,13 @@ def test_what_follows_all_that_it_reads_is_fine(reads: list[str], meta: dict[str
             "and int_orders has no column buyer_id",
         ),
         ([TABLE], {"key": "order_id", "follows": [{"of": "kinds"}]}, "can't follow kinds, which is built as a whole"),
+        ([SEED], {"key": "order_id", "follows": [{"of": "states"}]}, "can't follow states, which is built as a whole"),
         ([VIEW], {"key": "user_id", "follows": [{"of": "stg_orders"}]}, "follows stg_orders by user_id"),
+        (
+            [RETURNS],
+            {"key": "order_id", "follows": [{"of": "shop.returns"}]},
+            "nothing says which rows left raw.returns",
+        ),
         ([MART], {"key": "order_id", "follows": [{"of": "int_orders", "by": "user_id"}]}, "has ['by'] in `follows`"),
     ],
 )
@@ -134,10 +155,39 @@ def test_what_does_not_is_refused_with_what_to_write(reads: list[str], meta: dic
     assert sentence in problem
 
 
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("select order_id, now() as seen_at from {{ source('shop', 'orders') }}", "looks at the clock (now)"),
+        ("select id || '/' || line as order_id from orders where not is_test", "leaves rows out (`where`)"),
+        ("select distinct id || '/' || line as order_id from orders", "leaves rows out (`distinct`)"),
+    ],
+)
+def test_a_staging_view_that_shows_other_rows_without_a_load_is_refused(code: str, sentence: str) -> None:
+    [problem] = said([VIEW], code=code, key="order_id", follows=[{"of": "stg_orders"}])
+    assert sentence in problem
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "select id || '/' || line as order_id, a is distinct from b as c from orders -- where now() is no word\n",
+        "select id || '/' || line as order_id from {# limit #} orders /* group by */",
+    ],
+)
+def test_a_staging_view_that_shows_all_rows_is_fine(code: str) -> None:
+    assert said([VIEW], code=code, key="order_id", follows=[{"of": "stg_orders"}]) == []
+
+
+def test_a_staging_view_may_leave_rows_out_by_a_key_that_raw_has() -> None:
+    code = "select line_id, order_id from orders where not is_test"
+    assert said([VIEW], code=code, raw=("order_id",), key="order_id", follows=[{"of": "stg_orders"}]) == []
+
+
 def test_a_mart_whose_changes_would_have_too_long_a_name_is_refused() -> None:
     name = f"model.shop.{'a' * 55}"
     nodes = {
-        VIEW: node(VIEW, "view", ["source.shop.shop.orders"]),
+        VIEW: node(VIEW, "view", [ORDERS]),
         name: node(name, "incremental", [SNAPSHOT], key="order_id", follows=[{"of": "history"}]),
         SNAPSHOT: node(SNAPSHOT, "snapshot", []),
     }
