@@ -10,22 +10,41 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from include import raw, settings
-from include.raw.contract import TABLES
+from include.raw.contract import BOOKKEEPING, TABLES
 from include.warehouse import has_columns
 
 log = logging.getLogger(__name__)
 
 
 def files(cursor: Cursor) -> dict[str, int]:
-    """The file that each raw table lies in, `deletions` and `loads` among them; a view lies in none.
+    """The file that each raw table lies in, `deletions` and `loads` among them; of a view, of the tables behind it.
 
-    Postgres gives a table another file where it is made anew, truncated, or written anew as a whole.
+    Postgres gives a table another file where it is made anew, truncated, or written anew as a whole. A partitioned
+    table lies in none.
     """
     cursor.execute(
-        "select relname, pg_relation_filenode(pg_class.oid) from pg_class"
-        " join pg_namespace as spaces on spaces.oid = relnamespace"
-        " where nspname = %s and relname = any(%s) and pg_relation_filenode(pg_class.oid) is not null",
-        (settings.raw_schema(), [*TABLES, "deletions", "loads"]),
+        """
+        with recursive shown (name, relation, kind) as (
+            select relname, oid, relkind from pg_class
+            where relnamespace = to_regnamespace(%(schema)s) and relname = any(%(tables)s)
+            union
+            select shown.name, behind.oid, behind.relkind
+            from shown
+            join pg_rewrite on ev_class = relation
+            join pg_depend on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid
+            join pg_class as behind on refclassid = 'pg_class'::regclass and refobjid = behind.oid
+            where shown.kind = 'v' and shown.name <> all(%(notes)s)
+        )
+        select name, (sum(pg_relation_filenode(relation)::bigint) %% 4294967296)::bigint
+        from shown
+        where kind in ('r', 'm')
+        group by name
+        """,
+        {
+            "schema": settings.raw_schema(),
+            "tables": [*TABLES, *BOOKKEEPING],
+            "notes": list(BOOKKEEPING),
+        },
     )
     return dict(cursor.fetchall())
 
