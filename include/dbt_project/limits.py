@@ -93,6 +93,11 @@ def _of_node(facts: Manifest, unique_id: str, node: dict[str, Any]) -> Iterator[
             f"model {name} is incremental and leaves no word of what it builds, so no run could go on from it. Give "
             "all models the two hooks of docs/own-project.md, step 2, beside their own."
         )
+    if schema != BUILT and follows.takes_changes(node):
+        yield (
+            f"model {name} takes changes alone and goes to schema {schema}. Its one table there would serve both "
+            "buffers, and what it changed for one would never be taken into the other. Leave `schema` out."
+        )
     if node.get("language", "sql") != "sql":
         yield f"{kind} {name} is written in {node['language']}, which Postgres does not run. Write it in SQL."
     if (config.get("latest_version_pointer") or {}).get("enabled"):

@@ -17,6 +17,10 @@ HOOKS = {
     "pre-hook": [{"sql": "{{ before_build() }}"}],
     "post-hook": [{"sql": "{{ after_build() }}"}],
 }
+TAKES_CHANGES = HOOKS | {
+    "incremental_strategy": "replace_changed",
+    "meta": {"key": "order_id", "follows": [{"rows_where": "price is null"}]},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +69,7 @@ def test_what_can_be_run_is_not_refused(kind: str) -> None:
         (node("test", config={"store_failures": True}), r"`data_tests: {+schema: audit}`"),
         (node(config={"materialized": "incremental"}), "leaves no word of what it builds"),
         (node(config=HOOKS | {"pre-hook": [{"sql": "select 1"}]}), "Give all models the two hooks"),
+        (node(config=TAKES_CHANGES, schema="inner"), "takes changes alone and goes to schema inner"),
         (node(language="python"), "is written in python"),
         (node(original_file_path="models/my marts/one.sql"), 'a folder that is called "my marts"'),
         (node(original_file_path="models/v1.0/one.sql"), 'a folder that is called "v1.0"'),
