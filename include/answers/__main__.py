@@ -123,7 +123,7 @@ def _line(kept: Kept, facts: Manifest) -> str:
 
 def _said(answer: Answer) -> str:
     until = f" until {answer.until}" if answer.until else ""
-    return f"{answer.kind}{until}{', waived' if answer.waives else ''}:"
+    return f"{answer.kind}{until}{', let through' if answer.waives else ''}:"
 
 
 if __name__ == "__main__":

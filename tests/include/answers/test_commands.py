@@ -35,7 +35,7 @@ def test_it_is_kept_by_login_listed_and_ended(shop: Connection, capsys: pytest.C
     [given] = answers.in_force(shop, today())
     assert (given.about.unique_id, given.until, given.waives) == ("test.p.orders_unique", until, True)
     assert re.fullmatch(r"\S+ \(\S+ on \S+\)", given.answered_by)
-    assert capsys.readouterr().out.startswith(f"Done: 1  mute until {until}, waived: orders_unique, by ")
+    assert capsys.readouterr().out.startswith(f"Done: 1  mute until {until}, let through: orders_unique, by ")
     assert main(["mine", "fact_orders", "--reason", "at it"]) == 0
     assert main(["end", "1", "--reason", "mended"]) == 0
     capsys.readouterr()
