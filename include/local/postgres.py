@@ -342,4 +342,6 @@ def _run(program: str, *arguments: str, stdin: str = "") -> None:
         )
         if done.returncode:
             out.seek(0), err.seek(0)
-            raise subprocess.CalledProcessError(done.returncode, program, out.read(), err.read())
+            error = subprocess.CalledProcessError(done.returncode, program, out.read(), err.read())
+            error.add_note(error.stderr)  # which its own text leaves out
+            raise error
