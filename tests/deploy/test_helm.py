@@ -7,6 +7,7 @@ at. AIRFLOW_CHART names its folder, as `helm pull apache-airflow/airflow --versi
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -86,6 +87,13 @@ def test_a_component_gets_the_secrets_of_its_own_work() -> None:
 def test_tasks_load_as_the_loader() -> None:
     given = {one["name"]: one.get("value") for one in VALUES["workers"]["celery"]["env"]}
     assert given["WAREHOUSE_LOADER_USER"] == roles.LOADER
+
+
+def test_the_runbook_sends_people_to_containers_that_the_warehouse_lets_in() -> None:
+    runbook = (PROJECT_ROOT / "docs" / "runbook.md").read_text()
+    [row] = [line for line in runbook.splitlines() if line.startswith("| Kubernetes |")]
+    decides, administers = re.findall(r"kubectl exec greenery-(\w+)", row)
+    assert ("WAREHOUSE_PASSWORD" in KNOWS[decides], administers) == (True, "administer")
 
 
 def test_no_secret_is_written_down() -> None:
