@@ -204,6 +204,15 @@ def row_security(cursor: Cursor, live: str, built: str) -> list[Change]:
             from pg_policies
         ) as policies on schemaname = %(live)s and tablename = relname
         where twin is not null and not exists (select from pg_policy where polrelid = twin and polname = policyname)
+        union all
+        select
+            4,
+            format('comment on policy %%I on %%I.%%I is %%L', polname, %(live)s, relname,
+                obj_description(pg_policy.oid, 'pg_policy')),
+            relname, null, null
+        from tables
+        join pg_policy on polrelid = tables.oid
+        where twin is not null and obj_description(pg_policy.oid, 'pg_policy') is not null
         order by 1, 2
         """,
         {"live": live, "built": built},
@@ -222,48 +231,99 @@ def row_security(cursor: Cursor, live: str, built: str) -> list[Change]:
 
 
 def comments_and_options(cursor: Cursor, live: str, built: str) -> list[Change]:
-    """Let comments and storage options go over to tables and columns that have none of their own."""
+    """Let comments, security labels, storage options and the like go over to what has none of its own."""
     cursor.execute(
         """
-        with tables as (
-            select olds.relname, olds.oid, news.oid as twin, olds.reloptions, news.reloptions as twins_options
+        with words (letter, word) as (values ('r', 'table'), ('v', 'view'), ('m', 'materialized view')),
+        tables as (
+            select
+                olds.relname, olds.oid, news.oid as twin, olds.relkind, news.relkind as twins_kind,
+                old_words.word, new_words.word as twins_word
             from pg_class as olds
-            join pg_class as news on news.relname = olds.relname and news.relkind = 'r' and olds.relkind = 'r'
+            join pg_class as news on news.relname = olds.relname
+            join words as old_words on old_words.letter = olds.relkind
+            join words as new_words on new_words.letter = news.relkind
             where olds.relnamespace = to_regnamespace(%(live)s)
                 and news.relnamespace = to_regnamespace(%(built)s)
                 and pg_has_role(olds.relowner, 'usage')
         ),
+        columns as (
+            select pg_attribute.*
+            from pg_attribute
+            where attnum > 0 and not attisdropped
+                and attrelid in (select oid from tables union all select twin from tables)
+        ),
+        said (kind, provider, relation, number, words) as (
+            select 'comment', null, objoid, objsubid, description
+            from pg_description where classoid = 'pg_class'::regclass
+            union all
+            select 'security label', provider, objoid, objsubid, label
+            from pg_seclabel where classoid = 'pg_class'::regclass
+        ),
         comments as (
             select
-                relname, description,
-                case when objsubid = 0 then 'table %%1$I.%%2$I' else 'column %%1$I.%%2$I.%%3$I' end as what,
-                olds.attname
+                kind || coalesce(' for ' || quote_ident(provider), '') as kind, relname, words,
+                case number when 0 then twins_word else 'column' end as what,
+                case number when 0 then word else 'column' end as former,
+                coalesce('.' || quote_ident(olds.attname), '') as of_column
             from tables
-            join pg_description on classoid = 'pg_class'::regclass and objoid = tables.oid
-            left join pg_attribute as olds on olds.attrelid = tables.oid and olds.attnum = objsubid and objsubid > 0
-            left join pg_attribute as news
-                on news.attrelid = twin and news.attname = olds.attname and not news.attisdropped
-            where case
-                when objsubid = 0 then obj_description(twin, 'pg_class') is null
-                else news.attnum is not null and col_description(twin, news.attnum) is null
-            end
+            join said on relation = oid
+            left join columns as olds on olds.attrelid = tables.oid and olds.attnum = number
+            left join columns as news on news.attrelid = twin and news.attname = olds.attname
+            where (number = 0 or news.attnum is not null)
+                and not exists (
+                    select from said as others
+                    where others.relation = twin and others.number = coalesce(news.attnum, 0)
+                        and others.kind = said.kind and others.provider is not distinct from said.provider
+                )
+        ),
+        kept (relation, attname, setting) as (
+            select oid, null, unnest(reloptions) from pg_class
+            union all
+            select owners.oid, null, 'toast.' || unnest(toasts.reloptions)
+            from pg_class as owners join pg_class as toasts on toasts.oid = owners.reltoastrelid
+            union all
+            select attrelid, attname, unnest(attoptions) from columns
+            union all
+            select attrelid, attname, 'statistics=' || attstattarget from columns where attstattarget >= 0
+        ),
+        options as (
+            select
+                relname, coalesce(' alter column ' || quote_ident(attname), '') as of_column,
+                split_part(setting, '=', 1) as option, substr(setting, strpos(setting, '=') + 1) as value
+            from tables
+            join kept on relation = oid and relkind = twins_kind
+            where (
+                attname is null
+                or exists (select from columns as news where news.attrelid = twin and news.attname = kept.attname)
+            )
+                and not exists (
+                    select from kept as others
+                    where others.relation = twin and others.attname is not distinct from kept.attname
+                        and split_part(others.setting, '=', 1) = split_part(kept.setting, '=', 1)
+                )
         )
-        select format('comment on ' || what || ' is %%4$L', %(live)s, relname, attname, description), relname
+        select format('%%s on %%s %%I.%%I%%s is %%L', kind, what, %(live)s, relname, of_column, words), relname
         from comments
         union all
-        select format('comment on ' || what || ' is null', %(built)s, relname, attname), relname
+        select format('comment on %%s %%I.%%I%%s is null', former, %(built)s, relname, of_column), relname
         from comments
+        where kind = 'comment'
         union all
         select
-            format('alter table %%I.%%I set (%%s = %%L)', %(live)s, relname, split_part(options.option, '=', 1),
-                substr(options.option, strpos(options.option, '=') + 1)),
+            format('alter table %%I.%%I%%s ', %(live)s, relname, of_column)
+            || case option
+                when 'statistics' then 'set statistics ' || value else format('set (%%s = %%L)', option, value)
+            end,
             relname
-        from tables
-        cross join unnest(reloptions) as options (option)
-        where not exists (
-            select from unnest(twins_options) as twins (option)
-            where split_part(twins.option, '=', 1) = split_part(options.option, '=', 1)
-        )
+        from options
+        union all
+        select
+            format('alter table %%I.%%I%%s ', %(built)s, relname, of_column)
+            || case option when 'statistics' then 'set statistics -1' else format('reset (%%s)', option) end,
+            relname
+        from options
+        order by 2, 1
         """,
         {"live": live, "built": built},
     )
@@ -310,7 +370,7 @@ def left_behind(cursor: Cursor, live: str, built: str) -> list[str]:
             select olds.oid, olds.relname, news.oid as twin
             from pg_class as olds
             join pg_class as news on news.relname = olds.relname
-            where olds.relkind = 'r'
+            where olds.relkind in ('r', 'p', 'v', 'm')
                 and olds.relnamespace = to_regnamespace(%(live)s)
                 and news.relnamespace = to_regnamespace(%(built)s)
         )

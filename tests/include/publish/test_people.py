@@ -12,6 +12,7 @@ from psycopg2.extensions import connection as Connection
 from include.daily import buffers
 from include.publish import locks
 from include.publish.gate import NotPublishedError
+from include.results import runs
 from include.settings import Warehouse
 from include.warehouse import roles
 from tests.include.publish.test_exchange import build, do, notes, publish
@@ -210,6 +211,97 @@ def test_comments_and_storage_options_stay(builder: Connection) -> None:
             "select obj_description(oid), col_description(oid, 1), reloptions from pg_class"
             " where oid = 'analytics.m'::regclass",
         ) == [("it's ours", "who", ["fillfactor=70"])]
+
+
+OF_A_COLUMN = (
+    "select attstattarget, attoptions from pg_attribute where attrelid = 'analytics.m'::regclass and attnum = 1"
+)
+
+
+@pytest.mark.parametrize(
+    ("done", "undone", "asked", "seen"),
+    [
+        (
+            "alter table analytics.m alter built_by set statistics 700, alter built_by set (n_distinct = 7)",
+            "alter table analytics.m alter built_by set statistics -1, alter built_by reset (n_distinct)",
+            OF_A_COLUMN,
+            (700, ["n_distinct=7"]),
+        ),
+        (
+            "alter table analytics.m set (fillfactor = 70, toast.autovacuum_enabled = false)",
+            "alter table analytics.m reset (fillfactor, toast.autovacuum_enabled)",
+            "select olds.reloptions, toasts.reloptions from pg_class as olds join pg_class as toasts on"
+            " toasts.oid = olds.reltoastrelid where olds.oid = 'analytics.m'::regclass",
+            (["fillfactor=70"], ["autovacuum_enabled=false"]),
+        ),
+        (
+            "comment on view analytics.v is 'ours'; comment on column analytics.v.built_by is 'who'",
+            "comment on view analytics.v is null; comment on column analytics.v.built_by is null",
+            "select obj_description(oid), col_description(oid, 1) from pg_class where oid = 'analytics.v'::regclass",
+            ("ours", "who"),
+        ),
+        (
+            "alter view analytics.v set (security_invoker = true)",
+            "alter view analytics.v reset (security_invoker)",
+            "select reloptions from pg_class where oid = 'analytics.v'::regclass",
+            (["security_invoker=true"],),
+        ),
+        (
+            "comment on policy p on analytics.m is 'why'",
+            "comment on policy p on analytics.m is null",
+            "select obj_description(oid, 'pg_policy') from pg_policy where polrelid = 'analytics.m'::regclass",
+            ("why",),
+        ),
+    ],
+    ids=["column", "table", "comments of a view", "a view", "comment of a policy"],
+)
+def test_what_is_set_on_a_mart_stays_until_somebody_takes_it_back(
+    builder: Connection, done: str, undone: str, asked: str, seen: tuple
+) -> None:
+    """The tables live on, as those of incremental models: what was set on one is there when it comes back."""
+
+    def publish_anew(number: int) -> None:
+        runs.begin(builder, f"run {number}", "release")
+        buffers.begin(builder, f"run {number}")
+        do(builder, "drop view if exists analytics_next.v")
+        do(builder, "create view analytics_next.v as select built_by from analytics_next.m")
+        publish(builder, f"run {number}", "m", "n", views=("analytics_next.v",))
+
+    day(builder, 2)
+    publish_anew(3)
+    do(builder, "create policy p on analytics.m using (true)")
+    before = do(builder, asked)
+    do(builder, done)
+    for number in (4, 5):
+        publish_anew(number)
+        assert notes(builder) == ""
+        assert do(builder, asked) == [seen]
+    do(builder, undone)
+    for number in (6, 7):
+        publish_anew(number)
+        assert do(builder, asked) == before
+
+
+def test_a_security_label_that_does_not_go_with_the_publish_is_named(builder: Connection, db: Connection) -> None:
+    """As an extension that masks columns has them."""
+    do(db, "set allow_system_table_mods = on")
+    do(db, "insert into pg_seclabel values ('analytics.m'::regclass, 'pg_class'::regclass, 1, 'masks', 'hidden')")
+    assert day(builder, 2) == (
+        "this could not go with the publish, on table m:"
+        " security label for masks on column analytics.m.built_by is 'hidden'"
+    )
+
+
+def test_an_index_on_a_materialized_view_is_named(builder: Connection) -> None:
+    for schema in ("analytics", "analytics_next"):
+        do(
+            builder,
+            f"drop table if exists {schema}.n; create materialized view {schema}.n as select 'run 2'::text as built_by",
+        )
+    do(builder, "create index by_hand on analytics.n (built_by)")
+    build(builder, "run 2", "m")
+    publish(builder, "run 2", "m", "n")
+    assert "index by_hand on table n is not on what is published now" in notes(builder)
 
 
 @pytest.mark.parametrize(
