@@ -37,8 +37,10 @@ def stay(cursor: Cursor, live: str, built: str, models: Mapping[str, Collection[
     """
     cursor.execute(
         """
-        with things (kind, letter, schema, name, said, owner) as (
-            select 'table', relkind::text, relnamespace, relname::text, format('%%I', relname), relowner
+        with things (class, oid, kind, letter, schema, name, said, owner) as (
+            select
+                'pg_class'::regclass, oid, 'table', relkind::text, relnamespace, relname::text,
+                format('%%I', relname), relowner
             from pg_class
             where relkind in ('r', 'p', 'v', 'm', 'f')
                 or relkind = 'S' and not exists (
@@ -46,14 +48,40 @@ def stay(cursor: Cursor, live: str, built: str, models: Mapping[str, Collection[
                     where classid = 'pg_class'::regclass and objid = pg_class.oid and deptype in ('a', 'i')
                 )
             union all
-            select 'routine', null, pronamespace, null,
+            select 'pg_proc'::regclass, oid, 'routine', null, pronamespace, null,
                 format('%%I(%%s)', proname, pg_get_function_identity_arguments(oid)), proowner
             from pg_proc
             union all
-            select 'type', null, typnamespace, null, format('%%I', typname), typowner
+            select 'pg_type'::regclass, oid, 'type', null, typnamespace, null, format('%%I', typname), typowner
             from pg_type
             where typtype in ('d', 'e', 'r')
                 or typtype = 'c' and (select relkind from pg_class where oid = typrelid) = 'c'
+            union all
+            select
+                'pg_operator'::regclass, oid, 'operator', null, oprnamespace, null,
+                format('%%s (%%s, %%s)', oprname, coalesce(nullif(oprleft, 0)::regtype::text, 'none'),
+                    oprright::regtype),
+                oprowner
+            from pg_operator
+            union all
+            select
+                'pg_collation'::regclass, oid, 'collation', null, collnamespace, null,
+                format('%%I', collname), collowner
+            from pg_collation
+            union all
+            select
+                'pg_ts_config'::regclass, oid, 'text search configuration', null, cfgnamespace, null,
+                format('%%I', cfgname), cfgowner
+            from pg_ts_config
+            union all
+            select
+                'pg_ts_dict'::regclass, oid, 'text search dictionary', null, dictnamespace, null,
+                format('%%I', dictname), dictowner
+            from pg_ts_dict
+            union all
+            select
+                'pg_extension'::regclass, oid, 'extension', null, extnamespace, null, format('%%I', extname), extowner
+            from pg_extension
         )
         select
             case letter
@@ -64,6 +92,8 @@ def stay(cursor: Cursor, live: str, built: str, models: Mapping[str, Collection[
         from things
         join pg_namespace as spaces on spaces.oid = things.schema
         where spaces.nspname in (%(live)s, %(built)s)
+            -- What an extension has made goes with it.
+            and not exists (select from pg_depend where classid = class and objid = things.oid and deptype = 'e')
             and coalesce(spaces.nspname || '.' || name <> all(%(models)s), true)
         order by 2, 3
         """,
@@ -78,7 +108,7 @@ def stay(cursor: Cursor, live: str, built: str, models: Mapping[str, Collection[
         cursor,
         [
             Change(
-                f"alter {kind} {schema}.{said} set schema {other[schema]}",
+                f"alter {kind} {said if kind == 'extension' else f'{schema}.{said}'} set schema {other[schema]}",
                 f"{kind} {said} of {owner} is in {other[schema]} now, with the schema that it was made in: its owner "
                 "takes it to another schema",
             )

@@ -341,6 +341,41 @@ def test_a_table_and_a_view_that_people_have_in_analytics_stay_there(builder: Co
         assert do(builder, "select * from analytics.on_m") == [(f"run {number}",)]
 
 
+@pytest.mark.parametrize(
+    ("made", "used"),
+    [
+        ('create collation analytics.ours from pg_catalog."C"', "select 'a' < 'b' collate analytics.ours"),
+        (
+            "create operator analytics.=== (leftarg = text, rightarg = text, function = texteq)",
+            "select 'a' operator(analytics.===) 'a'::text",
+        ),
+        (
+            "create text search dictionary analytics.ours (template = pg_catalog.simple)",
+            "select ts_lexize('analytics.ours', 'a') = array['a']",
+        ),
+        (
+            "create text search configuration analytics.ours (copy = pg_catalog.simple)",
+            "select to_tsvector('analytics.ours', 'a') = 'a:1'",
+        ),
+    ],
+    ids=["collation", "operator", "dictionary", "configuration"],
+)
+def test_whatever_people_make_in_analytics_stays_there(builder: Connection, made: str, used: str) -> None:
+    do(builder, made)
+    for number in (2, 3):
+        assert day(builder, number) == ""
+        assert do(builder, used) == [(True,)]
+
+
+def test_an_extension_in_analytics_is_named_once(builder: Connection) -> None:
+    """Postgres lets nobody take it to another schema who does not own all that it has made."""
+    do(builder, "create extension citext schema analytics")
+    assert day(builder, 2) == (
+        "extension citext of greenery_transformer is in analytics_next now, with the schema that it was made in:"
+        " its owner takes it to another schema"
+    )
+
+
 def test_a_view_of_somebody_elses_on_what_stays_reads_on(builder: Connection, db: Connection) -> None:
     do(builder, "create table analytics.mine as select 1 as one")
     do(db, "create view public.seen as select mart, one from analytics.trust, analytics.mine")
