@@ -14,6 +14,7 @@ import pytest
 
 from include.daily import buffers
 from include.dbt_project import release
+from include.results import runs
 from include.warehouse import connect, migrate
 from tests.dbt.conftest import PROJECT, Dbt, KeptShop
 from tests.dbt.days import SCHEMAS
@@ -127,6 +128,88 @@ def test_a_row_that_a_staging_view_leaves_out_from_now_on_is_in_no_mart_any_more
     one.run()
     one.shop.query("update raw.orders set promo_id = 'gone', _loaded_at = clock_timestamp() where order_id = 'b'")
     one.run()
+    assert one.orders() == ["a", "new"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "happened", "left"),
+    [
+        (
+            "strategy='check', check_cols=['status'], hard_deletes='invalidate'",
+            "delete from raw.orders where order_id = 'b'",
+            ["a", "new"],
+        ),
+        (
+            "strategy='timestamp', updated_at='delivered_at'",
+            "update raw.orders set delivered_at = '2020-02-01', status = 'gone', _loaded_at = clock_timestamp()"
+            " where order_id = 'b'",
+            ["a", "new"],
+        ),
+        (
+            "strategy='check', check_cols=['status'], updated_at='delivered_at'",
+            "update raw.orders set delivered_at = '2020-02-01', status = 'gone', _loaded_at = clock_timestamp()"
+            " where order_id = 'b'",
+            ["a", "new"],
+        ),
+    ],
+    ids=["a row that left", "by the shop's clock", "compared, and dated by the shop's clock"],
+)
+def test_what_a_snapshot_closes_or_dates_by_the_shop_is_followed(
+    one: One, settings: str, happened: str, left: list[str]
+) -> None:
+    one.shop.query("update raw.orders set delivered_at = '2020-01-01'")
+    with connect() as connection:  # without a run, each build looks at all versions
+        runs.begin(connection, "run", "a release")
+    one.write(
+        "snapshots/kept.sql",
+        "{% snapshot kept %}{{ config(unique_key='order_id', " + settings + ") }}"
+        " select order_id, status, delivered_at from {{ source('greenery', 'orders') }}{% endsnapshot %}",
+    )
+    model = MODEL.replace("greenery.orders", "kept").replace('source("greenery", "orders")', 'ref("kept")')
+    one.write(
+        "models/marts/one.sql",
+        model.replace(
+            "{{ only_changed() }}",
+            "{{ only_changed() }} {{ 'and' if is_incremental() else 'where' }}"
+            " orders.dbt_valid_to is null and orders.status <> 'gone'",
+        ),
+    )
+    for change in ("", f"update snapshots.kept set dbt_valid_from = '2020-01-01'; {happened}"):
+        if change:
+            one.shop.query(change)
+        one.begin()
+        assert set(one("snapshot").values()) == {"success"}
+        one.run()
+    one.shop.query("drop table snapshots.kept")
+    assert one.orders() == left
+
+
+@pytest.mark.parametrize(
+    "follows",
+    [{"of": "kept", "parent_key": "number"}, {"of": "kept", "on": "order_id", "parent_key": "number"}],
+    ids=["the key", "a column"],
+)
+def test_all_versions_of_a_snapshot_may_be_looked_at_where_it_calls_the_key_otherwise(
+    one: One, follows: dict[str, str]
+) -> None:
+    one.write(
+        "snapshots/kept.sql",
+        "{% snapshot kept %}{{ config(unique_key='number', strategy='check', check_cols=['status']) }}"
+        " select order_id as number, status from {{ source('greenery', 'orders') }}{% endsnapshot %}",
+    )
+    one.write(
+        "models/marts/one.sql",
+        MODEL.replace('{"of": "greenery.orders"}', str(follows))
+        .replace('source("greenery", "orders")', 'ref("kept")')
+        .replace("select orders.order_id", "select orders.number as order_id")
+        .replace("only_changed()", "only_changed('number')"),
+    )
+    one.begin()
+    assert set(one("snapshot").values()) == {"success"}
+    one.run()
+    one.shop.query("delete from snapshots.kept where number = 'b'")
+    one.run()
+    one.shop.query("drop table snapshots.kept")
     assert one.orders() == ["a", "new"]
 
 

@@ -89,11 +89,13 @@
     {%- if followed.rows_where -%}
     select {{ key }} from {{ this }} where {{ followed.rows_where }}
     {%- elif followed.on -%}
+    {%- set searched = node_named(followed['in']).relation_name if followed['in'] else this -%}
+    {%- set held = 'select ' ~ followed.on ~ ' from ' ~ searched -%}
     select {{ key }}
-    from {{ node_named(followed['in']).relation_name if followed['in'] else this }}
-    where {{ followed.on }} in ({{ changed_values(node_named(followed.of), followed.parent_key or followed.on) }})
+    from {{ searched }}
+    where {{ followed.on }} in ({{ changed_values(node_named(followed.of), followed.parent_key or followed.on, held=held) }})
     {%- else -%}
-    {{ changed_values(node_named(followed.of), followed.parent_key or key, key) }}
+    {{ changed_values(node_named(followed.of), followed.parent_key or key, key, held='select ' ~ key ~ ' from ' ~ this) }}
     {%- endif -%}
 {%- endmacro %}
 
@@ -112,19 +114,21 @@
 
 {#
     SQL for the values that an expression has, or had, in the rows of a node that changed since this buffer was published. It
-    fails for a node of which nothing says which rows these are. A raw table's deletions hold its key alone.
+    fails for a node of which nothing says which rows these are. A raw table's deletions hold its key alone. `held` selects
+    such values as they are held already: a version that a snapshot had may be gone.
 #}
-{% macro changed_values(node, expression, name=none) -%}
+{% macro changed_values(node, expression, name=none, held=none) -%}
     {%- set selected = expression ~ (' as ' ~ name if name and name != expression else '') -%}
     {%- set table = raw_table_of(node) -%}
     {%- if takes_changes(node) -%}
         {%- set built = noted_of(node.unique_id) -%}
         select {{ selected }} from {{ changes_of(node) }}{{ '' if built and built.built_in_this_run else ' where false' }}
     {%- elif node.resource_type == 'snapshot' -%}
-        {%- set since = untaken_since(model.name) -%}
+        {%- set since = untaken_since(model.name) if is_dated_by_runs(node) else none -%}
         select {{ selected }} from {{ node.relation_name }}
         {%- if since %} where dbt_valid_from > cast('{{ since }}' as timestamp)
-        {%- else %} union select {{ selected }} from {{ this }}
+            {%- if closes_what_is_gone(node) %} or dbt_valid_to > cast('{{ since }}' as timestamp){% endif %}
+        {%- else %} union {{ held }}
         {%- endif -%}
     {%- elif table -%}
         select {{ selected }} from {{ node.relation_name }} where {{ is_new(table) }}
@@ -146,6 +150,16 @@
 {# The source table that a staging view shows. #}
 {% macro source_of(view) %}
     {{ return(node_by_id(view.depends_on.nodes[0])) }}
+{% endmacro %}
+
+{# Whether the versions of a snapshot are dated by the runs that saw them; else one that is new may be dated long ago. #}
+{% macro is_dated_by_runs(snapshot) %}
+    {{ return(snapshot.config.strategy == 'check' and not snapshot.config.updated_at) }}
+{% endmacro %}
+
+{# Whether a snapshot ends the version of a row that is gone, and begins no other. #}
+{% macro closes_what_is_gone(snapshot) %}
+    {{ return(snapshot.config.hard_deletes == 'invalidate' or snapshot.config.invalidate_hard_deletes) }}
 {% endmacro %}
 
 {# Where the changes of a model are written. #}
