@@ -45,6 +45,11 @@ def problems(facts: Manifest, unique_id: str, raw_schema: str) -> Iterator[str]:
             f"model {name} would be called {alias}, and the table of its changes has {len('__changes')} letters more. "
             f"Give it an `alias` of at most {_LONGEST_ALIAS} letters."
         )
+    if clock := _clock(node):
+        yield (
+            f"model {name} takes changes alone and looks at the clock ({clock}): a row of it would keep the moment at "
+            f"which it was built last. Build {name} as a table, or let what reads it look at the clock."
+        )
     read = {_name(facts, parent): parent for parent in node["depends_on"]["nodes"]}
     ignored = meta.get("ignores", {})
     for entry in follows:
@@ -100,18 +105,24 @@ def _shows_other_rows(
     view: dict[str, Any], name: str, source: dict[str, Any], called: str, column: str
 ) -> Iterator[str]:
     """Whether a row may leave a staging view, or become another, of which no load tells."""
-    code = _COMMENT.sub("", view["raw_code"])
-    if found := _CLOCK.search(code):
+    if clock := _clock(view):
         yield (
-            f"model {name} follows {called}, which looks at the clock ({found[1].rstrip('(')}): a row of it changes "
-            f"then though nothing was loaded. Move that to a model that is a table."
+            f"model {name} follows {called}, which looks at the clock ({clock}): a row of it changes then though "
+            f"nothing was loaded. Move that to a model that is a table."
         )
+    code = _COMMENT.sub("", view["raw_code"])
     raw_columns = source.get("columns", {})
     if raw_columns and column not in raw_columns and (found := _LEAVES_OUT.search(code)):
         yield (
             f"model {name} follows {called} by {column}, which is no column of raw, and {called} leaves rows out "
             f"(`{found[1].lower()}`): one that it no longer shows would stay in {name}. Leave them out in {name}."
         )
+
+
+def _clock(node: dict[str, Any]) -> str | None:
+    """What a model asks for the present moment with; None where it doesn't."""
+    found = _CLOCK.search(_COMMENT.sub("", node["raw_code"]))
+    return found[1].rstrip("(") if found else None
 
 
 def _lacks(facts: Manifest, name: str, entry: dict[str, str], unique_id: str, column: str) -> Iterator[str]:

@@ -39,7 +39,14 @@ def node(unique_id: str, materialized: str, reads: list[str], **meta: Any) -> di
     kind, _, name = unique_id.split(".")
     config = {"materialized": materialized, "incremental_strategy": follows.STRATEGY, "meta": meta}
     columns: dict[str, Any] = {column: {} for column in COLUMNS.get(unique_id, ())}
-    return {"resource_type": kind, "name": name, "config": config, "depends_on": {"nodes": reads}, "columns": columns}
+    return {
+        "resource_type": kind,
+        "name": name,
+        "config": config,
+        "depends_on": {"nodes": reads},
+        "columns": columns,
+        "raw_code": "",
+    }
 
 
 def unique(unique_id: str, column: str) -> dict[str, Any]:
@@ -166,6 +173,15 @@ def test_what_does_not_is_refused_with_what_to_write(reads: list[str], meta: dic
 def test_a_staging_view_that_shows_other_rows_without_a_load_is_refused(code: str, sentence: str) -> None:
     [problem] = said([VIEW], code=code, key="order_id", follows=[{"of": "stg_orders"}])
     assert sentence in problem
+
+
+def test_a_mart_that_looks_at_the_clock_is_refused() -> None:
+    name = "model.shop.facts"
+    facts = node(name, "incremental", [SNAPSHOT], key="order_id", follows=[{"of": "history"}])
+    facts["raw_code"] = "select order_id, current_date - day as age from {{ ref('history') }} -- as of now()"
+    nodes = {name: facts, SNAPSHOT: node(SNAPSHOT, "snapshot", [])}
+    [problem] = follows.problems(Manifest(nodes, RAW), name, "raw")
+    assert "looks at the clock (current_date)" in problem
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ def node(kind: str = "model", package: str = "shop", **other: Any) -> dict[str, 
         "original_file_path": file,
         "depends_on": {"nodes": []},
         "columns": {},
+        "raw_code": "",
         **other,
     }
 
