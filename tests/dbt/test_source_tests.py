@@ -89,6 +89,46 @@ def test_finds(dbt: Dbt, shop: Shop, fault: str):
     assert dbt("test", "--select", test) == {test: "fail"}
 
 
+@pytest.mark.parametrize(
+    ("left", "published", "status"),
+    [
+        (49, "delivered", "fail"),
+        (50, "delivered", "pass"),
+        (0, "shipped", "fail"),
+        (0, "preparing", "pass"),
+        (0, "returned", "pass"),
+        (None, "delivered", "pass"),
+    ],
+    ids=["most", "half", "from shipped", "where they were", "from a status that nobody knows", "nothing published"],
+)
+def test_orders_that_all_go_back_are_found(dbt: Dbt, shop: Shop, left: int | None, published: str, status: str):
+    """As where the shop has lost its deliveries: each row is sound by itself."""
+    shop.small()
+    shop.insert("orders", *(shop.order(f"of {number}", status="preparing") for number in range(100)))
+    if left is not None:
+        published_as(shop, published)
+        for number in range(left):
+            shop.query("update raw.orders set status = 'delivered' where order_id = %s", f"of {number}")
+    assert dbt("test", "--select", "most_orders_go_on") == {"most_orders_go_on": status}
+
+
+def test_few_orders_that_go_back_are_a_correction(dbt: Dbt, shop: Shop):
+    shop.small()
+    shop.insert("orders", *(shop.order(f"of {number}", status="preparing") for number in range(99)))
+    published_as(shop, "shipped")
+    assert dbt("test", "--select", "most_orders_go_on") == {"most_orders_go_on": "pass"}
+
+
+def published_as(shop: Shop, status: str) -> None:
+    """People see these orders, and no others, with this status."""
+    shop.query("create schema analytics")
+    shop.query(
+        "create table analytics.fact_orders as select order_id, %s as status from raw.orders"
+        " where starts_with(order_id, 'of ')",
+        status,
+    )
+
+
 def test_a_price_that_is_no_number_is_found_with_its_product(dbt: Dbt, shop: Shop):
     shop.small()
     shop.query("update raw.products set price = 'NaN' where product_id = 'fern'")
