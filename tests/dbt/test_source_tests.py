@@ -119,6 +119,27 @@ def test_few_orders_that_go_back_are_a_correction(dbt: Dbt, shop: Shop):
     assert dbt("test", "--select", "most_orders_go_on") == {"most_orders_go_on": "pass"}
 
 
+@pytest.mark.parametrize(
+    ("seen", "without", "status"),
+    [(10, 6, "fail"), (10, 5, "pass"), (9, 9, "pass"), (0, 10, "pass"), (None, 10, "pass")],
+    ids=["most", "half", "few", "none had any", "nothing published"],
+)
+def test_products_that_are_all_out_of_stock_are_found(
+    dbt: Dbt, shop: Shop, seen: int | None, without: int, status: str
+):
+    """As where their feed broke, and says 0 of all."""
+    shop.small()
+    for number in range(10):
+        inventory = 0 if number < without else 5
+        shop.insert("products", {"product_id": f"p{number}", "name": "P", "price": 1, "inventory": inventory})
+    if seen is not None:
+        shop.query("create schema analytics; create table analytics.fact_product (product_id text, inventory integer)")
+        for number in range(10):
+            shop.query("insert into analytics.fact_product values (%s, %s)", f"p{number}", int(number < seen))
+    found = dbt("test", "--select", "most_products_keep_their_stock")
+    assert found == {"most_products_keep_their_stock": status}
+
+
 def published_as(shop: Shop, status: str) -> None:
     """People see these orders, and no others, with this status."""
     shop.query("create schema analytics")
