@@ -324,7 +324,13 @@ def test_no_task_waits_for_a_dbt_that_is_refused(
     monkeypatch.setenv("GREENERY_STATE_DIR", str(tmp_path))  # in which no release is
     one = BuildAhead(task_id=ahead.TASK, **arguments(Release(tmp_path, "greenery", "warehouse")))
     with pytest.raises(RefusedError):
-        one.execute({"run_id": RUN, "ti": SimpleNamespace(task_id=ahead.TASK, try_number=1)})
+        one.execute(
+            {
+                "run_id": RUN,
+                "ti": SimpleNamespace(task_id=ahead.TASK, try_number=1),
+                "dag_run": SimpleNamespace(start_date=None),
+            }
+        )
     assert came(pool.submit(ahead.done, task())) is None
 
 
