@@ -64,10 +64,12 @@ def exchange(
                     told_as_of = _exchange(cursor, buffer, run_id, manifest, as_of, decision, proven, notes, moved)
                     connection.commit()
                     return told_as_of
-            except (psycopg2.Error, locks.GoneError) as error:
+            except (psycopg2.Error, locks.HeldError) as error:
                 if not locks.not_got(error):
                     raise
                 connection.rollback()
+                for holder, look in error.by if isinstance(error, locks.HeldError) else ():
+                    in_the_way[holder].append(look)
                 log.info("Attempt %d of %d: %s.", attempt, attempts, locks.in_words(in_the_way))
                 if attempt < attempts:
                     time.sleep(pause(attempt))
@@ -122,6 +124,7 @@ def _take_turn(cursor: Cursor) -> None:
     cursor.execute("set local idle_in_transaction_session_timeout = '30s'")
     cursor.execute("select pg_advisory_xact_lock(hashtext('greenery exchange'))")
     locks.keep_out_builders(cursor, BUILT)
+    locks.check_nobody_makes_anything(cursor, LIVE, BUILT)
 
 
 def _check_nothing_came_between(cursor: Cursor, buffer: Buffer, *, by_hand: bool) -> None:
@@ -203,6 +206,8 @@ def _exchange(
         (BUILT, "Where dbt builds what the next publish puts into analytics."),
     ):
         cursor.execute(sql.SQL("comment on schema {} is {}").format(sql.Identifier(schema), sql.Literal(purpose)))
+    # Nor has begun to since in what was live. Who has in the other one builds by hand, and waits for us.
+    locks.check_nobody_makes_anything(cursor, BUILT)
     return told_as_of
 
 

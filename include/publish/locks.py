@@ -25,18 +25,32 @@ from include.warehouse import connect
 LONGEST_WAIT = 800
 # Who stood in the way, by pid: what each look at them said.
 Seen = dict[int, list[str]]
+# Who a session is, its program, pid and state, in words.
+_HOLDER = """
+    case
+        when sessions.backend_type = 'autovacuum worker' then sessions.query
+        else coalesce(sessions.usename, 'somebody')
+    end
+    || format(' (%%s, pid %%s, ', coalesce(nullif(sessions.application_name, ''), 'no name'), holders.pid)
+    || coalesce(sessions.state, 'state unknown')
+    || coalesce(to_char(sessions.xact_start at time zone 'UTC', '" since "YYYY-MM-DD HH24:MI:SS" UTC"'), '') || ')'
+"""
 log = logging.getLogger(__name__)
 
 
-class GoneError(Exception):
-    """What was to be locked was dropped by whoever had locked it before."""
+class HeldError(Exception):
+    """What was to be locked is gone, or is held in a way that can't be waited for: by whom, as pids and words."""
+
+    def __init__(self, by: Collection[tuple[int, str]] = ()) -> None:
+        super().__init__("; ".join(look for _, look in by))
+        self.by = by
 
 
 def not_got(error: Exception) -> bool:
     """Whether an attempt ended because somebody else held, changed or dropped what it needs: it is worth another."""
     # A row of the catalog that somebody had changed, by a GRANT say, and committed while it was waited for.
     overtaken = isinstance(error, psycopg2.errors.InternalError_) and "tuple concurrently" in str(error)
-    return overtaken or isinstance(error, (psycopg2.errors.QueryCanceled, psycopg2.errors.DeadlockDetected, GoneError))
+    return overtaken or isinstance(error, (psycopg2.errors.QueryCanceled, psycopg2.errors.DeadlockDetected, HeldError))
 
 
 def keep_out_builders(cursor: Cursor, schema: str) -> None:
@@ -59,7 +73,7 @@ def keep_out_builders(cursor: Cursor, schema: str) -> None:
         if steps:
             cursor.execute(sql.SQL(" ").join(steps))
     except (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName) as error:
-        raise GoneError from error
+        raise HeldError from error
 
 
 def keep_out_maintenance(cursor: Cursor, schema: str) -> None:
@@ -71,6 +85,27 @@ def keep_out_maintenance(cursor: Cursor, schema: str) -> None:
     _wait_for_at_most(cursor, _of_maintenance(cursor))
     if tables := _tables(cursor, (schema,)):
         cursor.execute(sql.SQL("lock table {} in share update exclusive mode").format(sql.SQL(", ").join(tables)))
+
+
+def check_nobody_makes_anything(cursor: Cursor, *schemas: str) -> None:
+    """Raise HeldError if somebody has not committed yet what they make in one of the schemas.
+
+    A table, say: it would be in the one that is called otherwise by then. Postgres lets nobody lock a schema.
+    """
+    cursor.execute(
+        f"""
+        select holders.pid, pg_describe_object(classid, objid, 0) || ' was held by ' || {_HOLDER}
+        from pg_locks as holders
+        left join pg_stat_activity as sessions on sessions.pid = holders.pid
+        where holders.locktype = 'object' and holders.granted and holders.pid <> pg_backend_pid()
+            and holders.database = (select oid from pg_database where datname = current_database())
+            and holders.classid = 'pg_namespace'::regclass
+            and holders.objid in (select oid from pg_namespace where nspname = any(%s))
+        """,  # noqa: S608 - a constant
+        (list(schemas),),
+    )
+    if by := cursor.fetchall():
+        raise HeldError(by)
 
 
 def keep_out_readers(cursor: Cursor, schema: str, views: Collection[int], functions: Collection[int]) -> None:
@@ -128,8 +163,9 @@ def _in_the_way(connection: Connection, pid: int) -> list[tuple[int, str]]:
     """For whom a session waits at this moment, and what that session holds; its state only if we may see it."""
     with connection.cursor() as cursor:
         cursor.execute(
-            """
+            f"""
             select
+                holders.pid,
                 coalesce(
                     case
                         when waits.locktype = 'transactionid' then 'a row of '
@@ -139,15 +175,8 @@ def _in_the_way(connection: Connection, pid: int) -> list[tuple[int, str]]:
                     end
                     || relations.oid::regclass,
                     pg_describe_object(waits.classid, waits.objid, 0)
-                ),
-                case
-                    when sessions.backend_type = 'autovacuum worker' then sessions.query
-                    else coalesce(sessions.usename, 'somebody')
-                end,
-                coalesce(nullif(sessions.application_name, ''), 'no name'),
-                holders.pid,
-                coalesce(sessions.state, 'state unknown')
-                || coalesce(to_char(sessions.xact_start at time zone 'UTC', '" since "YYYY-MM-DD HH24:MI:SS" UTC"'), '')
+                )
+                || ' was held by ' || {_HOLDER}
             from pg_locks as waits
             -- Who waits for another's change of a row, as by a GRANT, has a lock on that row.
             left join pg_locks as rows
@@ -157,13 +186,10 @@ def _in_the_way(connection: Connection, pid: int) -> list[tuple[int, str]]:
             cross join unnest(pg_blocking_pids(waits.pid)) as holders (pid)
             left join pg_stat_activity as sessions on sessions.pid = holders.pid
             where waits.pid = %s and not waits.granted and (relations.oid is not null or waits.locktype = 'object')
-            """,
+            """,  # noqa: S608 - a constant
             (pid,),
         )
-        return [
-            (holder, f"{what} was held by {who} ({application}, pid {holder}, {state})")
-            for what, who, application, holder, state in cursor.fetchall()
-        ]
+        return cursor.fetchall()
 
 
 def _deadlock_timeout(cursor: Cursor) -> int:

@@ -15,6 +15,7 @@ from psycopg2.extensions import connection as Connection
 
 from include import raw
 from include.daily import buffers
+from include.publish import locks
 from include.publish.exchange import exchange, pause
 from include.publish.gate import NotPublishedError
 from include.raw import lease
@@ -139,35 +140,48 @@ def test_who_keeps_publish_out_is_named_with_what_they_hold(people: Connection, 
     assert "through 2 attempts" in said
 
 
-CHANGES = pytest.mark.parametrize(
+def once_it_has_its_locks(monkeypatch: pytest.MonkeyPatch, begin: Callable[[], object]) -> None:
+    """Somebody begins something when the next exchange has just locked what is live."""
+    lock = locks.keep_out_readers
+
+    def keep_out_readers(*arguments: object, **named: object) -> None:
+        lock(*arguments, **named)
+        monkeypatch.setattr(locks, "keep_out_readers", lock)
+        begin()
+
+    monkeypatch.setattr(locks, "keep_out_readers", keep_out_readers)
+
+
+OF_A_SCHEMA = pytest.mark.parametrize(
     ("change", "what"),
     [
         ("grant usage on schema analytics to greenery_loader", "a row of pg_namespace"),
         ("comment on schema analytics is 'ours'", "schema analytics"),
     ],
+    ids=["grant", "comment"],
 )
 
 
-@CHANGES
+@OF_A_SCHEMA
 def test_who_leaves_a_change_of_the_schema_open_is_named(
-    people: Connection, open_as: Open, change: str, what: str
+    people: Connection, open_as: Open, monkeypatch: pytest.MonkeyPatch, change: str, what: str
 ) -> None:
     build(people, "run 2", "m", "n")
     administrator = open_as("postgres")
-    do(administrator, change)
-    with pytest.raises(NotPublishedError) as refused:
-        exchange("run 2", buffers.current(people), attempts=2)
-    said = f"{what} was held by postgres (a dashboard, pid {administrator.info.backend_pid}, idle in transaction"
-    assert said in str(refused.value)
+    once_it_has_its_locks(monkeypatch, lambda: do(administrator, change))
+    for seen in (what, f"({what}|schema analytics)"):  # as it begins, and once it is there
+        said = rf"{seen} was held by postgres \(a dashboard, pid {administrator.info.backend_pid}, idle in transaction"
+        with pytest.raises(NotPublishedError, match=said):
+            exchange("run 2", buffers.current(people), attempts=1)
 
 
-@CHANGES
+@OF_A_SCHEMA
 def test_what_somebody_changes_of_the_schema_while_publish_waits_for_it_ends_no_publish(
-    people: Connection, open_as: Open, change: str, what: str
+    people: Connection, open_as: Open, monkeypatch: pytest.MonkeyPatch, change: str, what: str
 ) -> None:
     build(people, "run 2", "m", "n")
     administrator = open_as("postgres")
-    do(administrator, change)
+    once_it_has_its_locks(monkeypatch, lambda: do(administrator, change))
     with ThreadPoolExecutor(1) as pool:
         publishing = pool.submit(publish, people, "run 2", "m", "n")
         waiting = "select 1 from pg_locks where locktype in ('object', 'transactionid') and not granted"
@@ -179,6 +193,40 @@ def test_what_somebody_changes_of_the_schema_while_publish_waits_for_it_ends_no_
     assert do(people, "select built_by from analytics.m") == [("run 2",)]
     if "grant" in change:
         assert do(people, "select has_schema_privilege('greenery_loader', 'analytics', 'usage')") == [(True,)]
+
+
+@pytest.mark.parametrize("schema", ["analytics", "analytics_next"])
+def test_what_somebody_makes_in_a_schema_while_it_is_published_stays_there(
+    people: Connection, open_as: Open, schema: str
+) -> None:
+    """In a transaction that is open meanwhile, as a file of statements and rows is loaded."""
+    build(people, "run 2", "m", "n")
+    somebody = open_as("postgres")
+    do(somebody, f"create table {schema}.targets as select 1 as one")
+    with pytest.raises(NotPublishedError) as refused:
+        exchange("run 2", buffers.current(people), attempts=2)
+    said = f"schema {schema} was held by postgres (a dashboard, pid {somebody.info.backend_pid}, idle in transaction"
+    assert said in str(refused.value)
+    somebody.commit()
+    publish(people, "run 2", "m", "n")
+    assert do(people, f"select one from {schema}.targets") == [(1,)]
+
+
+def test_what_somebody_begins_to_make_during_the_exchange_stays_there(
+    people: Connection, open_as: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(people, "run 2", "m", "n")
+    somebody = open_as("postgres")
+    once_it_has_its_locks(monkeypatch, lambda: do(somebody, "create table analytics.targets as select 1 as one"))
+
+    def pause(_: int) -> float:
+        somebody.commit()
+        return 0
+
+    monkeypatch.setattr("include.publish.exchange.pause", pause)
+    publish(people, "run 2", "m", "n")
+    somebody.commit()
+    assert do(people, "select one from analytics.targets") == [(1,)]
 
 
 def test_who_leaves_a_transaction_open_keeps_publish_out_for_as_long_as_idling_is_allowed(
