@@ -138,8 +138,12 @@ class LivingOnAScheduler(Living):
             reading(self.shop, self.pause) as reader,
         ):
             ended = self._airflow_runs(everything=everything)
-        disturbed = self.wire.broke > broke or isinstance(fault, Held)
+        disturbed = self.wire.broke > broke or isinstance(fault, Held) or self._is_raw_old()
         self.has_ended(states_of(ended.task_states), reader, tells if self.timed_out else "report", disturbed=disturbed)
+
+    def _is_raw_old(self) -> bool:
+        """Whether nothing was loaded since days passed: freshness, which Airflow's runs ask for, holds the publish."""
+        return self.shop.value("select max(loaded_at) < now() - interval '1 day' from raw.loads")
 
     def _airflow_runs(self, *, everything: bool) -> Outcome:
         deployment = self.shop.deployment
