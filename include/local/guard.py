@@ -60,8 +60,9 @@ def interrupt_once() -> None:
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    # Not `SIG_IGN`: Python would drop the exception where a second signal has come at the same moment.
     for number in TOLD_TO_END:
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, lambda _signal, _frame: None)
     raise KeyboardInterrupt
 
 

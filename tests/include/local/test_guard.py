@@ -346,6 +346,26 @@ def test_who_ends_as_it_is_told_is_not_killed(home: Path) -> None:
         wait_for(lambda: not records(home), "its guard is done")
 
 
+IMPORTS = """
+import importlib.util
+print("imports", flush=True)
+while True:
+    importlib.util.find_spec("what_is_not_there")
+"""
+
+
+@pytest.mark.slow
+def test_two_signals_at_the_same_moment_end_a_command(home: Path) -> None:
+    """In an import Python dropped the exception of the first, where the second was ignored by then."""
+    with ExitStack() as stack:
+        begun = [stack.enter_context(started(command(IMPORTS))) for _ in range(8)]
+        for process, _ in begun:
+            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
+        assert {process.wait() for process, _ in begun} == {-signal.SIGINT}
+        wait_for(lambda: not records(home), "their guards are done")
+
+
 IN_ORDER, DONE = guard._IN_ORDER, guard._DONE
 INT, CHLD = bytes([signal.SIGINT]), bytes([signal.SIGCHLD])
 

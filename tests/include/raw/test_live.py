@@ -182,7 +182,12 @@ def test_whatever_is_killed_the_replica_is_the_shop_in_the_end(
 
         held = contents(replica, stamps=True)
         carried = "select exists (select from pg_class where relname = 'events_rows')"
-        kill_a_load(lambda: value(replica, carried), "rows are being carried")
+        with closing(connect_to_same(replica)) as other:
+            # So that no load is over before it is killed.
+            execute(other, "begin; lock table raw.orders in access exclusive mode")
+            kill_a_load(lambda: value(replica, carried), "rows are being carried")
+            other.rollback()
+        wait_for(lambda: not value(replica, LOADS), "the server noticed")
         assert contents(replica, stamps=True) == held
 
         with closing(connect_to_same(replica)) as other:
