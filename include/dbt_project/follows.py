@@ -17,13 +17,14 @@ STRATEGY = "replace_changed"
 _LONGEST_ALIAS = 63 - len("__changes")
 _CAST = re.compile(r"cast\((?P<column>\w+) as \w+\)")
 _ENTRY = {"of", "on", "in", "parent_key", "rows_where"}
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/|\{#.*?#\}", re.DOTALL)
+# What is no part of a query: comments, and `config()` with its hooks and descriptions.
+_NO_QUERY = re.compile(r"--[^\n]*|/\*.*?\*/|\{#.*?#\}|\{\{-?\s*config\(.*?\)\s*-?\}\}", re.DOTALL)
 # In a staging view: what may leave rows out, and what makes other rows as time goes by.
 _LEAVES_OUT = re.compile(
     r"\b(where|group\s+by|having|limit|offset|fetch|(?<!is )(?<!is not )distinct)\b", re.IGNORECASE
 )
 _CLOCK = re.compile(
-    r"\b(current_timestamp|current_date|localtime\w*|((clock|statement)_timestamp|now)\()", re.IGNORECASE
+    r"\b(current_timestamp|current_date\b|localtime(stamp)?\b|((clock|statement)_timestamp|now)\()", re.IGNORECASE
 )
 
 
@@ -110,7 +111,7 @@ def _shows_other_rows(
             f"model {name} follows {called}, which looks at the clock ({clock}): a row of it changes then though "
             f"nothing was loaded. Move that to a model that is a table."
         )
-    code = _COMMENT.sub("", view["raw_code"])
+    code = _NO_QUERY.sub("", view["raw_code"])
     raw_columns = source.get("columns", {})
     if raw_columns and column not in raw_columns and (found := _LEAVES_OUT.search(code)):
         yield (
@@ -121,7 +122,7 @@ def _shows_other_rows(
 
 def _clock(node: dict[str, Any]) -> str | None:
     """What a model asks for the present moment with; None where it doesn't."""
-    found = _CLOCK.search(_COMMENT.sub("", node["raw_code"]))
+    found = _CLOCK.search(_NO_QUERY.sub("", node["raw_code"]))
     return found[1].rstrip("(") if found else None
 
 

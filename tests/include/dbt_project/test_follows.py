@@ -175,13 +175,38 @@ def test_a_staging_view_that_shows_other_rows_without_a_load_is_refused(code: st
     assert sentence in problem
 
 
-def test_a_mart_that_looks_at_the_clock_is_refused() -> None:
+def said_of_code(code: str) -> list[str]:
+    """What is said of a mart with such code, which follows all that it reads."""
     name = "model.shop.facts"
-    facts = node(name, "incremental", [SNAPSHOT], key="order_id", follows=[{"of": "history"}])
-    facts["raw_code"] = "select order_id, current_date - day as age from {{ ref('history') }} -- as of now()"
+    facts = node(name, "incremental", [SNAPSHOT], key="order_id", follows=[{"of": "history"}]) | {"raw_code": code}
     nodes = {name: facts, SNAPSHOT: node(SNAPSHOT, "snapshot", [])}
-    [problem] = follows.problems(Manifest(nodes, RAW), name, "raw")
-    assert "looks at the clock (current_date)" in problem
+    return list(follows.problems(Manifest(nodes, RAW), name, "raw"))
+
+
+@pytest.mark.parametrize(
+    ("code", "clock"),
+    [
+        ("select order_id, current_date - day as age from {{ ref('history') }} -- as of now()", "current_date"),
+        ("select {{ dbt.datediff('day', 'current_date', 'day') }} as age from {{ ref('history') }}", "current_date"),
+        ("{{ config(tags=['daily']) }} select localtimestamp - day as age from {{ ref('history') }}", "localtimestamp"),
+    ],
+)
+def test_a_mart_that_looks_at_the_clock_is_refused(code: str, clock: str) -> None:
+    [problem] = said_of_code(code)
+    assert f"looks at the clock ({clock})" in problem
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        """{{ config(post_hook="insert into audit.built select '{{ this }}', now()") }} select order_id from history""",
+        "{{- config(\n    description='as of current_date',\n) -}}\nselect order_id from history",
+        "select current_date_key, localtime_zone, now_playing from history",
+    ],
+    ids=["a hook", "a description", "names of columns"],
+)
+def test_a_mart_whose_query_does_not_look_at_the_clock_is_fine(code: str) -> None:
+    assert said_of_code(code) == []
 
 
 @pytest.mark.parametrize(
@@ -189,6 +214,7 @@ def test_a_mart_that_looks_at_the_clock_is_refused() -> None:
     [
         "select id || '/' || line as order_id, a is distinct from b as c from orders -- where now() is no word\n",
         "select id || '/' || line as order_id from {# limit #} orders /* group by */",
+        """{{ config(post_hook="delete from seen where day < now()") }} select id || '/' as order_id from orders""",
     ],
 )
 def test_a_staging_view_that_shows_all_rows_is_fine(code: str) -> None:
