@@ -10,7 +10,7 @@ with
 
 seen as (
 
-    {% if execute and relation_exists(published) -%}
+    {% if execute and has_columns([(published, 'order_id'), (published, 'status')]) -%}
     select
         order_id,
         array_position({{ stages }}, status) as stage

@@ -8,7 +8,7 @@ with
 
 seen as (
 
-    {% if execute and relation_exists(published) -%}
+    {% if execute and has_columns([(published, 'product_id'), (published, 'inventory')]) -%}
     select product_id
     from {{ published }}
     where inventory > 0

@@ -140,6 +140,28 @@ def test_products_that_are_all_out_of_stock_are_found(
     assert found == {"most_products_keep_their_stock": status}
 
 
+# What these tests ask people's tables for.
+ASKED = {"fact_orders": ["order_id", "status"], "fact_product": ["product_id", "inventory"]}
+
+
+@pytest.mark.parametrize(
+    ("test", "table"), [("most_orders_go_on", "fact_orders"), ("most_products_keep_their_stock", "fact_product")]
+)
+def test_what_was_published_before_a_column_got_its_name_is_compared_with_nothing(
+    dbt: Dbt, shop: Shop, test: str, table: str
+):
+    """Or no run could ever publish a mart in which it is renamed."""
+    shop.small()
+    key, column = ASKED[table]
+    shop.query(f"create schema analytics; create table analytics.{table} ({key} text, former_{column} text)")
+    assert dbt("test", "--select", test) == {test: "pass"}
+
+
+def test_what_is_asked_of_published_tables_is_in_their_models(dbt: Dbt):
+    for table, columns in ASKED.items():
+        assert set(columns) <= dbt.manifest.nodes[f"model.greenery.{table}"].columns.keys()
+
+
 def published_as(shop: Shop, status: str) -> None:
     """People see these orders, and no others, with this status."""
     shop.query("create schema analytics")
