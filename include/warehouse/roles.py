@@ -190,7 +190,8 @@ def _owned_tables(
             -- Not what belongs to a role that is granted to us so that publish may write its views again.
             and pg_has_role(relowner, 'usage')
             and relowner in (
-                current_user::regrole, (select nspowner from pg_namespace where pg_namespace.oid = relnamespace)
+                to_regrole(quote_ident(current_user)),
+                (select nspowner from pg_namespace where pg_namespace.oid = relnamespace)
             )
         group by relname
         order by relname

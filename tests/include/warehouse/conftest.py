@@ -21,7 +21,7 @@ from tests import in_memory
 from tests.conftest import FORGETFUL, named_by_the_environment
 
 May = Callable[[str, str], bool]
-ADMIN = "administrator"
+ADMIN = "ann@shop.example"  # as where the cloud knows who logs in
 PEOPLE = "select 'u1' as user_id, 'ann@example.com' as email, 'Ohio' as state"
 
 
@@ -31,7 +31,7 @@ def managed() -> Iterator[Warehouse]:
     with in_memory.folder("greenery-managed-") as home:
         server = postgres.start(home / "postgres", settings=FORGETFUL)
         with postgres.admin(server) as cursor:
-            cursor.execute(f"create role {ADMIN} login createrole createdb")
+            cursor.execute(f'create role "{ADMIN}" login createrole createdb')
             cursor.execute("revoke create on schema public from public")
         with closing(psycopg2.connect(**server.database("postgres", ADMIN).libpq())) as connection:
             connection.autocommit = True

@@ -190,7 +190,7 @@ def test_the_lines_that_take_it_away_leave_nothing(
 
         page = (PROJECT_ROOT / "docs" / "deployment.md").read_text()
         [_, lines, *_] = re.split(r"^ *```(?:sql)?$", page.partition("### Taking it away again")[2], flags=re.MULTILINE)
-        statements = re.sub(r"--.*", "", lines.replace("administrator", admin)).split(";")
+        statements = re.sub(r"--.*", "", lines.replace("administrator", f'"{admin}"')).split(";")
         for statement in filter(str.strip, statements):
             cursor.execute(statement)
 
