@@ -95,7 +95,8 @@ def stay(cursor: Cursor, live: str, built: str, models: Mapping[str, Collection[
             -- What an extension has made goes with it.
             and not exists (select from pg_depend where classid = class and objid = things.oid and deptype = 'e')
             and coalesce(spaces.nspname || '.' || name <> all(%(models)s), true)
-        order by 2, 3
+        -- First what is called with the names of types, which are others once those are taken.
+        order by kind not in ('routine', 'operator'), 2, 3
         """,
         {
             "live": live,

@@ -357,8 +357,34 @@ def test_a_table_and_a_view_that_people_have_in_analytics_stay_there(builder: Co
             "create text search configuration analytics.ours (copy = pg_catalog.simple)",
             "select to_tsvector('analytics.ours', 'a') = 'a:1'",
         ),
+        (
+            "create type analytics.mood as enum ('glad');"
+            " create function analytics.shown(analytics.mood) returns bool language sql as 'select true'",
+            "select analytics.shown('glad')",
+        ),
+        (
+            "create type analytics.mood as enum ('glad');"
+            " create function analytics.alike(analytics.mood, analytics.mood) returns bool language sql"
+            " as 'select true';"
+            " create operator analytics.~~~"
+            " (leftarg = analytics.mood, rightarg = analytics.mood, function = analytics.alike)",
+            "select 'glad'::analytics.mood operator(analytics.~~~) 'glad'::analytics.mood",
+        ),
+        (
+            "create table analytics.mine as select true as one;"
+            " create function analytics.shown(analytics.mine) returns bool language sql as 'select $1.one'",
+            "select analytics.shown(mine) from analytics.mine",
+        ),
     ],
-    ids=["collation", "operator", "dictionary", "configuration"],
+    ids=[
+        "collation",
+        "operator",
+        "dictionary",
+        "configuration",
+        "function of a type",
+        "operator of a type",
+        "function of rows",
+    ],
 )
 def test_whatever_people_make_in_analytics_stays_there(builder: Connection, made: str, used: str) -> None:
     do(builder, made)
